@@ -1,0 +1,1 @@
+"""A benchmark and robustness harness for brain-inspired learning rules."""

@@ -1,0 +1,1 @@
+"""Attacks, the sweep engine and the trust checks."""

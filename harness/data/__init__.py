@@ -1,0 +1,1 @@
+"""Datasets: one file each, plus acquisition, the cache and the episode sampler."""

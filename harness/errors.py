@@ -1,0 +1,44 @@
+"""One exception family: every error a user can cause says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Bad input. The command line prints it in one or two lines and exits with status 2.
+
+    Args:
+        message: what is wrong.
+        where: place of the fault, e.g. ``suites/a.yaml:3:7`` or a path.
+        hint: what the user can do about it.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None):
+        super().__init__(message)
+        self.message, self.where, self.hint = message, where, hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  {self.hint}" if self.hint else text
+
+
+class SuiteError(HarnessError):
+    """A suite that cannot mean anything: syntax, unknown keys, wrong types, impossible combinations."""
+
+
+class DataError(HarnessError):
+    """A data set that is missing, damaged, or has no such split."""
+
+
+class StoreError(HarnessError):
+    """A store that cannot be read or written."""
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """``"did you mean 'x'? allowed: ..."`` for the nearest allowed word, or the allowed words alone."""
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
+    listed = f"allowed: {', '.join(allowed)}" if allowed else "none is allowed here"
+    return f"did you mean {near[0]!r}? {listed}" if near else listed

@@ -1,0 +1,1 @@
+"""How a learner is measured: one file a protocol."""

@@ -1,0 +1,116 @@
+"""The Protocol contract: how a learner is measured."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from harness.data.base import Facts, Loaded
+from harness.learner import Learner, Progress, Regime
+from harness.records import TrustCheck, Value
+from harness.registry import Config
+from harness.rng import Rng
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A combination that cannot be: where (path below the protocol's own mapping) and what."""
+
+    path: tuple[str | int, ...]
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a learner is trained on before it is measured: the ``train`` split of a splitting, with labels or without."""
+
+    splitting: str
+    labelled: bool = True
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a measurement may use.
+
+    Attributes:
+        rng: of (suite seed); never of the learner, so that every learner meets the same episodes and the same noise.
+        device: torch device name.
+        batch_size: images pushed through a network at once; changes no value.
+        progress: to be called now and then.
+    """
+
+    rng: Rng
+    device: str
+    batch_size: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a protocol measured in one cell.
+
+    Attributes:
+        values: the numbers.
+        verdicts: name -> array; what the values derive from.
+        trust: the checks that were made.
+    """
+
+    values: list[Value]
+    verdicts: dict[str, np.ndarray] = field(default_factory=dict)
+    trust: list[TrustCheck] = field(default_factory=list)
+
+
+class ProtocolConfig(Config):
+    """Keys that every protocol has."""
+
+    dataset: str | dict[str, Any] = Field(description="a dataset's name, or a mapping with its `kind` and its switches")
+    learners: list[str] | None = Field(None, description="names of the learners to measure; all of them if left out")
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(None, description="overrides the suite's seeds")
+
+
+class Protocol(ABC):
+    """One way of measuring. Registered with ``@protocols.register(name)``; has a nested ``Config(ProtocolConfig)``.
+
+    Args:
+        config: an instance of the class's ``Config``.
+        facts: of the dataset that it names.
+    """
+
+    kind: ClassVar[str]
+    Config: ClassVar[type[ProtocolConfig]]
+
+    def __init__(self, config: ProtocolConfig, facts: Facts):
+        self.config, self.facts = config, facts
+
+    @abstractmethod
+    def settings(self) -> Iterator[dict[str, Any]]:
+        """One JSON-able dict a measurement cell. It holds *everything* that changes the result (it is hashed)."""
+
+    @abstractmethod
+    def training(self) -> TrainingData | None:
+        """What learners are trained on; None: they are measured untrained."""
+
+    @abstractmethod
+    def faults(self) -> Iterator[Fault]:
+        """Impossible combinations, found from the dataset's facts alone."""
+
+    def refuses(self, learner: type[Learner]) -> str | None:
+        """Why this protocol cannot measure a learner, or None."""
+        return None
+
+    @abstractmethod
+    def measure(self, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+        """Measure one setting on a trained learner (already on ``context.device``)."""
+
+    @abstractmethod
+    def block(self) -> dict[str, str]:
+        """The protocol block printed under every table: each condition and its value, in words."""
+
+
+__all__ = ["Context", "Fault", "Measurement", "Protocol", "ProtocolConfig", "Regime", "TrainingData"]

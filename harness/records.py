@@ -1,0 +1,84 @@
+"""A record: one measured number with its interval, its n and where it came from. Tables are made from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+Unit = Literal["sample", "episode", "synapse", "neuron"]
+Trust = Literal["PASS", "WARN", "FAIL", "-"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number as a protocol measures it.
+
+    Attributes:
+        metric: e.g. ``"accuracy"``.
+        value: the number; accuracies are fractions.
+        low, high: 95 % interval, None where none is defined.
+        n: how many units it is over.
+        unit: what n counts.
+        setting: what distinguishes it from the other values of its cell, e.g. ``{"eps": 0.1}``.
+        verdicts: name of the stored per-unit array (S,) it is the mean of, for paired tests; None where there is none.
+    """
+
+    metric: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 1
+    unit: Unit = "sample"
+    setting: dict[str, Any] | None = None
+    verdicts: str | None = None
+
+
+@dataclass(frozen=True)
+class TrustCheck:
+    """One trust check: its name, its judgement, and the number it judged by."""
+
+    name: str
+    level: Trust
+    detail: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row, long format. ``setting`` holds the cell's setting and what the value adds to it."""
+
+    suite: str
+    cell: str
+    learner: str
+    dataset: str
+    protocol: str
+    setting: dict[str, Any]
+    seed: int
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    unit: Unit
+    verdicts: str | None
+    trust: Trust
+    wall_s: float
+    device: str
+    versions: dict[str, str]
+    dataset_hash: str
+    git_commit: str
+    created: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dict, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Record:
+        """The record a dict holds."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
+
+
+MEASURED = ("learner", "dataset", "protocol", "setting", "seed", "metric", "value", "low", "high", "n", "unit", "trust")
+"""The fields that two runs of the same suite and seed must agree on byte for byte."""

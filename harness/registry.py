@@ -1,0 +1,91 @@
+"""What can be named in a suite: learners, datasets, attacks, protocols. One file adds one entry.
+
+Built-in entries are the modules of a package that call ``@<registry>.register(name)``. Third parties register through
+an entry point (group ``harness.learners`` and so on) or are named in YAML as ``package.module:Class``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.errors import HarnessError, did_you_mean
+
+
+class Config(BaseModel):
+    """Base of every config model: frozen, strict about types, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Registry:
+    """Names -> classes. A class has a ``Config`` and its docstring's first line is its description."""
+
+    def __init__(self, what: str, *packages: str):
+        self.what, self.packages = what, packages
+        self._entries: dict[str, type] = {}
+        self._scanned = False
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Class decorator; a name can be taken once."""
+
+        def add(cls: type) -> type:
+            if name in self._entries and self._entries[name].__qualname__ != cls.__qualname__:
+                raise HarnessError(f"two {self.what}s are called {name!r}: {self._entries[name]} and {cls}")
+            cls.kind = name
+            self._entries[name] = cls
+            return cls
+
+        return add
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True  # first, because the modules scanned may ask the registry themselves
+        for package in map(importlib.import_module, self.packages):
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{package.__name__}.{module.name}")
+        for point in entry_points(group=f"harness.{self.what}s"):
+            self.register(point.name)(point.load())
+
+    def __iter__(self) -> Iterator[str]:
+        self._scan()
+        return iter(sorted(self._entries))
+
+    def __contains__(self, name: str) -> bool:
+        self._scan()
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> Any:
+        """The class called ``name``, or found at ``package.module:Class``."""
+        self._scan()
+        if name in self._entries:
+            return self._entries[name]
+        if ":" in name:
+            return self._external(name)
+        raise HarnessError(f"unknown {self.what} {name!r}", hint=did_you_mean(name, self))
+
+    def _external(self, name: str) -> type:
+        module, _, attribute = name.partition(":")
+        try:
+            cls = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise HarnessError(f"cannot load {self.what} {name!r}: {error}",
+                               hint="write it as package.module:Class, importable from here") from error
+        cls.kind = name
+        return cls
+
+    def describe(self, name: str) -> str:
+        """First line of the entry's docstring."""
+        return (self[name].__doc__ or "").strip().partition("\n")[0]
+
+
+learners = Registry("learner", "harness.rules", "baselines")
+datasets = Registry("dataset", "harness.data")
+attacks = Registry("attack", "harness.attacks")
+protocols = Registry("protocol", "harness.protocols")

@@ -1,0 +1,35 @@
+"""What a report is made from: records, the verdicts behind them, and how each protocol measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.records import Record, TrustCheck
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the tables and figures of one suite need.
+
+    Attributes:
+        suite: its name.
+        learners: names, in the order of the suite.
+        protocols: protocol name -> its kind (``"few_shot"`` ...).
+        blocks: protocol name -> its protocol block (condition -> value, in words).
+        records: one row a number.
+        verdicts: (cell, array name) -> per-unit array (n,): what a record's value is the mean of.
+        trust: cell -> the checks made in it.
+        failures: learner/protocol cells that ended in an exception: (learner, protocol, seed, last line).
+    """
+
+    suite: str
+    learners: list[str]
+    protocols: dict[str, str]
+    blocks: dict[str, dict[str, str]]
+    records: list[Record]
+    verdicts: Callable[[str, str], np.ndarray]
+    trust: dict[str, list[TrustCheck]]
+    failures: list[tuple[str, str, int, str]]

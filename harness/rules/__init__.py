@@ -1,0 +1,1 @@
+"""The biologically grounded learning rules: the subject of the benchmark."""
