@@ -84,6 +84,8 @@ class Protocol(ABC):
 
     kind: ClassVar[str]
     Config: ClassVar[type[ProtocolConfig]]
+    keys: ClassVar[tuple[str, ...]] = ()
+    """Keys that values add to their cell's setting, e.g. ``("eps",)``; tables may pivot on them too."""
 
     def __init__(self, config: ProtocolConfig, facts: Facts):
         self.config, self.facts = config, facts

@@ -1,0 +1,293 @@
+"""A suite: everything needed to reproduce its tables, read from YAML and checked before anything runs.
+
+``load`` reads a file (with what it extends, its defaults and ``--set`` overrides), validates every entry against the
+config model that its ``kind`` registered, and checks the combinations against what is known of the datasets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from harness import override, source
+from harness.data.base import Dataset
+from harness.errors import HarnessError, SuiteError, did_you_mean
+from harness.explain import Problem, explain
+from harness.learner import Budget, Learner
+from harness.protocols.base import Protocol
+from harness.registry import Config, Registry, datasets, learners, protocols
+from harness.report.tables import TableSpec
+from harness.source import Source
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)]
+
+
+class BudgetConfig(Config):
+    """A cap on training, the same for every learner."""
+
+    images: int | None = Field(None, ge=1, description="training images a learner may look at, repeats counted")
+
+
+class SuiteConfig(Config):
+    """The top level of a suite file."""
+
+    name: Name = Field(description="names the suite's tables and records")
+    description: str = Field("", description="what the suite is for; printed with its tables")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="one whole run of everything a seed")
+    budget: BudgetConfig = Field(BudgetConfig(), description="a cap on training, the same for every learner")
+    learners: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, its own keys}")
+    protocols: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, dataset, its own keys}")
+    tables: list[TableSpec] = Field([], description="which tables to write; one a protocol if left out")
+
+
+@dataclass(frozen=True)
+class LearnerEntry:
+    """A learner of a suite: its name there, its class and its validated config."""
+
+    name: str
+    cls: type[Learner]
+    config: Config
+
+
+@dataclass(frozen=True)
+class ProtocolEntry:
+    """A protocol of a suite, bound to the dataset that it names, and which learners it measures over which seeds."""
+
+    name: str
+    protocol: Protocol
+    dataset: Dataset
+    learners: list[LearnerEntry]
+    seeds: list[int]
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Learners that it cannot measure, and why."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A validated suite."""
+
+    name: str
+    description: str
+    budget: Budget
+    learners: list[LearnerEntry]
+    protocols: list[ProtocolEntry]
+    tables: list[TableSpec]
+
+
+def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> Suite:
+    """Read and check a suite file.
+
+    Args:
+        path: the YAML file.
+        sets: overrides, ``key.key=value``.
+        data_root: where datasets that are not embedded lie.
+
+    Raises:
+        SuiteError: the first fault in the file, with file:line:column, what is allowed, and how many more there are.
+    """
+    tree = read_tree(Path(path))
+    for assignment in sets:
+        tree = override.apply(tree, assignment)
+    tree = apply_defaults(tree)
+    check = _Check(tree, data_root)
+    suite = check.run()
+    if check.problems:
+        raise _first(check.problems, tree)
+    assert suite is not None
+    return suite
+
+
+def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Source:
+    """A suite file laid over the files that it extends (paths are relative to the file that names them)."""
+    tree = source.read(path)
+    if not isinstance(tree.value, dict):
+        raise SuiteError("a suite is a mapping of keys to values", where=str(tree.where(())),
+                         hint="start with `name: my-suite`")
+    if "extends" not in tree.value:
+        return tree
+    where = str(tree.where(("extends",)))
+    bases = tree.value.pop("extends")
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise SuiteError("`extends` takes a path or a list of paths", where=where, hint="e.g. extends: base.yaml")
+    here = (*seen, path.resolve())
+    under = Source({})
+    for base in bases:
+        target = path.parent / base
+        if target.resolve() in here:
+            raise SuiteError(f"{base!r} extends itself", where=where, hint="break the circle")
+        if not target.is_file():
+            raise SuiteError(f"there is no file {base!r} to extend", where=where, hint=f"paths are relative to {path.parent}/")
+        under = source.merge(under, read_tree(target, here))
+    return source.merge(under, tree)
+
+
+def apply_defaults(tree: Source) -> Source:
+    """Lay every entry over the ``defaults`` of its kind: ``defaults: {learners: {mlp: {hidden: 400}}}``."""
+    if not isinstance(tree.value, dict) or "defaults" not in tree.value:
+        return tree
+    defaults, where = tree.value["defaults"], ("defaults",)
+    if not isinstance(defaults, dict):
+        raise SuiteError("`defaults` is a mapping", where=str(tree.where(where)), hint="defaults: {learners: {mlp: {hidden: 400}}}")
+    for room, registry in (("learners", learners), ("protocols", protocols)):
+        kinds = defaults.get(room, {})
+        if not isinstance(kinds, dict):
+            raise SuiteError(f"`defaults.{room}` maps kinds to keys", where=str(tree.where((*where, room))))
+        for kind in kinds:
+            _check_default(tree, (*where, room, kind), kind, registry)
+        tree = _lay_under(tree, room, kinds)
+    for key in set(defaults) - {"learners", "protocols"}:
+        raise SuiteError(f"unknown key {key!r}", where=str(tree.where((*where, key), key=True)),
+                         hint=did_you_mean(key, ["learners", "protocols"]))
+    del tree.value["defaults"]
+    return tree
+
+
+def _check_default(tree: Source, path: tuple, kind: str, registry: Registry) -> None:
+    if kind not in registry:
+        raise SuiteError(f"unknown {registry.what} {kind!r}", where=str(tree.where(path, key=True)), hint=did_you_mean(kind, registry))
+    if not isinstance(tree.get(path), dict):
+        raise SuiteError(f"defaults of {kind!r} are a mapping", where=str(tree.where(path)))
+    for key in tree.get(path):
+        if key not in registry[kind].Config.model_fields:
+            raise SuiteError(f"unknown key {key!r}", where=str(tree.where((*path, key), key=True)),
+                             hint=did_you_mean(key, registry[kind].Config.model_fields))
+
+
+def _lay_under(tree: Source, room: str, kinds: dict[str, Any]) -> Source:
+    entries = tree.value.get(room)
+    for name, entry in list(entries.items()) if isinstance(entries, dict) else ():
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        if isinstance(kind, str) and kind in kinds:
+            under, over = tree.sub(("defaults", room, kind)), tree.sub((room, name))
+            tree.value[room][name] = (laid := source.merge(under, over)).value
+            tree.values.update({(room, name, *path): mark for path, mark in laid.values.items()})
+            tree.keys.update({(room, name, *path): mark for path, mark in laid.keys.items()})
+    return tree
+
+
+def _first(problems: list[Problem], tree: Source) -> SuiteError:
+    marked = sorted(((tree.where(p.path, key=p.at_key), p) for p in problems), key=lambda pair: (pair[0].file, pair[0].line, pair[0].column))
+    mark, problem = marked[0]
+    more = sorted({str(m) for m, _ in marked[1:]})
+    hint = problem.hint
+    if more:
+        hint = "; ".join(filter(None, [hint, f"and {len(more)} more: {', '.join(more[:3])}{' ...' if len(more) > 3 else ''}"]))
+    return SuiteError(problem.message, where=str(mark), hint=hint or None)
+
+
+class _Check:
+    """One pass over a source tree; collects problems instead of stopping at the first."""
+
+    def __init__(self, tree: Source, data_root: Path | None):
+        self.tree, self.data_root, self.problems = tree, data_root, []
+
+    def run(self) -> Suite | None:
+        top = self.model(SuiteConfig, self.tree.value, ())
+        if top is None:
+            return None
+        entries = [e for name in top.learners if (e := self.learner(name))]
+        measured = [p for name in top.protocols if (p := self.protocol(name, top, entries))]
+        for index, spec in enumerate(top.tables):
+            self.table(("tables", index), spec, top, measured)
+        return Suite(top.name, top.description, Budget(top.budget.images), entries, measured, top.tables)
+
+    def model(self, cls: type[BaseModel], value: Any, path: tuple) -> Any:
+        """Validate one mapping; None, and problems noted, where it is faulty."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            self.problems += explain(error, cls, value, path)
+            return None
+
+    def kind(self, registry: Registry, path: tuple) -> tuple[type, dict] | None:
+        """Class and remaining keys of an entry that names its ``kind``."""
+        entry = dict(self.tree.get(path))
+        if not isinstance(entry.get("kind"), str):
+            missing = "kind" not in entry
+            self.problem((*path, "kind") if not missing else path, f"key 'kind' {'is missing' if missing else 'must be a word'}",
+                         f"allowed: {', '.join(registry)}")
+            return None
+        try:
+            return registry[entry.pop("kind")], entry
+        except HarnessError as error:
+            self.problem((*path, "kind"), error.message, error.hint or "")
+            return None
+
+    def problem(self, path: tuple, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(path, message, hint))
+
+    def learner(self, name: str) -> LearnerEntry | None:
+        path = ("learners", name)
+        found = self.kind(learners, path)
+        config = found and self.model(found[0].Config, found[1], path)
+        return LearnerEntry(name, found[0], config) if config is not None and found else None
+
+    def dataset(self, value: str | dict[str, Any], path: tuple) -> Dataset | None:
+        if isinstance(value, dict):
+            found = self.kind(datasets, path)
+        elif value in datasets:
+            found = datasets[value], {}
+        else:
+            self.problem(path, f"unknown dataset {value!r}", did_you_mean(value, datasets))
+            return None
+        config = found and self.model(found[0].Config, found[1], path)
+        return found[0](config, self.data_root) if config is not None and found else None
+
+    def protocol(self, name: str, top: SuiteConfig, entries: list[LearnerEntry]) -> ProtocolEntry | None:
+        path = ("protocols", name)
+        found = self.kind(protocols, path)
+        config = found and self.model(found[0].Config, found[1], path)
+        dataset = config and self.dataset(config.dataset, (*path, "dataset"))
+        if not found or not config or not dataset:
+            return None
+        protocol = found[0](config, dataset.facts())
+        for fault in protocol.faults():
+            self.problem((*path, *fault.path), fault.message, fault.hint)
+        chosen, skipped = self.chosen(path, config.learners, protocol, entries, list(top.learners))
+        return ProtocolEntry(name, protocol, dataset, chosen, config.seeds or top.seeds, skipped)
+
+    def chosen(self, path: tuple, wanted: list[str] | None, protocol: Protocol, entries: list[LearnerEntry],
+               known: list[str]) -> tuple[list[LearnerEntry], dict[str, str]]:
+        """Learners that a protocol measures, and those it leaves out because it cannot."""
+        for index, name in enumerate(wanted or []):
+            if name not in known:
+                self.problem((*path, "learners", index), f"unknown learner {name!r}", did_you_mean(name, known))
+        chosen, skipped = [], {}
+        for entry in entries:
+            if wanted is not None and entry.name not in wanted:
+                continue
+            why = protocol.refuses(entry.cls)
+            if why and wanted is not None:
+                self.problem((*path, "learners", wanted.index(entry.name)), f"cannot measure {entry.name!r}: {why}")
+            elif why:
+                skipped[entry.name] = why
+            else:
+                chosen.append(entry)
+        if entries and not chosen:
+            self.problem(path, "no learner is left to measure", "; ".join(f"{name}: {why}" for name, why in skipped.items()))
+        return chosen, skipped
+
+    def table(self, path: tuple, spec: TableSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:
+        if spec.protocol not in top.protocols:
+            self.problem((*path, "protocol"), f"unknown protocol {spec.protocol!r}", did_you_mean(spec.protocol, top.protocols))
+            return
+        entry = next((p for p in measured if p.name == spec.protocol), None)
+        keys = set(_keys(entry)) if entry else set()
+        for axis in ("rows", "columns"):
+            names = getattr(spec, axis)
+            for index, key in enumerate([names] if isinstance(names, str) else names):
+                if entry and key not in keys:
+                    at = (*path, axis) if isinstance(names, str) else (*path, axis, index)
+                    self.problem(at, f"{spec.protocol!r} has no {key!r} to tabulate by", did_you_mean(key, keys))
+
+
+def _keys(entry: ProtocolEntry) -> Iterator[str]:
+    yield from ("learner", "seed", "dataset", "metric")
+    yield from entry.protocol.keys
+    for setting in entry.protocol.settings():
+        yield from setting
