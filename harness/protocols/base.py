@@ -106,9 +106,13 @@ class Protocol(ABC):
         """Why this protocol cannot measure a learner, or None."""
         return None
 
+    @classmethod
     @abstractmethod
-    def measure(self, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
-        """Measure one setting on a trained learner (already on ``context.device``)."""
+    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+        """Measure one setting on a trained learner (already on ``context.device``).
+
+        A class method, so that nothing but ``setting`` (and what the cell's key is a hash of) can change the result.
+        """
 
     @abstractmethod
     def block(self) -> dict[str, str]:

@@ -1,0 +1,127 @@
+"""What running one cell means: data -> fit -> measure -> a result in the store."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import registry
+from harness.data import acquire
+from harness.data.base import Images, Loaded
+from harness.errors import DataError
+from harness.lazy import torch
+from harness.learner import Budget, Learner, Progress, TrainingLog
+from harness.plan import Cell
+from harness.protocols.base import Context
+from harness.rng import Rng
+from harness.store import VERDICTS, WEIGHTS, CellResult, Store
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """How cells are run; none of it changes a value, except the device.
+
+    Attributes:
+        store: where results go.
+        data_root: where datasets that are not embedded lie.
+        device: torch device name.
+        batch_size: images pushed through a network at once in measuring.
+    """
+
+    store: Store
+    data_root: Path | None = None
+    device: str = "cpu"
+    batch_size: int = 256
+
+
+def run(cell: Cell, conditions: Conditions, progress: Progress) -> float:
+    """Compute one cell and store it; returns the seconds it took."""
+    start = time.perf_counter()
+    work = _train if cell.role == "train" else _measure
+    result, arrays = work(cell, conditions, progress)
+    result.wall_s = round(time.perf_counter() - start, 3)
+    result.device, result.versions, result.git_commit = conditions.device, cell.identity["versions"], git_commit()
+    result.created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    conditions.store.write(cell.key, result, arrays)
+    return result.wall_s
+
+
+def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
+    identity = cell.identity
+    images = _dataset(cell, conditions.data_root).split(identity["splitting"], "train")
+    learner = _learner(identity, images).to(conditions.device)
+    log = learner.fit(images if identity["labelled"] else images.unlabelled(), budget=Budget(identity["budget"]), progress=progress)
+    weights = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state_dict().items()}
+    summary = {"rows": log.rows, "images_seen": log.images_seen, "sign_changes": log.sign_changes}
+    return CellResult(identity, log=summary), {WEIGHTS: weights}
+
+
+def _measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
+    identity, data = cell.identity, _dataset(cell, conditions.data_root)
+    protocol = registry.protocols[identity["protocol"]["kind"]]
+    learner = _trained(cell, conditions) if cell.needs else _untrained(identity, data)
+    context = Context(Rng(cell.seed).child("measure"), conditions.device, conditions.batch_size, progress)
+    measured = protocol.measure(learner.to(conditions.device), data, identity["setting"], context)
+    values = [asdict(value) for value in measured.values]
+    return CellResult(identity, values, [asdict(check) for check in measured.trust]), {VERDICTS: measured.verdicts}
+
+
+def _dataset(cell: Cell, root: Path | None) -> Loaded:
+    spec = cell.identity["dataset"]
+    return _load(spec["kind"], tuple(sorted(spec["config"].items())), root, spec["content"])
+
+
+@lru_cache(maxsize=2)
+def _load(kind: str, config: tuple, root: Path | None, content: str) -> Loaded:
+    cls = registry.datasets[kind]
+    loaded, found = acquire.load(cls(cls.Config.model_validate(dict(config)), root))
+    if found != content:
+        raise DataError(f"{kind} has changed since the run was planned", hint="run again")
+    return loaded
+
+
+def _learner(identity: dict[str, Any], images: Images) -> Learner:
+    cls = registry.learners[identity["learner"]["kind"]]
+    config = cls.Config.model_validate(identity["learner"]["config"])
+    # Every learner of a seed starts from the same place in the tree of randomness.
+    return cls(config, images.shape, images.n_classes, Rng(identity["seed"]).child("learner"))
+
+
+def _trained(cell: Cell, conditions: Conditions) -> Learner:
+    before = conditions.store.read(cell.needs)
+    if before is None:
+        raise RuntimeError(f"training cell {cell.needs} is not in the store")
+    images = _dataset(cell, conditions.data_root).split(before.identity["splitting"], "train")
+    learner = _learner(before.identity, images)
+    weights = conditions.store.arrays(cell.needs, WEIGHTS)
+    learner.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    learner.fitted = True
+    learner.training_log = TrainingLog(**before.log)
+    return learner
+
+
+def _untrained(identity: dict[str, Any], data: Loaded) -> Learner:
+    ways = identity["setting"]["ways"]
+    shape = tuple(data.pixels.shape[1:])
+    nothing = Images(np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), ways)
+    return _learner(identity, nothing)
+
+
+@lru_cache
+def git_commit() -> str:
+    """The commit of the working tree, with ``+`` where it has changes; empty outside a repository."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent, check=False).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if commit and git("status", "--porcelain", "--untracked-files=no") else "")
+    except OSError:
+        return ""

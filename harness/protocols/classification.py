@@ -1,0 +1,85 @@
+"""Plain classification: train on the train split, count on another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.batching import in_batches
+from harness.data.base import Loaded
+from harness.lazy import torch
+from harness.learner import Learner
+from harness.metrics.statistics import wilson
+from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
+from harness.records import Value
+from harness.registry import protocols
+
+
+@protocols.register("classification")
+class Classification(Protocol):
+    """Accuracy on a split whose classes are those of training."""
+
+    class Config(ProtocolConfig):
+        """Which split."""
+
+        splitting: str | None = Field(None, description="which splitting of the dataset; its first one if left out")
+        split: Literal["train", "val", "test"] = Field("test", description="the split that is counted on")
+
+    @property
+    def splitting(self) -> str:
+        """The splitting in use."""
+        return self.config.splitting or next(iter(self.facts.splittings))
+
+    def settings(self) -> Iterator[dict[str, Any]]:
+        """One cell."""
+        yield {"splitting": self.splitting, "split": self.config.split}
+
+    def training(self) -> TrainingData:
+        """The labelled train split."""
+        return TrainingData(self.splitting)
+
+    def faults(self) -> Iterator[Fault]:
+        """A splitting or split that is not there, or one whose classes were never trained on."""
+        yield from shared_class_faults(self, self.config.split)
+
+    @classmethod
+    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+        """Accuracy with its Wilson interval; verdicts and margins per image."""
+        images = data.split(setting["splitting"], setting["split"])
+        model = learner.classifier()
+        with torch.no_grad():
+            logits = in_batches(model, images.tensor(context.device), batch_size=context.batch_size).double().cpu().numpy()
+        rows = np.arange(len(images))
+        own = logits[rows, images.labels]
+        others = logits.copy()
+        others[rows, images.labels] = -np.inf
+        margin = own - others.max(axis=1)
+        correct = (logits.argmax(axis=1) == images.labels).astype(np.uint8)
+        low, high = wilson(int(correct.sum()), len(correct))
+        value = Value("accuracy", float(correct.mean()), low, high, len(correct), "sample", verdicts="correct")
+        return Measurement([value], {"correct": correct, "margin": margin.astype(np.float32), "index": images.index})
+
+    def block(self) -> dict[str, str]:
+        """Conditions that every number of the table shares."""
+        return {
+            "split": f"{self.splitting}/{self.config.split}, {self.facts.splittings[self.splitting][self.config.split].images} images",
+            "training": f"{self.splitting}/train, labelled",
+            "image size": "x".join(map(str, self.facts.image_shape)),
+            "interval": "95 %, Wilson",
+        }
+
+
+def shared_class_faults(protocol: Protocol, split: str) -> Iterator[Fault]:
+    """Faults of a protocol that measures on the classes it trains on; ``protocol`` has a ``splitting``."""
+    splittings, splitting = protocol.facts.splittings, protocol.splitting
+    if splitting not in splittings:
+        yield Fault(("splitting",), f"no splitting {splitting!r}", f"allowed: {', '.join(splittings)}")
+    elif split not in splittings[splitting]:
+        yield Fault(("split",), f"no split {split!r} in {splitting!r}", f"allowed: {', '.join(splittings[splitting])}")
+    elif splitting in protocol.facts.class_disjoint:
+        yield Fault(("splitting",) if protocol.config.splitting else ("dataset",),
+                    f"the classes of {splitting}/{split} are none of those trained on",
+                    "measure it with kind: few_shot, or name a splitting with shared classes")
