@@ -1,0 +1,346 @@
+"""ECH, the excitatory competitive Hebbian rule: this project's reconstruction, not the published equations.
+
+The rule that it reconstructs (Inoue, Roehrbein & Knoblauch, arXiv 2603.03234) is known to this project by its abstract
+only. Published parts, from the authors' ancestor rule (arXiv 2603.00588): excitatory plastic weights from U(0.01, 0.1), a
+competitive Hebbian hidden layer, homeostatic biases, weight perturbation at the output. The rest is our choice.
+
+Inhibition is carried by non-plastic pools of uniform weight; every plastic neuron is excitatory, so that all it sends is
+positive. No operation holds the weights there: each update multiplies them by exp of something finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from harness import registry
+from harness.batching import in_batches
+from harness.data.base import Images
+from harness.errors import HarnessError
+from harness.lazy import nn, torch
+from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
+from harness.rng import Rng
+from harness.rules import _plasticity as plasticity
+from harness.rules import _readout as readout
+
+EMBED_BATCH = 512
+STAGES = ("unfitted", "hidden", "classifier")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How much is trained: plastic steps without labels, steps of the third factor, steps of the read-out."""
+
+    hidden: int
+    gated: int
+    readout: int
+
+
+@registry.learners.register("ech")
+class ECH(Learner):
+    """Excitatory competitive Hebbian rule (reconstruction): sparse code without labels, three-factor read-out."""
+
+    class Config(registry.Config):
+        """Every ingredient has a switch: a rate of 0, or false, turns it off."""
+
+        hidden: int = Field(400, ge=2, description="hidden neurons H")
+        divisive_inhibition: bool = Field(True, description="divide each image by its length (feed-forward inhibition)")
+        synaptic_scaling: bool = Field(True, description="divide each neuron's drive by the length of its weights when read")
+        code_temperature: float = Field(15.0, gt=0, description="T of the code that is read out and embedded")
+
+        epochs: int = Field(15, ge=1, description="passes over the training images for the hidden layer")
+        batch: int = Field(50, ge=1, description="images a plastic step")
+        temperature_start: float = Field(20.0, gt=0, description="T of the plastic competition at the start")
+        temperature_end: float = Field(80.0, gt=0, description="T of the plastic competition at the end")
+        eta: float = Field(0.3, ge=0, le=1, description="Hebbian rate")
+        offset: float = Field(0.02, gt=0, description="c: weights well below it hardly move; keeps log-steps finite")
+        clip: float = Field(0.5, gt=0, le=1, description="largest step in log w")
+        maintenance: float = Field(0.0, ge=0, le=0.5, description="lambda: pull of log w towards its neuron's mean, per step")
+        noise: float = Field(0.0, ge=0, le=0.5, description="nu: spine noise in log w, per step")
+        turnover_every: int = Field(1, ge=1, description="apply maintenance and noise only every so many steps, in one go")
+        homeostasis: float = Field(0.05, ge=0, description="rate of the thresholds b towards equal usage")
+
+        prune: float = Field(0.1, ge=0, lt=1, description="theta: remove synapses below theta times their neuron's mean weight")
+        regrow: float = Field(0.2, ge=0, le=1, description="share of the pruned synapses regrown at random empty sites")
+        prune_from: int = Field(2, ge=1, description="first epoch that ends with pruning")
+        prune_until: float = Field(0.8, ge=0, le=1, description="share of the epochs after which pruning stops")
+
+        readout: Literal["delta", "perturbation"] = Field("delta", description="three-factor delta rule, or weight perturbation")
+        readout_eta: float = Field(0.1, gt=0, description="read-out rate, in RMS units of log V")
+        readout_steps: int = Field(400, ge=1, description="read-out steps")
+        readout_batch: int = Field(2000, ge=1, description="images a read-out step; all of them where there are fewer")
+        perturbation: float = Field(0.05, gt=0, description="size of the weight perturbation in log V")
+        trials: int = Field(8, ge=1, description="antithetic pairs of perturbations a step")
+
+        third_factor: float = Field(0.0, ge=0, le=0.1, description="eta_3: rate of the supervised factor on hidden synapses")
+        third_factor_epochs: int = Field(2, ge=1, description="passes with the third factor, after all the others")
+        third_factor_temperature: float = Field(30.0, gt=0, description="T of the competition that the third factor gates")
+        feedback: Literal["v", "random"] = Field("v", description="the error reaches hidden neurons through V or random weights")
+
+        head: Literal["delta", "imprint", "nearest-mean"] = Field("nearest-mean", description="few-shot read-out of the code")
+        head_steps: int = Field(100, ge=1, description="steps of the delta rule on a support set")
+        adapt_steps: int = Field(60, ge=1, description="plastic steps on a support set when learning from scratch")
+        episodes_at_once: int = Field(8, ge=1, description="episodes that learn side by side; changes no value")
+
+    def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
+        super().__init__(config, image_shape, n_classes, rng)
+        self._begin()
+
+    # ------------------------------------------------------------------------------------------------- training
+
+    def fit(self, train: Images, *, budget: Budget = Budget(), progress: Progress = silent) -> TrainingLog:
+        """Hidden layer from images alone; then, where there are labels, the read-out (and the third factor)."""
+        self._begin()
+        log, course = TrainingLog(), self._course(train, budget)
+        log.add(self)
+        with torch.no_grad():
+            inputs = self._inputs(train.tensor(self.device))
+            self._fit_hidden(inputs, course, log, progress)
+            if train.labels is not None:
+                self._fit_labels(inputs, torch.from_numpy(train.labels).to(self.device), course, log)
+        self.fitted = True
+        progress(1.0, "")
+        return log
+
+    def _begin(self) -> None:
+        """The state before learning, the same after every call."""
+        config, n = self.config, int(torch.Size(self.image_shape).numel())
+        draw = torch.rand(config.hidden, n, generator=self.rng.torch("hidden"))
+        self.layer = plasticity.Layer((0.01 + 0.09 * draw).to(self.device).unsqueeze(0),
+                                      torch.zeros(1, config.hidden, device=self.device))
+        self.output = self._young_readout(self.n_classes)
+        self.stage, self.fitted = "unfitted", False
+
+    def _young_readout(self, classes: int) -> torch.Tensor:
+        """V ~ U(0.01, 0.1), (H, classes)."""
+        draw = torch.rand(self.config.hidden, classes, generator=self.rng.torch("readout", classes))
+        return (0.01 + 0.09 * draw).to(self.device)
+
+    @property
+    def _gain(self) -> float:
+        return self.config.hidden / 10
+
+    def _course(self, train: Images, budget: Budget) -> Course:
+        """Steps wanted, scaled down together where the budget is smaller."""
+        config, n = self.config, len(train)
+        labelled = train.labels is not None
+        batch, read = min(config.batch, n), min(config.readout_batch, n)
+        hidden = config.epochs * max(1, n // batch)
+        gated = config.third_factor_epochs * max(1, n // batch) if labelled and config.third_factor else 0
+        reads = config.readout_steps * (2 if gated else 1) if labelled else 0
+        wanted = (hidden + gated) * batch + reads * read
+        share = budget.cap(wanted) / wanted
+        return Course(max(1, int(hidden * share)), int(gated * share), int(reads * share))
+
+    def _inputs(self, images: torch.Tensor) -> torch.Tensor:
+        from harness.rules.modules.competitive import inhibited
+
+        return inhibited(images, self.config.divisive_inhibition)
+
+    def _batches(self, n: int, steps: int, purpose: str) -> Iterator[tuple[int, torch.Tensor]]:
+        """(epoch, rows) of each step: a fresh shuffle an epoch, the incomplete batch at its end left out."""
+        batch = min(self.config.batch, n)
+        epoch = 0
+        while steps > 0:
+            epoch += 1
+            order = torch.randperm(n, generator=self.rng.torch(purpose, epoch)).to(self.device)
+            for rows in order[: n - n % batch].split(batch)[:steps]:
+                yield epoch, rows
+            steps -= n // batch
+
+    def _fit_hidden(self, inputs: torch.Tensor, course: Course, log: TrainingLog, progress: Progress) -> None:
+        config, noise = self.config, self.rng.torch("noise")
+        per_epoch = len(inputs) // min(config.batch, len(inputs))
+        epochs = -(-course.hidden // per_epoch)
+        explained = []
+        for step, (epoch, rows) in enumerate(self._batches(len(inputs), course.hidden, "order")):
+            done = step / course.hidden
+            explained.append(plasticity.learn(self.layer, inputs[rows].unsqueeze(0), self._temperature(done), 1 - done,
+                                              config, noise))
+            log.images_seen += len(rows)
+            if (step + 1) % per_epoch == 0 or step + 1 == course.hidden:
+                self._restructure(epoch, epochs)
+                log.add(self, epoch=epoch, explained=torch.cat(explained).mean().item(), **self._weight_statistics())
+                progress(0.9 * (step + 1) / course.hidden, f"epoch {epoch}/{epochs}")
+                explained.clear()
+        self.stage = "hidden"
+
+    def _temperature(self, done: float) -> float:
+        """T ramps linearly over the training of the hidden layer."""
+        return self.config.temperature_start + (self.config.temperature_end - self.config.temperature_start) * done
+
+    def _restructure(self, epoch: int, epochs: int) -> None:
+        """Structural plasticity at the end of an epoch; outside its window only vanished synapses go."""
+        config = self.config
+        within = config.prune > 0 and config.prune_from <= epoch <= config.prune_until * epochs
+        gone = plasticity.prune(self.layer, config.prune if within else 0.0)
+        if within and config.regrow:
+            plasticity.regrow(self.layer, round(config.regrow * gone), self.rng.torch("regrow", epoch))
+
+    def _weight_statistics(self) -> dict[str, float]:
+        """Share of live synapses and the standard deviation of log w over them."""
+        live = self.layer.live
+        return {"live": live.float().mean().item(), "sigma_log_w": self.layer.weight[live].log().std().item()}
+
+    def _fit_labels(self, inputs: torch.Tensor, labels: torch.Tensor, course: Course, log: TrainingLog) -> None:
+        steps = course.readout // 2 if course.gated else course.readout
+        log.images_seen += self._fit_readout(inputs, labels, steps, "first")
+        if course.gated:
+            log.images_seen += self._fit_gated(inputs, labels, course.gated)
+            log.images_seen += self._fit_readout(inputs, labels, steps, "second")
+        self.stage = "classifier"
+        codes = self._codes(inputs)
+        logits = readout.logits(codes.unsqueeze(0), self.output.unsqueeze(0), self._gain)[0]
+        log.add(self, train_accuracy=(logits.argmax(1) == labels).float().mean().item(), **self._weight_statistics())
+
+    def _codes(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The code of inputs (N, n) that are already divided by their length: (N, H)."""
+        def code(rows: torch.Tensor) -> torch.Tensor:
+            u = plasticity.drive(self.layer, rows.unsqueeze(0), self.config.synaptic_scaling)
+            return plasticity.compete(self.layer, u, self.config.code_temperature)[0]
+
+        return in_batches(code, inputs, batch_size=EMBED_BATCH)
+
+    def _fit_readout(self, inputs: torch.Tensor, labels: torch.Tensor, steps: int, purpose: str) -> int:
+        """Train V from its young state; images looked at."""
+        codes = self._codes(inputs)
+        size = min(self.config.readout_batch, len(codes))
+        weight = self._young_readout(self.n_classes).unsqueeze(0)
+        generator = self.rng.torch("readout batches", purpose)
+        for step in range(steps):
+            rows = slice(None)
+            if size < len(codes):
+                rows = torch.randint(len(codes), (size,), generator=generator).to(self.device)
+            self._readout_step(weight, codes[rows].unsqueeze(0), labels[rows].unsqueeze(0), 1 - step / steps, generator)
+        self.output = weight[0]
+        return steps * size
+
+    def _readout_step(self, weight: torch.Tensor, codes: torch.Tensor, labels: torch.Tensor, fade: float,
+                      generator: torch.Generator) -> None:
+        """One step of V (E, H, C), in place, by the configured rule."""
+        config, targets = self.config, readout.one_hot(labels, weight.shape[2])
+        if config.readout == "delta":
+            push = readout.delta_drive(codes, targets, weight, self._gain)
+        else:
+            push = readout.perturbation_drive(codes, targets, weight, self._gain, config.perturbation, config.trials, generator)
+        readout.step(weight, push, config.readout_eta * fade, config.clip)
+
+    def _fit_gated(self, inputs: torch.Tensor, labels: torch.Tensor, steps: int) -> int:
+        """The third factor on hidden synapses; images looked at."""
+        config, seen = self.config, 0
+        feedback = self.output - self.output.mean(1, keepdim=True)
+        if config.feedback == "random":
+            feedback = torch.randn(feedback.shape, generator=self.rng.torch("feedback")).to(self.device)
+        for step, (_, rows) in enumerate(self._batches(len(inputs), steps, "gated order")):
+            batch, targets = inputs[rows].unsqueeze(0), readout.one_hot(labels[rows], self.n_classes)
+            code = self._codes(inputs[rows])
+            drive = readout.logits(code.unsqueeze(0), self.output.unsqueeze(0), self._gain)[0]
+            error = (targets - torch.softmax(drive, dim=1)) @ feedback.T
+            plasticity.third_factor(self.layer, batch, error.unsqueeze(0), config.third_factor * (1 - step / steps),
+                                    config.third_factor_temperature, config.offset, config.synaptic_scaling)
+            seen += len(rows)
+        return seen
+
+    # ------------------------------------------------------------------------------------------------- reading
+
+    def _code_module(self, layer: plasticity.Layer) -> nn.Module:
+        from harness.rules.modules.competitive import CompetitiveCode
+
+        config, single = self.config, layer.weight.shape[0] == 1
+        weight, threshold = (layer.weight[0], layer.threshold[0]) if single else (layer.weight, layer.threshold)
+        return CompetitiveCode(weight, threshold, config.code_temperature, config.divisive_inhibition, config.synaptic_scaling)
+
+    def classifier(self) -> nn.Module:
+        from harness.rules.modules.competitive import ExcitatoryReadout
+
+        if self.stage == "hidden":
+            raise HarnessError("this ech learner was trained without labels and has no classifier",
+                               hint="use adapt() with a support set, or fit it on labelled images")
+        return nn.Sequential(self._code_module(self.layer), ExcitatoryReadout(self.output.clone(), self._gain)).eval()
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """The sparse code h, (B, C, H, W) -> (B, hidden)."""
+        with torch.no_grad():
+            return in_batches(self._code_module(self.layer), images, batch_size=EMBED_BATCH)
+
+    def connectome(self) -> list[Synapses]:
+        bundles = [Synapses("input->hidden", self.layer.weight[0].T, self.layer.live[0].T)]
+        return bundles if self.stage == "hidden" else [*bundles, Synapses("hidden->output", self.output)]
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        return {"W": self.layer.weight[0].clone(), "b": self.layer.threshold[0].clone(), "V": self.output.clone(),
+                "stage": torch.tensor(STAGES.index(self.stage))}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        moved = {key: value.to(self.device).clone() for key, value in state.items()}
+        self.layer = plasticity.Layer(moved["W"].unsqueeze(0), moved["b"].unsqueeze(0))
+        self.output, self.stage = moved["V"], STAGES[int(moved["stage"])]
+        self.fitted = self.stage != "unfitted"
+
+    # ------------------------------------------------------------------------------------------------ adapting
+
+    @property
+    def frozen_features(self) -> bool:
+        return self.fitted
+
+    def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
+        labels = support_labels.unsqueeze(0)
+        with torch.no_grad():
+            layer = self._adapt_hidden(support_images.unsqueeze(0))
+            code = self._code_module(layer)
+            return nn.Sequential(code, self._head(code(support_images).unsqueeze(0), labels, n_way, squeeze=True)).eval()
+
+    def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+        """All episodes side by side; from scratch each keeps its own hidden layer of H x n weights while it is used."""
+        if self.fitted:
+            code = self._code_module(self.layer)
+            head = self.head_many(code(support_images), support_labels, n_way)
+            return lambda queries: head(code(queries))
+        chunk = self.config.episodes_at_once
+        modules = [self._adapt_chunk(x, y, n_way)
+                   for x, y in zip(support_images.split(chunk), support_labels.split(chunk), strict=True)]
+        return lambda queries: torch.cat([m(x) for m, x in zip(modules, queries.split(chunk), strict=True)])
+
+    def _adapt_chunk(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> nn.Module:
+        from harness.rules.modules.competitive import CompetitiveCode
+
+        config = self.config
+        with torch.no_grad():
+            layer = self._adapt_hidden(images)
+            code = CompetitiveCode(layer.weight, layer.threshold, config.code_temperature, config.divisive_inhibition,
+                                   config.synaptic_scaling)
+            return nn.Sequential(code, self._head(code(images), labels, n_way)).eval()
+
+    def _adapt_hidden(self, images: torch.Tensor) -> plasticity.Layer:
+        """The hidden layers of E episodes (E, S, C, H, W): the frozen one, or learned from each support set alone."""
+        if self.fitted:
+            return self.layer
+        episodes, steps, noise = len(images), self.config.adapt_steps, self.rng.torch("episode noise")
+        layer = plasticity.Layer(self.layer.weight.repeat(episodes, 1, 1), self.layer.threshold.repeat(episodes, 1))
+        inputs = self._inputs(images)
+        for step in range(steps):
+            done = step / steps
+            plasticity.learn(layer, inputs, self._temperature(done), 1 - done, self.config, noise)
+        return layer
+
+    def head_many(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+        with torch.no_grad():
+            return self._head(support, support_labels, n_way)
+
+    def _head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int, squeeze: bool = False) -> nn.Module:
+        """The few-shot read-out of E episodes; ``squeeze`` drops the episode axis of a single one."""
+        from harness.rules.modules.competitive import ExcitatoryReadout, NearestMean
+
+        config, pick = self.config, (lambda t: t[0]) if squeeze else (lambda t: t)
+        if config.head == "nearest-mean":
+            return NearestMean(pick(readout.class_means(codes, labels, n_way)), self._gain)
+        if config.head == "imprint":
+            return ExcitatoryReadout(pick(readout.class_means(codes, labels, n_way).transpose(1, 2).contiguous()), self._gain)
+        weight = self._young_readout(n_way).unsqueeze(0).repeat(len(codes), 1, 1)
+        generator = self.rng.torch("head")
+        for step in range(config.head_steps):
+            self._readout_step(weight, codes, labels, 1 - step / config.head_steps, generator)
+        return ExcitatoryReadout(pick(weight), self._gain)
