@@ -1,0 +1,30 @@
+"""Fashion-MNIST, complete, from the data root."""
+
+from __future__ import annotations
+
+from harness.data.mnist import IdxFamily
+from harness.registry import datasets
+
+
+@datasets.register("fashion-mnist")
+class FashionMNIST(IdxFamily):
+    """Photographs of clothing, 28 x 28: Fashion-MNIST complete, 60,000 + 10,000 images."""
+
+    licence = "MIT"
+    citation = "Xiao, Rasul, Vollgraf, Fashion-MNIST, arXiv 1708.07747, 2017"
+    how_to_get = (
+        "get the four idx files from Zalando Research's fashion-mnist repository (folder data/fashion) "
+        "and run `harness data import fashion-mnist FOLDER`"
+    )
+    class_names = (
+        "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+    )
+    raw_sha256 = (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    )
+    smallest_class = {"train": 5500, "val": 500, "test": 1000, "train 0-4": 6000, "test 5-9": 1000}
+    class_split_images = (30_000, 5_000)
+    pinned = {"{}": "497ae253902aab73b03ef5f1019692836071a0b77b9b60b98658877319767947"}
