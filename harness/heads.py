@@ -1,0 +1,144 @@
+"""Few-shot heads: from the embeddings of a support set to a linear classifier, over many episodes at once.
+
+Every head is linear in the (possibly normalised) embedding, so one pair of tensors holds the heads of E episodes.
+Nothing is drawn at random and each episode is computed as if it were alone.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.batching import in_batches
+from harness.fitting import TensorLearner
+from harness.lazy import F, nn, torch
+from harness.learner import EpisodeClassifier
+
+HeadName = Literal["nearest_mean", "cosine", "ridge"]
+
+SHARPNESS = 8.0
+"""Logit difference between two class means at the typical distance: soft enough that gradients do not vanish."""
+
+RIDGE = 0.1
+"""Penalty of the ridge head, as a share of the mean squared norm of the centred support embeddings."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Linear classifiers of E episodes.
+
+    Attributes:
+        weight: (E, D, n_way).
+        bias: (E, 1, n_way).
+        unit: whether embeddings are scaled to length one first.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    unit: bool = False
+
+    def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """(E, Q, D) to logits (E, Q, n_way)."""
+        return _scaled(embeddings, self.unit) @ self.weight + self.bias
+
+    def on(self, body: nn.Module) -> nn.Module:
+        """The first episode's classifier behind ``body``, as a module in eval mode."""
+        from harness.nets import HeadOn
+
+        return HeadOn(body, self.weight[0], self.bias[0], unit=self.unit)
+
+
+def fit(head: HeadName, support: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
+    """Fit the head of each episode in closed form.
+
+    - ``nearest_mean``: minus the squared Euclidean distance to each class mean (Snell et al. 2017), without the term
+      that all classes share, divided by the mean squared distance between class means.
+    - ``cosine``: the same on embeddings of length one.
+    - ``ridge``: ridge regression to one-hot labels (Bertinetto et al. 2019), solved in the S x S dual.
+
+    Args:
+        support: (E, S, D).
+        labels: int64 (E, S) in [0, n_way); every class has at least one image.
+    """
+    with torch.no_grad():
+        support = _scaled(support, head == "cosine")
+        if head == "ridge":
+            return _ridge(support, labels, n_way)
+        return from_means(class_means(support, labels, n_way), unit=head == "cosine")
+
+
+def class_means(embeddings: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
+    """Mean embedding of each class: (E, S, D), (E, S) to (E, n_way, D)."""
+    members = F.one_hot(labels, n_way).to(embeddings.dtype).transpose(1, 2)
+    return members @ embeddings / members.sum(2, keepdim=True).clamp_min(1)
+
+
+def from_means(means: torch.Tensor, *, unit: bool = False) -> Heads:
+    """Nearest-mean heads from class means (E, n_way, D)."""
+    means = _scaled(means, unit)
+    centred = means - means.mean(1, keepdim=True)
+    # mean over pairs of |m_a - m_b|^2 is 2 n / (n - 1) times the mean of |m_a - m|^2
+    n_way = means.shape[1]
+    typical = 2 * n_way / max(n_way - 1, 1) * centred.square().sum(2).mean(1)
+    scale = (SHARPNESS / typical.clamp_min(1e-12))[:, None, None]
+    return Heads(2 * scale * means.transpose(1, 2), -scale * means.square().sum(2)[:, None, :], unit)
+
+
+def _ridge(support: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
+    centre = support.mean(1, keepdim=True)
+    x, targets = support - centre, F.one_hot(labels, n_way).to(support.dtype)
+    offset = targets.mean(1, keepdim=True)
+    gram = x @ x.transpose(1, 2)
+    penalty = RIDGE * gram.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
+    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    dual = torch.linalg.solve(gram + penalty[:, None, None] * eye, targets - offset)
+    weight = SHARPNESS * (x.transpose(1, 2) @ dual)
+    return Heads(weight, SHARPNESS * offset - centre @ weight)
+
+
+def _scaled(embeddings: torch.Tensor, unit: bool) -> torch.Tensor:
+    return F.normalize(embeddings, dim=-1) if unit else embeddings
+
+
+class FeatureLearner(TensorLearner):
+    """A learner whose few-shot classifier is a head on a frozen embedding.
+
+    A subclass gives ``body()`` and has ``head`` in its config.
+    """
+
+    @property
+    def frozen_features(self) -> bool:
+        """Always: ``adapt`` reads images through ``embed`` alone."""
+        return True
+
+    @abstractmethod
+    def body(self) -> nn.Module:
+        """Images (B, C, H, W) to embeddings (B, D), as a frozen module in eval mode."""
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, D)."""
+        return self.body()(images)
+
+    def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
+        """The head on the support set's embeddings, behind the body."""
+        body = self.body()
+        with torch.no_grad():
+            support = in_batches(body, support_images, batch_size=256)
+        return fit(self.config.head, support[None], support_labels[None], n_way).on(body)
+
+    def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+        """``adapt`` over E episodes: every image is embedded once, then all heads are fitted together."""
+        body = self.body()
+
+        def embedded(images: torch.Tensor) -> torch.Tensor:
+            return in_batches(body, images.flatten(0, 1), batch_size=256).unflatten(0, images.shape[:2])
+
+        with torch.no_grad():
+            support = embedded(support_images)
+        heads = fit(self.config.head, support, support_labels, n_way)
+        return lambda queries: heads(embedded(queries))
+
+    def head_many(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+        """The heads of E episodes from embeddings (E, S, D)."""
+        return fit(self.config.head, support, support_labels, n_way)

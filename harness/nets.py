@@ -1,0 +1,92 @@
+"""Networks, as plain functions of their parameters and as modules. Reached lazily: this file imports torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def init_perceptron(sizes: Sequence[int], generator: torch.Generator, *, non_negative: bool = False) -> list[torch.Tensor]:
+    """``[weight (in, out), bias (1, out), ...]`` of a perceptron with layers of ``sizes``.
+
+    Weights are normal with He's variance 2 / in; non-negative ones are uniform in [0, a] with that same variance.
+    """
+    parameters = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        if non_negative:
+            weight = torch.rand(n_in, n_out, generator=generator) * math.sqrt(24 / n_in)
+        else:
+            weight = torch.randn(n_in, n_out, generator=generator) * math.sqrt(2 / n_in)
+        parameters += [weight, torch.zeros(1, n_out)]
+    return parameters
+
+
+def perceptron(x: torch.Tensor, parameters: Sequence[torch.Tensor], *, inhibited: bool = False) -> torch.Tensor:
+    """A ReLU perceptron without a non-linearity after its last layer.
+
+    Args:
+        x: (..., B, D).
+        parameters: weights (..., in, out) and biases (..., 1, out) in turn; leading axes (episodes) as in ``x``.
+        inhibited: subtract each layer's mean input, as a uniform, non-plastic inhibitory pool does: this is what lets
+            weights of one sign compute a difference.
+
+    Returns:
+        (..., B, out).
+    """
+    last = len(parameters) - 2
+    for i in range(0, len(parameters), 2):
+        weight, bias = parameters[i], parameters[i + 1]
+        if inhibited:  # mean_j (x W_j) = x mean_j W_j: the pool is folded into the weights
+            weight, bias = weight - weight.mean(-1, keepdim=True), bias - bias.mean(-1, keepdim=True)
+        x = x @ weight + bias
+        x = x if i == last else F.relu(x)
+    return x
+
+
+def frozen(tensor: torch.Tensor) -> nn.Parameter:
+    """A parameter that takes no gradient: attacks differentiate by the image alone."""
+    return nn.Parameter(tensor.detach(), requires_grad=False)
+
+
+class Perceptron(nn.Module):
+    """``perceptron`` as a frozen module: images (B, C, H, W) to logits, or to hidden activity.
+
+    Args:
+        parameters: as ``perceptron`` takes them.
+        inhibited: see there.
+        hidden: stop at the activity of the last hidden layer.
+    """
+
+    def __init__(self, parameters: Sequence[torch.Tensor], *, inhibited: bool = False, hidden: bool = False):
+        super().__init__()
+        self.parameters_in_turn = nn.ParameterList(frozen(p) for p in (parameters[:-2] if hidden else parameters))
+        self.inhibited, self.hidden = inhibited, hidden
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        out = perceptron(images.flatten(1), list(self.parameters_in_turn), inhibited=self.inhibited)
+        return F.relu(out) if self.hidden else out
+
+
+class HeadOn(nn.Module):
+    """A linear head behind an embedding: images (B, C, H, W) to logits (B, n_way).
+
+    Args:
+        body: images to embeddings (B, D).
+        weight: (D, n_way).
+        bias: (1, n_way).
+        unit: scale embeddings to length one first.
+    """
+
+    def __init__(self, body: nn.Module, weight: torch.Tensor, bias: torch.Tensor, *, unit: bool = False):
+        super().__init__()
+        self.body, self.weight, self.bias, self.unit = body, frozen(weight), frozen(bias), unit
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.body(images)
+        return (F.normalize(x, dim=-1) if self.unit else x) @ self.weight + self.bias
