@@ -1,0 +1,89 @@
+"""From the records of several seeds to one number with its interval, and from two such numbers to a paired test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, t_interval
+from harness.records import Record, Trust
+from harness.rng import Rng
+
+LEVEL = 0.05
+"""A difference counts when its corrected p is below this."""
+
+Verdicts = Callable[[str, str], np.ndarray]
+_STRENGTH: dict[Trust, int] = {"-": 0, "PASS": 1, "WARN": 2, "FAIL": 3}
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A mean over seeds with its 95 % interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def worst_level(levels: Iterable[Trust]) -> Trust:
+    """The most alarming of some judgements; ``"-"`` where there are none."""
+    return max(levels, key=_STRENGTH.__getitem__, default="-")
+
+
+def aggregate(seeds: Sequence[Record], verdicts: Verdicts) -> Aggregate:
+    """The mean over ``seeds``, one record each.
+
+    One seed keeps the interval it was measured with (Wilson over samples, t over episodes). Several seeds: a
+    hierarchical bootstrap where the units are stored, else a t interval over the seeds' values.
+    """
+    if len(seeds) == 1:
+        return Aggregate(seeds[0].value, seeds[0].low, seeds[0].high)
+    value = float(np.mean([r.value for r in seeds]))
+    if any(r.verdicts is None for r in seeds):
+        return Aggregate(value, *t_interval([r.value for r in seeds]))
+    low, high, _ = _bootstrap([_units(r, verdicts) for r in seeds], seeds[0])
+    return Aggregate(value, low, high)
+
+
+def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts) -> tuple[list[int], list[int]]:
+    """Which of the candidates is the best, and which are not significantly worse than it.
+
+    Each is tested against the best on the seeds and units that both have: exact McNemar (samples) or a paired t test
+    (episodes) for one seed, a paired hierarchical bootstrap for several; Holm's correction runs over the candidates.
+
+    Args:
+        candidates: records, one a seed, of at least two candidates with verdicts; higher values are better.
+
+    Returns:
+        positions of the best (several where equal), and of its ties. Candidates that share no units with the best
+        are in neither.
+    """
+    means = [float(np.mean([r.value for r in seeds])) for seeds in candidates]
+    best = [i for i, mean in enumerate(means) if mean == max(means)]
+    tested = {i: p for i, seeds in enumerate(candidates)
+              if i not in best and (p := _paired_p(candidates[best[0]], seeds, verdicts)) is not None}
+    corrected = holm(list(tested.values()))
+    return best, [i for i, p in zip(tested, corrected, strict=True) if p > LEVEL]
+
+
+def _paired_p(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> float | None:
+    of_a, of_b = {r.seed: r for r in a}, {r.seed: r for r in b}
+    shared = sorted(of_a.keys() & of_b.keys())
+    pairs = [(_units(of_a[s], verdicts), _units(of_b[s], verdicts)) for s in shared]
+    if not pairs or any(x.shape != y.shape or len(x) < 2 for x, y in pairs):
+        return None
+    if len(pairs) == 1:
+        return mcnemar_exact(*pairs[0]) if a[0].unit == "sample" else paired_t(*pairs[0])[3]
+    return _bootstrap([x - y for x, y in pairs], a[0])[2]
+
+
+def _units(record: Record, verdicts: Verdicts) -> np.ndarray:
+    return np.asarray(verdicts(record.cell, record.verdicts), np.float64)
+
+
+def _bootstrap(values: list[np.ndarray], like: Record) -> tuple[float, float, float]:
+    """Test images are the same for every seed; episodes are each seed's own."""
+    crossed = like.unit == "sample" and len({len(v) for v in values}) == 1
+    return hierarchical_bootstrap(values, Rng(0).numpy("report bootstrap"), crossed=crossed)

@@ -1,0 +1,133 @@
+"""What follows from several attacks together, without running anything: the worst case, and checks across attacks."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from harness.metrics.statistics import wilson
+from harness.records import Record, TrustCheck
+from harness.report.aggregate import worst_level
+from harness.report.results import Results
+
+WORST = "worst"
+CLEAN = "clean"
+KIND = "attack_sweep"
+TOLERANCE = 0.01
+"""Share of images that may fall to FGSM but not to PGD, whose random start can miss a few, before the row is distrusted."""
+
+Key = tuple[str, str, int, str | None, int]
+"""protocol, learner, seed, norm, number of images: what verdicts can be combined within."""
+
+
+def with_worst_case(results: Results) -> Results:
+    """``results`` with a derived attack ``"worst"`` and the checks across attacks, for every attack sweep in it.
+
+    A sample counts as robust at eps if it withstood every attack of that norm at eps and at every smaller eps of the
+    sweep, since a perturbation stays feasible in a larger budget. Where any learner met an attack that another did not
+    (a failed cell), the other gets no worst case: it would look better for having been attacked less.
+    """
+    swept = [r for r in results.records if _is_swept(r, results)]
+    if not swept or any(r.setting["attack"] == WORST for r in swept):
+        return results
+    groups: dict[Key, list[Record]] = defaultdict(list)
+    for record in swept:
+        groups[record.protocol, record.learner, record.seed, record.setting.get("norm"), record.n].append(record)
+    arrays: dict[tuple[str, str], np.ndarray] = {}
+    derived = [record for key, group in groups.items()
+               for record in _worst_cases(group, _expected(groups, key), results, arrays)]
+    checked = _with_checks(results, list(groups.values()))
+    return replace(checked, records=checked.records + derived,
+                   verdicts=lambda cell, name: arrays[cell, name] if (cell, name) in arrays else results.verdicts(cell, name))
+
+
+def _is_swept(record: Record, results: Results) -> bool:
+    return (results.protocols.get(record.protocol) == KIND and record.metric == "accuracy" and record.verdicts is not None
+            and {"attack", "eps"} <= record.setting.keys())
+
+
+def _attack(record: Record) -> str:
+    """An attack with all its settings, eps left out."""
+    return json.dumps({k: v for k, v in record.setting.items() if k != "eps"}, sort_keys=True)
+
+
+def _expected(groups: dict[Key, list[Record]], key: Key) -> set[tuple[str, float]]:
+    protocol, _, _, norm, n = key
+    return {(_attack(r), r.setting["eps"]) for other, group in groups.items()
+            if (other[0], other[3], other[4]) == (protocol, norm, n) for r in group}
+
+
+def _worst_cases(group: list[Record], expected: set[tuple[str, float]], results: Results,
+                 arrays: dict[tuple[str, str], np.ndarray]) -> Iterator[Record]:
+    """One record an eps; fills ``arrays`` with the verdicts behind it."""
+    at = {(_attack(r), r.setting["eps"]): r for r in group}
+    if len({attack for attack, _ in expected}) < 2:
+        return
+    robust, used = np.ones(group[0].n, bool), []
+    for eps in sorted({eps for _, eps in expected}):
+        wanted = sorted(pair for pair in expected if pair[1] == eps)
+        if any(pair not in at for pair in wanted):
+            return  # and neither at any larger eps
+        used += [at[pair] for pair in wanted]
+        for pair in wanted:
+            robust &= _verdict(at[pair], results)
+        record = _derived(used, eps, robust)
+        arrays[record.cell, record.verdicts] = robust.astype(np.uint8)
+        yield record
+
+
+def _derived(used: list[Record], eps: float, robust: np.ndarray) -> Record:
+    first = used[0]
+    common = {k: v for k, v in first.setting.items() if all(r.setting.get(k) == v for r in used)}
+    low, high = wilson(int(robust.sum()), len(robust))
+    return replace(first, cell=f"{WORST}/{first.protocol}/{first.learner}/{first.seed}/{first.setting.get('norm')}/{first.n}",
+                   setting={**common, "attack": WORST, "eps": eps}, value=float(robust.mean()), low=low, high=high,
+                   verdicts=f"eps={eps:g}", trust=worst_level(r.trust for r in used), wall_s=0.0)
+
+
+def _verdict(record: Record, results: Results) -> np.ndarray:
+    return np.asarray(results.verdicts(record.cell, record.verdicts)) > 0
+
+
+def _with_checks(results: Results, groups: list[list[Record]]) -> Results:
+    """PGD's cells carry the check that it is at least as strong as FGSM."""
+    found: dict[str, TrustCheck] = {}
+    for group in groups:
+        check = pgd_against_fgsm(group, results)
+        if check:
+            found |= {r.cell: check for r in group if r.setting["attack"] == "pgd"}
+    trust = results.trust | {cell: [*results.trust.get(cell, []), check] for cell, check in found.items()}
+    records = [replace(r, trust=worst_level([r.trust, found[r.cell].level])) if r.cell in found else r
+               for r in results.records]
+    return replace(results, records=records, trust=trust)
+
+
+def pgd_against_fgsm(group: list[Record], results: Results) -> TrustCheck | None:
+    """Images that fall to FGSM but not to PGD, at the eps where most do; None where not both were run.
+
+    Args:
+        group: records of one learner, seed and norm.
+    """
+    worst, n = (-1, 0.0), group[0].n
+    broken = {name: _survivors([r for r in group if r.setting["attack"] == name], results) for name in ("fgsm", "pgd")}
+    for eps in broken["fgsm"].keys() & broken["pgd"].keys():
+        missed = int((broken["pgd"][eps] & ~broken["fgsm"][eps]).sum())
+        worst = max(worst, (missed, eps))
+    if worst[0] < 0:
+        return None
+    level = "PASS" if worst[0] == 0 else "WARN" if worst[0] <= TOLERANCE * n else "FAIL"
+    return TrustCheck("PGD at least as strong as FGSM", level,
+                      f"{worst[0]} of {n} images fall to FGSM but not to PGD (eps {worst[1]:g})")
+
+
+def _survivors(records: list[Record], results: Results) -> dict[float, np.ndarray]:
+    """eps -> bool (n,): what withstood all of ``records`` up to that eps."""
+    out, robust = {}, True
+    for record in sorted(records, key=lambda r: r.setting["eps"]):
+        robust = robust & _verdict(record, results)
+        out[record.setting["eps"]] = robust
+    return out

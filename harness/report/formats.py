@@ -1,0 +1,78 @@
+"""How each metric is called and printed, and which are compared. Their order here is their order in tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+Form = Literal["percent", "count", "flag", "number"]
+
+METRICS: dict[str, tuple[str, Form]] = {
+    "accuracy": ("accuracy", "percent"),
+    "live_share": ("live synapses, %", "percent"),
+    "live_per_input": ("live synapses per input", "number"),
+    "dale_purity": ("Dale purity", "number"),
+    "enforced": ("enforced", "flag"),
+    "sign_changes": ("sign changes", "count"),
+    "sign_flips": ("signs flipped since start", "count"),
+    "sigma_log_w": ("σ(log w)", "number"),
+    "sigma_log_w_init": ("σ(log w), initial", "number"),
+    "skew_log_w": ("skew(log w)", "number"),
+    "ks_log_w": ("KS(log w)", "number"),
+    "ks_log_w_init": ("KS(log w), initial", "number"),
+    "aic_lognormal": ("AIC lead of lognormal, per synapse", "number"),
+    "treves_rolls_unit": ("Treves-Rolls, unit", "number"),
+    "treves_rolls_stimulus": ("Treves-Rolls, stimulus", "number"),
+    "dead_units": ("dead units", "count"),
+}
+HIGHER_IS_BETTER = frozenset({"accuracy"})
+"""Metrics with a best. The biology audit describes; nothing in it is better for being larger."""
+
+
+def metric_name(metric: str) -> str:
+    """What a metric is called in print."""
+    return METRICS.get(metric, (metric.replace("_", " "), "number"))[0]
+
+
+def number(metric: str, value: float) -> str:
+    """A value as its metric is printed: accuracies as percent with one decimal.
+
+    >>> number("accuracy", 0.9731), number("dead_units", 3.0), number("enforced", 0.0), number("sigma_log_w", 0.71803)
+    ('97.3', '3', 'no', '0.718')
+    """
+    form = METRICS.get(metric, ("", "number"))[1]
+    if not math.isfinite(value):
+        return str(value)
+    if form == "percent":
+        return f"{100 * value:.1f}"
+    if form == "flag" and value in (0, 1):
+        return "yes" if value else "no"
+    if form == "count" and value == int(value):
+        return f"{int(value)}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def half_width(metric: str, low: float | None, high: float | None) -> str | None:
+    """Half of an interval, as its metric is printed; None where there is no interval."""
+    if low is None or high is None or METRICS.get(metric, ("", "number"))[1] == "flag":
+        return None
+    half = (high - low) / 2
+    return f"{100 * half:.1f}" if METRICS.get(metric, ("", "number"))[1] == "percent" else f"{half:.2g}"
+
+
+def label(key: str, value: Any) -> str:
+    """One label of a row or column in print; empty where there is none.
+
+    >>> label("ways", 5), label("shots", 1), label("eps", 0.10), label("attack", "pgd")
+    ('5-way', '1-shot', 'eps 0.1', 'pgd')
+    """
+    if value is None or (key == "eps" and value == 0):
+        return ""
+    if key in ("ways", "shots"):
+        return f"{value}-{key[:-1]}"
+    if key == "metric":
+        return metric_name(value)
+    if key in ("learner", "attack", "norm", "regime", "dataset", "bundle") or isinstance(value, str):
+        return str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{key} {text}"

@@ -1,0 +1,156 @@
+"""A table: a pivot of records, each cell with its interval, its n, and whether it is the best or ties with the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import Field
+
+from harness.records import Record, Trust
+from harness.registry import Config
+from harness.report.aggregate import aggregate, same_as_best, worst_level
+from harness.report.derive import with_worst_case
+from harness.report.formats import HIGHER_IS_BETTER
+from harness.report.notes import distrust, failures, reading
+from harness.report.pivot import distinguish, fold_clean, group, labels, ordered
+from harness.report.results import Results
+
+
+class TableSpec(Config):
+    """One table of a suite."""
+
+    protocol: str = Field(description="name of the protocol whose records it shows")
+    rows: str | list[str] = Field("learner", description="what a row is: `learner`, or keys as for `columns`")
+    columns: list[str] = Field([], description="keys that columns are made of: attack, eps, ways, shots, metric, dataset ...")
+    metric: str | None = Field(None, description="which number; the protocol's headline metric if left out")
+    title: str | None = Field(None, description="printed above the table")
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        metric: which number it is; says how it is printed.
+        value, low, high: mean over seeds and its 95 % interval (None where none is defined).
+        n, unit: how many units *each seed* was measured on.
+        seeds: the seeds it is a mean over.
+        best: the highest of its column.
+        tie: not significantly lower than the best.
+        trust: the worst judgement of any trust check behind it.
+    """
+
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    unit: str
+    seeds: tuple[int, ...]
+    best: bool = False
+    tie: bool = False
+    trust: Trust = "-"
+
+    @property
+    def bold(self) -> bool:
+        """The best, or a statistical tie with it."""
+        return self.best or self.tie
+
+
+@dataclass(frozen=True)
+class Table:
+    """A finished table; a renderer adds nothing to it but form.
+
+    Attributes:
+        name, title: file name without ending, and heading.
+        row_keys, column_keys: what the labels are values of.
+        rows, columns: labels, one value a key.
+        cells: (rows, columns); None where nothing was measured.
+        distrusted: rows in which a trust check failed, marked with a dagger and never bold.
+        notes: how to read it, then what is missing or distrusted.
+        block: the protocol block, condition -> value.
+    """
+
+    name: str
+    title: str
+    row_keys: tuple[str, ...]
+    column_keys: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    columns: tuple[tuple[Any, ...], ...]
+    cells: tuple[tuple[Cell | None, ...], ...]
+    distrusted: frozenset[int]
+    notes: tuple[str, ...]
+    block: dict[str, str]
+
+
+DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"], "biology": ["metric"]}
+
+
+def default_specs(results: Results) -> list[TableSpec]:
+    """One table a protocol, for a suite that asks for none."""
+    return [TableSpec(protocol=name, columns=DEFAULT_COLUMNS.get(kind, [])) for name, kind in results.protocols.items()]
+
+
+def build(results: Results, spec: TableSpec) -> Table:
+    """The table that ``spec`` asks for. Deterministic.
+
+    Keys of the setting that ``spec`` does not pivot on, but without which different measurements would fall into one
+    cell, become further columns: two things are never averaged in silence.
+    """
+    results = with_worst_case(results)
+    row_keys = (spec.rows,) if isinstance(spec.rows, str) else tuple(spec.rows)
+    records = _chosen(results, spec, {*row_keys, *spec.columns})
+    if {"attack", "eps"} <= set(spec.columns):
+        records = fold_clean(records)
+    column_keys, records = distinguish(records, row_keys, tuple(spec.columns))
+    grid = group(records, row_keys, column_keys)
+    rows = ordered({row for row, _ in grid} | _failed_rows(results, spec), row_keys, results.learners)
+    columns = ordered({column for _, column in grid}, column_keys, results.learners)
+    bad = [r for r in records if r.trust == "FAIL"]
+    distrusted = frozenset(rows.index(labels(r, row_keys)) for r in bad)
+    judged = [_column([grid.get((row, column), []) for row in rows], distrusted, results) for column in columns]
+    bold = any(cell.bold for column in judged for cell in column if cell)
+    notes = (*reading(records, bold), *distrust(bad, results), *failures(results, spec.protocol))
+    return Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
+                 tuple(rows), tuple(columns), tuple(tuple(column[i] for column in judged) for i in range(len(rows))),
+                 distrusted, notes, dict(results.blocks.get(spec.protocol, {})))
+
+
+def _chosen(results: Results, spec: TableSpec, keys: set[str]) -> list[Record]:
+    records = [r for r in results.records if r.protocol == spec.protocol]
+    if spec.metric is None and "metric" in keys:
+        return records
+    present = {r.metric for r in records}
+    metric = spec.metric or ("accuracy" if "accuracy" in present else min(present, default=None))
+    return [r for r in records if r.metric == metric]
+
+
+def _failed_rows(results: Results, spec: TableSpec) -> set[tuple[Any, ...]]:
+    """A learner all of whose cells failed still has its row."""
+    if spec.rows not in ("learner", ["learner"]):
+        return set()
+    return {(learner,) for learner, protocol, _, _ in results.failures if protocol == spec.protocol}
+
+
+def _column(rows: list[list[Record]], distrusted: frozenset[int], results: Results) -> list[Cell | None]:
+    cells = [_cell(records, results) if records else None for records in rows]
+    rivals = [i for i, records in enumerate(rows) if records and i not in distrusted and _comparable(records)]
+    if len(rivals) < 2:
+        return cells
+    best, ties = same_as_best([rows[i] for i in rivals], results.verdicts)
+    for places, mark in ((best, "best"), (ties, "tie")):
+        for place in places:
+            cells[rivals[place]] = replace(cells[rivals[place]], **{mark: True})
+    return cells
+
+
+def _comparable(records: list[Record]) -> bool:
+    return all(r.metric in HIGHER_IS_BETTER and r.verdicts is not None for r in records)
+
+
+def _cell(records: list[Record], results: Results) -> Cell:
+    first, mean = records[0], aggregate(records, results.verdicts)
+    return Cell(first.metric, mean.value, mean.low, mean.high, first.n, first.unit, tuple(r.seed for r in records),
+                trust=worst_level(r.trust for r in records))
