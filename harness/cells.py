@@ -57,7 +57,8 @@ def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cell
     identity = cell.identity
     images = _dataset(cell, conditions.data_root).split(identity["splitting"], "train")
     learner = _learner(identity, images).to(conditions.device)
-    log = learner.fit(images if identity["labelled"] else images.unlabelled(), budget=Budget(identity["budget"]), progress=progress)
+    seen = images if identity["labelled"] else images.unlabelled()
+    log = learner.fit(seen, budget=Budget(identity["budget"]), progress=progress)
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state_dict().items()}
     summary = {"rows": log.rows, "images_seen": log.images_seen, "sign_changes": log.sign_changes}
     return CellResult(identity, log=summary), {WEIGHTS: weights}
@@ -118,7 +119,8 @@ def _untrained(identity: dict[str, Any], data: Loaded) -> Learner:
 def git_commit() -> str:
     """The commit of the working tree, with ``+`` where it has changes; empty outside a repository."""
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=Path(__file__).parent, check=False).stdout.strip()
+        here = Path(__file__).parent
+        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=here, check=False).stdout.strip()
 
     try:
         commit = git("rev-parse", "--short=12", "HEAD")

@@ -87,7 +87,8 @@ def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str) -
     training = entry.protocol.training()
     for seed in entry.seeds:
         for learner in entry.learners:
-            who = {"kind": learner.cls.kind, "config": learner.config.model_dump(mode="json"), "code": code_version(learner.cls.__module__)}
+            who = {"kind": learner.cls.kind, "config": learner.config.model_dump(mode="json"),
+                   "code": code_version(learner.cls.__module__)}
             common = {"schema": SCHEMA_VERSION, "dataset": data, "learner": who, "seed": seed, "device": device,
                       "versions": versions(), "core": [code_version(module) for module in CORE]}
             train = _training_cell(suite, learner, training, common, entry.dataset.kind) if training else None
@@ -95,7 +96,8 @@ def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str) -
                 yield train
             for setting in entry.protocol.settings():
                 protocol = {"kind": entry.protocol.kind, "code": code_version(type(entry.protocol).__module__)}
-                identity = {**common, "role": "measure", "training": train and train.key, "protocol": protocol, "setting": setting}
+                identity = {**common, "role": "measure", "training": train and train.key, "protocol": protocol,
+                            "setting": setting}
                 yield Cell(_hash(identity), "measure", identity, train and train.key, learner.name, entry.name, _label(setting))
 
 

@@ -154,7 +154,8 @@ def parse(text: str, file: str) -> Source:
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = Mark(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
-        raise SuiteError(f"not YAML: character #x{ord(text[error.position]):04x} is not allowed", where=str(where)) from None
+        character = f"#x{ord(text[error.position]):04x}"
+        raise SuiteError(f"not YAML: character {character} is not allowed", where=str(where)) from None
     except RecursionError:
         raise SuiteError("not YAML that can be read: nested too deeply", where=f"{file}:1:1") from None
     if node is None:
@@ -195,7 +196,8 @@ def _merge(under: Any, over: Any, path: Path_, merged: Source, source: Source) -
         for key, value in over.items():
             below = (*path, key)
             merged.keys[below] = source.keys.get(below, source.where(below))
-            result[key] = _merge(under[key], value, below, merged, source) if key in under else _take(value, below, merged, source)
+            laid = _merge(under[key], value, below, merged, source) if key in under else _take(value, below, merged, source)
+            result[key] = laid
         merged.values[path] = source.where(path)
         return result
     return _take(over, path, merged, source)

@@ -109,7 +109,8 @@ class Store:
         try:
             return load_file(path)
         except (OSError, SafetensorError) as error:
-            raise StoreError(f"cannot read {name}: {error}", where=str(path.parent), hint="delete that folder and run again") from None
+            raise StoreError(f"cannot read {name}: {error}", where=str(path.parent),
+                             hint="delete that folder and run again") from None
 
     def write(self, key: str, result: CellResult, arrays: dict[str, dict[str, np.ndarray]]) -> None:
         """Store a finished cell; of two writers the first wins, and both hold the same.
@@ -161,7 +162,7 @@ class Store:
         finally:
             os.close(handle)
 
-    def keys(self) -> list[str]:
+    def finished(self) -> list[str]:
         """Keys of all finished cells."""
         folder = self.root / "cells"
         return sorted(path.name for path in folder.iterdir() if (path / "cell.json").is_file()) if folder.is_dir() else []

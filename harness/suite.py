@@ -132,7 +132,8 @@ def apply_defaults(tree: Source) -> Source:
         return tree
     defaults, where = tree.value["defaults"], ("defaults",)
     if not isinstance(defaults, dict):
-        raise SuiteError("`defaults` is a mapping", where=str(tree.where(where)), hint="defaults: {learners: {mlp: {hidden: 400}}}")
+        raise SuiteError("`defaults` is a mapping", where=str(tree.where(where)),
+                         hint="e.g. defaults: {learners: {mlp: {hidden: 400}}}")
     for room, registry in (("learners", learners), ("protocols", protocols)):
         kinds = defaults.get(room, {})
         if not isinstance(kinds, dict):
@@ -149,7 +150,8 @@ def apply_defaults(tree: Source) -> Source:
 
 def _check_default(tree: Source, path: tuple, kind: str, registry: Registry) -> None:
     if kind not in registry:
-        raise SuiteError(f"unknown {registry.what} {kind!r}", where=str(tree.where(path, key=True)), hint=did_you_mean(kind, registry))
+        raise SuiteError(f"unknown {registry.what} {kind!r}", where=str(tree.where(path, key=True)),
+                         hint=did_you_mean(kind, registry))
     if not isinstance(tree.get(path), dict):
         raise SuiteError(f"defaults of {kind!r} are a mapping", where=str(tree.where(path)))
     for key in tree.get(path):
@@ -171,7 +173,7 @@ def _lay_under(tree: Source, room: str, kinds: dict[str, Any]) -> Source:
 
 
 def _first(problems: list[Problem], tree: Source) -> SuiteError:
-    marked = sorted(((tree.where(p.path, key=p.at_key), p) for p in problems), key=lambda pair: (pair[0].file, pair[0].line, pair[0].column))
+    marked = sorted(((tree.where(p.path, key=p.at_key), p) for p in problems), key=lambda pair: pair[0])
     mark, problem = marked[0]
     more = sorted({str(m) for m, _ in marked[1:]})
     hint = problem.hint

@@ -62,7 +62,8 @@ class Lines:
         self.count += 1
         self.clock.finished(cell.key, seconds)
         width = len(str(self.total))
-        end = f"FAILED: {error}" if error else f"about {duration(self.clock.left())} left" if self.count < self.total else "last one"
+        left = f"about {duration(self.clock.left())} left" if self.count < self.total else "last one"
+        end = f"FAILED: {error}" if error else left
         line = f"[{self.count:{width}}/{self.total}] {seconds:6.1f} s  {cell.title}  ({end})"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -64,8 +64,9 @@ class Classification(Protocol):
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
+        images = self.facts.splittings[self.splitting][self.config.split].images
         return {
-            "split": f"{self.splitting}/{self.config.split}, {self.facts.splittings[self.splitting][self.config.split].images} images",
+            "split": f"{self.splitting}/{self.config.split}, {images} images",
             "training": f"{self.splitting}/train, labelled",
             "image size": "x".join(map(str, self.facts.image_shape)),
             "interval": "95 %, Wilson",

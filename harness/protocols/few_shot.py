@@ -126,9 +126,10 @@ class FewShot(Protocol):
         config = self.config
         drawn = {"replacement": "drawn with replacement (intervals are for this set of images)",
                  "class_disjoint": "no class in two episodes", "image_disjoint": "no image in two episodes"}[config.mode]
+        grouped = ", classes of an episode from one group" if config.within_group else ""
         return {
             "regime": REGIMES[config.regime],
-            "split": f"{self.splitting}/{config.split}" + (", classes of an episode from one group" if config.within_group else ""),
+            "split": f"{self.splitting}/{config.split}{grouped}",
             "image size": "x".join(map(str, self.facts.image_shape)),
             "episodes": f"{config.episodes} a seed, the same for every learner, {drawn}",
             "queries": f"{config.queries} a class",

@@ -1,0 +1,29 @@
+# make quickstart | test | test-slow | lint | install | clean
+# Everything lives in one virtual environment; VENV=path uses another one (a torch that it already has is kept).
+PYTHON ?= python3
+VENV ?= .venv
+STAMP := $(VENV)/.installed
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test test-slow lint install clean
+
+quickstart: $(STAMP)
+	@$(BIN)/harness run suites/quickstart.yaml
+
+test: $(STAMP)
+	@$(BIN)/pytest
+
+test-slow: $(STAMP)
+	@$(BIN)/pytest -m slow
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml third_party/install.py third_party/constraints.txt third_party/learn2learn/backend.py third_party/learn2learn/pyproject.toml
+	@$(PYTHON) third_party/install.py $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,86 @@
+"""The front door's verbs as plain functions: ``harness.run(suite)``, ``harness.load(suite)``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import collect, estimate
+from harness import plan as planning
+from harness import suite as suites
+from harness.cells import Conditions
+from harness.data.acquire import data_root as find_data_root
+from harness.errors import HarnessError
+from harness.execute import display, local
+from harness.plan import Plan
+from harness.report.results import Results
+from harness.store import Store
+
+DEFAULT_STORE = Path("results/runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: what it planned, how it went, and what it measured."""
+
+    plan: Plan
+    outcome: local.Outcome
+    results: Results
+
+
+def plan(suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None, device: str = "cpu") -> Plan:
+    """Read a suite file and lay it out as cells.
+
+    Raises:
+        HarnessError: a faulty suite, or a dataset that is missing.
+    """
+    loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
+    check_device(device)
+    return planning.make(loaded, device=device)
+
+
+def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
+        device: str = "cpu", workers: int | None = None, batch_size: int = 256, console: Console | None = None) -> Run:
+    """Run a suite: compute the cells that its store does not have, and collect all of them.
+
+    Args:
+        suite: path of the YAML file.
+        store: folder of finished cells; may be shared with other runs, also at the same time.
+        sets: overrides, ``key.key=value``.
+        workers: processes; by default one a core.
+        batch_size: images pushed through a network at once in measuring; changes no value.
+        console: where progress is shown (a rich console); nowhere if left out.
+    """
+    layout = plan(suite, sets=sets, data_root=data_root, device=device)
+    folder = Store(Path(store))
+    conditions = Conditions(folder, find_data_root(data_root), device, batch_size)
+    todo = [cell for cell in layout.unique if not folder.done(cell.key)]
+    expected, _ = estimate.expected_seconds(todo, folder)
+    count = workers or local.default_workers()
+    with display.show(console or Console(quiet=True), len(todo), expected, count) as shown:
+        outcome = local.run(layout.unique, conditions, count, shown)
+    return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))
+
+
+def load(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
+         device: str = "cpu") -> Results:
+    """What a store holds of a suite, without running anything."""
+    return collect.collect(plan(suite, sets=sets, data_root=data_root, device=device), Store(Path(store)))
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        HarnessError: with the devices that are.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if device not in (*known, *(["cuda"] if len(known) > 1 else [])):
+        raise HarnessError(f"there is no device {device!r}", where="--device", hint=f"this machine has: {', '.join(known)}")

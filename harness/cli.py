@@ -1,0 +1,313 @@
+"""The command line: every sub-command is one short function. Answers go to stdout, talk to stderr.
+
+Exit status: 0 done; 1 a cell failed; 2 bad input; 130 interrupted (run the same command again to go on).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import HarnessError
+
+app = typer.Typer(name="harness", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  rich_markup_mode=None, help=
+                  "Benchmark brain-inspired learning rules beside their controls: few-shot episodes, attack sweeps, biology.")
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, check, find and import datasets.")
+app.add_typer(data_app, name="data")
+
+out, err = Console(soft_wrap=True), Console(stderr=True)
+
+SuitePath = Annotated[Path, typer.Argument(metavar="SUITE.yaml", help="The suite file.", show_default=False)]
+StorePath = Annotated[Path, typer.Option("--store", help="Folder of finished cells.")]
+Sets = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", show_default=False,
+    help="Override a value of the suite, e.g. protocols.few.episodes=50; may be repeated.")]
+DataRoot = Annotated[Path | None, typer.Option(
+    "--data-root", envvar="HARNESS_DATA", help="Where datasets lie that are not embedded.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; one a core if left out.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images measured at once; changes no value.")]
+OutDir = Annotated[Path | None, typer.Option("--out", help="Folder for every format and the figures.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_STORE = Path("results/runs")
+
+
+class What(StrEnum):
+    """What ``harness list`` lists."""
+
+    learners = "learners"
+    datasets = "datasets"
+    attacks = "attacks"
+    protocols = "protocols"
+
+
+class Format(StrEnum):
+    """What ``harness table`` prints."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+    json = "json"
+
+
+@app.command()
+def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
+        workers: Workers = None, batch_size: BatchSize = 256, out_dir: OutDir = None) -> None:
+    """Run a suite: compute what its store lacks, then write and show its tables. Resumes where it stopped.
+
+    Tables and figures go to --out, or to tables/NAME in the store. Example: harness run suites/quickstart.yaml
+    """
+    from harness import api
+
+    done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
+                   batch_size=batch_size, console=err)
+    _report(done.plan, done.results, out_dir or store / "tables" / done.plan.suite.name)
+    outcome = done.outcome
+    counts = f"{len(outcome.done)} cells computed, {len(outcome.found)} found done, {len(outcome.failed)} failed"
+    err.print(counts, highlight=False)
+    if outcome.failed:
+        _failures(done.plan.cells, outcome.failed, store)
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
+         device: Device = "cpu", workers: Workers = None, as_json: AsJson = False) -> None:
+    """List a suite's cells, which of them are done, and how long the rest will take.
+
+    Example: harness plan suites/quickstart.yaml
+    """
+    from harness import api, estimate
+    from harness.execute.display import duration
+    from harness.execute.local import default_workers
+    from harness.store import Store
+
+    layout, folder = api.plan(suite, sets=set_ or [], data_root=data_root, device=device), Store(store)
+    todo = [cell for cell in layout.unique if not folder.done(cell.key)]
+    expected, guesses = estimate.expected_seconds(todo, folder)
+    count = workers or default_workers()
+    seconds = max(sum(expected.values()) / count, max(expected.values(), default=0.0))
+    rows = [{"key": c.key, "learner": c.learner, "what": c.protocol or "train", "setting": c.label, "seed": c.seed,
+             "done": c.key not in expected, "seconds": round(expected.get(c.key, 0.0), 1)} for c in layout.unique]
+    skipped = {p.name: p.skipped for p in layout.suite.protocols if p.skipped}
+    if as_json:
+        _json({"suite": layout.suite.name, "cells": rows, "skipped": skipped, "seconds_left": round(seconds, 1),
+               "rough_guesses": guesses})
+        return
+    title = f"{layout.suite.name}: {len(rows)} cells, {len(rows) - len(todo)} done"
+    out.print(_grid([{**row, "key": row["key"][:8]} for row in rows], title))
+    for protocol, reasons in skipped.items():
+        for learner, why in reasons.items():
+            out.print(f"not in {protocol}: {learner}, because {why}", highlight=False, markup=False)
+    basis = "from the times of like cells in the store"
+    if guesses:
+        basis = f"{guesses} of {len(todo)} are rough guesses: nothing like them is in the store"
+    left = f"{len(todo)} cells to do, about {duration(seconds)} on {count} workers ({basis})" if todo else "all done"
+    out.print(left, highlight=False)
+
+
+@app.command()
+def validate(suites: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml...", help="Suite files.", show_default=False)],
+             set_: Sets = None, data_root: DataRoot = None) -> None:
+    """Check suite files; each fault is named with file:line:column and what is allowed.
+
+    Example: harness validate suites/*.yaml
+    """
+    from harness import suite as loading
+
+    faults = 0
+    for path in suites:
+        try:
+            loaded = loading.load(path, sets=set_ or [], data_root=data_root)
+            counts = f"{len(loaded.learners)} learners, {len(loaded.protocols)} protocols"
+            out.print(f"{path}: good: {counts}", highlight=False, markup=False)
+        except HarnessError as error:
+            faults += 1
+            print(error, file=sys.stderr)
+    if faults:
+        raise typer.Exit(2)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a suite, for editors.
+
+    Example: harness schema > suite.schema.json
+    """
+    from harness.schema import suite_schema
+
+    _json(suite_schema())
+
+
+@app.command("list")
+def list_(what: What, as_json: AsJson = False) -> None:
+    """List what a suite can name: learners, datasets, attacks or protocols.
+
+    Example: harness list learners
+    """
+    from harness import registry
+
+    entries = getattr(registry, what.value)
+    rows = [{"name": name, "description": entries.describe(name), "keys": ", ".join(entries[name].Config.model_fields)}
+            for name in entries]
+    _json(rows) if as_json else out.print(_grid(rows, title=what.value))
+
+
+@app.command()
+def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
+          device: Device = "cpu", out_dir: OutDir = None,
+          form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal) -> None:
+    """Print a suite's tables from what is in the store, without running anything.
+
+    Example: harness table suites/quickstart.yaml --format markdown
+    """
+    from harness import api, collect
+    from harness.report import render, tables
+    from harness.store import Store
+
+    layout = api.plan(suite, sets=set_ or [], data_root=data_root, device=device)
+    results = collect.collect(layout, Store(store))
+    if out_dir:
+        _write(layout, results, out_dir)
+    for built in tables.build_all(results, layout.suite.tables):
+        _show(built) if form is Format.terminal else print(render.render(built, form.value))
+
+
+@app.command()
+def records(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
+            device: Device = "cpu") -> None:
+    """Print every record of a suite as JSON lines.
+
+    Example: harness records suites/quickstart.yaml > records.jsonl
+    """
+    from harness import api
+
+    for record in api.load(suite, store=store, sets=set_ or [], data_root=data_root, device=device).records:
+        print(json.dumps(record.to_dict(), sort_keys=True))
+
+
+@data_app.command("list")
+def data_list(data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """List datasets: classes, images, where they come from, whether they are here.
+
+    Example: harness data list
+    """
+    from harness.data import acquire
+
+    rows = acquire.describe_all(acquire.data_root(data_root))
+    _json(rows) if as_json else out.print(_grid(rows, title="datasets"))
+
+
+@data_app.command("verify")
+def data_verify(names: Annotated[list[str] | None, typer.Argument(help="Datasets; all that are here if left out.")] = None,
+                data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """Read datasets and hold them against what is known of them.
+
+    Example: harness data verify omniglot
+    """
+    from harness.data import acquire
+
+    rows = [row for report in acquire.verify_all(names or [], acquire.data_root(data_root)) for row in report]
+    _json(rows) if as_json else out.print(_grid(rows, title="verified"))
+    if not all(row["ok"] for row in rows):
+        raise typer.Exit(1)
+
+
+@data_app.command("path")
+def data_path(name: str, data_root: DataRoot = None) -> None:
+    """Print the files that a dataset is made from.
+
+    Example: harness data path omniglot
+    """
+    from harness import registry
+    from harness.data import acquire
+
+    cls = registry.datasets[name]
+    for path in cls(cls.Config(), acquire.data_root(data_root)).sources():
+        print(path)
+
+
+@data_app.command("import")
+def data_import(name: str, path: Annotated[Path, typer.Argument(help="File or folder that you have downloaded.")],
+                data_root: DataRoot = None) -> None:
+    """Check files that you have and copy them to where the dataset is looked for.
+
+    Example: harness data import omniglot ~/Downloads
+    """
+    from harness.data import acquire
+
+    for copied in acquire.import_(name, path, acquire.data_root(data_root)):
+        print(copied)
+
+
+def _report(plan: Any, results: Any, folder: Path) -> None:
+    from harness.report import tables
+
+    for built in tables.build_all(results, plan.suite.tables):
+        _show(built)
+    for path in _write(plan, results, folder):
+        err.print(f"wrote {path}", highlight=False, markup=False)
+
+
+def _write(plan: Any, results: Any, folder: Path) -> list[Path]:
+    from harness.collect import write_records
+    from harness.report import figures, tables
+
+    return [*tables.write_tables(results, plan.suite.tables, folder), *figures.write_figures(results, folder),
+            write_records(results, folder / "records.jsonl")]
+
+
+def _show(built: Any) -> None:
+    from harness.report import render
+
+    out.print(render.to_rich(built), soft_wrap=False)
+    out.print()
+
+
+def _failures(cells: list[Any], failed: dict[str, str], store: Path) -> None:
+    for cell in {cell.key: cell for cell in cells if cell.key in failed}.values():
+        err.print(f"FAILED {cell.title}: {failed[cell.key]}", style="red", highlight=False, markup=False)
+        trace = store / "failures" / f"{cell.key}.txt"
+        if trace.is_file():
+            err.print(f"       traceback: {trace}", highlight=False, markup=False)
+
+
+def _grid(rows: list[dict[str, Any]], title: str) -> Table:
+    grid = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for key in rows[0] if rows else []:
+        grid.add_column(key, overflow="fold")
+    for row in rows:
+        grid.add_row(*({True: "yes", False: "no"}[v] if isinstance(v, bool) else str(v) for v in row.values()))
+    return grid
+
+
+def _json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+def main() -> None:
+    """Entry point of the ``harness`` command."""
+    try:
+        app()
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("harness: interrupted; finished cells are kept, run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `harness ... | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""From finished cells to results: names are given back to numbers here, so that a cell knows nothing of suites."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from harness.files import write_atomically
+from harness.plan import Cell, Plan
+from harness.records import Record, Trust, TrustCheck
+from harness.report.results import Results
+from harness.store import CellResult, Store
+from harness.suite import ProtocolEntry
+
+ORDER: tuple[Trust, ...] = ("-", "PASS", "WARN", "FAIL")
+
+
+def collect(plan: Plan, store: Store, failed: dict[str, str] | None = None) -> Results:
+    """Everything that a plan's finished cells hold, as results.
+
+    Args:
+        failed: cell key -> why it failed, to be shown where the numbers would be.
+    """
+    suite, records, trust, failures = plan.suite, [], {}, []
+    for cell in plan.cells:
+        if cell.role == "train":
+            continue
+        if cell.key in (failed or {}):
+            failures.append((cell.learner, cell.protocol, cell.seed, failed[cell.key]))
+        result = store.read(cell.key)
+        if result is not None:
+            trust[cell.key] = [TrustCheck(**check) for check in result.trust]
+            records += _records(suite.name, cell, result, trust[cell.key])
+
+    @lru_cache(maxsize=256)
+    def arrays(key: str) -> dict[str, np.ndarray]:
+        return store.arrays(key)
+
+    return Results(
+        suite=suite.name,
+        learners=[entry.name for entry in suite.learners],
+        protocols={entry.name: entry.protocol.kind for entry in suite.protocols},
+        blocks={entry.name: _block(entry) for entry in suite.protocols},
+        records=records,
+        verdicts=lambda key, name: arrays(key)[name],
+        trust=trust,
+        failures=failures,
+    )
+
+
+def _block(entry: ProtocolEntry) -> dict[str, str]:
+    seeds = f"{len(entry.seeds)} ({', '.join(map(str, entry.seeds))})"
+    return {"dataset": entry.dataset.title, **entry.protocol.block(), "seeds": seeds}
+
+
+def _records(suite: str, cell: Cell, result: CellResult, checks: list[TrustCheck]) -> Iterator[Record]:
+    identity = result.identity
+    worst = max((check.level for check in checks), key=ORDER.index, default="-")
+    for value in result.values:
+        yield Record(
+            suite=suite, cell=cell.key, learner=cell.learner, dataset=identity["dataset"]["kind"], protocol=cell.protocol,
+            setting={**identity["setting"], **(value["setting"] or {})}, seed=cell.seed, metric=value["metric"],
+            value=value["value"], low=value["low"], high=value["high"], n=value["n"], unit=value["unit"],
+            verdicts=value["verdicts"], trust=worst, wall_s=result.wall_s, device=result.device, versions=result.versions,
+            dataset_hash=identity["dataset"]["content"], git_commit=result.git_commit, created=result.created)
+
+
+def write_records(results: Results, path: Path) -> Path:
+    """All records as JSON lines; the folder must exist."""
+    write_atomically(path, "".join(json.dumps(record.to_dict(), sort_keys=True) + "\n" for record in results.records).encode())
+    return path

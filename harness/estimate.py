@@ -1,0 +1,36 @@
+"""How long cells will take: from the times of like cells in the store, else a rough guess that says it is one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from statistics import median
+
+from harness.plan import Cell
+from harness.store import Store
+
+ROUGH_S = {"train": 20.0, "measure": 5.0}
+
+
+def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float], int]:
+    """Cell key -> expected seconds, and how many of them are rough guesses.
+
+    A cell is like another if role, learner kind, dataset and protocol kind agree; failing that, if all but the dataset do.
+    """
+    history: dict[tuple, list[float]] = defaultdict(list)
+    for key in store.finished():
+        result = store.read(key)
+        if result is not None:
+            for likeness in _likenesses(result.identity):
+                history[likeness].append(result.wall_s)
+    expected, guesses = {}, 0
+    for cell in cells:
+        times = next((history[likeness] for likeness in _likenesses(cell.identity) if likeness in history), None)
+        expected[cell.key] = median(times) if times else ROUGH_S[cell.role]
+        guesses += times is None
+    return expected, guesses
+
+
+def _likenesses(identity: dict) -> list[tuple]:
+    like = (identity["role"], identity["learner"]["kind"], identity.get("protocol", {}).get("kind"),
+            str(identity.get("setting", {}).get("attack")), identity["device"])
+    return [(*like, identity["dataset"]["kind"]), like]

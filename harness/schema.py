@@ -1,0 +1,52 @@
+"""The JSON Schema of a suite file, assembled from the config models that learners, datasets and protocols register."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import registry
+from harness.registry import Registry
+from harness.suite import SuiteConfig
+
+
+def suite_schema() -> dict[str, Any]:
+    """A JSON Schema (draft 2020-12) that editors can complete and check suites with."""
+    schema = SuiteConfig.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    properties = schema["properties"]
+    for room, entries in (("learners", registry.learners), ("protocols", registry.protocols)):
+        properties[room]["additionalProperties"] = _one_of(entries, definitions)
+    dataset = {"anyOf": [{"enum": list(registry.datasets)}, _one_of(registry.datasets, definitions)]}
+    for name in registry.protocols:
+        definitions[f"protocol {name}"]["properties"]["dataset"] |= dataset
+    kinds = {room: {"type": "object", "properties": {name: _partial(entries, name, definitions) for name in entries},
+                    "additionalProperties": False}
+             for room, entries in (("learners", registry.learners), ("protocols", registry.protocols))}
+    properties["defaults"] = {"type": "object", "properties": kinds, "additionalProperties": False,
+                              "description": "keys laid under every entry of a kind"}
+    properties["extends"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+                             "description": "suite files that this one is laid over"}
+    # What a suite extends may bring the keys that it does not have itself.
+    schema.pop("required", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness suite", **schema}
+
+
+def _one_of(entries: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    for name in entries:
+        definitions[f"{entries.what} {name}"] = _entry(entries, name, definitions)
+    return {"type": "object", "required": ["kind"], "properties": {"kind": {"enum": list(entries)}},
+            "allOf": [{"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]},
+                       "then": {"$ref": f"#/$defs/{entries.what} {name}".replace(" ", "%20")}} for name in entries]}
+
+
+def _entry(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    model = entries[name].Config.model_json_schema()
+    definitions |= model.pop("$defs", {})
+    kind = {"kind": {"const": name, "description": entries.describe(name)}}
+    return {**model, "title": name, "properties": {**kind, **model.get("properties", {})}}
+
+
+def _partial(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    full = definitions[f"{entries.what} {name}"]
+    return {"type": "object", "properties": {key: value for key, value in full["properties"].items() if key != "kind"},
+            "additionalProperties": False}
