@@ -12,12 +12,9 @@ from harness.data.base import Images
 from harness.fitting import UNLIMITED, labels_of
 from harness.heads import FeatureLearner, HeadName
 from harness.lazy import F, nn, torch
-from harness.learner import Budget, EpisodeClassifier, Progress, Synapses, TrainingLog, silent
+from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
 from harness.registry import Config, learners
 from harness.rng import Rng
-
-EPISODES_AT_ONCE = 16
-"""Episodes trained together from scratch: their weights stay below 32 MiB at the usual size."""
 
 
 @learners.register("mlp")
@@ -100,13 +97,13 @@ class Mlp(FeatureLearner):
                        non_negative=config.non_negative)
 
     def _step(self, descent, x: torch.Tensor, y: torch.Tensor, rate: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step on the mean cross-entropy of each episode; x (..., B, D), y (..., B)."""
+        """One step on the mean cross-entropy; x (B, D), y (B,); returns the loss and the logits before it."""
         from harness.nets import perceptron
 
         with torch.enable_grad():
             leaves = [p.detach().requires_grad_() for p in descent.parameters]
             logits = perceptron(x, leaves, inhibited=self.config.non_negative)
-            loss = F.cross_entropy(logits.flatten(0, -2), y.flatten(), reduction="sum") / y.shape[-1]
+            loss = F.cross_entropy(logits, y)
             gradients = torch.autograd.grad(loss, leaves)
         descent.step(gradients, rate)
         return loss.detach(), logits.detach()
@@ -133,32 +130,24 @@ class Mlp(FeatureLearner):
 
     def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
         """Fitted: a head on the frozen hidden layer. Not fitted: a network trained on the support set alone."""
-        from harness.nets import Perceptron
-
         if self.fitted:
             return super().adapt(support_images, support_labels, n_way)
-        parameters = self._from_scratch(support_images[None], support_labels[None], n_way)
-        return Perceptron([p[0] for p in parameters], inhibited=self.config.non_negative)
+        return self._from_scratch(support_images, support_labels, n_way)
 
     def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
-        """``adapt`` over E episodes; from scratch, the networks of several episodes are trained side by side."""
-        from harness.nets import perceptron
-
+        """``adapt`` over E episodes. From scratch they go one by one: the weights of one network stay in the cache."""
         if self.fitted:
             return super().adapt_many(support_images, support_labels, n_way)
-        chunks = zip(support_images.split(EPISODES_AT_ONCE), support_labels.split(EPISODES_AT_ONCE), strict=True)
-        parts = [self._from_scratch(x, y, n_way) for x, y in chunks]
-        parameters = [torch.cat(column) for column in zip(*parts, strict=True)]
-        return lambda queries: perceptron(queries.flatten(2), parameters, inhibited=self.config.non_negative)
+        return Learner.adapt_many(self, support_images, support_labels, n_way)
 
-    def _from_scratch(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> list[torch.Tensor]:
-        """Parameters with a leading episode axis, after ``adapt_steps`` steps from the same start."""
-        episodes, x = len(images), images.detach().flatten(2)
-        parameters = [p.expand(episodes, *p.shape).clone() for p in self._initial(n_way)]
+    def _from_scratch(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> nn.Module:
+        from harness.nets import Perceptron
+
+        x, parameters = images.detach().flatten(1), self._initial(n_way)
         descent = self._descent(parameters, self.config.adapt_lr)
         for _ in range(self.config.adapt_steps):
             self._step(descent, x, labels)
-        return parameters
+        return Perceptron(parameters, inhibited=self.config.non_negative)
 
     def connectome(self) -> list[Synapses]:
         """One bundle a layer; where zeros are exact, they are synapses that do not exist."""
