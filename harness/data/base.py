@@ -154,6 +154,13 @@ class Dataset(ABC):
     def __init__(self, config: Config, root: Path | None = None):
         self.config, self.root = config, root
 
+    @property
+    def title(self) -> str:
+        """Its name, with the switches that are not at their default."""
+        fields = type(self.config).model_fields
+        switched = [f"{key}={value}" for key, value in self.config if value != fields[key].default]
+        return f"{self.kind} ({', '.join(switched)})" if switched else self.kind
+
     @abstractmethod
     def facts(self) -> Facts:
         """Shape and splits, without reading a file."""
