@@ -23,8 +23,8 @@ from harness.errors import HarnessError
 from harness.lazy import nn, torch
 from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
-from harness.rules import _plasticity as plasticity
-from harness.rules import _readout as readout
+from harness.rules import plasticity
+from harness.rules import readouts as readout
 
 EMBED_BATCH = 512
 STAGES = ("unfitted", "hidden", "classifier")
