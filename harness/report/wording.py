@@ -1,0 +1,50 @@
+"""The words of a table, the same in every format: headings, row names, numbers, the protocol block."""
+
+from __future__ import annotations
+
+from harness.report.formats import METRICS, half_width, label, metric_name, number
+from harness.report.tables import Cell, Table
+
+MISSING = "–"
+DAGGER = "†"
+
+
+def heading(table: Table) -> str:
+    """The title, with what is shown and in which unit where that is one thing."""
+    metrics = {cell.metric for cells in table.cells for cell in cells if cell}
+    if len(metrics) != 1 or "metric" in (*table.row_keys, *table.column_keys):
+        return table.title
+    metric = metrics.pop()
+    unit = ", %" if METRICS.get(metric, ("", ""))[1] == "percent" and "%" not in metric_name(metric) else ""
+    return f"{table.title} ({metric_name(metric)}{unit})"
+
+
+def headings(table: Table) -> list[tuple[str, ...]]:
+    """One tuple a column, one text a level; levels that say nothing are left out."""
+    columns = [tuple(label(k, v) for k, v in zip(table.column_keys, column, strict=True)) for column in table.columns]
+    levels = [level for level in zip(*columns, strict=True) if any(level)]
+    if not levels:
+        metrics = [next((cells[j].metric for cells in table.cells if cells[j]), "") for j in range(len(table.columns))]
+        return [(metric_name(metric),) for metric in metrics]
+    return list(zip(*levels, strict=True))
+
+
+def row_name(table: Table, row: int) -> str:
+    """A row's labels, with a dagger where a trust check failed."""
+    name = " / ".join(filter(None, (label(k, v) for k, v in zip(table.row_keys, table.rows[row], strict=True))))
+    return f"{name} {DAGGER}" if row in table.distrusted else name
+
+
+def cell_text(cell: Cell | None) -> tuple[str, str]:
+    """The number and what follows it: ``("97.3", " ±0.9")``."""
+    if cell is None:
+        return MISSING, ""
+    half = half_width(cell.metric, cell.low, cell.high)
+    return number(cell.metric, cell.value), f" ±{half}" if half else ""
+
+
+def protocol_line(table: Table) -> str:
+    """The protocol block as one sentence; empty where there is none."""
+    if not table.block:
+        return ""
+    return "Protocol: " + "; ".join(f"{condition}: {value}" for condition, value in table.block.items()) + "."
