@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import unicodedata
 
-from harness.report.tables import Cell, Table
+from harness.report.table import Cell, Table
 from harness.report.wording import cell_text, heading, headings, protocol_line, row_name
 
 _SPECIAL = {

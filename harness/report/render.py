@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, did_you_mean
-from harness.report.derive import with_worst_case
 from harness.report.latex import latex
-from harness.report.results import Results
-from harness.report.tables import Table, TableSpec, build
+from harness.report.table import Table
+from harness.report.terminal import Terminal
 from harness.report.wording import cell_text, heading, headings, protocol_line, row_name
 
 
@@ -86,43 +81,6 @@ def render(table: Table, form: str) -> str:
     return FORMATS[form][1](table)
 
 
-def build_all(results: Results, specs: Sequence[TableSpec]) -> list[Table]:
-    """All tables of a suite; names are made distinct by a number."""
-    cached = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
-    tables, taken = [], set()
-    for spec in specs:
-        table = build(cached, spec)
-        name = next(n for n in _numbered(table.name) if n not in taken)
-        taken.add(name)
-        tables.append(replace(table, name=name))
-    return tables
-
-
-def _numbered(name: str) -> Iterable[str]:
-    yield name
-    yield from (f"{name}-{i}" for i in range(2, 10_000))
-
-
-def write_tables(results: Results, specs: Sequence[TableSpec], folder: Path) -> list[Path]:
-    """Every table in every format. Same results, same bytes; a reader never sees half a file.
-
-    Returns:
-        the files written.
-    """
-    return [write_atomically(Path(folder) / f"{table.name}{ending}", renderer(table).encode())
-            for table in build_all(results, specs) for ending, renderer in FORMATS.values()]
-
-
-def write_atomically(path: Path, data: bytes) -> Path:
-    """Write beside the target, then rename over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-    return path
+def to_rich(table: Table) -> Terminal:
+    """``table`` for a terminal: ``rich.print(to_rich(table))``."""
+    return Terminal(table)

@@ -1,20 +1,27 @@
-"""A table: a pivot of records, each cell with its interval, its n, and whether it is the best or ties with the best."""
+"""From results to tables: what a suite may ask for, and how it is built and written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from harness.records import Record, Trust
+from harness.files import write_atomically
+from harness.records import Record
 from harness.registry import Config
 from harness.report.aggregate import aggregate, same_as_best, worst_level
 from harness.report.derive import with_worst_case
 from harness.report.formats import HIGHER_IS_BETTER
 from harness.report.notes import distrust, failures, reading
 from harness.report.pivot import distinguish, fold_clean, group, labels, ordered
+from harness.report.render import FORMATS
 from harness.report.results import Results
+from harness.report.table import Cell, Table
 
 
 class TableSpec(Config):
@@ -28,69 +35,42 @@ class TableSpec(Config):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table.
-
-    Attributes:
-        metric: which number it is; says how it is printed.
-        value, low, high: mean over seeds and its 95 % interval (None where none is defined).
-        n, unit: how many units *each seed* was measured on.
-        seeds: the seeds it is a mean over.
-        best: the highest of its column.
-        tie: not significantly lower than the best.
-        trust: the worst judgement of any trust check behind it.
-    """
-
-    metric: str
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-    unit: str
-    seeds: tuple[int, ...]
-    best: bool = False
-    tie: bool = False
-    trust: Trust = "-"
-
-    @property
-    def bold(self) -> bool:
-        """The best, or a statistical tie with it."""
-        return self.best or self.tie
-
-
-@dataclass(frozen=True)
-class Table:
-    """A finished table; a renderer adds nothing to it but form.
-
-    Attributes:
-        name, title: file name without ending, and heading.
-        row_keys, column_keys: what the labels are values of.
-        rows, columns: labels, one value a key.
-        cells: (rows, columns); None where nothing was measured.
-        distrusted: rows in which a trust check failed, marked with a dagger and never bold.
-        notes: how to read it, then what is missing or distrusted.
-        block: the protocol block, condition -> value.
-    """
-
-    name: str
-    title: str
-    row_keys: tuple[str, ...]
-    column_keys: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    columns: tuple[tuple[Any, ...], ...]
-    cells: tuple[tuple[Cell | None, ...], ...]
-    distrusted: frozenset[int]
-    notes: tuple[str, ...]
-    block: dict[str, str]
-
-
 DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"], "biology": ["metric"]}
 
 
 def default_specs(results: Results) -> list[TableSpec]:
     """One table a protocol, for a suite that asks for none."""
     return [TableSpec(protocol=name, columns=DEFAULT_COLUMNS.get(kind, [])) for name, kind in results.protocols.items()]
+
+
+def build_all(results: Results, specs: Sequence[TableSpec]) -> list[Table]:
+    """All tables of a suite, or one a protocol where it asks for none; equal names are made distinct by a number."""
+    cached = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
+    tables: list[Table] = []
+    for spec in specs or default_specs(results):
+        table = build(cached, spec)
+        taken = {other.name for other in tables}
+        tables.append(replace(table, name=next(name for name in _numbered(table.name) if name not in taken)))
+    return tables
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{i}" for i in itertools.count(2))
+
+
+def write_tables(results: Results, specs: Sequence[TableSpec], folder: Path) -> list[Path]:
+    """Every table in every format. Same results, same bytes.
+
+    Returns:
+        the files written.
+    """
+    written = []
+    for table in build_all(results, specs):
+        for ending, renderer in FORMATS.values():
+            written.append(Path(folder) / f"{table.name}{ending}")
+            write_atomically(written[-1], renderer(table).encode())
+    return written
 
 
 def build(results: Results, spec: TableSpec) -> Table:

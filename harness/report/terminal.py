@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.report.tables import Cell, Table
+from harness.report.table import Cell, Table
 from harness.report.wording import cell_text, heading, headings, protocol_line, row_name
 
 if TYPE_CHECKING:

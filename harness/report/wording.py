@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.report.formats import METRICS, half_width, label, metric_name, number
-from harness.report.tables import Cell, Table
+from harness.report.table import Cell, Table
 
 MISSING = "–"
 DAGGER = "†"
