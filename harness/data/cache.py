@@ -84,7 +84,7 @@ class Entry:
 
         try:
             with safe_open(self.data_path, framework="numpy") as file:
-                data = _from_tensors(dict(zip(file.keys(), map(file.get_tensor, file.keys()), strict=True)), file.metadata())
+                data = _from_tensors({name: file.get_tensor(name) for name in list(file.keys())}, file.metadata())
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
         return (data, expected) if data.content_hash() == expected else None

@@ -1,7 +1,8 @@
-"""Fixed splits, drawn once and for ever from the labels alone."""
+"""Fixed splits: drawn once and for ever from the labels alone, or listed in a file that is shipped."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,21 @@ def package_file(package: str, *parts: str) -> Path:
     if not path.is_file():
         raise DataError(f"{package} does not ship {'/'.join(parts)}", where=str(path), hint=f"reinstall {package}")
     return path
+
+
+def split_file(name: str) -> Path:
+    """A file of ``harness/data/splits``."""
+    return Path(__file__).parent / "splits" / name
+
+
+def listed(name: str, sha256: str) -> list[list[str]]:
+    """The words of each line of a shipped split file, comments left out, after its sha256 has been checked."""
+    try:
+        content = split_file(name).read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error}", where=str(split_file(name)), hint="reinstall bioharness") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError("the split file was changed: its sha256 is not the one that results refer to",
+                        where=str(split_file(name)), hint="reinstall bioharness")
+    lines = content.decode().splitlines()
+    return [line.split() for line in lines if line.strip() and not line.startswith("#")]
