@@ -1,0 +1,115 @@
+"""Projected gradient ascent over many samples, each of which leaves as soon as it is broken.
+
+The working set is kept full: a sample that is broken, or has taken its steps, makes room for the next one. A sample's
+path depends on itself alone, so neither the size of the working set nor the order changes a bit of it.
+"""
+
+from __future__ import annotations
+
+from harness.attacks.base import Attempt, Trial
+from harness.attacks.geometry import direction, project, random_in_ball
+from harness.attacks.losses import LOSSES
+from harness.attacks.victim import Victim, judge
+from harness.lazy import torch
+
+
+class _WorkingSet:
+    """Samples under way. Row i of every tensor belongs to sample ``index[i]`` of the trial."""
+
+    def __init__(self, trial: Trial, norm: str, random_start: bool):
+        self.trial, self.norm, self.random_start = trial, norm, random_start
+        self.waiting = 0
+        images = trial.images
+        self.index = torch.empty(0, dtype=torch.int64, device=images.device)
+        self.points = images[:0]
+        self.steps = self.index
+
+    def fill(self, size: int) -> None:
+        """Take in waiting samples until ``size`` are under way."""
+        stop = min(len(self.trial.images), self.waiting + size - len(self.index))
+        if stop <= self.waiting:
+            return
+        new = torch.arange(self.waiting, stop, device=self.index.device)
+        self.index = torch.cat([self.index, new])
+        self.points = torch.cat([self.points, self._start(slice(self.waiting, stop))])
+        self.steps = torch.cat([self.steps, torch.zeros_like(new)])
+        self.waiting = stop
+
+    def _start(self, rows: slice) -> torch.Tensor:
+        trial, images = self.trial, self.trial.images[rows]
+        if trial.start is not None:
+            return (images + trial.start[rows]).clamp(0, 1)
+        if not self.random_start:
+            return images
+        noise = random_in_ball(trial.rng, trial.identity[rows], trial.restart, tuple(images.shape[1:]), self.norm, trial.eps)
+        return (images + noise.to(images.device)).clamp(0, 1)
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drop the rows that are False."""
+        self.index, self.points, self.steps = self.index[rows], self.points[rows], self.steps[rows]
+
+    def targets(self) -> torch.Tensor | None:
+        """The class that each sample under way is led to."""
+        return None if self.trial.targets is None else self.trial.targets[self.index]
+
+
+def ascend(
+    victim: Victim, trial: Trial, *, norm: str, steps: int, step_size: float, random_start: bool, best: bool
+) -> Attempt:
+    """Climb ``trial.objective`` within the ball.
+
+    Args:
+        norm: ``linf`` (Madry et al. 2018) or ``l2``.
+        steps: gradients a sample may use.
+        step_size: in pixel units.
+        random_start: start at a random point of the ball, unless the trial brings a start.
+        best: return the iterate of smallest margin and stop at the first mistake; otherwise the last iterate.
+    """
+    loss = LOSSES[trial.objective.loss]
+    work = _WorkingSet(trial, norm, random_start)
+    found, last = trial.images.clone(), trial.images.clone()
+    lowest = torch.full((len(found),), float("inf"), device=found.device)
+    while True:
+        if len(work.index) <= 0.75 * victim.batch_size:
+            work.fill(victim.batch_size)
+        if not len(work.index):
+            break
+        labels = trial.labels[work.index]
+        gradient, logits = victim.gradient(work.points, labels, work.targets(), loss)
+        if best:
+            correct = _keep_best(logits, labels, work, found, last, lowest)
+            gradient = gradient[correct]
+            work.keep(correct)
+        work.points = project(
+            work.points + step_size * direction(gradient, norm), trial.images[work.index], norm, trial.eps)
+        work.steps = work.steps + 1
+        done = work.steps >= steps
+        last[work.index[done]] = work.points[done]
+        work.keep(~done)
+    return Attempt(_choose(victim, trial, found, last, lowest) if best else last, last - trial.images)
+
+
+def _keep_best(
+    logits: torch.Tensor, labels: torch.Tensor, work: _WorkingSet, found: torch.Tensor, last: torch.Tensor, lowest: torch.Tensor
+) -> torch.Tensor:
+    """Note the iterates that are the best so far; which samples still stand."""
+    correct, margin = judge(logits, labels)
+    margin = torch.where(correct, margin, torch.full_like(margin, float("-inf")))
+    better = margin < lowest[work.index]
+    found[work.index[better]] = work.points[better]
+    lowest[work.index[better]] = margin[better]
+    last[work.index[~correct]] = work.points[~correct]
+    return correct
+
+
+def _choose(
+    victim: Victim, trial: Trial, found: torch.Tensor, last: torch.Tensor, lowest: torch.Tensor
+) -> torch.Tensor:
+    """The last iterates have not been judged yet: take them where they are better than the best before them."""
+    open_rows = (lowest > float("-inf")).nonzero().squeeze(1)
+    if not len(open_rows):
+        return found
+    correct, margin = judge(victim.logits(last[open_rows]), trial.labels[open_rows])
+    better = open_rows[(margin < lowest[open_rows]) | ~correct]
+    found[better] = last[better]
+    return found

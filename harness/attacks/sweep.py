@@ -1,0 +1,179 @@
+"""The sweep engine: one attack over an ascending grid of budgets, and only the work that can change a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+
+from harness.attacks.base import TOLERANCE, Attack, Objective, Trial
+from harness.attacks.geometry import norms
+from harness.attacks.victim import Victim, as_found, judge
+from harness.lazy import nn, torch
+from harness.learner import Progress, silent
+from harness.rng import Rng
+
+SKIPPED = 2
+"""In ``Sweep.correct``: not attacked, because its verdict was known (a clean error, or broken before)."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Verdicts of one attack. Axes: eps (E), objectives (O), restarts (R), samples (N).
+
+    Attributes:
+        eps: (E,) ascending.
+        objectives: names, (O,).
+        clean: bool (N,), classified correctly without an attack.
+        clean_margin: float32 (N,), right logit minus the best wrong one.
+        correct: uint8 (E, O, R, N): 1 stood this run, 0 was broken by it, 2 was not attacked.
+        margin: float32 (E, O, R, N), after the run; NaN where not attacked.
+        norm: float32 (E, O, R, N), of the perturbation; NaN where not attacked.
+        worst: bool (E, N): stands every run at this eps and at every smaller one.
+        outside: how far the worst perturbed image left the box [0, 1].
+    """
+
+    eps: tuple[float, ...]
+    objectives: tuple[str, ...]
+    clean: np.ndarray
+    clean_margin: np.ndarray
+    correct: np.ndarray
+    margin: np.ndarray
+    norm: np.ndarray
+    worst: np.ndarray
+    outside: float
+
+    def accuracy(self) -> np.ndarray:
+        """Robust accuracy at each eps, (E,)."""
+        return self.worst.mean(1)
+
+
+def sweep(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, identity: np.ndarray, attack: Attack, rng: Rng, *,
+    batch_size: int = 256, progress: Progress = silent,
+) -> Sweep:
+    """Attack every image at every eps of the attack's grid.
+
+    A sample that the network gets wrong unattacked counts as broken at every eps and is not attacked. A perturbation
+    that breaks a sample at one eps is feasible at every larger one, so verdicts are carried upwards.
+
+    Args:
+        model: float32 (B, C, H, W) in [0, 1] to logits; its flags, gradients and parameters are left as found.
+        images: float32 (N, C, H, W) in [0, 1], N >= 1.
+        labels: int64 (N,).
+        identity: int (N,), what a sample's random starts belong to.
+        rng: source of the starts.
+        batch_size: rows pushed through the network at once; changes no value.
+
+    Raises:
+        ValueError: images outside [0, 1].
+    """
+    if not (images.amin() >= 0 and images.amax() <= 1):
+        raise ValueError("images must be finite and in [0, 1]")
+    victim, parts = Victim(model, batch_size), []
+    with as_found(model):
+        for start in range(0, len(images), attack.block):
+            rows = slice(start, start + attack.block)
+            parts.append(_Block(victim, attack, images[rows], labels[rows], np.asarray(identity)[rows], rng).run())
+            progress(min(1.0, (start + attack.block) / len(images)), attack.label)
+    return _join(parts)
+
+
+@dataclass
+class _Block:
+    """A stretch of samples on its way through the grid."""
+
+    victim: Victim
+    attack: Attack
+    images: torch.Tensor
+    labels: torch.Tensor
+    identity: np.ndarray
+    rng: Rng
+    outside: float = 0.0
+    _last: dict[Objective, tuple[float, torch.Tensor]] = field(default_factory=dict)
+    _once: dict[tuple, tuple[torch.Tensor, ...]] = field(default_factory=dict)
+
+    def run(self) -> Sweep:
+        grid, attack = self.attack.config.eps, self.attack
+        clean_logits = self.victim.logits(self.images)
+        self.clean, clean_margin = judge(clean_logits, self.labels)
+        wrong = clean_logits.scatter(1, self.labels[:, None], float("-inf"))
+        self.runners_up = wrong.argsort(dim=1, descending=True, stable=True)
+        self.standing = self.clean.clone()
+        shape = (len(grid), len(attack.objectives), attack.restarts, len(self.images))
+        self.correct = np.full(shape, SKIPPED, np.uint8)
+        self.margin, self.norm = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
+        worst = []
+        for place, eps in enumerate(grid):
+            if eps == 0:
+                self._unattacked(place, clean_margin)
+            else:
+                self._at(place, eps)
+            worst.append(_numpy(self.standing))
+        return Sweep(tuple(grid), tuple(map(str, attack.objectives)), _numpy(self.clean), _numpy(clean_margin), self.correct,
+                     self.margin, self.norm, np.stack(worst), self.outside)
+
+    def _unattacked(self, place: int, clean_margin: torch.Tensor) -> None:
+        rows = _numpy(self.clean)
+        self.correct[place][..., rows] = 1
+        self.margin[place][..., rows] = _numpy(clean_margin)[rows]
+        self.norm[place][..., rows] = 0
+
+    def _at(self, place: int, eps: float) -> None:
+        nested = self.attack.config.sweep == "nested" and not self.attack.minimal
+        for restart, (number, objective) in product(range(self.attack.restarts), enumerate(self.attack.objectives)):
+            rows = (self.standing if nested else self.clean).nonzero().squeeze(1)
+            if not len(rows):
+                continue
+            stood, margin, norm = self._attempt(rows, eps, objective, restart, nested)
+            cell = (place, number, restart, _numpy(rows))
+            self.correct[cell], self.margin[cell], self.norm[cell] = _numpy(stood), _numpy(margin), _numpy(norm)
+            self.standing[rows[~stood]] = False
+
+    def _attempt(
+        self, rows: torch.Tensor, eps: float, objective: Objective, restart: int, nested: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Stood, margin and norm of one run over ``rows``."""
+        if self.attack.minimal:
+            if (objective, restart) not in self._once:
+                self._once[objective, restart] = self._run(rows, eps, objective, restart, None)
+            correct, margin, norm = self._once[objective, restart]
+            return correct | (norm > eps + TOLERANCE), margin, norm
+        start = self._warm(rows, eps, objective) if nested and restart == 0 else None
+        return self._run(rows, eps, objective, restart, start)
+
+    def _warm(self, rows: torch.Tensor, eps: float, objective: Objective) -> torch.Tensor | None:
+        """Where the run at the next smaller eps ended, stretched to this one."""
+        if objective not in self._last:
+            return None
+        before, deltas = self._last[objective]
+        return deltas[rows] * (eps / before)
+
+    def _run(
+        self, rows: torch.Tensor, eps: float, objective: Objective, restart: int, start: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        images, labels = self.images[rows], self.labels[rows]
+        targets = self.runners_up[rows, objective.target - 1] if objective.target else None
+        trial = Trial(images, labels, targets, self.identity[_numpy(rows)], eps, objective, restart, start, self.rng)
+        attempt = self.attack.perturb(self.victim, trial)
+        if attempt.last is not None and restart == 0:
+            deltas = torch.zeros_like(self.images)
+            deltas[rows] = attempt.last
+            self._last[objective] = (eps, deltas)
+        adversarial = attempt.adversarial
+        self.outside = max(self.outside, float((adversarial - 0.5).abs().max() - 0.5))
+        correct, margin = judge(self.victim.logits(adversarial), labels)
+        return correct, margin, norms(adversarial - images, self.attack.config.norm)
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.cpu().numpy().copy()
+
+
+def _join(parts: list[Sweep]) -> Sweep:
+    def along(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts], axis=-1)
+
+    arrays = {name: along(name) for name in ("clean", "clean_margin", "correct", "margin", "norm", "worst")}
+    return Sweep(parts[0].eps, parts[0].objectives, **arrays, outside=max(part.outside for part in parts))
