@@ -45,7 +45,7 @@ class Mlp(FeatureLearner):
         non_negative: bool = Field(False, description="weights >= 0 by clamp, with uniform inhibition in each layer")
         adapt_steps: int = Field(50, ge=1, description="full-batch steps on a support set, from scratch")
         adapt_lr: float = Field(1e-3, gt=0, description="learning rate of those steps")
-        head: HeadName = Field("cosine", description="few-shot head on the last hidden layer, by class transfer")
+        head: HeadName = Field("ridge", description="few-shot head on the last hidden layer, by class transfer")
 
     config: Config
 
@@ -126,7 +126,7 @@ class Mlp(FeatureLearner):
         """The network up to the activity of its last hidden layer."""
         from harness.nets import Perceptron
 
-        return Perceptron(_in_turn(self.tensors), inhibited=self.config.non_negative, hidden=True)
+        return Perceptron(_in_turn(self.tensors)[:-2], inhibited=self.config.non_negative, activity=True)
 
     def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
         """Fitted: a head on the frozen hidden layer. Not fitted: a network trained on the support set alone."""

@@ -28,7 +28,7 @@ class RandomFeatures(FeatureLearner):
 
         width: int = Field(1000, ge=1, description="random hidden units")
         ridge: float = Field(1e-3, gt=0, description="penalty of the read-out, as a share of the features' mean power")
-        head: HeadName = Field("cosine", description="few-shot head on the random features")
+        head: HeadName = Field("ridge", description="few-shot head on the random features")
 
     config: Config
 
@@ -69,7 +69,7 @@ class RandomFeatures(FeatureLearner):
 
         projection = self.tensors["projection"]
         bias = torch.zeros(1, projection.shape[1], device=projection.device)
-        return Perceptron([projection, bias, self.tensors["weight"], self.tensors["bias"]], hidden=True)
+        return Perceptron([projection, bias], activity=True)
 
     def classifier(self) -> nn.Module:
         """The read-out on the random features."""

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.batching import in_batches
+from harness.batching import ROWS, in_batches
 from harness.fitting import TensorLearner
 from harness.lazy import F, nn, torch
 from harness.learner import EpisodeClassifier
@@ -20,8 +20,8 @@ HeadName = Literal["nearest_mean", "cosine", "ridge"]
 SHARPNESS = 8.0
 """Logit difference between two class means at the typical distance: soft enough that gradients do not vanish."""
 
-RIDGE = 0.1
-"""Penalty of the ridge head, as a share of the mean squared norm of the centred support embeddings."""
+RIDGE = 0.03
+"""Penalty of the ridge head, as a share of the summed squared norms of the centred support embeddings."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ class Heads:
 
     def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         """(E, Q, D) to logits (E, Q, n_way)."""
-        return _scaled(embeddings, self.unit) @ self.weight + self.bias
+        x, (queries, n_way) = _scaled(embeddings, self.unit), (embeddings.shape[1], self.bias.shape[2])
+        return (_even(x, 1) @ _even(self.weight, 2))[:, :queries, :n_way] + self.bias
 
     def on(self, body: nn.Module) -> nn.Module:
         """The first episode's classifier behind ``body``, as a module in eval mode."""
@@ -71,7 +72,8 @@ def fit(head: HeadName, support: torch.Tensor, labels: torch.Tensor, n_way: int)
 def class_means(embeddings: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
     """Mean embedding of each class: (E, S, D), (E, S) to (E, n_way, D)."""
     members = F.one_hot(labels, n_way).to(embeddings.dtype).transpose(1, 2)
-    return members @ embeddings / members.sum(2, keepdim=True).clamp_min(1)
+    sums = (_even(_even(members, 1), 2) @ _even(embeddings, 1))[:, :n_way]
+    return sums / members.sum(2, keepdim=True).clamp_min(1)
 
 
 def from_means(means: torch.Tensor, *, unit: bool = False) -> Heads:
@@ -87,18 +89,29 @@ def from_means(means: torch.Tensor, *, unit: bool = False) -> Heads:
 
 def _ridge(support: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
     centre = support.mean(1, keepdim=True)
-    x, targets = support - centre, F.one_hot(labels, n_way).to(support.dtype)
+    targets = F.one_hot(labels, n_way).to(support.dtype)
     offset = targets.mean(1, keepdim=True)
+    # Rows and columns of zeros change nothing: their solution is zero.
+    x, y = _even(support - centre, 1), _even(_even(targets - offset, 1), 2)
     gram = x @ x.transpose(1, 2)
     penalty = RIDGE * gram.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
     eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    dual = torch.linalg.solve(gram + penalty[:, None, None] * eye, targets - offset)
-    weight = SHARPNESS * (x.transpose(1, 2) @ dual)
-    return Heads(weight, SHARPNESS * offset - centre @ weight)
+    weight = SHARPNESS * (x.transpose(1, 2) @ torch.linalg.solve(gram + penalty[:, None, None] * eye, y))[:, :, :n_way]
+    return Heads(weight, SHARPNESS * offset - (centre * weight.transpose(1, 2)).sum(2)[:, None, :])
 
 
 def _scaled(embeddings: torch.Tensor, unit: bool) -> torch.Tensor:
     return F.normalize(embeddings, dim=-1) if unit else embeddings
+
+
+def _even(matrices: torch.Tensor, axis: Literal[1, 2]) -> torch.Tensor:
+    """Zeros added along an axis until it is a multiple of 16.
+
+    The kernel that a batched product of small, odd matrices runs on depends on how many there are; for these it does
+    not, so that an episode's logits are the same whichever episodes it is computed with.
+    """
+    missing = -matrices.shape[axis] % ROWS
+    return F.pad(matrices, (0, missing) if axis == 2 else (0, 0, 0, missing)) if missing else matrices
 
 
 class FeatureLearner(TensorLearner):

@@ -53,23 +53,23 @@ def frozen(tensor: torch.Tensor) -> nn.Parameter:
 
 
 class Perceptron(nn.Module):
-    """``perceptron`` as a frozen module: images (B, C, H, W) to logits, or to hidden activity.
+    """``perceptron`` as a frozen module: images (B, C, H, W) to logits, or to the activity of its last layer.
 
     Args:
         parameters: as ``perceptron`` takes them.
         inhibited: see there.
-        hidden: stop at the activity of the last hidden layer.
+        activity: end in a ReLU.
     """
 
-    def __init__(self, parameters: Sequence[torch.Tensor], *, inhibited: bool = False, hidden: bool = False):
+    def __init__(self, parameters: Sequence[torch.Tensor], *, inhibited: bool = False, activity: bool = False):
         super().__init__()
-        self.parameters_in_turn = nn.ParameterList(frozen(p) for p in (parameters[:-2] if hidden else parameters))
-        self.inhibited, self.hidden = inhibited, hidden
+        self.layers = nn.ParameterList(frozen(p) for p in parameters)
+        self.inhibited, self.activity = inhibited, activity
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        out = perceptron(images.flatten(1), list(self.parameters_in_turn), inhibited=self.inhibited)
-        return F.relu(out) if self.hidden else out
+        out = perceptron(images.flatten(1), list(self.layers), inhibited=self.inhibited)
+        return F.relu(out) if self.activity else out
 
 
 class HeadOn(nn.Module):

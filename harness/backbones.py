@@ -1,0 +1,106 @@
+"""Bodies that are trained by gradient descent and then frozen: images (B, C, H, W) to embeddings (B, D)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from harness.nets import Perceptron, frozen, init_perceptron, perceptron
+
+BackboneName = Literal["conv4", "mlp"]
+
+BLOCKS = 4
+GROUPS = 8
+"""Groups of a group normalisation, at most (Wu & He 2018 use 32 on wider layers)."""
+
+
+def backbone(name: BackboneName, image_shape: tuple[int, int, int], width: int, generator: torch.Generator,
+             *, norm: Literal["batch", "group"] = "batch") -> Conv4 | Dense:
+    """A fresh body; ``norm`` concerns ``conv4`` only."""
+    if name == "mlp":
+        return Dense(math.prod(image_shape), width, generator)
+    return Conv4(image_shape[0], width, generator, norm=norm)
+
+
+class Conv4(nn.Module):
+    """Four blocks of 3x3 convolution, normalisation, 2x2 max pooling, ReLU (Vinyals et al. 2016, Snell et al. 2017).
+
+    28x28 images give ``width`` values. Images too small for four poolings (8x8, say) skip the last ones.
+
+    Args:
+        channels: of the images.
+        width: filters in each block.
+        generator: of the initial weights.
+        norm: ``"batch"``: running statistics in eval mode. ``"group"``: each image alone, in both modes.
+    """
+
+    def __init__(self, channels: int, width: int, generator: torch.Generator, *, norm: Literal["batch", "group"] = "batch"):
+        super().__init__()
+        shapes = [(width, channels if i == 0 else width, 3, 3) for i in range(BLOCKS)]
+        self.weights = nn.ParameterList(
+            torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:])) for shape in shapes)
+        groups = math.gcd(GROUPS, width)
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(groups, width) for _ in range(BLOCKS))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images.contiguous(memory_format=torch.channels_last)
+        for weight, norm in zip(self.weights, self.norms, strict=True):
+            x = _pooled(norm(F.conv2d(x, weight, padding=1)))
+        return x.flatten(1)
+
+    def connections(self) -> dict[str, torch.Tensor]:
+        """Name -> weight (inputs of one position, filters)."""
+        return {f"conv{i + 1}": weight.detach().flatten(1).T for i, weight in enumerate(self.weights)}
+
+    def folded(self) -> FoldedConv4:
+        """The same function in eval mode, batch normalisation folded into the convolutions."""
+        return FoldedConv4(self)
+
+
+class FoldedConv4(nn.Module):
+    """A frozen batch-normalised ``Conv4`` in eval mode: normalisation is part of the weights and biases."""
+
+    def __init__(self, body: Conv4):
+        super().__init__()
+        scales = [norm.weight * torch.rsqrt(norm.running_var + norm.eps) for norm in body.norms]
+        self.weights = nn.ParameterList(
+            frozen((w * s[:, None, None, None]).contiguous(memory_format=torch.channels_last))
+            for w, s in zip(body.weights, scales, strict=True))
+        self.biases = nn.ParameterList(
+            frozen(norm.bias - norm.running_mean * s) for norm, s in zip(body.norms, scales, strict=True))
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images.contiguous(memory_format=torch.channels_last)
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            x = _pooled(F.conv2d(x, weight, bias, padding=1))
+        return x.flatten(1)
+
+
+def _pooled(x: torch.Tensor) -> torch.Tensor:
+    """Max pooling and ReLU (in this order: the same values on a quarter of the activations)."""
+    return F.relu(F.max_pool2d(x, 2) if min(x.shape[2:]) >= 2 else x)
+
+
+class Dense(nn.Module):
+    """Two ReLU layers of ``width`` units on the flat image."""
+
+    def __init__(self, pixels: int, width: int, generator: torch.Generator):
+        super().__init__()
+        self.layers = nn.ParameterList(init_perceptron([pixels, width, width], generator))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return F.relu(perceptron(images.flatten(1), list(self.layers)))
+
+    def connections(self) -> dict[str, torch.Tensor]:
+        """Name -> weight (pre, post)."""
+        return {f"dense{i + 1}": self.layers[2 * i].detach() for i in range(len(self.layers) // 2)}
+
+    def folded(self) -> Perceptron:
+        """The same function, frozen."""
+        return Perceptron(list(self.layers), activity=True)
