@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-Form = Literal["percent", "count", "flag", "number"]
+from harness.metrics.distributions import FAMILIES
+
+Form = Literal["percent", "count", "flag", "family", "number"]
 
 METRICS: dict[str, tuple[str, Form]] = {
     "accuracy": ("accuracy", "percent"),
@@ -20,7 +22,9 @@ METRICS: dict[str, tuple[str, Form]] = {
     "skew_log_w": ("skew(log w)", "number"),
     "ks_log_w": ("KS(log w)", "number"),
     "ks_log_w_init": ("KS(log w), initial", "number"),
-    "aic_lognormal": ("AIC lead of lognormal, per synapse", "number"),
+    "aic_lead": ("AIC lead of lognormal, per synapse", "number"),
+    "best_family": ("best family by AIC", "family"),
+    "gini_w": ("Gini of weights", "number"),
     "treves_rolls_unit": ("Treves-Rolls, unit", "number"),
     "treves_rolls_stimulus": ("Treves-Rolls, stimulus", "number"),
     "dead_units": ("dead units", "count"),
@@ -34,19 +38,25 @@ def metric_name(metric: str) -> str:
     return METRICS.get(metric, (metric.replace("_", " "), "number"))[0]
 
 
+def _form(metric: str) -> Form:
+    return METRICS.get(metric, ("", "number"))[1]
+
+
 def number(metric: str, value: float) -> str:
     """A value as its metric is printed: accuracies as percent with one decimal.
 
     >>> number("accuracy", 0.9731), number("dead_units", 3.0), number("enforced", 0.0), number("sigma_log_w", 0.71803)
     ('97.3', '3', 'no', '0.718')
     """
-    form = METRICS.get(metric, ("", "number"))[1]
+    form = _form(metric)
     if not math.isfinite(value):
         return str(value)
     if form == "percent":
         return f"{100 * value:.1f}"
     if form == "flag" and value in (0, 1):
         return "yes" if value else "no"
+    if form == "family":
+        return FAMILIES[int(value)] if value == int(value) else "differs"
     if form == "count" and value == int(value):
         return f"{int(value)}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
@@ -54,10 +64,10 @@ def number(metric: str, value: float) -> str:
 
 def half_width(metric: str, low: float | None, high: float | None) -> str | None:
     """Half of an interval, as its metric is printed; None where there is no interval."""
-    if low is None or high is None or METRICS.get(metric, ("", "number"))[1] == "flag":
+    if low is None or high is None or _form(metric) in ("flag", "family"):
         return None
     half = (high - low) / 2
-    return f"{100 * half:.1f}" if METRICS.get(metric, ("", "number"))[1] == "percent" else f"{half:.2g}"
+    return f"{100 * half:.1f}" if _form(metric) == "percent" else f"{half:.2g}"
 
 
 def label(key: str, value: Any) -> str:

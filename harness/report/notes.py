@@ -29,8 +29,6 @@ def reading(records: Sequence[Record], bold: bool) -> Iterator[str]:
     """
     seeds, units = sorted({r.seed for r in records}), sorted({r.unit for r in records if r.low is not None})
     several = len(seeds) > 1
-    if seeds:
-        yield f"Seeds: {', '.join(map(str, seeds))}."
     how = [(_SEEDS if several else _ONE_SEED).get(unit) for unit in units]
     if any(how):
         yield f"±: half the width of the {' / '.join(filter(None, how))}."
