@@ -37,8 +37,13 @@ class StoreError(HarnessError):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """``"did you mean 'x'? allowed: ..."`` for the nearest allowed word, or the allowed words alone."""
+    """``"did you mean 'x'? allowed: ..."`` for the nearest allowed word, or the allowed words alone.
+
+    A list too long to be read is left out where there is a near word.
+    """
     allowed = sorted(allowed)
     near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
     listed = f"allowed: {', '.join(allowed)}" if allowed else "none is allowed here"
-    return f"did you mean {near[0]!r}? {listed}" if near else listed
+    if not near:
+        return listed
+    return f"did you mean {near[0]!r}?" + (f" {listed}" if len(allowed) <= 16 else "")

@@ -114,6 +114,8 @@ class _Reader:
             raise SuiteError(f"over {MAX_NODES:,} values", where=str(mark), hint="aliases multiply; write fewer")
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node, mark)
+        if node.tag not in ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
+            raise SuiteError(f"tag {node.tag!r} is not allowed", where=str(mark), hint="a suite holds plain values only")
         if id(node) in self.open:
             raise SuiteError("an alias that contains itself", where=str(mark), hint="write the value out")
         self.open.add(id(node))

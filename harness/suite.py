@@ -173,7 +173,7 @@ def _lay_under(tree: Source, room: str, kinds: dict[str, Any]) -> Source:
 
 
 def _first(problems: list[Problem], tree: Source) -> SuiteError:
-    marked = sorted(((tree.where(p.path, key=p.at_key), p) for p in problems), key=lambda pair: pair[0])
+    marked = sorted(((tree.where(p.path, key=p.at_key), p) for p in problems), key=lambda pair: (pair[0], not pair[1].at_key))
     mark, problem = marked[0]
     more = sorted({str(m) for m, _ in marked[1:]})
     hint = problem.hint
@@ -270,8 +270,8 @@ class _Check:
                 skipped[entry.name] = why
             else:
                 chosen.append(entry)
-        if entries and not chosen:
-            self.problem(path, "no learner is left to measure", "; ".join(f"{name}: {why}" for name, why in skipped.items()))
+        if entries and not chosen and wanted is None:
+            self.problem(path, "it can measure none of the learners", "; ".join(f"{name}: {why}" for name, why in skipped.items()))
         return chosen, skipped
 
     def table(self, path: tuple, spec: TableSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:

@@ -122,14 +122,14 @@ class _Run:
                 self.todo.append(cell)
             else:
                 seconds, error = rest if kind == "failed" else (rest[0], None)
-                self._finish(worker, cell, seconds, error)
+                self._finish(worker, cell, seconds, error, found=kind == "found")
 
-    def _finish(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
+    def _finish(self, worker: int, cell: Cell, seconds: float, error: str | None, *, found: bool = False) -> None:
         self.unfinished.discard(cell.key)
-        if error is None:
-            self.outcome.done.append(cell.key)
-        else:
+        if error is not None:
             self.outcome.failed[cell.key] = error
+        else:
+            (self.outcome.found if found else self.outcome.done).append(cell.key)
         self.display.finished(worker, cell, seconds, error)
 
 
@@ -185,7 +185,7 @@ class _Pool:
                 message = pipe.recv()
             except (EOFError, OSError):
                 message = self._bury(worker)
-            if message[0] in ("done", "failed", "elsewhere"):
+            if message[0] in ("done", "found", "failed", "elsewhere"):
                 self.working.discard(worker)
             yield worker, message
 
@@ -217,7 +217,7 @@ def _attempt(cell: Cell, conditions: Conditions, pipe: Connection) -> tuple:
     try:
         with conditions.store.lock(cell.key) as mine:
             if conditions.store.done(cell.key):
-                return "done", 0.0
+                return "found", 0.0  # by another run, since this one looked
             if not mine:
                 return ("elsewhere",)
             pipe.send(("started",))

@@ -1,0 +1,202 @@
+"""Running suites: the same records however they come about, and nothing lost however a run ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import api
+from harness.records import MEASURED
+from harness.store import Store
+
+SUITE = """
+name: small
+seeds: [0, 1]
+learners:
+  backprop: {kind: mlp, hidden: 32, epochs: 2}
+  bio: {kind: ech, hidden: 40, epochs: 2, readout_steps: 50}
+  pixels: {kind: nearest-mean}
+protocols:
+  plain: {kind: classification, dataset: digits}
+  few: {kind: few_shot, dataset: digits, ways: [2, 5], shots: 1, queries: 5, episodes: 40}
+  scratch: {kind: few_shot, dataset: digits, regime: from_scratch, shots: 2, queries: 3, episodes: 5, learners: [backprop, bio]}
+
+"""
+
+
+def measured(results) -> list[str]:
+    """Record values as bytes would have them, in a fixed order."""
+    return sorted(json.dumps({key: record.to_dict()[key] for key in MEASURED}, sort_keys=True) for record in results.records)
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Every table and figure of a run, byte by byte (records carry times)."""
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "records.jsonl"}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """An uninterrupted run with one worker: (suite file, store folder, run)."""
+    folder = tmp_path_factory.mktemp("reference")
+    path = folder / "small.yaml"
+    path.write_text(SUITE)
+    return path, folder / "store", api.run(path, store=folder / "store", workers=1)
+
+
+def harness(*words: str, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "harness.cli", *map(str, words)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_run_computes_every_cell_once(reference):
+    _, store, run = reference
+    assert run.outcome.failed == {} and run.outcome.found == []
+    assert sorted(run.outcome.done) == sorted(cell.key for cell in run.plan.unique) == Store(store).finished()
+    assert {record.learner for record in run.results.records} == {"backprop", "bio", "pixels"}
+    assert {record.seed for record in run.results.records} == {0, 1}
+
+
+def test_training_is_shared_between_protocols(reference):
+    run = reference[2]
+    trained = [cell for cell in run.plan.unique if cell.role == "train" and cell.identity["splitting"] == "standard"]
+    assert len(trained) == 3 * 2  # learners x seeds, though `plain` and `robust` both want them
+
+
+def test_another_run_finds_everything_done(reference):
+    path, store, run = reference
+    again = api.run(path, store=store, workers=2)
+    assert again.outcome.done == [] and len(again.outcome.found) == len(run.plan.unique)
+    assert measured(again.results) == measured(run.results)
+
+
+def test_workers_batch_size_and_order_change_no_value(reference, tmp_path):
+    path, _, run = reference
+    text = path.read_text().replace("  backprop: {kind", "  pixels: {kind: nearest-mean}\n  backprop: {kind", 1)
+    other = tmp_path / "small.yaml"
+    other.write_text(text.replace("\n  pixels: {kind: nearest-mean}\nprotocols", "\nprotocols"))
+    assert measured(api.run(other, store=tmp_path / "store", workers=3, batch_size=48).results) == measured(run.results)
+
+
+def test_episodes_are_the_same_for_every_learner(reference):
+    run = reference[2]
+    for setting in ({"ways": 2}, {"ways": 5}):
+        cells = [r.cell for r in run.results.records if r.protocol == "few" and r.seed == 0 and r.setting["ways"] == setting["ways"]]
+        classes = [run.results.verdicts(cell, "classes").tolist() for cell in cells]
+        assert len(classes) == 3 and classes[0] == classes[1] == classes[2]
+
+
+def test_killed_runs_end_in_the_same_tables(reference, tmp_path):
+    path, store, _ = reference
+    assert harness("run", path, "--store", store, "--out", tmp_path / "whole").wait() == 0
+    killed_after(path, tmp_path, kills=3, longest_s=12)
+    assert harness("run", path, "--store", tmp_path / "store", "--out", tmp_path / "pieces").wait() == 0
+    assert tables(tmp_path / "pieces") == tables(tmp_path / "whole") != {}
+
+
+def killed_after(path: Path, folder: Path, *, kills: int, longest_s: float) -> None:
+    """Start a run and ``kill -9`` it, some times over; its workers must die with it."""
+    moments = random.Random(0)
+    for _ in range(kills):
+        run = harness("run", path, "--store", folder / "store", "--out", folder / "killed", "--workers", "2")
+        try:
+            run.wait(moments.uniform(0.3, longest_s))
+        except subprocess.TimeoutExpired:
+            children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+            run.kill()
+            run.wait()
+            assert all(dead(int(child)) for child in children), "a worker outlived its parent"
+
+
+def dead(pid: int, within_s: float = 10.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            if "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text():
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.slow
+def test_the_quickstart_survives_twenty_kills(tmp_path):
+    path = Path(__file__).parent.parent / "suites" / "quickstart.yaml"
+    assert harness("run", path, "--store", tmp_path / "reference", "--out", tmp_path / "whole").wait() == 0
+    killed_after(path, tmp_path, kills=20, longest_s=30)
+    assert harness("run", path, "--store", tmp_path / "store", "--out", tmp_path / "pieces").wait() == 0
+    assert tables(tmp_path / "pieces") == tables(tmp_path / "whole") != {}
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(reference, tmp_path):
+    run = harness("run", reference[0], "--store", tmp_path / "store", "--workers", "1", start_new_session=True)
+    for line in run.stderr:
+        if line.startswith("[ 3/"):
+            break
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 130 and "run the same command to go on" in errors and "Traceback" not in errors
+    assert len(Store(tmp_path / "store").finished()) >= 3
+
+
+def test_two_runs_at_once_do_each_cell_once(reference, tmp_path):
+    path, _, run = reference
+    both = [harness("run", path, "--store", tmp_path / "store", "--workers", "1") for _ in range(2)]
+    errors = [one.communicate(timeout=240)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], errors
+    started = sum(int(error.split(" cells computed")[0].rpartition("\n")[2]) for error in errors)
+    assert sorted(Store(tmp_path / "store").finished()) == sorted(cell.key for cell in run.plan.unique)
+    assert started == len(run.plan.unique), "cells computed by the two runs together"
+    assert measured(api.run(path, store=tmp_path / "store").results) == measured(run.results)
+
+
+def test_a_damaged_cell_is_computed_again(reference, tmp_path):
+    path, store, run = reference
+    shutil.copytree(store, tmp_path / "store")
+    cell = next(cell for cell in run.plan.unique if cell.role == "measure")
+    verdicts = tmp_path / "store" / "cells" / cell.key / "verdicts.safetensors"
+    verdicts.write_bytes(verdicts.read_bytes()[:-1])
+    again = api.run(path, store=tmp_path / "store", workers=1)
+    assert again.outcome.done == [cell.key]
+    assert measured(again.results) == measured(run.results)
+
+
+FAILING = '''
+from baselines.nearest_mean import NearestMean
+
+class Fails(NearestMean):
+    """Fails in training."""
+    def fit(self, train, **_):
+        raise ArithmeticError("as it should")
+
+class Dies(NearestMean):
+    """Dies in training, as for want of memory."""
+    def fit(self, train, **_):
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+def test_a_failing_learner_does_not_stop_the_others(write_suite, tmp_path):
+    (tmp_path / "failing.py").write_text(FAILING)
+    path = write_suite("""
+name: failing
+learners: {bad: {kind: "failing:Fails"}, dead: {kind: "failing:Dies"}, pixels: {kind: nearest-mean}}
+protocols: {plain: {kind: classification, dataset: digits}}
+""")
+    run = harness("run", path, "--store", tmp_path / "store", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    output, errors = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "ArithmeticError: as it should" in errors and "signal SIGKILL" in errors and "2 cells computed" in errors
+    assert "pixels" in output
+    traces = [path.read_text() for path in (tmp_path / "store" / "failures").iterdir()]
+    assert any("in fit" in trace for trace in traces)
