@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.data.base import Dataset, Loaded
-from harness.data.cache import Entry, cache_folder
+from harness.data.cache import Entry, cache_folder, write_atomically
 from harness.data.carve import measured_facts
 from harness.errors import DataError
+from harness.registry import datasets
 
 
 def data_root(explicit: Path | None = None) -> Path | None:
@@ -46,16 +51,116 @@ def content_hash(dataset: Dataset, cache: Path | None = None) -> str:
     return Entry(dataset, cache_folder(cache)).read_hash() or load(dataset, cache)[1]
 
 
+@dataclass(frozen=True)
+class Check:
+    """One line of ``verify``: what was looked at, what it should be, what it is."""
+
+    item: str
+    expected: str
+    found: str
+    ok: bool
+
+
+def verify(dataset: Dataset, cache: Path | None = None) -> list[Check]:
+    """Look at everything again, from the source files on: files, splits, content hash, cached copy."""
+    try:
+        checks = [Check(path.name, "present", f"{path.stat().st_size} bytes", True) for path in dataset.sources()]
+        data = dataset.build()
+    except DataError as error:
+        return [Check(error.where or dataset.kind, "readable and complete", error.message, False)]
+    checks += [Check(name, str(known), str(found), known == found) for name, known, found in _compare(dataset, data)]
+    found, expected = data.content_hash(), pinned_hash(dataset)
+    checks.append(Check("content hash", expected or "not known", found, expected in (None, found)))
+    if kept := Entry(dataset, cache_folder(cache)).read():
+        checks.append(Check("cached copy", found, kept[1], kept[1] == found))
+    return checks
+
+
+def pinned_hash(dataset: Dataset) -> str | None:
+    """The content hash that a dataset's class promises for this config (its ``pinned``), None where it promises none."""
+    config = json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True)
+    return getattr(dataset, "pinned", {}).get(config)
+
+
+def import_(name: str, path: Path, root: Path | None) -> list[Path]:
+    """Take a dataset's files from where a user has them into the data root, checked by content before they are taken.
+
+    Args:
+        name: of a dataset whose class has ``found_in(path)``, which gives (file name, content) of what it recognises.
+        path: a file, or a folder that is searched.
+        root: the data root; the files go to ``root/name``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        DataError: nothing recognised, damaged files, or nowhere to put them.
+    """
+    found_in = getattr(datasets[name], "found_in", None)
+    if found_in is None:
+        raise DataError(f"{name} is embedded: there is nothing to import")
+    if root is None:
+        raise DataError("no data root is set", hint="set HARNESS_DATA (or --data-root) to a folder of yours")
+    if not path.exists():
+        raise DataError("no such file or folder", where=str(path))
+    written = []
+    for file_name, content in found_in(path):
+        written.append(root / name / file_name)
+        try:
+            write_atomically(written[-1], content)
+        except OSError as error:
+            raise DataError(f"cannot be written: {error.strerror}", where=str(written[-1])) from error
+    if not written:
+        raise DataError(f"nothing of {name} found here", where=str(path), hint=datasets[name].how_to_get)
+    return written
+
+
+def describe(name: str, root: Path | None) -> dict[str, Any]:
+    """What ``harness data list`` shows of a dataset under its default config; nothing is read."""
+    dataset = datasets[name](datasets[name].Config(), root)
+    facts = dataset.facts()
+    default = next(iter(facts.splittings.values()))
+    return {
+        "name": name,
+        "description": datasets.describe(name),
+        "origin": dataset.origin,
+        "present": is_present(dataset),
+        "shape": list(facts.image_shape),
+        "splittings": {splitting: {split: {"classes": known.classes, "per_class": known.per_class, "images": known.images}
+                                   for split, known in splits.items()} for splitting, splits in facts.splittings.items()},
+        "class_disjoint": sorted(facts.class_disjoint),
+        "classes": sum(known.classes for known in default.values()) if next(iter(facts.splittings)) in facts.class_disjoint
+        else max(known.classes for known in default.values()),
+        "images": sum(known.images for known in default.values()),
+        "switches": {key: field.description for key, field in type(dataset.config).model_fields.items()},
+        "licence": dataset.licence,
+        "citation": dataset.citation,
+        "how_to_get": dataset.how_to_get,
+    }
+
+
+def is_present(dataset: Dataset) -> bool:
+    """Whether all its source files are there."""
+    try:
+        return all(path.is_file() for path in dataset.sources())
+    except DataError:
+        return False
+
+
 def _agree(dataset: Dataset, data: Loaded) -> None:
     """A dataset that differs from its facts would make validated suites fail late."""
+    for name, known, found in _compare(dataset, data):
+        if known != found:
+            raise DataError(f"{name}: {found}, but its facts say {known}", where=dataset.kind,
+                            hint="its source files are not the ones that it is made from")
+
+
+def _compare(dataset: Dataset, data: Loaded) -> Iterator[tuple[str, Any, Any]]:
+    """(what, as its facts say, as it is) of the images' shape and of every split."""
     facts = dataset.facts()
-    if data.pixels.shape[1:] != facts.image_shape:
-        raise DataError(f"images of {data.pixels.shape[1:]}, its facts say {facts.image_shape}", where=dataset.kind)
-    found = {(splitting, split): measured_facts(data.labels, rows)
-             for splitting, splits in data.splittings.items() for split, rows in splits.items()}
-    expected = {(splitting, split): known
-                for splitting, splits in facts.splittings.items() for split, known in splits.items()}
-    for name in found.keys() | expected.keys():
-        if found.get(name) != expected.get(name):
-            raise DataError(f"split {'/'.join(name)} is {found.get(name)}, its facts say {expected.get(name)}",
-                            where=dataset.kind, hint="its source files are not the ones that it is made from")
+    yield "image shape", facts.image_shape, data.pixels.shape[1:]
+    for splitting in {**facts.splittings, **data.splittings}:
+        known, found = facts.splittings.get(splitting, {}), data.splittings.get(splitting, {})
+        for split in {**known, **found}:
+            measured = measured_facts(data.labels, found[split]) if split in found else None
+            yield f"{splitting}/{split}", known.get(split), measured

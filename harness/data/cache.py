@@ -98,8 +98,8 @@ class Entry:
         tensors, header = _to_tensors(data)
         line = {"sha256": content_hash, "check": _short(self.key, content_hash)}
         with contextlib.suppress(OSError):
-            _write_atomically(self.data_path, save(tensors, header))
-            _write_atomically(self.hash_path, json.dumps(line).encode())
+            write_atomically(self.data_path, save(tensors, header))
+            write_atomically(self.hash_path, json.dumps(line).encode())
             self._evict()
 
     def _evict(self) -> None:
@@ -134,11 +134,12 @@ def file_sha256(path: Path, folder: Path | None) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     with contextlib.suppress(AttributeError, OSError):
         line = {"state": state, "sha256": digest, "check": _short(*map(str, state), digest)}
-        _write_atomically(memo, json.dumps(line).encode())
+        write_atomically(memo, json.dumps(line).encode())
     return digest
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent, whatever happens meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for stale in path.parent.glob(f".{path.name}.*.tmp"):  # left by a process that was killed
         with contextlib.suppress(OSError):

@@ -47,7 +47,10 @@ class Omniglot(Dataset):
         "get images_background.zip and images_evaluation.zip from the repository brendenlake/omniglot (folder python) "
         "and run `harness data import omniglot FOLDER`"
     )
-    pinned = {'{"rotations": false}': "fc94fb039a759bccc640f150d7f9a36babd1836d3ad87f625cfa38213a97b953", '{"rotations": true}': "ed3035356eaf9cb144cbee3a4ceb2e6ad92f186c8af5a3b32e1c195cbbc0d9ea"}
+    pinned = {
+        '{"rotations": false}': "fc94fb039a759bccc640f150d7f9a36babd1836d3ad87f625cfa38213a97b953",
+        '{"rotations": true}': "ed3035356eaf9cb144cbee3a4ceb2e6ad92f186c8af5a3b32e1c195cbbc0d9ea",
+    }
 
     @property
     def _turns(self) -> int:
