@@ -148,11 +148,6 @@ class Attack(ABC):
     Config: ClassVar[type[AttackConfig]]
     black_box: ClassVar[bool] = False
     """It sees outputs only, never gradients."""
-    block: ClassVar[int] = 1024
-    """Samples handed over at once: a constant, so that no result depends on the batch size."""
-    minimal: ClassVar[bool] = False
-    """It takes no budget and looks for the smallest perturbation: one run serves every eps."""
-
     def __init__(self, config: AttackConfig):
         self.config = config
 
@@ -176,6 +171,16 @@ class Attack(ABC):
         """Independent runs of each objective."""
         return 1
 
+    @property
+    def block(self) -> int:
+        """Samples handed over at once: never the batch size, so that no result depends on that."""
+        return 1024
+
+    @property
+    def minimal(self) -> bool:
+        """Whether it takes no budget and looks for the smallest perturbation: one run then serves every eps."""
+        return False
+
     @abstractmethod
     def words(self) -> str:
         """Its settings, as the protocol block prints them."""
@@ -192,8 +197,8 @@ class Attack(ABC):
         """What cannot be on such images: (path below the attack's mapping, message, hint)."""
         yield from ()
 
-    def notes(self, n_classes: int) -> list[str]:
-        """What it does otherwise than its name says, on a network of so many classes."""
+    def notes(self, logits: torch.Tensor) -> list[str]:
+        """What it does otherwise than its name says on a network that gives such clean logits (B, n_classes)."""
         return []
 
     def __repr__(self) -> str:
