@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from harness.batching import ROWS
 from harness.nets import Perceptron, frozen, init_perceptron, perceptron
 
 BackboneName = Literal["conv4", "mlp"]
@@ -16,6 +18,9 @@ BackboneName = Literal["conv4", "mlp"]
 BLOCKS = 4
 GROUPS = 8
 """Groups of a group normalisation, at most (Wu & He 2018 use 32 on wider layers)."""
+
+NEVER = -1e9
+"""Logit of a class that is there only to fill up."""
 
 
 def backbone(name: BackboneName, image_shape: tuple[int, int, int], width: int, generator: torch.Generator,
@@ -104,3 +109,73 @@ class Dense(nn.Module):
     def folded(self) -> Perceptron:
         """The same function, frozen."""
         return Perceptron(list(self.layers), activity=True)
+
+
+class Headed(nn.Module):
+    """A body and a linear classifier layer that begins as one column, to be shared by all classes.
+
+    Args:
+        body: images to embeddings (B, D).
+        image_shape: (C, H, W).
+        generator: of the initial column.
+    """
+
+    def __init__(self, body: nn.Module, image_shape: tuple[int, int, int], generator: torch.Generator):
+        super().__init__()
+        self.body = body
+        with torch.no_grad():
+            width = body(torch.zeros(1, *image_shape)).shape[1]
+        self.weight = nn.Parameter(torch.randn(width, 1, generator=generator) / math.sqrt(width))
+        self.bias = nn.Parameter(torch.zeros(1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.body(images) @ self.weight + self.bias
+
+
+def widen(network: Headed, n_way: int) -> None:
+    """Give each of n_way classes its own copy of the shared column, differentiably. For a clone: it is changed."""
+    for name in ("weight", "bias"):
+        network._parameters[name] = network._parameters[name].expand(-1, n_way).clone()
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """``network`` in eval mode, its parameters (clones of a learn2learn module, say) cut from all graphs."""
+    for module in network.modules():
+        for name, value in module._parameters.items():
+            module._parameters[name] = None if value is None else frozen(value)
+    return network.eval()
+
+
+def adapt_dense(network: Headed, images: torch.Tensor, labels: torch.Tensor, n_way: int, *, steps: int,
+                lr: float) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Gradient steps of E perceptrons side by side, all from ``network``: what learn2learn's clones do one by one.
+
+    Support images and classes are filled up to multiples of 16 with rows that have no target and classes that cannot
+    win; neither has a gradient. So an episode's logits do not depend on which others are adapted beside it.
+
+    Args:
+        images: (E, S, C, H, W).
+        labels: int64 (E, S) in [0, n_way).
+
+    Returns:
+        (E, Q, C, H, W) to logits (E, Q, n_way).
+    """
+    size, columns = images.shape[1], n_way + -n_way % ROWS
+    x = _filled(images.flatten(2))
+    targets = _filled(F.one_hot(labels, columns).to(x.dtype))
+    bias = network.bias.detach().expand(1, columns).clone()
+    bias[:, n_way:] = NEVER
+    shared = [*network.body.layers, network.weight.expand(-1, columns), bias]
+    parameters = [p.detach().expand(len(x), *p.shape).clone() for p in shared]
+    for _ in range(steps):
+        with torch.enable_grad():
+            leaves = [p.requires_grad_() for p in parameters]
+            loss = -(targets * F.log_softmax(perceptron(x, leaves), 2)).sum() / size
+            gradients = torch.autograd.grad(loss, leaves)
+        parameters = [p.detach() - lr * g for p, g in zip(parameters, gradients, strict=True)]
+    return lambda queries: perceptron(_filled(queries.flatten(2)), parameters)[:, : queries.shape[1], :n_way]
+
+
+def _filled(rows: torch.Tensor) -> torch.Tensor:
+    """(E, R, D) with zero rows added until R is a multiple of 16."""
+    return F.pad(rows, (0, 0, 0, -rows.shape[1] % ROWS))
