@@ -1,0 +1,194 @@
+"""Figures of a suite: robustness curves and episode accuracies, as PNG and SVG with bytes that repeat."""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.files import write_atomically
+from harness.records import Record
+from harness.report.aggregate import aggregate
+from harness.report.derive import KIND as SWEEP
+from harness.report.derive import with_worst_case
+from harness.report.formats import half_width, label
+from harness.report.pivot import Grid, distinguish, group, ordered
+from harness.report.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's colours, told apart by colour-blind readers; their yellow is too pale for a line and is grey here.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", "--", ":", "-.")
+
+STYLE = {
+    "svg.hashsalt": "harness", "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8.5,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.axisbelow": True, "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6, "figure.dpi": 150,
+    "font.family": "DejaVu Sans", "lines.linewidth": 1.6, "lines.markersize": 4.5, "legend.frameon": False,
+}
+
+
+def write_figures(results: Results, folder: Path) -> list[Path]:
+    """A figure for each attack sweep and each few-shot protocol that has records.
+
+    Returns:
+        the files written, two a figure.
+    """
+    import matplotlib
+
+    results = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
+    makers = {SWEEP: robustness_curves, "few_shot": episode_accuracies}
+    written = []
+    with matplotlib.rc_context(STYLE):
+        for protocol, kind in results.protocols.items():
+            figure = makers[kind](results, protocol) if kind in makers else None
+            if figure is not None:
+                written += _save(figure, Path(folder) / protocol)
+    return written
+
+
+def _save(figure: Figure, stem: Path) -> Iterator[Path]:
+    for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        out = io.BytesIO()
+        figure.savefig(out, format=form, metadata=metadata)
+        path = stem.with_name(f"{stem.name}.{form}")
+        write_atomically(path, out.getvalue())
+        yield path
+
+
+def style_of(learner: str, results: Results) -> dict[str, Any]:
+    """Colour, marker and dash of a learner: the same in every figure of a suite."""
+    place = results.learners.index(learner) if learner in results.learners else len(results.learners)
+    turn = place // len(COLOURS)
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + turn) % len(MARKERS)],
+            "linestyle": DASHES[turn % len(DASHES)]}
+
+
+def _grid(results: Results, protocol: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], Grid]:
+    records = [r for r in results.records if r.protocol == protocol and r.metric == "accuracy"]
+    keys, records = distinguish(records, ("learner",), columns)
+    return keys, group(records, ("learner",), keys)
+
+
+def _panels(count: int, width: float, height: float, legend: float) -> tuple[Figure, list[Axes]]:
+    """Panels in rows of at most three, over a strip of ``legend`` inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    across = min(count, 3) if count != 4 else 2
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across + 0.4, height * down + legend + 0.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(rect=(0, legend / figure.get_figheight(), 1, 1 - legend / figure.get_figheight()))
+    axes = figure.subplots(down, across, squeeze=False).ravel()
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, list(axes[:count])
+
+
+# ------------------------------------------------------------------------------------------------ attack sweeps
+
+
+def robustness_curves(results: Results, protocol: str) -> Figure | None:
+    """Accuracy against eps: a panel an attack, a line a learner, 95 % bands."""
+    keys, grid = _grid(results, protocol, ("norm", "attack", "eps"))
+    at = keys.index("eps")
+    attacks = ordered({(*column[:at], *column[at + 1:]) for _, column in grid if column[at] is not None},
+                      (*keys[:at], *keys[at + 1:]), results.learners)
+    learners = [name for name in results.learners if any(row == (name,) for row, _ in grid)]
+    if not attacks:
+        return None
+    figure, axes = _panels(len(attacks), 3.2, 2.7, 0.2 * -(-len(learners) // 4) + 0.12)
+    for axis, attack in zip(axes, attacks, strict=True):
+        for learner in learners:
+            _curve(axis, results, learner, {column[at]: records for (row, column), records in grid.items()
+                                            if row == (learner,) and (*column[:at], *column[at + 1:]) == attack})
+        names = [label(k, v) for k, v in zip((*keys[:at], *keys[at + 1:]), attack, strict=True)]
+        axis.set_title(" ".join(filter(None, [*names[1:], f"({names[0]})" if names[0] else ""])), loc="left")
+        axis.set(ylim=(-2, 102), yticks=range(0, 101, 20), xlabel="eps")
+        if axis.get_subplotspec().is_first_col():
+            axis.set_ylabel("accuracy, %")
+    _legend(figure, axes[0], 4)
+    return figure
+
+
+def _curve(axis: Axes, results: Results, learner: str, points: dict[float, list[Record]]) -> None:
+    if not points:
+        return
+    eps = sorted(points)
+    means = [aggregate(points[e], results.verdicts) for e in eps]
+    style = style_of(learner, results)
+    axis.plot(eps, [100 * m.value for m in means], label=learner, **style)
+    low = [100 * (m.value if m.low is None else m.low) for m in means]
+    high = [100 * (m.value if m.high is None else m.high) for m in means]
+    axis.fill_between(eps, low, high, color=style["color"], alpha=0.13, linewidth=0)
+
+
+def _legend(figure: Figure, axis: Axes, columns: int) -> None:
+    handles, names = axis.get_legend_handles_labels()
+    figure.legend(handles, names, loc="lower center", ncols=min(columns, max(1, len(names))), handlelength=2.4)
+
+
+# ---------------------------------------------------------------------------------------------------- episodes
+
+
+def episode_accuracies(results: Results, protocol: str) -> Figure | None:
+    """How accuracy spreads over episodes: a panel a (ways, shots), a ridge a learner, the mean with its interval."""
+    keys, grid = _grid(results, protocol, ("ways", "shots"))
+    panels = ordered({column for _, column in grid}, keys, results.learners)
+    learners = [name for name in results.learners if any(row == (name,) for row, _ in grid)]
+    if not panels:
+        return None
+    figure, axes = _panels(len(panels), 3.9, 0.34 * len(learners) + 0.9, 0.0)
+    for axis, panel in zip(axes, panels, strict=True):
+        shown = {learner: grid[(learner,), panel] for learner in learners if ((learner,), panel) in grid}
+        edges = _edges([v for records in shown.values() for v in _episodes(records, results)])
+        for place, learner in enumerate(reversed(learners)):
+            if learner in shown:
+                _ridge(axis, results, learner, place, shown[learner], edges)
+        axis.set_title(" ".join(filter(None, (label(k, v) for k, v in zip(keys, panel, strict=True)))), loc="left")
+        axis.set(xlim=(max(0, 100 * edges[0]), 103), ylim=(-0.3, len(learners)), xlabel="accuracy of an episode, %",
+                 yticks=range(len(learners)))
+        axis.set_yticklabels(list(reversed(learners)))
+        axis.tick_params(axis="y", length=0)
+        axis.grid(axis="y", visible=False)
+    return figure
+
+
+def _episodes(records: list[Record], results: Results) -> list[np.ndarray]:
+    return [np.asarray(results.verdicts(r.cell, r.verdicts)) for r in records if r.verdicts is not None]
+
+
+def _edges(values: list[np.ndarray]) -> np.ndarray:
+    """Bins of about 2.5 points that each hold equally many of the accuracies an episode can have."""
+    possible = np.unique(np.round(np.concatenate(values), 9)) if values else np.array([0.0, 1.0])
+    step = np.diff(possible).min() if len(possible) > 1 else 1.0
+    width = step * np.ceil(0.025 / step - 1e-9)
+    top = 1 + step / 2
+    return top - width * np.arange(np.ceil((top - possible[0]) / width) + 2)[::-1]
+
+
+def _ridge(axis: Axes, results: Results, learner: str, place: int, records: list[Record], edges: np.ndarray) -> None:
+    """Share of episodes in each bin, the mean with its interval, and both in figures at the right."""
+    colour, episodes = style_of(learner, results)["color"], _episodes(records, results)
+    if episodes:
+        shares = np.histogram(np.concatenate(episodes), bins=edges)[0]
+        heights = 0.75 * shares / max(1, shares.max())
+        axis.stairs(place + heights, 100 * edges, baseline=place, fill=True, color=colour, alpha=0.28, linewidth=0)
+        axis.stairs(place + heights, 100 * edges, baseline=place, color=colour, linewidth=0.7)
+    mean = aggregate(records, results.verdicts)
+    error = half_width("accuracy", mean.low, mean.high)
+    if error:
+        axis.plot([100 * mean.low, 100 * mean.high], [place, place], color=colour, linewidth=4, solid_capstyle="butt")
+    axis.plot([100 * mean.value], [place], marker="|", markersize=9, markeredgewidth=1.8, color=colour)
+    axis.text(1.01, place, f"{100 * mean.value:.1f}" + (f" ±{error}" if error else ""), color="#333333", va="center",
+              fontsize=8, transform=axis.get_yaxis_transform())
