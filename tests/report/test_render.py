@@ -1,0 +1,131 @@
+"""Each format says the same, escapes what it must, and repeats its bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from results_kit import episodes, record, results_of, sweep
+from rich.console import Console
+
+from harness.errors import HarnessError
+from harness.report.latex import escape
+from harness.report.render import FORMATS, render, to_rich
+from harness.report.tables import TableSpec, build, write_tables
+
+SPEC = TableSpec(protocol="robust", columns=["attack", "eps"])
+SPECIAL = r"a_b & 50% #1 {x} ~^\ $z$ | <y> [c]"
+
+
+def robust():
+    """Two learners, one distrusted, one cell missing."""
+    right = [1] * 90 + [0] * 10
+    return results_of(sweep("ech", "pgd", {0.0: [1] * 100, 0.1: right}), sweep("bp", "pgd", {0.0: right}),
+                      sweep("odd", "pgd", {0.0: [0] * 100, 0.1: [0] * 100}, trust="FAIL"))
+
+
+def test_markdown_golden():
+    assert render(build(robust(), SPEC), "markdown") == """\
+### suite: robust (accuracy, %)
+
+| learner | clean | pgd, eps 0.1 |
+| :--- | ---: | ---: |
+| ech | **100.0** ±1.8 | 90.0 ±6.0 |
+| bp | 90.0 ±6.0 | – |
+| odd † | 0.0 ±1.8 | 0.0 ±1.8 |
+
+- ±: half the width of the 95 % Wilson interval over test images.
+- Bold: the best of a column and all that is not significantly worse (exact McNemar, Holm-corrected over rows, p > 0.05).
+- Protocol: split: test; steps: 20.
+"""
+
+
+def test_csv_is_tidy_and_exact():
+    rows = list(csv.DictReader(io.StringIO(render(build(robust(), SPEC), "csv"))))
+    assert [(r["learner"], r["attack"], r["eps"], r["value"], r["best"], r["trust"]) for r in rows] == [
+        ("ech", "clean", "0", "1.0", "1", "PASS"), ("ech", "pgd", "0.1", "0.9", "0", "PASS"),
+        ("bp", "clean", "0", "0.9", "0", "PASS"),
+        ("odd", "clean", "0", "0.0", "0", "FAIL"), ("odd", "pgd", "0.1", "0.0", "0", "FAIL")]
+    assert float(rows[1]["low"]) < 0.9 < float(rows[1]["high"]) and rows[1]["seeds"] == "0"
+
+
+def test_json_parses_and_has_no_nan():
+    results = results_of([(record("a", {}, float("nan"), metric="ks_log_w", protocol="audit"), None)])
+    whole = json.loads(render(build(results, TableSpec(protocol="audit", columns=["metric"])), "json"),
+                       parse_constant=lambda word: pytest.fail(word))
+    assert whole["cells"][0][0]["value"] is None and whole["rows"] == [["a"]]
+
+
+def test_unknown_format_is_explained():
+    with pytest.raises(HarnessError, match="did you mean 'markdown'"):
+        render(build(robust(), SPEC), "markdwon")
+
+
+# -------------------------------------------------------------------------------------------------------- LaTeX
+
+
+def unescaped(text: str) -> str:
+    """What is left of escaped text once every command that we emit is taken away."""
+    text = re.sub(r"\\text(backslash|asciitilde|asciicircum|less|greater|bar|dagger)\{\}", "", text)
+    return re.sub(r"\\[&%$#_{}]|\$\\(pm|sigma|times|geq|leq|varepsilon|cdot)\$|\$-\$|\{\[\}|\{\]\}", "", text)
+
+
+@given(st.text())
+def test_escaped_text_has_nothing_special_left(text):
+    assert re.fullmatch(r"[^\\&%$#_{}~^<>|\"\n]*", unescaped(escape(text)))
+
+
+@given(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1))
+def test_plain_text_stays_as_it_is(text):
+    assert escape(text) == text
+
+
+def test_latex_structure():
+    results = results_of(*(sweep(SPECIAL, attack, {0.1: [1, 0], 0.2: [0, 0]}) for attack in ("pgd", "fgsm")))
+    text = render(build(results, TableSpec(protocol="robust", columns=["attack", "eps"], title=SPECIAL)), "latex")
+    lines = text.splitlines()
+    opened = re.findall(r"\\begin\{(\w+)\}", text)
+    assert sorted(opened) == sorted(re.findall(r"\\end\{(\w+)\}", text)) == ["minipage", "table", "tabular"]
+    assert len(re.sub(r"\\[{}]", "", text).replace("{", "")) == len(re.sub(r"\\[{}]", "", text).replace("}", ""))
+    width = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1])
+    for line in lines[lines.index(r"\toprule"):lines.index(r"\bottomrule")]:
+        if line.endswith(r"\\"):
+            spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", line))
+            assert len(re.findall(r"(?<!\\)&", line)) + spans + 1 == width
+    assert r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}\cmidrule(lr){6-7}" in text
+
+
+# ------------------------------------------------------------------------------------------------------ terminal
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_terminal_cuts_no_number_and_fits(width):
+    cells = [sweep(f"learner-{i}", attack, {e / 10: [1] * (90 - 10 * e) + [0] * (10 + 10 * e) for e in range(5)})
+             for i in range(3) for attack in ("fgsm", "pgd", "square")]
+    out = io.StringIO()
+    Console(file=out, width=width).print(to_rich(build(results_of(*cells), SPEC)))
+    text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("50.0 ±9.6") == 3 * 4 and "…" not in text  # eps 0.4 of three attacks and the worst, three learners
+
+
+def test_the_terminal_shows_markup_as_text():
+    out = io.StringIO()
+    Console(file=out, width=80).print(to_rich(build(results_of(episodes("[red]x[/red]", [0.5, 0.7])), TableSpec(protocol="few"))))
+    assert "[red]x[/red]" in out.getvalue()
+
+
+# --------------------------------------------------------------------------------------------------------- files
+
+
+def test_files_repeat_their_bytes_and_leave_nothing_else(tmp_path):
+    written = write_tables(robust(), [SPEC], tmp_path / "new")
+    before = {path: path.read_bytes() for path in written}
+    assert write_tables(robust(), [SPEC], tmp_path / "new") == written
+    assert {path: path.read_bytes() for path in (tmp_path / "new").iterdir()} == before
+    assert sorted(p.suffix for p in written) == sorted(ending for ending, _ in FORMATS.values())

@@ -1,0 +1,172 @@
+"""What lands in which cell, with which interval, and what is bold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from results_kit import episodes, plain, record, results_of, sweep
+
+from harness.metrics.statistics import paired_t, t_interval, wilson
+from harness.report.tables import TableSpec, build, build_all
+
+ROBUST = TableSpec(protocol="robust", columns=["attack", "eps"])
+FEW = TableSpec(protocol="few", columns=["ways", "shots"])
+
+
+def column(table, j: int = 0) -> dict[str, str]:
+    """Row -> B for best, t for tie, . for neither."""
+    return {row[0]: "B" if cells[j].best else "t" if cells[j].tie else "." for row, cells in zip(table.rows, table.cells,
+                                                                                                 strict=True)}
+
+
+def correct(n: int, wrong: int, first: int = 0) -> list[int]:
+    """``n`` verdicts of which ``wrong`` in a row are 0."""
+    return [0 if first <= i < first + wrong else 1 for i in range(n)]
+
+
+def test_spec_refuses_unknown_keys_and_strange_file_names():
+    for more in ({"colums": []}, {"name": "../x"}):
+        with pytest.raises(ValidationError):
+            TableSpec(protocol="few", **more)
+
+
+def test_rows_follow_the_suite_and_columns_ascend():
+    cells = [sweep(name, attack, {0.2: [1, 0], 0.0: [1, 1], 0.1: [1, 0]}) for name in ("z", "a") for attack in ("pgd", "fgsm")]
+    table = build(results_of(*cells), ROBUST)
+    assert table.rows == (("z",), ("a",))
+    assert table.columns == (("clean", 0), ("fgsm", 0.1), ("fgsm", 0.2), ("pgd", 0.1), ("pgd", 0.2), ("worst", 0.1),
+                             ("worst", 0.2))
+
+
+def test_order_of_records_changes_nothing():
+    cells = [sweep(name, attack, {0.1: [1, 0, 1]}, seed=seed) for name in "ab" for attack in ("pgd", "fgsm") for seed in (0, 1)]
+    forward, backward = results_of(*cells), results_of(*cells[::-1], learners=["a", "b"])
+    assert build(forward, ROBUST) == build(backward, ROBUST)
+
+
+def test_one_seed_keeps_its_own_interval():
+    table = build(results_of(sweep("a", "pgd", {0.1: correct(50, 10)}), episodes("a", [0.2, 0.4, 0.9])), ROBUST)
+    cell = table.cells[0][0]
+    assert (cell.low, cell.high) == wilson(40, 50) and (cell.n, cell.seeds) == (50, (0,))
+    few = build(results_of(episodes("a", [0.2, 0.4, 0.9])), FEW).cells[0][0]
+    assert (few.low, few.high) == t_interval([0.2, 0.4, 0.9])
+
+
+def test_several_seeds_are_averaged_and_bootstrapped():
+    cells = [sweep("a", "pgd", {0.1: correct(200, 20 + 20 * seed)}, seed=seed) for seed in range(3)]
+    cell = build(results_of(*cells), ROBUST).cells[0][0]
+    assert cell.value == pytest.approx(0.8) and cell.seeds == (0, 1, 2) and cell.n == 200
+    assert cell.low < 0.75 and cell.high > 0.85  # wider than Wilson over 200 images, for the seeds differ
+
+
+def test_a_metric_without_units_has_a_t_interval_over_seeds():
+    records = [record("a", {}, value, seed=seed, metric="sigma_log_w", protocol="audit") for seed, value in enumerate((1, 2, 4))]
+    cell = build(results_of(plain(*records)), TableSpec(protocol="audit", columns=["metric"])).cells[0][0]
+    assert (cell.low, cell.high) == t_interval([1, 2, 4])
+
+
+# --------------------------------------------------------------------------------------------------------- bold
+
+
+def test_second_best_is_a_tie_and_the_third_is_not():
+    results = results_of(sweep("best", "pgd", {0.1: correct(200, 10)}), sweep("second", "pgd", {0.1: correct(200, 14)}),
+                         sweep("third", "pgd", {0.1: correct(200, 30)}))
+    # McNemar against the best: 4 discordant images give p = 0.125, 20 give p = 2e-6.
+    assert column(build(results, ROBUST)) == {"best": "B", "second": "t", "third": "."}
+
+
+def test_pairing_finds_what_unpaired_intervals_would_not():
+    hard = np.random.default_rng(0).normal(0.6, 0.15, 100)
+    results = results_of(episodes("a", hard + 0.02), episodes("b", hard + np.random.default_rng(1).normal(0, 0.01, 100)))
+    table = build(results, FEW)
+    assert table.cells[0][0].low < table.cells[1][0].value
+    assert column(table) == {"a": "B", "b": "."}
+
+
+def test_holm_makes_ties_of_what_one_test_alone_would_reject():
+    best = np.full(40, 0.6)
+    rivals = [best - 0.0113 + np.linspace(-0.05, 0.05, 40)] * 6
+    assert 0.05 / 6 < paired_t(best, rivals[0])[3] < 0.05  # else the case shows nothing
+    table = build(results_of(episodes("best", best), *(episodes(f"r{i}", r) for i, r in enumerate(rivals))), FEW)
+    assert set(column(table).values()) == {"B", "t"}
+    pair = build(results_of(episodes("best", best), episodes("r", rivals[0])), FEW)
+    assert column(pair) == {"best": "B", "r": "."}
+
+
+def test_equal_bests_are_both_best():
+    assert column(build(results_of(episodes("a", [0.5, 0.7]), episodes("b", [0.7, 0.5])), FEW)) == {"a": "B", "b": "B"}
+
+
+def test_several_seeds_are_compared_by_paired_bootstrap():
+    draw = np.random.default_rng(3)
+    hard = draw.normal(0.6, 0.15, (3, 100))
+    cells = [episodes(name, hard[s] + shift + draw.normal(0, 0.02, 100), seed=s)
+             for name, shift in (("a", 0.02), ("b", 0.0199), ("c", 0.0)) for s in range(3)]
+    marks = column(build(results_of(*cells), FEW))
+    assert sorted((marks["a"], marks["b"])) == ["B", "t"] and marks["c"] == "."
+
+
+def test_a_distrusted_row_is_marked_and_never_bold():
+    results = results_of(sweep("a", "pgd", {0.1: correct(100, 1)}, trust="FAIL"), sweep("b", "pgd", {0.1: correct(100, 30)}),
+                         sweep("c", "pgd", {0.1: correct(100, 60)}))
+    table = build(results, ROBUST)
+    assert table.distrusted == {0} and column(table) == {"a": ".", "b": "B", "c": "."}
+
+
+def test_nothing_is_bold_without_a_rival_or_without_verdicts():
+    assert column(build(results_of(sweep("a", "pgd", {0.1: [1, 1]})), ROBUST)) == {"a": "."}
+    bare = plain(*(record(name, {"attack": "pgd", "eps": 0.1}, value) for name, value in (("a", 0.1), ("b", 0.9))))
+    assert column(build(results_of(bare), ROBUST)) == {"a": ".", "b": "."}
+
+
+def test_rows_measured_on_other_images_are_not_compared():
+    results = results_of(sweep("a", "pgd", {0.1: correct(100, 1)}), sweep("b", "pgd", {0.1: correct(50, 1)}))
+    assert column(build(results, ROBUST))["b"] == "."
+
+
+# -------------------------------------------------------------------------------------------------------- cells
+
+
+def test_missing_and_failed_cells():
+    results = results_of(sweep("a", "pgd", {0.1: [1, 0], 0.2: [0, 0]}), sweep("b", "pgd", {0.1: [1, 1]}),
+                         learners=["a", "b", "gone"], failures=[("gone", "robust", 3, "ValueError: no")])
+    table = build(results, ROBUST)
+    assert table.rows == (("a",), ("b",), ("gone",))
+    assert table.cells[1][1] is None and table.cells[2] == (None, None)
+    assert "Failed: gone, seed 3: ValueError: no" in table.notes
+
+
+def test_nothing_at_all_is_an_empty_table():
+    table = build(results_of(), ROBUST)
+    assert table.rows == () and table.cells == ()
+
+
+def test_different_measurements_never_share_a_cell():
+    results = results_of(sweep("a", "pgd", {0.1: [1, 0]}, steps=10), sweep("a", "pgd", {0.1: [0, 0]}, steps=40))
+    table = build(results, TableSpec(protocol="robust", columns=["eps"]))
+    assert table.column_keys == ("eps", "attack", "steps")
+    assert table.columns == ((0.1, "pgd", 10), (0.1, "pgd", 40), (0.1, "worst", None))
+    assert [c.value for c in table.cells[0]] == [0.5, 0.0, 0.0]
+
+
+def test_a_breakdown_steps_back_behind_its_summary():
+    rows = plain(*(record("a", setting, value, metric="live_share", protocol="audit")
+                   for setting, value in (({}, 0.5), ({"bundle": "x"}, 0.2), ({"bundle": "y"}, 0.8))))
+    table = build(results_of(rows), TableSpec(protocol="audit", columns=["metric"]))
+    assert table.columns == (("live_share",),) and table.cells[0][0].value == 0.5
+    detail = build(results_of(rows), TableSpec(protocol="audit", columns=["metric", "bundle"]))
+    assert [c.value for c in detail.cells[0]] == [0.5, 0.2, 0.8]
+
+
+def test_build_all_defaults_to_a_table_a_protocol_and_numbers_equal_names():
+    results = results_of(episodes("a", [0.5, 0.7]))
+    assert [t.name for t in build_all(results, [])] == ["robust", "few", "audit"]
+    assert [t.name for t in build_all(results, [FEW, FEW])] == ["few", "few-2"]
+
+
+def test_few_seeds_are_owned_up_to():
+    two = [episodes("a", [0.5, 0.6, 0.7], seed=s) for s in range(2)]
+    five = [episodes("a", [0.5, 0.6, 0.7], seed=s) for s in range(5)]
+    assert any("too narrow" in note for note in build(results_of(*two), FEW).notes)
+    assert not any("too narrow" in note for note in build(results_of(*five), FEW).notes)
