@@ -5,8 +5,12 @@ from __future__ import annotations
 import itertools
 import unicodedata
 
+from harness.report.layout import parts
 from harness.report.table import Cell, Table
 from harness.report.wording import cell_text, heading, headings, protocol_line, row_name
+
+LINE = 74
+"""Characters on a line of an article in one column, numbers in ``\\small``."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -32,15 +36,21 @@ def _printable(character: str) -> bool:
 
 
 def latex(table: Table) -> str:
-    """A ``table`` environment: caption above, protocol and notes below."""
-    body = [f"{escape(row_name(table, i))} & {' & '.join(map(_cell, cells))} \\\\" if cells else
-            f"{escape(row_name(table, i))} \\\\" for i, cells in enumerate(table.cells)]
+    """A ``table`` environment: caption above, protocol and notes below; what is too wide is stacked."""
     below = [f"\\par {escape(note)}" for note in (*table.notes, protocol_line(table)) if note]
+    stacked = [_tabular(table, columns) for columns in parts(table, LINE)]
     return "\n".join([
         r"\begin{table}", r"\centering", rf"\caption{{{escape(heading(table))}}}", rf"\label{{tab:{_plain(table.name)}}}",
-        r"\small\setlength{\tabcolsep}{4pt}", rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule",
-        *_header(table), r"\midrule", *body, r"\bottomrule", r"\end{tabular}",
+        r"\small\setlength{\tabcolsep}{4pt}", "\n\\par\\medskip\n".join(stacked),
         r"\par\medskip\begin{minipage}{0.95\linewidth}\footnotesize", *below, r"\end{minipage}", r"\end{table}"]) + "\n"
+
+
+def _tabular(table: Table, columns: list[int]) -> str:
+    body = [" & ".join([escape(row_name(table, i)), *(_cell(cells[j]) for j in columns)]) + r" \\"
+            for i, cells in enumerate(table.cells)]
+    header = _header(" / ".join(table.row_keys), [headings(table)[j] for j in columns])
+    return "\n".join([rf"\begin{{tabular}}{{l{'r' * len(columns)}}}", r"\toprule", *header, r"\midrule", *body,
+                      r"\bottomrule", r"\end{tabular}"])
 
 
 def _plain(name: str) -> str:
@@ -53,15 +63,14 @@ def _cell(cell: Cell | None) -> str:
     return value + (rf"{{\scriptsize\,{error.strip()}}}" if error.strip() else "")
 
 
-def _header(table: Table) -> list[str]:
+def _header(corner: str, columns: list[tuple[str, ...]]) -> list[str]:
     """One line a level; equal neighbours of an upper level are spanned, with a rule under them."""
-    columns = headings(table)
     depth = len(columns[0]) if columns else 1
     lines = []
     for level in range(1, depth):  # labels down to here, so that a border above also ends a span
         runs = itertools.groupby(column[:level] for column in columns)
         lines += _spans([(labels[-1], len(list(run))) for labels, run in runs])
-    return [*lines, " & ".join([escape(" / ".join(table.row_keys)), *(escape(c[-1]) for c in columns)]) + r" \\"]
+    return [*lines, " & ".join([escape(corner), *(escape(c[-1]) for c in columns)]) + r" \\"]
 
 
 def _spans(spans: list[tuple[str, int]]) -> list[str]:
