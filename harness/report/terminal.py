@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.text import Text
 
+
 class Terminal:
     """A renderable for rich: ``console.print(Terminal(table))``. What is bold also has a star, for pipes and logs."""
 
