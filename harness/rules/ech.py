@@ -1,11 +1,11 @@
 """ECH, the excitatory competitive Hebbian rule: this project's reconstruction, not the published equations.
 
 The rule that it reconstructs (Inoue, Roehrbein & Knoblauch, arXiv 2603.03234) is known to this project by its abstract
-only. Published parts, from the authors' ancestor rule (arXiv 2603.00588): excitatory plastic weights from U(0.01, 0.1), a
-competitive Hebbian hidden layer, homeostatic biases, weight perturbation at the output. The rest is our choice.
+only. Published parts, from the authors' ancestor rule (arXiv 2603.00588): excitatory plastic weights from U(0.01, 0.1),
+a competitive Hebbian hidden layer, homeostatic biases, weight perturbation at the output. The rest is our choice.
 
-Inhibition is carried by non-plastic pools of uniform weight; every plastic neuron is excitatory, so that all it sends is
-positive. No operation holds the weights there: each update multiplies them by exp of something finite.
+Inhibition is carried by non-plastic pools of uniform weight; every plastic neuron is excitatory, so that all it sends
+is positive. No operation holds the weights there: each update multiplies them by exp of something finite.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ECH(Learner):
 
         hidden: int = Field(400, ge=2, description="hidden neurons H")
         divisive_inhibition: bool = Field(True, description="divide each image by its length (feed-forward inhibition)")
-        synaptic_scaling: bool = Field(True, description="divide each neuron's drive by the length of its weights when read")
+        synaptic_scaling: bool = Field(True, description="divide each drive by the length of the neuron's weights")
         code_temperature: float = Field(15.0, gt=0, description="T of the code that is read out and embedded")
 
         epochs: int = Field(15, ge=1, description="passes over the training images for the hidden layer")
@@ -58,31 +58,31 @@ class ECH(Learner):
         eta: float = Field(0.3, ge=0, le=1, description="Hebbian rate")
         offset: float = Field(0.02, gt=0, description="c: weights well below it hardly move; keeps log-steps finite")
         clip: float = Field(0.5, gt=0, le=1, description="largest step in log w")
-        maintenance: float = Field(0.0, ge=0, le=0.5, description="lambda: pull of log w towards its neuron's mean, per step")
+        maintenance: float = Field(0.0, ge=0, le=0.5, description="lambda: pull of log w to its neuron's mean, per step")
         noise: float = Field(0.0, ge=0, le=0.5, description="nu: spine noise in log w, per step")
-        turnover_every: int = Field(1, ge=1, description="apply maintenance and noise only every so many steps, in one go")
+        turnover_every: int = Field(1, ge=1, description="steps between two rounds of maintenance and noise")
         homeostasis: float = Field(0.05, ge=0, description="rate of the thresholds b towards equal usage")
 
-        prune: float = Field(0.1, ge=0, lt=1, description="theta: remove synapses below theta times their neuron's mean weight")
+        prune: float = Field(0.1, ge=0, lt=1, description="theta: remove synapses below theta times the neuron's mean")
         regrow: float = Field(0.2, ge=0, le=1, description="share of the pruned synapses regrown at random empty sites")
         prune_from: int = Field(2, ge=1, description="first epoch that ends with pruning")
         prune_until: float = Field(0.8, ge=0, le=1, description="share of the epochs after which pruning stops")
 
-        readout: Literal["delta", "perturbation"] = Field("delta", description="three-factor delta rule, or weight perturbation")
+        readout: Literal["delta", "perturbation"] = Field("delta", description="three factors, or weight perturbation")
         readout_eta: float = Field(0.1, gt=0, description="read-out rate, in RMS units of log V")
         readout_steps: int = Field(400, ge=1, description="read-out steps")
         readout_batch: int = Field(2000, ge=1, description="images a read-out step; all of them where there are fewer")
         perturbation: float = Field(0.05, gt=0, description="size of the weight perturbation in log V")
         trials: int = Field(8, ge=1, description="antithetic pairs of perturbations a step")
 
-        third_factor: float = Field(0.0, ge=0, le=0.1, description="eta_3: rate of the supervised factor on hidden synapses")
+        third_factor: float = Field(0.0, ge=0, le=0.1, description="eta_3: rate of the error-gated hidden steps")
         third_factor_epochs: int = Field(2, ge=1, description="passes with the third factor, after all the others")
-        third_factor_temperature: float = Field(30.0, gt=0, description="T of the competition that the third factor gates")
-        feedback: Literal["v", "random"] = Field("v", description="the error reaches hidden neurons through V or random weights")
+        third_factor_temperature: float = Field(30.0, gt=0, description="T of the competition it gates")
+        feedback: Literal["v", "random"] = Field("v", description="what carries the error to the hidden layer")
 
-        head: Literal["delta", "imprint", "nearest-mean"] = Field("nearest-mean", description="few-shot read-out of the code")
+        head: Literal["delta", "imprint", "nearest-mean"] = Field("nearest-mean", description="few-shot read-out")
         head_steps: int = Field(100, ge=1, description="steps of the delta rule on a support set")
-        adapt_steps: int = Field(60, ge=1, description="plastic steps on a support set when learning from scratch")
+        adapt_steps: int = Field(60, ge=1, description="plastic steps on a support set, from scratch")
         episodes_at_once: int = Field(8, ge=1, description="episodes that learn side by side; changes no value")
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
@@ -225,33 +225,42 @@ class ECH(Learner):
         if config.readout == "delta":
             push = readout.delta_drive(codes, targets, weight, self._gain)
         else:
-            push = readout.perturbation_drive(codes, targets, weight, self._gain, config.perturbation, config.trials, generator)
+            push = readout.perturbation_drive(codes, targets, weight, self._gain, config.perturbation, config.trials,
+                                              generator)
         readout.step(weight, push, config.readout_eta * fade, config.clip)
 
     def _fit_gated(self, inputs: torch.Tensor, labels: torch.Tensor, steps: int) -> int:
-        """The third factor on hidden synapses; images looked at."""
-        config, seen = self.config, 0
-        feedback = self.output - self.output.mean(1, keepdim=True)
-        if config.feedback == "random":
-            feedback = torch.randn(feedback.shape, generator=self.rng.torch("feedback")).to(self.device)
+        """Third-factor steps on hidden synapses; images looked at."""
+        feedback, seen = self._feedback(), 0
         for step, (_, rows) in enumerate(self._batches(len(inputs), steps, "gated order")):
-            batch, targets = inputs[rows].unsqueeze(0), readout.one_hot(labels[rows], self.n_classes)
-            code = self._codes(inputs[rows])
-            drive = readout.logits(code.unsqueeze(0), self.output.unsqueeze(0), self._gain)[0]
-            error = (targets - torch.softmax(drive, dim=1)) @ feedback.T
-            plasticity.third_factor(self.layer, batch, error.unsqueeze(0), config.third_factor * (1 - step / steps),
-                                    config.third_factor_temperature, config.offset, config.synaptic_scaling)
+            self._gated_step(inputs[rows], readout.one_hot(labels[rows], self.n_classes), feedback, 1 - step / steps)
             seen += len(rows)
+        plasticity.prune(self.layer, 0.0)
         return seen
+
+    def _feedback(self) -> torch.Tensor:
+        """(H, C): what carries an output's error to hidden neurons."""
+        if self.config.feedback == "random":
+            return torch.randn(self.output.shape, generator=self.rng.torch("feedback")).to(self.device)
+        return self.output - self.output.mean(1, keepdim=True)
+
+    def _gated_step(self, inputs: torch.Tensor, targets: torch.Tensor, feedback: torch.Tensor, fade: float) -> None:
+        config = self.config
+        logits = readout.logits(self._codes(inputs).unsqueeze(0), self.output.unsqueeze(0), self._gain)[0]
+        error = (targets - torch.softmax(logits, dim=1)) @ feedback.T
+        plasticity.third_factor(self.layer, inputs.unsqueeze(0), error.unsqueeze(0), config.third_factor * fade,
+                                config.third_factor_temperature, config.offset, config.synaptic_scaling)
 
     # ------------------------------------------------------------------------------------------------- reading
 
-    def _code_module(self, layer: plasticity.Layer) -> nn.Module:
+    def _code(self, layer: plasticity.Layer, alone: bool) -> nn.Module:
+        """Images to codes; ``alone``: by the only layer, without an episode axis."""
         from harness.rules.modules.competitive import CompetitiveCode
 
-        config, single = self.config, layer.weight.shape[0] == 1
-        weight, threshold = (layer.weight[0], layer.threshold[0]) if single else (layer.weight, layer.threshold)
-        return CompetitiveCode(weight, threshold, config.code_temperature, config.divisive_inhibition, config.synaptic_scaling)
+        config = self.config
+        weight, threshold = (layer.weight[0], layer.threshold[0]) if alone else (layer.weight, layer.threshold)
+        return CompetitiveCode(weight, threshold, config.code_temperature, config.divisive_inhibition,
+                               config.synaptic_scaling)
 
     def classifier(self) -> nn.Module:
         from harness.rules.modules.competitive import ExcitatoryReadout
@@ -259,12 +268,12 @@ class ECH(Learner):
         if self.stage == "hidden":
             raise HarnessError("this ech learner was trained without labels and has no classifier",
                                hint="use adapt() with a support set, or fit it on labelled images")
-        return nn.Sequential(self._code_module(self.layer), ExcitatoryReadout(self.output.clone(), self._gain)).eval()
+        return nn.Sequential(self._code(self.layer, alone=True), ExcitatoryReadout(self.output.clone(), self._gain)).eval()
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """The sparse code h, (B, C, H, W) -> (B, hidden)."""
         with torch.no_grad():
-            return in_batches(self._code_module(self.layer), images, batch_size=EMBED_BATCH)
+            return in_batches(self._code(self.layer, alone=True), images, batch_size=EMBED_BATCH)
 
     def connectome(self) -> list[Synapses]:
         bundles = [Synapses("input->hidden", self.layer.weight[0].T, self.layer.live[0].T)]
@@ -287,37 +296,34 @@ class ECH(Learner):
         return self.fitted
 
     def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
-        labels = support_labels.unsqueeze(0)
+        """Fitted: a head on the frozen code. Not fitted: hidden layer and head learn from the support set alone."""
         with torch.no_grad():
-            layer = self._adapt_hidden(support_images.unsqueeze(0))
-            code = self._code_module(layer)
-            return nn.Sequential(code, self._head(code(support_images).unsqueeze(0), labels, n_way, squeeze=True)).eval()
+            code = self._code(self.layer if self.fitted else self._learn_supports(support_images.unsqueeze(0)), alone=True)
+            codes = in_batches(code, support_images, batch_size=EMBED_BATCH).unsqueeze(0)
+            return nn.Sequential(code, self._head(codes, support_labels.unsqueeze(0), n_way, alone=True)).eval()
 
     def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
-        """All episodes side by side; from scratch each keeps its own hidden layer of H x n weights while it is used."""
+        """All episodes side by side; from scratch each keeps its own H x n weights for as long as the result is used."""
         if self.fitted:
-            code = self._code_module(self.layer)
-            head = self.head_many(code(support_images), support_labels, n_way)
-            return lambda queries: head(code(queries))
+            head = self.head_many(self._many_codes(support_images), support_labels, n_way)
+            return lambda queries: head(self._many_codes(queries))
         chunk = self.config.episodes_at_once
-        modules = [self._adapt_chunk(x, y, n_way)
-                   for x, y in zip(support_images.split(chunk), support_labels.split(chunk), strict=True)]
+        supports = zip(support_images.split(chunk), support_labels.split(chunk), strict=True)
+        modules = [self._adapt_side_by_side(images, labels, n_way) for images, labels in supports]
         return lambda queries: torch.cat([m(x) for m, x in zip(modules, queries.split(chunk), strict=True)])
 
-    def _adapt_chunk(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> nn.Module:
-        from harness.rules.modules.competitive import CompetitiveCode
+    def _many_codes(self, images: torch.Tensor) -> torch.Tensor:
+        """Codes of the frozen layer, (E, B, C, H, W) -> (E, B, hidden)."""
+        codes = in_batches(self._code(self.layer, alone=True), images.flatten(0, 1), batch_size=EMBED_BATCH)
+        return codes.unflatten(0, images.shape[:2])
 
-        config = self.config
+    def _adapt_side_by_side(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> nn.Module:
         with torch.no_grad():
-            layer = self._adapt_hidden(images)
-            code = CompetitiveCode(layer.weight, layer.threshold, config.code_temperature, config.divisive_inhibition,
-                                   config.synaptic_scaling)
-            return nn.Sequential(code, self._head(code(images), labels, n_way)).eval()
+            code = self._code(self._learn_supports(images), alone=False)
+            return nn.Sequential(code, self._head(code(images), labels, n_way, alone=False)).eval()
 
-    def _adapt_hidden(self, images: torch.Tensor) -> plasticity.Layer:
-        """The hidden layers of E episodes (E, S, C, H, W): the frozen one, or learned from each support set alone."""
-        if self.fitted:
-            return self.layer
+    def _learn_supports(self, images: torch.Tensor) -> plasticity.Layer:
+        """Hidden layers learned from the support sets (E, S, C, H, W) alone; a step sees a whole support set."""
         episodes, steps, noise = len(images), self.config.adapt_steps, self.rng.torch("episode noise")
         layer = plasticity.Layer(self.layer.weight.repeat(episodes, 1, 1), self.layer.threshold.repeat(episodes, 1))
         inputs = self._inputs(images)
@@ -328,19 +334,24 @@ class ECH(Learner):
 
     def head_many(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         with torch.no_grad():
-            return self._head(support, support_labels, n_way)
+            return self._head(support, support_labels, n_way, alone=False)
 
-    def _head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int, squeeze: bool = False) -> nn.Module:
-        """The few-shot read-out of E episodes; ``squeeze`` drops the episode axis of a single one."""
-        from harness.rules.modules.competitive import ExcitatoryReadout, NearestMean
+    def _head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int, alone: bool) -> nn.Module:
+        """The few-shot read-outs of codes (E, S, H); ``alone``: of the only episode, without an episode axis."""
+        from harness.rules.modules.competitive import ExcitatoryReadout, NearestMean, unit
 
-        config, pick = self.config, (lambda t: t[0]) if squeeze else (lambda t: t)
+        config = self.config
         if config.head == "nearest-mean":
-            return NearestMean(pick(readout.class_means(codes, labels, n_way)), self._gain)
-        if config.head == "imprint":
-            return ExcitatoryReadout(pick(readout.class_means(codes, labels, n_way).transpose(1, 2).contiguous()), self._gain)
+            means = readout.class_means(unit(codes), labels, n_way)
+            return NearestMean(means[0] if alone else means, self._gain)
+        weight = self._learn_head(codes, labels, n_way) if config.head == "delta" else (
+            readout.class_means(codes, labels, n_way).transpose(1, 2).contiguous())
+        return ExcitatoryReadout(weight[0] if alone else weight, self._gain)
+
+    def _learn_head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
+        """V (E, H, n_way) learned from the support codes by the configured read-out rule."""
         weight = self._young_readout(n_way).unsqueeze(0).repeat(len(codes), 1, 1)
         generator = self.rng.torch("head")
-        for step in range(config.head_steps):
-            self._readout_step(weight, codes, labels, 1 - step / config.head_steps, generator)
-        return ExcitatoryReadout(pick(weight), self._gain)
+        for step in range(self.config.head_steps):
+            self._readout_step(weight, codes, labels, 1 - step / self.config.head_steps, generator)
+        return weight

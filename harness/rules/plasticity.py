@@ -1,8 +1,8 @@
 """Hidden plasticity of the excitatory competitive Hebbian rule (ECH): local, without labels.
 
 Every function acts on E layers at once that learn side by side (E = 1 in ordinary training, E = episodes in few-shot
-adaptation). A weight changes only by w <- w * exp(delta) with a clipped delta: its sign cannot change, whatever the step.
-A synapse that does not exist has the weight 0, which the same product leaves at 0.
+adaptation). A weight changes only by w <- w * exp(delta) with a clipped delta: its sign cannot change, whatever the
+step. A synapse that does not exist has the weight 0, which the same product leaves at 0.
 
 Sources: soft winner-take-all with instar learning as in SoftHebb (Moraitis et al. 2022); exponentiated update as in
 Cornford et al. 2024; the combination, the log-space noise and the pruning numbers are this project's reconstruction.
@@ -73,8 +73,8 @@ def compete(layer: Layer, u: torch.Tensor, temperature: float) -> torch.Tensor:
 def hebbian_delta(layer: Layer, inputs: torch.Tensor, q: torch.Tensor, rate: float, offset: float) -> torch.Tensor:
     """The log-step D_ij = s_j (a_ij - m_j w_ij) / (m_j (w_ij + c)), s_j = rate min(1, H m_j), in a work array.
 
-    a_ij = <q_j x_i> and m_j = <q_j> are batch means. It is computed as (s a / m + s c) / (w + c) - s: one product, two passes.
-    Its fixed point is w_ij = E[q_j x_i] / E[q_j].
+    a_ij = <q_j x_i> and m_j = <q_j> are batch means. It is computed as (s a / m + s c) / (w + c) - s: one product and a
+    few passes. Its fixed point is w_ij = E[q_j x_i] / E[q_j].
     """
     change, below = layer.scratch()
     width = q.shape[2]
@@ -90,14 +90,14 @@ def hebbian_delta(layer: Layer, inputs: torch.Tensor, q: torch.Tensor, rate: flo
 def turn_over(layer: Layer, change: torch.Tensor, rates: Rates, noise: torch.Generator) -> None:
     """Add maintenance and spine noise, together an Ornstein-Uhlenbeck process in log w, to the log-step ``change``.
 
-    D_ij -= lambda (log w_ij - log mean_j w), D_ij += nu xi. It runs every ``turnover_every`` steps with as much as those steps
-    would have brought. All layers share the noise, so that one layer's course does not depend on its neighbours.
+    D_ij -= lambda (log w_ij - log mean_j w), D_ij += nu xi. It runs every ``turnover_every`` steps with as much as those
+    steps would have brought. All layers share the noise, so that no layer's course depends on its neighbours.
     """
     every = rates.turnover_every
     if rates.maintenance:
         above = layer.scratch()[1]
         mean = layer.weight.sum(2, keepdim=True) / layer.live.sum(2, keepdim=True).clamp_min(1)
-        torch.log(layer.weight, out=above).sub_(mean.log_())  # -inf where no synapse is, and 0 * exp(clip) stays 0 there
+        torch.log(layer.weight, out=above).sub_(mean.log_())  # -inf where no synapse is; 0 * exp(clip) stays 0
         change.sub_(above, alpha=rates.maintenance * every)
     if rates.noise:
         xi = torch.randn(layer.weight.shape[1:], generator=noise).to(change.device)
@@ -132,8 +132,8 @@ def learn(layer: Layer, inputs: torch.Tensor, temperature: float, fade: float, r
     return torch.einsum("ebh,ebh->e", q, u) / q.shape[1]
 
 
-def third_factor(layer: Layer, inputs: torch.Tensor, error: torch.Tensor, rate: float, temperature: float, offset: float,
-                 scaling: bool, clip: float = 0.3) -> None:
+def third_factor(layer: Layer, inputs: torch.Tensor, error: torch.Tensor, rate: float, temperature: float,
+                 offset: float, scaling: bool, clip: float = 0.3) -> None:
     """One supervised step: the error arriving at each neuron gates its Hebbian term.
 
     q~ = q(T) e; D_ij = rate (<q~_j x_i> - <q~_j> w_ij) / (<|q~_j|> (w_ij + c)).
@@ -152,7 +152,7 @@ def third_factor(layer: Layer, inputs: torch.Tensor, error: torch.Tensor, rate: 
 
 
 def prune(layer: Layer, below: float) -> int:
-    """Remove live synapses weaker than ``below`` times their neuron's mean live weight (and vanished ones); how many."""
+    """Remove live synapses below ``below`` times their neuron's mean live weight, and vanished ones; how many."""
     live = layer.live
     mean = layer.weight.sum(2, keepdim=True) / live.sum(2, keepdim=True).clamp_min(1)
     gone = (layer.weight < (below * mean).clamp_min_(VANISHED)) & live
@@ -161,7 +161,7 @@ def prune(layer: Layer, below: float) -> int:
 
 
 def regrow(layer: Layer, count: int, generator: torch.Generator) -> int:
-    """Put ``count`` new synapses at random empty sites of a single layer, w = 0.3 mean_j exp(0.5 xi); how many found room."""
+    """Up to ``count`` new synapses at random empty sites of a single layer, w = 0.3 mean_j exp(0.5 xi); how many."""
     weight = layer.weight[0]
     live = weight > 0
     lottery = torch.rand(weight.shape, generator=generator).to(weight.device).masked_fill_(live, -1.0)

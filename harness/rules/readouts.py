@@ -1,4 +1,4 @@
-"""Read-outs of a sparse code for E tasks at once: excitatory ones that learn by three factors or by trial, and one-shot ones.
+"""Read-outs of a sparse code for E tasks at once: excitatory ones (three factors, or by trial) and one-shot ones.
 
 Shapes: codes h (E, S, H), labels (E, S), weights V (E, H, C).
 """
@@ -22,10 +22,10 @@ def delta_drive(codes: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor
 
 def perturbation_drive(codes: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, gain: float, sigma: float,
                        trials: int, generator: torch.Generator) -> torch.Tensor:
-    """-dL/dlog V of the cross-entropy, estimated from losses alone: mean of -(L(V e^{s xi}) - L(V e^{-s xi})) xi / (2 s).
+    """-dL/dlog V of the cross-entropy from losses alone: mean of -(L(V e^{s xi}) - L(V e^{-s xi})) xi / (2 s).
 
-    Weight perturbation as the authors' ancestor rule is described to use it; in log space, so that weights stay excitatory.
-    Tasks share the perturbations.
+    Weight perturbation, as the authors' ancestor rule is described to use it, but in log space, so that weights stay
+    excitatory. Tasks share the perturbations.
     """
     estimate = torch.zeros_like(weight)
     for _ in range(trials):

@@ -1,1 +1,1 @@
-"""The rules' ``nn.Module`` classes. They import torch the ordinary way, so this package is reached from inside functions."""
+"""The rules' ``nn.Module`` classes. They import torch the ordinary way and are reached from inside functions."""

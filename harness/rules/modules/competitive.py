@@ -31,7 +31,8 @@ class CompetitiveCode(nn.Module):
         scaling: whether each neuron's drive is divided by the length of its weights.
     """
 
-    def __init__(self, weight: torch.Tensor, threshold: torch.Tensor, temperature: float, divisive: bool, scaling: bool):
+    def __init__(self, weight: torch.Tensor, threshold: torch.Tensor, temperature: float, divisive: bool = True,
+                 scaling: bool = True):
         super().__init__()
         self.temperature, self.divisive = temperature, divisive
         read = weight / (torch.linalg.vector_norm(weight, dim=-1, keepdim=True) + 1e-12) if scaling else weight
@@ -64,7 +65,7 @@ class ExcitatoryReadout(nn.Module):
 
 
 class NearestMean(nn.Module):
-    """Code to logits -g |h - mean_c|^2.
+    """Code to logits g (h/|h|) . mean_c: the overlap of a code with the mean of each class's codes, all of unit length.
 
     Args:
         means: (C, H) or (E, C, H), one per class.
@@ -74,9 +75,13 @@ class NearestMean(nn.Module):
     def __init__(self, means: torch.Tensor, gain: float):
         super().__init__()
         self.gain = gain
-        self.register_buffer("means", means)
+        self.register_buffer("means", unit(means).transpose(-1, -2).contiguous())
 
     def forward(self, code: torch.Tensor) -> torch.Tensor:
-        """(B, H) -> (B, C), or (E, B, H) -> (E, B, C). The term |h|^2 is the same for every class and is left out."""
-        overlap = torch.matmul(code, self.means.transpose(-1, -2))
-        return self.gain * (2.0 * overlap - self.means.square().sum(-1).unsqueeze(-2))
+        """(B, H) -> (B, C), or (E, B, H) -> (E, B, C)."""
+        return self.gain * torch.matmul(unit(code), self.means)
+
+
+def unit(code: torch.Tensor) -> torch.Tensor:
+    """Codes divided by their length. A soft winner-take-all's code has one (at least 1 / sqrt(H)): nothing to guard."""
+    return code / torch.linalg.vector_norm(code, dim=-1, keepdim=True)
