@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Literal
 
@@ -102,7 +103,7 @@ class Maml(TensorLearner):
                 progress((i + 1) / total, f"iteration {i + 1}: train accuracy {means[1]:.3f}")
                 recent = []
         wanted = min(SUPPORT_IMAGES, config.classifier_shots * self.n_classes)
-        support = train.take(balanced_rows(labels, wanted, self.rng.numpy("support of the classifier")))
+        support = train.take(balanced_rows(labels, wanted, self.rng.child("support of the classifier")))
         self._share(torch.from_numpy(support.pixels).to(self.device), torch.from_numpy(support.labels).to(self.device))
         self.fitted = True
         return log
@@ -139,7 +140,7 @@ class Maml(TensorLearner):
         """The body's output before any adaptation."""
         from harness.backbones import freeze
 
-        return freeze(self._maml().clone().module).body(images)
+        return freeze(copy.deepcopy(self.network.body))(images)
 
     def classifier(self) -> nn.Module:
         """The network adapted to the class-balanced sample that ``fit`` kept; before ``fit``, not adapted."""

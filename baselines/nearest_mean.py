@@ -25,7 +25,7 @@ class NearestMean(FeatureLearner):
     class Config(Config):
         """Switches of ``nearest-mean``."""
 
-        head: HeadName = Field("nearest_mean", description="few-shot head on the pixels")
+        head: HeadName = Field("nearest-mean", description="few-shot head on the pixels")
 
     config: Config
 
@@ -38,7 +38,7 @@ class NearestMean(FeatureLearner):
         """Class means of the training images; without labels there is nothing to do."""
         log = TrainingLog()
         if train.labels is not None:
-            rows = balanced_rows(train.labels, budget.cap(len(train)), self.rng.numpy("images within the budget"))
+            rows = balanced_rows(train.labels, budget.cap(len(train)), self.rng.child("images within the budget"))
             subset = train.take(rows)
             labels = torch.from_numpy(labels_of(subset, self)).to(self.device)
             pixels = subset.tensor(self.device).flatten(1)

@@ -45,7 +45,7 @@ class ProtoNet(FeatureLearner):
         train_queries: int = Field(5, ge=1, description="query images a class in a training episode")
         episodes: int = Field(1000, ge=1, description="training episodes")
         lr: float = Field(2e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training")
-        head: HeadName = Field("nearest_mean", description="few-shot head on the embedding")
+        head: HeadName = Field("nearest-mean", description="few-shot head on the embedding")
 
     config: Config
 
@@ -116,7 +116,7 @@ class ProtoNet(FeatureLearner):
 
     def _prototypes(self, train: Images) -> torch.Tensor:
         """Mean embedding of each class, (n_classes, D)."""
-        subset = train.take(balanced_rows(train.labels, PROTOTYPE_IMAGES, self.rng.numpy("prototype images")))
+        subset = train.take(balanced_rows(train.labels, PROTOTYPE_IMAGES, self.rng.child("prototype images")))
         body, labels = self.body(), torch.from_numpy(subset.labels).to(self.device)
         pixels = torch.from_numpy(subset.pixels).to(self.device)
         with torch.no_grad():

@@ -15,6 +15,9 @@ from harness.learner import Budget, Progress, Synapses, TrainingLog, silent
 from harness.registry import Config, learners
 from harness.rng import Rng
 
+READOUT_SHARPNESS = 8.0
+"""Scale of the logits: ridge outputs lie between 0 and 1, too flat for a softmax."""
+
 
 @learners.register("random-features")
 class RandomFeatures(FeatureLearner):
@@ -44,7 +47,7 @@ class RandomFeatures(FeatureLearner):
         log = TrainingLog()
         log.add(self)
         if train.labels is not None:
-            rows = balanced_rows(train.labels, budget.cap(len(train)), self.rng.numpy("images within the budget"))
+            rows = balanced_rows(train.labels, budget.cap(len(train)), self.rng.child("images within the budget"))
             self._fit_readout(train.take(rows))
             log.images_seen = len(rows)
         self.fitted = True
@@ -60,7 +63,7 @@ class RandomFeatures(FeatureLearner):
             x = features - mean
             gram, moment = (x.T @ x).double(), (x.T @ (targets - prior)).double()
             gram.diagonal().add_(self.config.ridge * gram.diagonal().mean())
-            weight = torch.linalg.solve(gram, moment).float() * READOUT_SHARPNESS
+            weight = READOUT_SHARPNESS * torch.linalg.solve(gram, moment).float().contiguous()
         self.tensors |= {"weight": weight, "bias": READOUT_SHARPNESS * prior - mean @ weight}
 
     def body(self) -> nn.Module:
@@ -80,7 +83,3 @@ class RandomFeatures(FeatureLearner):
     def connectome(self) -> list[Synapses]:
         """The read-out, which is all that is plastic."""
         return [Synapses("hidden->output", self.tensors["weight"])]
-
-
-READOUT_SHARPNESS = 8.0
-"""Scale of the logits: ridge outputs lie between 0 and 1, too flat for a softmax."""

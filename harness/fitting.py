@@ -23,10 +23,11 @@ def labels_of(train: Images, learner: Learner) -> np.ndarray:
     return train.labels
 
 
-def balanced_rows(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+def balanced_rows(labels: np.ndarray, count: int, rng: Rng) -> np.ndarray:
     """``count`` rows, as many of each class as can be, drawn without replacement; ascending."""
     if count >= len(labels):
         return np.arange(len(labels))
+    generator = rng.numpy("balanced rows")
     shuffled = generator.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     sizes = np.bincount(labels)

@@ -15,7 +15,7 @@ from harness.fitting import TensorLearner
 from harness.lazy import F, nn, torch
 from harness.learner import EpisodeClassifier
 
-HeadName = Literal["nearest_mean", "cosine", "ridge"]
+HeadName = Literal["nearest-mean", "cosine", "ridge"]
 
 SHARPNESS = 8.0
 """Logit difference between two class means at the typical distance: soft enough that gradients do not vanish."""
@@ -53,7 +53,7 @@ class Heads:
 def fit(head: HeadName, support: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
     """Fit the head of each episode in closed form.
 
-    - ``nearest_mean``: minus the squared Euclidean distance to each class mean (Snell et al. 2017), without the term
+    - ``nearest-mean``: minus the squared Euclidean distance to each class mean (Snell et al. 2017), without the term
       that all classes share, divided by the mean squared distance between class means.
     - ``cosine``: the same on embeddings of length one.
     - ``ridge``: ridge regression to one-hot labels (Bertinetto et al. 2019), solved in the S x S dual.
