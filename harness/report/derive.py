@@ -55,6 +55,11 @@ def _attack(record: Record) -> str:
     return json.dumps({k: v for k, v in record.setting.items() if k != "eps"}, sort_keys=True)
 
 
+def _name(record: Record) -> str:
+    """Which attack it is, whatever label it goes by."""
+    return record.setting.get("config", {}).get("attack", record.setting["attack"])
+
+
 def _expected(groups: dict[Key, list[Record]], key: Key) -> set[tuple[str, float]]:
     protocol, _, _, norm, n = key
     return {(_attack(r), r.setting["eps"]) for other, group in groups.items()
@@ -99,7 +104,7 @@ def _with_checks(results: Results, groups: list[list[Record]]) -> Results:
     for group in groups:
         check = pgd_against_fgsm(group, results)
         if check:
-            found |= {r.cell: check for r in group if r.setting["attack"] == "pgd"}
+            found |= {r.cell: check for r in group if _name(r) == "pgd"}
     trust = results.trust | {cell: [*results.trust.get(cell, []), check] for cell, check in found.items()}
     records = [replace(r, trust=worst_level([r.trust, found[r.cell].level])) if r.cell in found else r
                for r in results.records]
@@ -113,9 +118,9 @@ def pgd_against_fgsm(group: list[Record], results: Results) -> TrustCheck | None
         group: records of one learner, seed and norm.
     """
     worst, n = (-1, 0.0), group[0].n
-    broken = {name: _survivors([r for r in group if r.setting["attack"] == name], results) for name in ("fgsm", "pgd")}
-    for eps in broken["fgsm"].keys() & broken["pgd"].keys():
-        missed = int((broken["pgd"][eps] & ~broken["fgsm"][eps]).sum())
+    left = {name: _survivors([r for r in group if _name(r) == name], results) for name in ("fgsm", "pgd")}
+    for eps in left["fgsm"].keys() & left["pgd"].keys():
+        missed = int((left["pgd"][eps] & ~left["fgsm"][eps]).sum())
         worst = max(worst, (missed, eps))
     if worst[0] < 0:
         return None

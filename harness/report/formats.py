@@ -67,7 +67,7 @@ def half_width(metric: str, low: float | None, high: float | None) -> str | None
     if low is None or high is None or _form(metric) in ("flag", "family"):
         return None
     half = (high - low) / 2
-    return f"{100 * half:.1f}" if _form(metric) == "percent" else f"{half:.2g}"
+    return f"{100 * half:.1f}" if _form(metric) == "percent" else f"{half:.2g}" if half < 100 else f"{half:.0f}"
 
 
 def label(key: str, value: Any) -> str:

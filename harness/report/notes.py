@@ -12,9 +12,6 @@ from harness.report.results import Results
 FEW_SEEDS = 5
 """With fewer, a bootstrap over seeds is visibly too narrow."""
 
-_ONE_SEED = {"sample": "95 % Wilson interval over test images", "episode": "95 % t interval over episodes"}
-_SEEDS = {"sample": "hierarchical bootstrap (95 %) over seeds and test images, crossed",
-          "episode": "hierarchical bootstrap (95 %) over seeds, then episodes"}
 _TESTS = {("sample", False): "exact McNemar", ("episode", False): "t test paired by episode",
           ("sample", True): "bootstrap over seeds and images, paired",
           ("episode", True): "bootstrap over seeds and episodes, paired"}
@@ -27,11 +24,11 @@ def reading(records: Sequence[Record], bold: bool) -> Iterator[str]:
         records: all that the table shows.
         bold: whether any number is bold.
     """
-    seeds, units = sorted({r.seed for r in records}), sorted({r.unit for r in records if r.low is not None})
+    seeds = {r.seed for r in records}
     several = len(seeds) > 1
-    how = [(_SEEDS if several else _ONE_SEED).get(unit) for unit in units]
-    if any(how):
-        yield f"±: half the width of the {' / '.join(filter(None, how))}."
+    how = sorted({text for r in records if (text := _interval(r, several))})
+    if how:
+        yield f"±: half the width of the {' / '.join(how)}."
     if several and len(seeds) < FEW_SEEDS:
         yield f"{len(seeds)} seeds say little about the spread between seeds: intervals over so few are too narrow."
     if bold:
@@ -42,11 +39,28 @@ def reading(records: Sequence[Record], bold: bool) -> Iterator[str]:
         yield "worst: an image counts as robust if it withstood every attack at this and every smaller eps."
 
 
+def _interval(record: Record, several: bool) -> str | None:
+    """Which interval a number has, as ``aggregate`` makes it."""
+    if several and record.verdicts is None:
+        return "95 % t interval over seeds"
+    if several:
+        return "95 % hierarchical bootstrap over seeds" + (", then episodes" if record.unit == "episode" else
+                                                           " and test images, crossed")
+    if record.low is None:
+        return None
+    if record.unit == "sample" and record.metric == "accuracy":
+        return "95 % Wilson interval over test images"
+    return f"95 % t interval over {'images' if record.unit == 'sample' else f'{record.unit}s'}"
+
+
 def failures(results: Results, protocol: str) -> Iterator[str]:
-    """One line a cell that ended in an exception."""
-    for learner, where, seed, line in sorted(results.failures):
+    """One line for the cells of a learner that ended in the same exception."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for learner, where, seed, line in results.failures:
         if where == protocol:
-            yield f"Failed: {learner}, seed {seed}: {line}"
+            seeds.setdefault((learner, line), set()).add(seed)
+    for (learner, line), failed in sorted(seeds.items()):
+        yield f"Failed: {learner}, seed {', '.join(map(str, sorted(failed)))}: {line}"
 
 
 def distrust(records: Iterable[Record], results: Results) -> Iterator[str]:

@@ -74,3 +74,10 @@ def test_a_few_images_that_only_fgsm_finds_are_a_warning():
     found = with_worst_case(results_of(sweep("a", "fgsm", {0.1: fgsm}), sweep("a", "pgd", {0.1: pgd})))
     check, = found.trust["a/pgd/linf/0"]
     assert check.level == "WARN" and check.detail.startswith("10 of 1000 images")
+
+
+def test_attacks_are_known_by_their_config_whatever_their_label():
+    fgsm = sweep("a", "quick", {0.1: [1, 1, 0, 1, 0]}, config={"attack": "fgsm"})
+    pgd = sweep("a", "thorough", {0.1: [1] * 5}, config={"attack": "pgd", "steps": 20})
+    found = with_worst_case(results_of(fgsm, pgd))
+    assert [check.level for check in found.trust["a/thorough/linf/0"]] == ["FAIL"]

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from results_kit import episodes, plain, record, results_of, sweep
 
 from harness.metrics.statistics import paired_t, t_interval, wilson
+from harness.records import TrustCheck
 from harness.report.tables import TableSpec, build, build_all
 
 ROBUST = TableSpec(protocol="robust", columns=["attack", "eps"])
@@ -170,3 +171,24 @@ def test_few_seeds_are_owned_up_to():
     five = [episodes("a", [0.5, 0.6, 0.7], seed=s) for s in range(5)]
     assert any("too narrow" in note for note in build(results_of(*two), FEW).notes)
     assert not any("too narrow" in note for note in build(results_of(*five), FEW).notes)
+
+
+def test_notes_name_the_interval_that_was_used():
+    audit = [record("a", {}, 0.5, seed=s, metric="gini_w", protocol="audit", unit="synapse") for s in range(2)]
+    responses = record("a", {}, 0.5, low=0.4, high=0.6, metric="treves_rolls_stimulus", protocol="audit")
+    spec = TableSpec(protocol="audit", columns=["metric"])
+    assert "t interval over seeds" in build(results_of(plain(*audit)), spec).notes[0]
+    assert "t interval over images" in build(results_of(plain(responses)), spec).notes[0]
+    assert build(results_of(plain(audit[0])), spec).notes == ()
+
+
+def test_one_note_for_the_same_failure_in_several_cells():
+    failures = [("a", "robust", seed, "OSError: full") for seed in (1, 0, 1)]
+    notes = build(results_of(learners=["a"], failures=failures), ROBUST).notes
+    assert notes == ("Failed: a, seed 0, 1: OSError: full",)
+
+
+def test_failed_checks_are_footnotes():
+    check = TrustCheck("gradients exist", "FAIL", "97 % are zero")
+    results = results_of(sweep("a", "pgd", {0.1: [1, 0]}, trust="FAIL"), trust={"a/pgd/linf/0": [check]})
+    assert "† a, seed 0: trust check failed: gradients exist: 97 % are zero" in build(results, ROBUST).notes
