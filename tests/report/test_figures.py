@@ -1,0 +1,67 @@
+"""Figures: which files, the same bytes twice, one colour a learner, and what was drawn."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from results_kit import episodes, plain, record, results_of, sweep
+
+from harness.report import figures
+
+
+@pytest.fixture(scope="module")
+def results():
+    draw = np.random.default_rng(0)
+    cells = [sweep(name, attack, {eps: (draw.random(60) > eps * 3).astype(int).tolist() for eps in (0.0, 0.1, 0.2)})
+             for name in ("a", "b") for attack in ("fgsm", "pgd")]
+    few = [episodes(name, draw.integers(10, 26, 40) / 25, shots=shots) for name in ("a", "b") for shots in (1, 5)]
+    return results_of(*cells, *few)
+
+
+def test_files_repeat_their_bytes_and_leave_settings_alone(results, tmp_path):
+    before = dict(matplotlib.rcParams)
+    first = figures.write_figures(results, tmp_path / "one")
+    second = figures.write_figures(results, tmp_path / "two")
+    assert [path.name for path in first] == ["robust.png", "robust.svg", "few.png", "few.svg"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_curves_show_the_records(results):
+    figure = figures.robustness_curves(figures.with_worst_case(results), "robust")
+    assert [axis.get_title("left") for axis in figure.axes] == ["fgsm (linf)", "pgd (linf)", "worst (linf)"]
+    for line in figure.axes[1].get_lines():
+        expected = {r.setting["eps"]: 100 * r.value for r in results.records
+                    if r.learner == line.get_label() and r.setting.get("attack") == "pgd"}
+        assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(expected)
+
+
+def test_a_panel_a_setting_and_the_mean_in_figures(results):
+    figure = figures.episode_accuracies(results, "few")
+    assert [axis.get_title("left") for axis in figure.axes] == ["5-way 1-shot", "5-way 5-shot"]
+    shown = {text.get_text().split()[0] for text in figure.axes[0].texts}
+    assert shown == {f"{100 * r.value:.1f}" for r in results.records if r.setting.get("shots") == 1}
+
+
+def test_a_learner_has_one_style_and_no_other_learner_has_it():
+    many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(24))))
+    styles = [tuple(figures.style_of(name, many).values()) for name in many.learners]
+    assert len(set(styles)) == 24
+
+
+def test_nothing_measured_is_no_figure(tmp_path):
+    assert figures.write_figures(results_of(), tmp_path) == []
+
+
+@given(st.integers(2, 20), st.integers(1, 15), st.data())
+def test_bins_hold_equally_many_possible_accuracies(ways, queries, data):
+    total = ways * queries
+    drawn = data.draw(st.lists(st.integers(0, total), min_size=1, max_size=30))
+    edges = figures._edges([np.array([*drawn, 0, 1, total]) / total])
+    assert edges[0] < 0 and edges[-1] > 1
+    held = np.histogram(np.arange(total + 1) / total, edges)[0]
+    assert len(set(held[1:])) <= 1 or len(set(held[2:])) <= 1  # the lowest bins may reach below zero
+    assert held.sum() == total + 1
