@@ -17,12 +17,13 @@ _TESTS = {("sample", False): "exact McNemar", ("episode", False): "t test paired
           ("episode", True): "bootstrap over seeds and episodes, paired"}
 
 
-def reading(records: Sequence[Record], bold: bool) -> Iterator[str]:
+def reading(records: Sequence[Record], bold: bool, distrusted: bool) -> Iterator[str]:
     """How to read the numbers.
 
     Args:
         records: all that the table shows.
         bold: whether any number is bold.
+        distrusted: whether a row is marked with a dagger.
     """
     seeds = {r.seed for r in records}
     several = len(seeds) > 1
@@ -33,7 +34,7 @@ def reading(records: Sequence[Record], bold: bool) -> Iterator[str]:
         yield f"{len(seeds)} seeds say little about the spread between seeds: intervals over so few are too narrow."
     if bold:
         tests = {_TESTS[r.unit, several] for r in records if (r.unit, several) in _TESTS}
-        yield (f"Bold: the best of a column and all that is not significantly worse ({' / '.join(sorted(tests))}, "
+        yield (f"Bold: the best of a column{', rows marked † aside,' if distrusted else ''} and all that is not significantly worse ({' / '.join(sorted(tests))}, "
                f"Holm-corrected over rows, p > {LEVEL:g}).")
     if any(r.setting.get("attack") == WORST for r in records):
         yield "worst: an image counts as robust if it withstood every attack at this and every smaller eps."

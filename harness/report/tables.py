@@ -92,7 +92,7 @@ def build(results: Results, spec: TableSpec) -> Table:
     distrusted = frozenset(rows.index(labels(r, row_keys)) for r in bad)
     judged = [_column([grid.get((row, column), []) for row in rows], distrusted, results) for column in columns]
     bold = any(cell.bold for column in judged for cell in column if cell)
-    notes = (*reading(records, bold), *distrust(bad, results), *failures(results, spec.protocol))
+    notes = (*reading(records, bold, bool(distrusted)), *distrust(bad, results), *failures(results, spec.protocol))
     return Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
                  tuple(rows), tuple(columns), tuple(tuple(column[i] for column in judged) for i in range(len(rows))),
                  distrusted, notes, dict(results.blocks.get(spec.protocol, {})))

@@ -40,7 +40,8 @@ def test_markdown_golden():
 | odd † | 0.0 ±1.8 | 0.0 ±1.8 |
 
 - ±: half the width of the 95 % Wilson interval over test images.
-- Bold: the best of a column and all that is not significantly worse (exact McNemar, Holm-corrected over rows, p > 0.05).
+- Bold: the best of a column, rows marked † aside, and all that is not significantly worse (exact McNemar, \
+Holm-corrected over rows, p > 0.05).
 - Protocol: split: test; steps: 20.
 """
 
