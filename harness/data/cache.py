@@ -25,7 +25,7 @@ import numpy as np
 
 from harness.data.base import Dataset, Loaded
 
-LIBRARIES = ("numpy", "pillow", "scipy", "matplotlib", "scikit-learn", "mlxtend")
+LIBRARIES = ("numpy", "pillow", "scipy", "matplotlib", "fonttools", "scikit-learn", "mlxtend")
 KEPT = 4
 """Copies of one kind and config that are kept: they differ in sources, code or libraries."""
 

@@ -32,28 +32,39 @@ def distance_fields(font: Path, characters: Sequence[str]) -> np.ndarray:
     """
     from scipy.ndimage import distance_transform_edt
 
-    lines = thin(np.stack([fill(_fit(outline(font, character))) for character in characters]))
+    lines = thin(np.stack([fill(_fit(contours)) for contours in outlines(font, characters)]))
     return np.stack([distance_transform_edt(~line) for line in lines])
 
 
-def outline(font: Path, character: str) -> list[np.ndarray]:
-    """The closed contours of a character as polygons (P, 2), y upwards; quadratic curves become 8 chords."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
+def outlines(font: Path, characters: Sequence[str]) -> list[list[np.ndarray]]:
+    """The closed contours of each character as polygons (P, 2), y upwards, in font units; a curve becomes 8 chords.
 
-    path = TextPath((0, 0), character, size=100, prop=FontProperties(fname=str(font)))
+    Read by fontTools, which only copies numbers out of the file; a rasteriser's outlines change with its version.
+    """
+    from fontTools.pens.basePen import BasePen
+    from fontTools.ttLib import TTFont
+
     step = np.linspace(1 / 8, 1, 8)[:, None]
-    contours: list[list[np.ndarray]] = []
-    for points, code in path.iter_segments(curves=True, simplify=False):
-        points = points.reshape(-1, 2)
-        if code == path.MOVETO:
-            contours.append([points])
-        elif code == path.LINETO:
-            contours[-1].append(points)
-        elif code == path.CURVE3:
-            start, (control, end) = contours[-1][-1][-1], points
+
+    class Polygons(BasePen):
+        def _moveTo(self, point):
+            contours.append([np.array([point], float)])
+
+        def _lineTo(self, point):
+            contours[-1].append(np.array([point], float))
+
+        def _qCurveToOne(self, control, end):
+            start, control, end = contours[-1][-1][-1], np.array(control), np.array(end)
             contours[-1].append((1 - step) ** 2 * start + 2 * step * (1 - step) * control + step**2 * end)
-    return [np.concatenate(contour) for contour in contours]
+
+    drawn = []
+    with TTFont(font, lazy=True) as file:
+        glyphs, names = file.getGlyphSet(), file.getBestCmap()
+        for character in characters:
+            contours: list[list[np.ndarray]] = []
+            glyphs[names[ord(character)]].draw(Polygons(glyphs))
+            drawn.append([np.concatenate(contour) for contour in contours])
+    return drawn
 
 
 def _fit(contours: list[np.ndarray]) -> list[np.ndarray]:

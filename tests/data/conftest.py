@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.registry import datasets
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+    """One cache for the session, so that each dataset is built once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def make():
+    """``make(name, **switches)``: a dataset, or a visible skip where it needs a data root and none is set."""
+
+    def build(name, **switches):
+        root = os.environ.get("HARNESS_DATA")
+        if datasets[name].origin == "data root" and root is None:
+            pytest.skip("HARNESS_DATA is not set")
+        return datasets[name](datasets[name].Config(**switches), Path(root) if root else None)
+
+    return build

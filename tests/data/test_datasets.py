@@ -1,0 +1,118 @@
+"""The contract of every registered dataset."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from harness.data import acquire
+from harness.data.carve import measured_facts
+from harness.data.episodes import sample
+from harness.errors import DataError
+from harness.registry import datasets
+from harness.rng import Rng
+
+CASES = [(name, {}) for name in datasets] + [("omniglot", {"rotations": True})]
+IDS = ["-".join([name, *switches]) for name, switches in CASES]
+
+
+@pytest.fixture(params=CASES, ids=IDS)
+def dataset(request, make):
+    name, switches = request.param
+    return make(name, **switches)
+
+
+@pytest.fixture
+def loaded(dataset, shared_cache):
+    return acquire.load(dataset, shared_cache)[0]
+
+
+def test_is_what_its_facts_say(dataset, loaded):
+    facts = dataset.facts()
+    assert loaded.pixels.dtype == np.uint8 and loaded.pixels.shape[1:] == facts.image_shape
+    assert {s: set(splits) for s, splits in facts.splittings.items()} == {s: set(x) for s, x in loaded.splittings.items()}
+    for splitting, splits in facts.splittings.items():
+        for split, known in splits.items():
+            assert measured_facts(loaded.labels, loaded.splittings[splitting][split]) == known
+
+
+def test_labels_are_dense_and_named(loaded):
+    assert loaded.labels.dtype == np.int64
+    assert np.array_equal(np.unique(loaded.labels), np.arange(len(loaded.class_names)))
+    assert len(set(loaded.class_names)) == len(loaded.class_names)
+    assert loaded.groups is None or len(loaded.groups) == len(loaded.class_names)
+
+
+def test_no_image_is_in_two_splits(loaded):
+    for splits in loaded.splittings.values():
+        rows = np.concatenate(list(splits.values()))
+        assert len(np.unique(rows)) == len(rows)
+        assert all((np.diff(part) > 0).all() for part in splits.values())
+
+
+def test_class_disjoint_splittings_share_no_class_as_sampled(dataset, loaded):
+    assert dataset.facts().class_disjoint, "every dataset here supports class transfer"
+    for splitting in dataset.facts().class_disjoint:
+        seen: dict[int, str] = {}
+        for split in loaded.splittings[splitting]:
+            images = loaded.split(splitting, split)
+            episodes = sample(images, ways=5, shots=1, queries=5, episodes=300, rng=Rng(0))
+            rows = np.unique(np.concatenate([episodes.support, episodes.query], 1))
+            for label in np.unique(loaded.labels[images.index[rows]]):
+                assert seen.setdefault(int(label), split) == split
+
+
+def test_no_identical_images_in_train_and_test(dataset, loaded):
+    if dataset.kind == "omniglot" and dataset.config.rotations:
+        pytest.skip("a turned symmetric character is another one's image by design")
+    for splits in loaded.splittings.values():
+        train, test = ({image.tobytes() for image in loaded.pixels[splits[split]]} for split in ("train", "test"))
+        assert not train & test
+
+
+def test_content_hash_is_the_pinned_one(dataset, shared_cache):
+    assert acquire.content_hash(dataset, shared_cache) == acquire.pinned_hash(dataset)
+
+
+def test_description_is_complete():
+    for name in datasets:
+        row = acquire.describe(name, None)
+        assert json.dumps(row) and all(row[key] for key in ("description", "licence", "citation", "how_to_get"))
+        assert row["present"] == (row["origin"] == "embedded")
+        assert row["classes"] >= 10 and row["images"] >= 1000
+
+
+@pytest.mark.parametrize("name", [n for n in datasets if datasets[n].origin == "data root"])
+@pytest.mark.parametrize("rooted", [False, True])
+def test_missing_data_say_how_to_get_them(name, rooted, tmp_path, shared_cache):
+    dataset = datasets[name](datasets[name].Config(), tmp_path if rooted else None)
+    with pytest.raises(DataError) as caught:
+        acquire.load(dataset, shared_cache)
+    assert f"harness data import {name}" in str(caught.value)
+    assert (str(tmp_path) if rooted else "HARNESS_DATA") in str(caught.value)
+
+
+def test_listing_datasets_imports_nothing_heavy():
+    heavy = ["torch", "sklearn", "matplotlib", "mlxtend", "pandas", "scipy", "PIL"]
+    code = ("import sys; from harness.registry import datasets; from harness.data import acquire;"
+            "[acquire.describe(n, None) for n in datasets];"
+            f"print([m for m in {heavy} if m in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_glyphs_are_drawn_the_same_in_another_process(make, shared_cache):
+    code = ("from harness.registry import datasets; g = datasets['glyphs'];"
+            "print(g(g.Config()).build().content_hash())")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": "7"})
+    assert run.stdout.strip() == acquire.content_hash(make("glyphs"), shared_cache)
+
+
+def test_standard_splits_keep_the_proportions_of_classes(make, shared_cache):
+    data, _ = acquire.load(make("digits"), shared_cache)
+    whole = np.bincount(data.labels) / len(data.labels)
+    for rows in data.splittings["standard"].values():
+        assert np.abs(np.bincount(data.labels[rows]) - whole * len(rows)).max() <= 2
