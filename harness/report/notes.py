@@ -34,7 +34,8 @@ def reading(records: Sequence[Record], bold: bool, distrusted: bool) -> Iterator
         yield f"{len(seeds)} seeds say little about the spread between seeds: intervals over so few are too narrow."
     if bold:
         tests = {_TESTS[r.unit, several] for r in records if (r.unit, several) in _TESTS}
-        yield (f"Bold: the best of a column{', rows marked † aside,' if distrusted else ''} and all that is not significantly worse ({' / '.join(sorted(tests))}, "
+        aside = ", rows marked † aside," if distrusted else ""
+        yield (f"Bold: the best of a column{aside} and all that is not significantly worse ({' / '.join(sorted(tests))}, "
                f"Holm-corrected over rows, p > {LEVEL:g}).")
     if any(r.setting.get("attack") == WORST for r in records):
         yield "worst: an image counts as robust if it withstood every attack at this and every smaller eps."
