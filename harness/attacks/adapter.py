@@ -33,6 +33,10 @@ OVERSHOOT = 1.02
 
 _FEW = {"AutoAttack": (4, "APGD on cross-entropy, targeted FAB and Square: its targeted APGD needs 4 classes"),
         "APGDT": (4, "APGD on cross-entropy: it needs 4 classes")}
+_BLACK_BOX = ("GN", "OnePixel", "Pixle", "SPSA", "Square", "VANILA")
+_ON_LOGITS = ("APGDT", "AutoAttack", "CW", "DeepFool", "EADEN", "EADL1", "FAB", "JSMA", "SparseFool")
+"""They climb differences of logits; those in neither list climb the cross-entropy."""
+
 _THREE_CHANNELS = ("TIFGSM", "PIFGSM", "PIFGSMPP")
 """Their smoothing kernels are written out for three channels."""
 
@@ -40,6 +44,8 @@ _THREE_CHANNELS = ("TIFGSM", "PIFGSM", "PIFGSMPP")
 @attacks.register("torchattacks")
 class TorchAttacks(Attack):
     """Any attack of torchattacks by its name, e.g. name: APGD."""
+
+    keeps_failures = True
 
     class Config(AttackConfig):
         """Keys of the adapter."""
@@ -88,6 +94,12 @@ class TorchAttacks(Attack):
     @property
     def restarts(self) -> int:
         return self.config.restarts
+
+    @property
+    def climbs(self) -> tuple[str, ...]:
+        if self.config.name in _BLACK_BOX:
+            return ()
+        return ("margin",) if self.config.name in _ON_LOGITS or self.config.params.get("loss") == "dlr" else ("ce",)
 
     @property
     def block(self) -> int:

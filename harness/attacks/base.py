@@ -146,8 +146,8 @@ class Attack(ABC):
 
     kind: ClassVar[str]
     Config: ClassVar[type[AttackConfig]]
-    black_box: ClassVar[bool] = False
-    """It sees outputs only, never gradients."""
+    keeps_failures: ClassVar[bool] = False
+    """Where it fails it may give back the image as it was."""
     def __init__(self, config: AttackConfig):
         self.config = config
 
@@ -170,6 +170,11 @@ class Attack(ABC):
     def restarts(self) -> int:
         """Independent runs of each objective."""
         return 1
+
+    @property
+    def climbs(self) -> tuple[str, ...]:
+        """Names of the losses (harness.attacks.losses) whose gradient it needs; none: it sees outputs only (black box)."""
+        return tuple(dict.fromkeys(objective.loss for objective in self.objectives))
 
     @property
     def block(self) -> int:

@@ -16,13 +16,15 @@ from harness.registry import attacks
 class Noise(Attack):
     """Uniform random points of the ball; the worst of several draws counts (black box)."""
 
-    black_box = True
-
     class Config(AttackConfig):
         """Keys of noise."""
 
         norm: Literal["linf", "l2"] = Field("linf", description="linf, or l2")
         draws: int = Field(10, ge=1, le=10_000, description="points tried a sample")
+
+    @property
+    def climbs(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def restarts(self) -> int:

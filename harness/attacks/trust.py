@@ -1,0 +1,255 @@
+"""Whether a sweep is to be believed: checks that an honest network and a working attack pass, and the rest does not.
+
+They run on a tenth or a twentieth of the images, so that together they cost a fraction of the sweep; each says on how
+many. Where another attack is sent after what still stands, it is sent after the samples with the smallest margins,
+which fall first, so that their number is nearly the whole effect. Where a check needs a budget it takes the most
+telling one: the eps at which accuracy is nearest to half of clean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.attacks.base import TOLERANCE, Attack, Objective, Trial
+from harness.attacks.fgsm import FGSM
+from harness.attacks.found import Found
+from harness.attacks.losses import LOSSES
+from harness.attacks.noise import Noise
+from harness.attacks.pgd import PGD
+from harness.attacks.sweep import SKIPPED, Sweep, sweep
+from harness.attacks.victim import Victim, as_found, judge
+from harness.lazy import nn, torch
+from harness.records import Trust, TrustCheck
+from harness.rng import Rng
+
+NO_GRADIENT = 0.05
+"""A sample without gradient stands whatever a gradient attack does, so this share bounds how much robustness may be
+overstated: 5 points are the width of the 95 % interval at some 400 images, more than chance would blur."""
+
+SCALE = 0.05
+"""Runs on differently weighted gradients disagree on a few samples near the boundary; saturation takes tens of percent."""
+
+CONVERGED = (0.01, 0.03)
+"""Change of accuracy under doubled steps: under a point is converged, over three is another number."""
+
+WEAKER = 0.002
+"""Accuracy that a weaker attack may take from what a stronger one left."""
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every check reads."""
+
+    model: nn.Module
+    images: torch.Tensor
+    labels: torch.Tensor
+    identity: np.ndarray
+    attack: Attack
+    rng: Rng
+    result: Sweep
+    batch_size: int
+
+    def share(self, part: int, most: int | None = None) -> int:
+        """How many images a check may use: one in ``part``, 16 at least."""
+        size = max(16, len(self.images) // part)
+        return size if most is None else min(size, most)
+
+    @property
+    def middle(self) -> int:
+        """Index of the eps at which accuracy is nearest to half of clean, the largest of equals; -1: the grid is only 0."""
+        accuracy, half = self.result.accuracy(), self.result.clean.mean() / 2
+        places = [place for place, eps in enumerate(self.result.eps) if eps > 0]
+        return min(places, key=lambda place: (abs(accuracy[place] - half), -place), default=-1)
+
+    def pick(self, mask: np.ndarray, most: int, purpose: str) -> np.ndarray:
+        """At most ``most`` of the samples in ``mask``, by lot, ascending."""
+        rows = np.flatnonzero(mask)
+        return rows if len(rows) <= most else np.sort(self.rng.numpy("trust", purpose).choice(rows, most, replace=False))
+
+    def nearest(self, most: int) -> np.ndarray:
+        """At most ``most`` of the samples that stand at the middle eps: those of smallest margin, ascending."""
+        rows = np.flatnonzero(self.result.worst[self.middle])
+        margins = self.result.margin[self.middle].reshape(-1, len(self.images))[:, rows]
+        lowest = np.where(np.isnan(margins), np.inf, margins).min(0, initial=np.inf)
+        return np.sort(rows[np.argsort(lowest, kind="stable")[:most]])
+
+    def standing(self, attack: Attack, rows: np.ndarray) -> np.ndarray:
+        """Which of ``rows`` stand another attack at the last of its eps, bool (len(rows),)."""
+        if not len(rows):
+            return np.zeros(0, bool)
+        at = torch.from_numpy(rows).to(self.images.device)
+        return sweep(self.model, self.images[at], self.labels[at], self.identity[rows], attack, self.rng.child("trust"),
+                     batch_size=self.batch_size).worst[-1]
+
+
+def check(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, identity: np.ndarray, attack: Attack, rng: Rng,
+    result: Sweep, found: Found, *, batch_size: int = 256,
+) -> list[TrustCheck]:
+    """Every check that applies to a sweep. Arguments as for ``sweep``; ``found`` is from before it."""
+    bench = _Bench(model, images, labels, np.asarray(identity), attack, rng, result, batch_size)
+    checks = [_clean(bench), _inside(bench), _perturbs(bench), _deterministic(bench), _unbounded(bench)]
+    if attack.climbs:
+        checks.append(_gradients(bench))
+    if bench.middle >= 0:
+        checks += _by_other_attacks(bench)
+    checks += _as_named(bench)
+    changed = found.changed(model)
+    return [*checks, TrustCheck("model left as found", _level(len(changed), 0, 0), ", ".join(changed) or "nothing changed")]
+
+
+def _level(value: float, warn: float, fail: float) -> Trust:
+    """PASS up to ``warn``, WARN up to ``fail``, FAIL above; what is not a number fails."""
+    if value <= warn:
+        return "PASS"
+    return "WARN" if value <= fail else "FAIL"
+
+
+def _clean(bench: _Bench) -> TrustCheck:
+    """Verdicts without attack, found another way: other company, other batch sizes; and the attack with no budget."""
+    rows = bench.pick(np.ones(len(bench.images), bool), bench.share(5, 200), "clean")[::-1].copy()
+    at = torch.from_numpy(rows).to(bench.images.device)
+    with torch.no_grad():
+        logits = torch.cat([bench.model(part) for part in bench.images[at].split(37)])
+    correct, margin = judge(logits, bench.labels[at])
+    # In other batches other kernels run, whose rounding may decide a tie: a tie is no disagreement.
+    tie = margin.abs() <= 1e-4 * logits.abs().amax(1).clamp_min(1)
+    differ = int(((correct.cpu().numpy() != bench.result.clean[rows]) & ~tie.cpu().numpy()).sum())
+    moved, tried = 0, np.zeros(0, int)
+    if not bench.attack.minimal:
+        tried = bench.pick(bench.result.clean, 16, "eps 0")
+        moved = _moved(bench, tried)
+    return TrustCheck("eps 0 equals clean", _level(differ + moved, 0, 0),
+                      f"{differ} of {len(rows)} clean verdicts differ in other batches; eps 0 breaks {moved} of {len(tried)}")
+
+
+def _moved(bench: _Bench, rows: np.ndarray) -> int:
+    """How many samples the attack breaks with a budget of 0 (the sweep itself never runs it there)."""
+    if not len(rows):
+        return 0
+    at = torch.from_numpy(rows).to(bench.images.device)
+    objective = Objective(bench.attack.objectives[0].loss)
+    victim = Victim(bench.model, bench.batch_size)
+    trial = Trial(bench.images[at], bench.labels[at], None, bench.identity[rows], 0.0, objective, 0, None, bench.rng)
+    with as_found(bench.model):
+        adversarial = bench.attack.perturb(victim, trial).adversarial
+        return int((~judge(victim.logits(adversarial), trial.labels)[0]).sum())
+
+
+def _inside(bench: _Bench) -> TrustCheck:
+    """Every perturbed image that counts is in its ball and in the box."""
+    result = bench.result
+    excess = result.norm - np.array(result.eps, np.float32)[:, None, None, None]
+    counted = result.correct == 0 if bench.attack.minimal else result.correct != SKIPPED
+    over = float(excess[counted].max(initial=0))
+    worst = max(over, result.outside, 0.0)
+    return TrustCheck("inside the budget and the box", _level(worst, TOLERANCE, TOLERANCE),
+                      f"norm - eps at most {over:.2g}, outside the box by {max(result.outside, 0.0):.2g}")
+
+
+def _perturbs(bench: _Bench) -> TrustCheck:
+    """An attack that returns the images it was given measures nothing."""
+    result = bench.result
+    attacked = (result.correct != SKIPPED) & (np.array(result.eps) > 0)[:, None, None, None]
+    still = float((result.norm[attacked] == 0).mean()) if attacked.any() else 0.0
+    level = _level(still, 0.99, 1.0) if bench.attack.keeps_failures else _level(still, 0.01, 0.5)
+    return TrustCheck("perturbs", level, f"{100 * still:.1f} % of {int(attacked.sum())} runs changed nothing")
+
+
+def _gradients(bench: _Bench) -> TrustCheck:
+    """Samples that no loss of the attack gives a finite, non-zero input gradient."""
+    rows = bench.pick(bench.result.clean, bench.share(10, 100), "gradients")
+    if not len(rows):
+        return TrustCheck("gradients exist", "PASS", "nothing is correct unattacked")
+    at = torch.from_numpy(rows).to(bench.images.device)
+    victim = Victim(bench.model, len(rows))
+    usable, said = torch.zeros(len(rows), dtype=torch.bool, device=at.device), []
+    with as_found(bench.model):
+        for loss in bench.attack.climbs:
+            gradient = victim.gradient(bench.images[at], bench.labels[at], None, LOSSES[loss])[0].flatten(1)
+            good = gradient.isfinite().all(1) & (gradient != 0).any(1)
+            said.append(f"{loss} {100 * (1 - float(good.float().mean())):.0f} %")
+            usable |= good
+    share = 1 - float(usable.float().mean())
+    return TrustCheck("gradients exist", _level(share, 0.01, NO_GRADIENT),
+                      f"{100 * share:.1f} % of {len(rows)} samples have none ({', '.join(said)})")
+
+
+def _deterministic(bench: _Bench) -> TrustCheck:
+    """Five forward passes of the same images."""
+    rows = bench.pick(np.ones(len(bench.images), bool), bench.share(10, 100), "deterministic")
+    images = bench.images[torch.from_numpy(rows).to(bench.images.device)]
+    victim = Victim(bench.model, bench.batch_size)
+    passes = torch.stack([victim.logits(images) for _ in range(5)])
+    spread = float((passes.amax(0) - passes.amin(0)).max())
+    relative = spread / max(1.0, float(passes.abs().max()))
+    return TrustCheck("deterministic", _level(relative, 0, 1e-5),
+                      f"logits differ by up to {spread:.2g} over 5 passes of {len(rows)} images")
+
+
+def _unbounded(bench: _Bench) -> TrustCheck:
+    """With half the box as budget every image can be made the same grey: what still stands is masked, not robust."""
+    stood = bench.result.worst[-1]
+    rows = bench.pick(stood, bench.share(10, 100), "unbounded")
+    losses = list(bench.attack.climbs) or ["margin"]
+    kept = bench.standing(PGD(PGD.Config(attack="pgd", eps=[0.5], steps=10, loss=losses)), rows)
+    chance = 1 / Victim(bench.model).logits(bench.images[:1]).shape[1]
+    accuracy = float(stood.mean() * kept.mean()) if len(rows) else 0.0
+    return TrustCheck("unbounded", _level(accuracy, chance, chance),
+                      f"accuracy {100 * accuracy:.1f} % at linf 0.5, chance {100 * chance:.1f} %: PGD-10 on {len(rows)} standing")
+
+
+def _by_other_attacks(bench: _Bench) -> Iterator[TrustCheck]:
+    """Checks that send another attack after what the sweep left standing at its most telling eps."""
+    eps, norm, stronger = bench.result.eps[bench.middle], bench.attack.config.norm, bench.attack.stronger()
+    if stronger is not None:
+        once = {"eps": [eps]} | ({"restarts": 1} if bench.attack.restarts > 1 else {})
+        again = type(stronger)(stronger.config.model_copy(update=once))
+        taken, _, words = _taken(bench, again, bench.nearest(bench.share(20)), eps)
+        yield TrustCheck("converged", _level(taken, *CONVERGED), f"doubled steps {words}")
+    if norm not in ("linf", "l2") or not bench.attack.climbs:
+        return
+    yield _scale(bench, eps, norm)
+    rows = bench.nearest(bench.share(10))
+    noise = Noise(Noise.Config(attack="noise", norm=norm, eps=[eps], draws=5))
+    yield _weaker("black box not stronger", "5 draws of noise", *_taken(bench, noise, rows, eps))
+    if stronger is not None:
+        fgsm = FGSM(FGSM.Config(attack="fgsm", norm=norm, eps=[eps]))
+        yield _weaker("at least as strong as FGSM", "FGSM", *_taken(bench, fgsm, rows, eps))
+
+
+def _taken(bench: _Bench, attack: Attack, rows: np.ndarray, eps: float) -> tuple[float, int, str]:
+    """Accuracy that another attack takes from what stands, how many samples that is, and both in words."""
+    broken = int((~bench.standing(attack, rows)).sum())
+    taken = broken / len(bench.images)
+    least = "at least " if 0 < broken == len(rows) else ""
+    return taken, broken, f"took {least}{100 * taken:.2f} points at eps {eps:g}, from the {len(rows)} nearest"
+
+
+def _weaker(name: str, who: str, taken: float, broken: int, words: str) -> TrustCheck:
+    # One sample of a small set may be worth more than the tolerance; one sample alone is an accident.
+    fail = WEAKER if broken > 1 else max(WEAKER, taken)
+    return TrustCheck(name, _level(taken, WEAKER, fail), f"{who} {words}")
+
+
+def _scale(bench: _Bench, eps: float, norm: str) -> TrustCheck:
+    """Cross-entropy against the same with every row's logits at unit spread, from the same starts."""
+    rows = bench.pick(bench.result.worst[bench.middle], bench.share(20, 50), "scale")
+    steps = 1 if bench.attack.stronger() is None else 10
+    raw, rescaled = (
+        bench.standing(PGD(PGD.Config(attack="pgd", norm=norm, eps=[eps], steps=steps, step_size=2.5 / steps, loss=[loss])), rows)
+        for loss in ("ce", "ce-norm"))
+    fooled = int((raw & ~rescaled).sum())
+    share = fooled / max(len(rows), 1)
+    level = "PASS" if fooled < 2 or share <= SCALE / 2 else _level(share, SCALE / 2, SCALE if fooled > 2 else 1)
+    return TrustCheck("scale", level,
+                      f"{100 * share:.1f} % of {len(rows)} that stood at eps {eps:g} fall only when logits are rescaled")
+
+
+def _as_named(bench: _Bench) -> Iterator[TrustCheck]:
+    logits = Victim(bench.model, bench.batch_size).logits(bench.images[:64])
+    for note in bench.attack.notes(logits):
+        yield TrustCheck("as named", "WARN", note)
