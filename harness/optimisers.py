@@ -21,7 +21,7 @@ class Descent:
     """Proximal Adam (Kingma & Ba 2015) or SGD with momentum, in place, on ``[weight, bias, weight, bias, ...]``.
 
     The L1 penalty is no part of the gradient. After each step it is a soft threshold of the weights (ISTA), measured in
-    the optimiser's own metric: ``lr * l1`` for SGD and ``lr * l1 / (sqrt(v) + eps)`` for Adam (Yun, Lozano & Yang,
+    the optimiser's own metric: ``lr * l1 / (1 - momentum)`` for SGD, ``lr * l1 / (sqrt(v) + eps)`` for Adam (Yun, Lozano & Yang,
     "Adaptive proximal gradient methods for structured neural networks", NeurIPS 2021). Both therefore minimise
     ``loss + l1 * sum |w|``, and zeros are exact. Biases are neither penalised, decayed nor clamped.
 
@@ -61,7 +61,7 @@ class Descent:
         """Move ``p`` and return the diagonal metric that the step was measured in."""
         if self.optimiser == "sgd":
             p.sub_(self.first[i].mul_(MOMENTUM).add_(gradient), alpha=rate * self.lr)
-            return 1.0
+            return 1 - MOMENTUM  # a steady gradient g moves p by lr * g / (1 - momentum)
         first, second = self.first[i], self.second[i]
         first.lerp_(gradient, 1 - BETAS[0])
         second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])

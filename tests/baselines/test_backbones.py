@@ -1,0 +1,102 @@
+"""Bodies: shapes at every image size, folding, adaptation side by side."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from harness.backbones import Conv4, Dense, Headed, adapt_dense, backbone, freeze, widen
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize(("size", "width"), [(8, 64), (12, 64), (28, 64), (84, 64 * 25)])
+def test_embedding_sizes(size, width):
+    """64 values for small images; 1,600 for 84 x 84, as published for miniImageNet."""
+    assert Conv4(3, 64, generator()).eval()(torch.rand(2, 3, size, size)).shape == (2, width)
+
+
+def reference(body: Conv4) -> nn.Sequential:
+    """The published block, conv - batch norm - ReLU - max pooling, out of torch's own layers."""
+    layers = []
+    for weight, norm in zip(body.weights, body.norms, strict=True):
+        conv = nn.Conv2d(*weight.shape[1::-1], 3, padding=1, bias=False)
+        conv.weight = nn.Parameter(weight.detach().clone())
+        layers += [conv, copy.deepcopy(norm), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def warmed(body: Conv4) -> Conv4:
+    """With running statistics, scales and shifts that are not the initial ones."""
+    with torch.no_grad():
+        for norm in body.norms:
+            norm.weight.uniform_(-1, 1, generator=generator())
+            norm.bias.uniform_(-1, 1, generator=generator())
+        for _ in range(3):
+            body.train()(torch.rand(16, 1, 28, 28, generator=generator()))
+    return body
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_conv4_is_the_published_network(training):
+    body = warmed(Conv4(1, 16, generator()))
+    images = torch.rand(8, 1, 28, 28, generator=generator())
+    torch.testing.assert_close(reference(body).train(training)(images), body.train(training)(images), rtol=1e-4, atol=1e-4)
+
+
+def test_folding_changes_neither_values_nor_gradients():
+    body, images = warmed(Conv4(1, 16, generator())).eval(), torch.rand(8, 1, 28, 28, generator=generator())
+    folded, grads = body.folded(), []
+    torch.testing.assert_close(folded(images), body(images), rtol=1e-4, atol=1e-4)
+    for module in (body, folded):
+        x = images.clone().requires_grad_()
+        grads.append(torch.autograd.grad(module(x).square().sum(), x)[0])
+    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-3)
+    assert not any(p.requires_grad for p in folded.parameters())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_group_normalisation_sees_one_image_at_a_time(training):
+    body = backbone("conv4", (1, 28, 28), 12, generator(), norm="group").train(training)
+    images = torch.rand(4, 1, 28, 28, generator=generator())
+    torch.testing.assert_close(body(images)[:1], body(images[:1]), rtol=1e-4, atol=1e-5)
+
+
+def test_widening_tiles_the_column_and_its_gradient_comes_back():
+    network = Headed(Dense(9, 8, generator()), (1, 3, 3), generator())
+    clone = copy.copy(network)
+    clone._parameters = dict(network._parameters)
+    widen(clone, 3)
+    logits = clone(torch.rand(5, 1, 3, 3))
+    torch.testing.assert_close(logits, network(torch.rand(0, 1, 3, 3)).new_tensor(0) + logits[:, :1].expand(-1, 3))
+    logits.sum().backward()
+    assert network.weight.grad.shape == (8, 1) and network.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("ways", "shots"), [(3, 1), (5, 4)])
+def test_steps_side_by_side_are_plain_gradient_descent(ways, shots):
+    """Against torch.optim.SGD on an ordinary network with one episode."""
+    network = Headed(Dense(16, 16, generator()), (1, 4, 4), generator())
+    x, labels = torch.rand(2, ways * shots, 1, 4, 4), torch.arange(ways).repeat_interleave(shots).repeat(2, 1)
+    queries = torch.rand(2, 6, 1, 4, 4)
+    logits = adapt_dense(network, x, labels, ways, steps=4, lr=0.3)(queries)
+    for e in range(2):
+        one = copy.deepcopy(network)
+        one.weight, one.bias = nn.Parameter(one.weight.detach().repeat(1, ways)), nn.Parameter(one.bias.detach().repeat(1, ways))
+        optimiser = torch.optim.SGD(one.parameters(), lr=0.3)
+        for _ in range(4):
+            optimiser.zero_grad()
+            F.cross_entropy(one(x[e]), labels[e]).backward()
+            optimiser.step()
+        torch.testing.assert_close(logits[e], one(queries[e]).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_freezing_cuts_graphs():
+    module = freeze(nn.Sequential(nn.Linear(3, 2), nn.Dropout()))
+    assert not module.training and not any(p.requires_grad for p in module.parameters())
