@@ -61,7 +61,9 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     expected, _ = estimate.expected_seconds(todo, folder)
     count = workers or local.default_workers()
     with display.show(console or Console(quiet=True), len(todo), expected, count) as shown:
-        outcome = local.run(layout.unique, conditions, count, shown)
+        # Longest first, so that no worker is left alone at the end with the longest of all.
+        cells = sorted(layout.unique, key=lambda cell: -expected.get(cell.key, 0.0))
+        outcome = local.run(cells, conditions, count, shown)
     return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))
 
 

@@ -64,7 +64,9 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
         workers: Workers = None, batch_size: BatchSize = 256, out_dir: OutDir = None) -> None:
     """Run a suite: compute what its store lacks, then write and show its tables. Resumes where it stopped.
 
-    Tables and figures go to --out, or to tables/NAME in the store. Example: harness run suites/quickstart.yaml
+    Tables and figures go to --out, or to tables/NAME in the store.
+
+    Example: harness run suites/quickstart.yaml
     """
     from harness import api
 
@@ -178,8 +180,14 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     results = collect.collect(layout, Store(store))
     if out_dir:
         _write(layout, results, out_dir)
-    for built in tables.build_all(results, layout.suite.tables):
-        _show(built) if form is Format.terminal else print(render.render(built, form.value))
+    built = tables.build_all(results, layout.suite.tables)
+    if form is Format.terminal:
+        for one in built:
+            _show(one)
+    elif form is Format.json:
+        _json([json.loads(render.render(one, form.value)) for one in built])
+    else:
+        print("\n".join(render.render(one, form.value) for one in built))
 
 
 @app.command()

@@ -6,9 +6,11 @@ from collections import defaultdict
 from statistics import median
 
 from harness.plan import Cell
+from harness.registry import learners
 from harness.store import Store
 
-ROUGH_S = {"train": 20.0, "measure": 5.0}
+MEASURING_S = 3.0
+"""Rough seconds of one measurement, where nothing like it is in the store."""
 
 
 def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float], int]:
@@ -25,9 +27,13 @@ def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float],
     expected, guesses = {}, 0
     for cell in cells:
         times = next((history[likeness] for likeness in _likenesses(cell.identity) if likeness in history), None)
-        expected[cell.key] = median(times) if times else ROUGH_S[cell.role]
+        expected[cell.key] = median(times) if times else _guess(cell)
         guesses += times is None
     return expected, guesses
+
+
+def _guess(cell: Cell) -> float:
+    return MEASURING_S if cell.role == "measure" else learners[cell.identity["learner"]["kind"]].typical_training_s
 
 
 def _likenesses(identity: dict) -> list[tuple]:

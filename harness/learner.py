@@ -96,6 +96,8 @@ class Learner(ABC):
 
     kind: ClassVar[str]
     Config: ClassVar[type[Config]]
+    typical_training_s: ClassVar[float] = 10.0
+    """Rough seconds of one ``fit`` on one core with default keys: for the order and estimate of a first run only."""
     regimes: ClassVar[frozenset[Regime]] = frozenset({"from_scratch", "semi_supervised", "class_transfer"})
     """Ways of learning from few examples that make sense for it."""
 

@@ -20,7 +20,8 @@ from harness.suite import LearnerEntry, ProtocolEntry, Suite
 SCHEMA_VERSION = 1
 OURS = ("harness", "baselines")
 LIBRARIES = ("torch", "numpy", "scipy", "torchattacks", "learn2learn")
-CORE = ("harness.cells", "harness.batching", "harness.rng", "harness.data.acquire")
+CORE = ("harness.cells", "harness.batching", "harness.rng")
+"""Modules that every cell runs through."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,12 @@ def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str) -
             who = {"kind": learner.cls.kind, "config": learner.config.model_dump(mode="json"),
                    "code": code_version(learner.cls.__module__)}
             common = {"schema": SCHEMA_VERSION, "dataset": data, "learner": who, "seed": seed, "device": device,
-                      "versions": versions(), "core": [code_version(module) for module in CORE]}
+                      "versions": versions(), "core": [_digest([module]) for module in CORE]}
             train = _training_cell(suite, learner, training, common, entry.dataset.kind) if training else None
             if train:
                 yield train
             for setting in entry.protocol.settings():
-                protocol = {"kind": entry.protocol.kind, "code": code_version(type(entry.protocol).__module__)}
+                protocol = {"kind": entry.protocol.kind, "code": [code_version(name) for name in entry.protocol.modules(setting)]}
                 identity = {**common, "role": "measure", "training": train and train.key, "protocol": protocol,
                             "setting": setting}
                 yield Cell(_hash(identity), "measure", identity, train and train.key, learner.name, entry.name, _label(setting))
@@ -133,8 +134,12 @@ def versions() -> dict[str, str]:
 @lru_cache
 def code_version(module: str) -> str:
     """Hash of the code of a module and of every module of ours that it imports, comments and docstrings aside."""
+    return _digest(sorted(_closure(module)))
+
+
+def _digest(modules: list[str]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(_closure(module)):
+    for name in modules:
         digest.update(f"{name}\n{_code(name)}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -165,7 +170,8 @@ def _imports(module: str) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in set(names) if name.split(".")[0] in OURS and _is_module(name)]
+    # The top packages are doors to everything, and hold nothing that computes.
+    return [name for name in set(names) if name.split(".")[0] in OURS and name not in OURS and _is_module(name)]
 
 
 def _is_module(name: str) -> bool:

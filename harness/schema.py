@@ -28,7 +28,7 @@ def suite_schema() -> dict[str, Any]:
                              "description": "suite files that this one is laid over"}
     # What a suite extends may bring the keys that it does not have itself.
     schema.pop("required", None)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "harness suite", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "harness suite"}
 
 
 def _one_of(entries: Registry, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,10 @@ class Protocol(ABC):
         """Why this protocol cannot measure a learner, or None."""
         return None
 
+    def modules(self, setting: dict[str, Any]) -> list[str]:
+        """Modules whose code (with all that they import) computes this setting: part of the cell's key."""
+        return [type(self).__module__]
+
     @classmethod
     @abstractmethod
     def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:

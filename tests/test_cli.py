@@ -1,0 +1,122 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SUITE = """
+name: tiny
+learners: {pixels: {kind: nearest-mean}, random: {kind: random-features, width: 50}}
+protocols:
+  plain: {kind: classification, dataset: digits}
+  few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
+"""
+COMMANDS = ["run", "plan", "validate", "schema", "list", "table", "records", "data"]
+
+
+def harness(*words, **env):
+    return subprocess.run([sys.executable, "-m", "harness.cli", *map(str, words)], capture_output=True, text=True, check=False,
+                          env={**os.environ, "COLUMNS": "100", **env}, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.yaml").write_text(SUITE)
+    done = harness("run", folder / "tiny.yaml", "--store", folder / "store")
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps_with_an_example(command):
+    done = harness(command, "--help")
+    assert done.returncode == 0
+    assert "Example: harness" in done.stdout or command == "data"
+
+
+def test_help_and_listing_never_import_torch():
+    code = "import sys; sys.argv = ['harness', *sys.argv[1:]]; from harness import cli\n" \
+           "try: cli.main()\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
+    for words in (["--help"], ["list", "learners"], ["list", "attacks"], ["schema"]):
+        assert subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False).returncode == 0, words
+
+
+def test_run_answers_on_stdout_and_talks_on_stderr(ran):
+    _, done = ran
+    assert "pixels" in done.stdout and "5-way" in done.stdout
+    assert "cells computed" in done.stderr and "pixels · few" in done.stderr and "cells computed" not in done.stdout
+
+
+def test_run_writes_every_format_and_both_kinds_of_picture(ran):
+    folder = ran[0] / "store" / "tables" / "tiny"
+    names = {path.name for path in folder.iterdir()}
+    assert {"few.md", "few.csv", "few.tex", "few.json", "few.png", "few.svg", "plain.md", "records.jsonl"} <= names
+
+
+def test_plan_says_what_is_done(ran, tmp_path):
+    folder = ran[0]
+    before = json.loads(harness("plan", folder / "tiny.yaml", "--store", tmp_path / "new", "--json").stdout)
+    after = json.loads(harness("plan", folder / "tiny.yaml", "--store", folder / "store", "--json").stdout)
+    assert not any(cell["done"] for cell in before["cells"]) and before["seconds_left"] > 0
+    assert all(cell["done"] for cell in after["cells"]) and after["seconds_left"] == 0
+    more = json.loads(harness("plan", folder / "tiny.yaml", "--store", folder / "store", "--set", "seeds=[1]", "--json").stdout)
+    assert more["rough_guesses"] == 0 and 0 < more["seconds_left"] < before["seconds_left"]
+
+
+def test_table_prints_every_format_without_running(ran):
+    folder = ran[0]
+    where = (folder / "tiny.yaml", "--store", folder / "store")
+    assert "| pixels |" in harness("table", *where, "--format", "markdown").stdout
+    assert "\\toprule" in harness("table", *where, "--format", "latex").stdout
+    assert "learner," in harness("table", *where, "--format", "csv").stdout
+    assert len(json.loads(harness("table", *where, "--format", "json").stdout)) == 2
+
+
+def test_records_are_json_lines_with_every_field(ran):
+    folder = ran[0]
+    lines = harness("records", folder / "tiny.yaml", "--store", folder / "store").stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == 2 * 3
+    for key in ("suite", "cell", "learner", "dataset", "protocol", "setting", "seed", "metric", "value", "low", "high", "n", "unit",
+                "trust", "wall_s", "device", "versions", "dataset_hash", "git_commit", "created"):
+        assert all(key in row for row in rows)
+
+
+def test_list_names_every_room():
+    for what, name in (("learners", "ech"), ("datasets", "glyphs"), ("attacks", "pgd"), ("protocols", "few_shot")):
+        assert name in {row["name"] for row in json.loads(harness("list", what, "--json").stdout)}
+
+
+def test_schema_is_json():
+    assert json.loads(harness("schema").stdout)["title"] == "harness suite"
+
+
+@pytest.mark.parametrize(("words", "says"), [
+    (["run", "nowhere.yaml"], "nowhere.yaml: cannot read it"),
+    (["validate", "nowhere.yaml"], "nowhere.yaml: cannot read it"),
+    (["run", "{suite}", "--device", "cuda:99"], "no device 'cuda:99'"),
+    (["run", "{suite}", "--store", "{suite}/store"], "cannot write the store"),
+    (["data", "path", "omnigolt"], "did you mean 'omniglot'"),
+    (["data", "path", "mnist"], "mnist"),
+    (["run", "{suite}", "--set", "learners.pixels.hid=1"], "unknown key 'hid'"),
+    (["plan", "{suite}", "--set", "protocols.plain.dataset=mnist"], "mnist"),
+    (["nonsense"], "nonsense"),
+    (["run", "{suite}", "--workers", "0"], "--workers"),
+])
+def test_bad_input_is_one_message_and_status_2(ran, tmp_path, words, says):
+    words = [word.format(suite=ran[0] / "tiny.yaml") for word in words]
+    done = harness(*words, HARNESS_DATA=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_missing_dataset_says_how_to_get_it(ran, tmp_path):
+    done = harness("run", ran[0] / "tiny.yaml", "--set", "protocols.plain.dataset=omniglot", "--set",
+                   "protocols.plain.kind=few_shot", HARNESS_DATA=str(tmp_path))
+    assert done.returncode == 2 and "harness data import omniglot" in done.stderr and "images_background.zip" in done.stderr
