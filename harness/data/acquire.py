@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.base import Dataset, Loaded
+from harness.data.base import Dataset, Loaded, SplitFacts
 from harness.data.cache import Entry, cache_folder, write_atomically
 from harness.data.carve import measured_facts
 from harness.errors import DataError
@@ -68,12 +68,18 @@ def verify(dataset: Dataset, cache: Path | None = None) -> list[Check]:
         data = dataset.build()
     except DataError as error:
         return [Check(error.where or dataset.kind, "readable and complete", error.message, False)]
-    checks += [Check(name, str(known), str(found), known == found) for name, known, found in _compare(dataset, data)]
+    checks += [Check(name, _text(known), _text(found), known == found) for name, known, found in _compare(dataset, data)]
     found, expected = data.content_hash(), pinned_hash(dataset)
     checks.append(Check("content hash", expected or "not known", found, expected in (None, found)))
     if kept := Entry(dataset, cache_folder(cache)).read():
         checks.append(Check("cached copy", found, kept[1], kept[1] == found))
     return checks
+
+
+def _text(fact: Any) -> str:
+    if isinstance(fact, SplitFacts):
+        return f"{fact.images} images, {fact.classes} classes of {fact.per_class} or more"
+    return "none" if fact is None else " x ".join(map(str, fact))
 
 
 def pinned_hash(dataset: Dataset) -> str | None:
@@ -139,6 +145,29 @@ def describe(name: str, root: Path | None) -> dict[str, Any]:
     }
 
 
+def describe_all(root: Path | None) -> list[dict[str, Any]]:
+    """One line of plain values for each registered dataset."""
+    rows = []
+    for known in (describe(name, root) for name in datasets):
+        splits = (f"{splitting} {'/'.join(str(split['classes']) for split in splits.values())}"
+                  for splitting, splits in known["splittings"].items())
+        rows.append({
+            "name": known["name"], "classes": known["classes"], "images": known["images"],
+            "shape": "x".join(map(str, known["shape"])), "classes by split": ", ".join(splits),
+            "origin": known["origin"], "present": known["present"], "licence": known["licence"],
+            "citation": known["citation"],
+        })
+    return rows
+
+
+def verify_all(names: list[str], root: Path | None, cache: Path | None = None) -> Iterator[list[dict[str, Any]]]:
+    """``verify`` of each named dataset (of each that is present, where none is named), as plain values."""
+    every = {name: datasets[name](datasets[name].Config(), root) for name in names or datasets}
+    for name, dataset in every.items():
+        if names or is_present(dataset):
+            yield [{"dataset": name, **asdict(check)} for check in verify(dataset, cache)]
+
+
 def is_present(dataset: Dataset) -> bool:
     """Whether all its source files are there."""
     try:
@@ -151,7 +180,7 @@ def _agree(dataset: Dataset, data: Loaded) -> None:
     """A dataset that differs from its facts would make validated suites fail late."""
     for name, known, found in _compare(dataset, data):
         if known != found:
-            raise DataError(f"{name}: {found}, but its facts say {known}", where=dataset.kind,
+            raise DataError(f"{name} is {_text(found)}, but its facts say {_text(known)}", where=dataset.kind,
                             hint="its source files are not the ones that it is made from")
 
 

@@ -196,3 +196,12 @@ def test_data_root(monkeypatch, tmp_path):
     assert acquire.data_root() is None
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     assert acquire.data_root() == tmp_path and acquire.data_root(tmp_path / "x") == tmp_path / "x"
+
+
+def test_lists_and_reports_hold_plain_values(shared_cache, tmp_path):
+    rows = acquire.describe_all(None)
+    assert {"digits", "glyphs", "mnist", "mnist5k", "omniglot", "fashion-mnist"} <= {row["name"] for row in rows}
+    (row,) = (row for row in rows if row["name"] == "omniglot")
+    assert row["classes by split"] == "vinyals 1028/172/423, lake 964/659" and not row["present"]
+    reports = list(acquire.verify_all(["digits", "mnist"], tmp_path, shared_cache))
+    assert [all(row["ok"] for row in report) for report in reports] == [True, False]
