@@ -128,19 +128,24 @@ class AttackSweep(Protocol):
             for path, message, hint in attacks[config.attack](config).faults(self.facts.image_shape, split.classes):
                 yield Fault(("attacks", place, *path), message, hint)
 
-    def measure(self, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def modules(self, setting: dict[str, Any]) -> list[str]:
+        return [*super().modules(setting), attacks[setting["config"]["attack"]].__module__]
+
+    @classmethod
+    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
         from harness.attacks.trust import Found, check
 
-        images = data.split(self.splitting, self.config.split)
-        images = images if self.config.images is None else subset(images, self.config.images)
-        attack, model = self.attacks()[setting["attack"]], learner.classifier()
+        images = data.split(setting["splitting"], setting["split"])
+        images = images if setting["images"] is None else subset(images, setting["images"])
+        kind = attacks[setting["config"]["attack"]]
+        attack, model = kind(kind.Config.model_validate(setting["config"])), learner.classifier()
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
         found = Found.of(model)
         result = sweep(model, pixels, labels, images.index, attack, context.rng, batch_size=context.batch_size,
                        progress=context.progress)
         trust = check(model, pixels, labels, images.index, attack, context.rng, result, found,
-                      batch_size=context.batch_size) if self.config.trust else []
+                      batch_size=context.batch_size) if setting["trust"] else []
         return Measurement(_values(result), _arrays(result, images), trust)
 
     def block(self) -> dict[str, str]:
