@@ -67,7 +67,8 @@ def verify(dataset: Dataset, cache: Path | None = None) -> list[Check]:
         checks = [Check(path.name, "present", f"{path.stat().st_size} bytes", True) for path in dataset.sources()]
         data = dataset.build()
     except DataError as error:
-        return [Check(error.where or dataset.kind, "readable and complete", error.message, False)]
+        found = "; ".join(filter(None, (error.message, error.hint)))
+        return [Check(error.where or dataset.kind, "readable and complete", found, False)]
     checks += [Check(name, _text(known), _text(found), known == found) for name, known, found in _compare(dataset, data)]
     found, expected = data.content_hash(), pinned_hash(dataset)
     checks.append(Check("content hash", expected or "not known", found, expected in (None, found)))
