@@ -20,6 +20,7 @@ from harness import registry
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.errors import HarnessError
+from harness.fitting import UNLIMITED
 from harness.lazy import nn, torch
 from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
@@ -54,23 +55,23 @@ class ECH(Learner):
         epochs: int = Field(15, ge=1, description="passes over the training images for the hidden layer")
         batch: int = Field(50, ge=1, description="images a plastic step")
         temperature_start: float = Field(20.0, gt=0, description="T of the plastic competition at the start")
-        temperature_end: float = Field(80.0, gt=0, description="T of the plastic competition at the end")
+        temperature_end: float = Field(400.0, gt=0, description="T of the plastic competition at the end")
         eta: float = Field(0.3, ge=0, le=1, description="Hebbian rate")
         offset: float = Field(0.02, gt=0, description="c: weights well below it hardly move; keeps log-steps finite")
         clip: float = Field(0.5, gt=0, le=1, description="largest step in log w")
         maintenance: float = Field(0.0, ge=0, le=0.5, description="lambda: pull of log w to its neuron's mean, per step")
         noise: float = Field(0.0, ge=0, le=0.5, description="nu: spine noise in log w, per step")
-        turnover_every: int = Field(1, ge=1, description="steps between two rounds of maintenance and noise")
-        homeostasis: float = Field(0.05, ge=0, description="rate of the thresholds b towards equal usage")
+        turnover_every: int = Field(10, ge=1, description="steps between two rounds of maintenance and noise")
+        homeostasis: float = Field(0.3, ge=0, description="rate of the thresholds b towards equal usage")
 
-        prune: float = Field(0.1, ge=0, lt=1, description="theta: remove synapses below theta times the neuron's mean")
+        prune: float = Field(0.3, ge=0, lt=1, description="theta: remove synapses below theta times the neuron's mean")
         regrow: float = Field(0.2, ge=0, le=1, description="share of the pruned synapses regrown at random empty sites")
         prune_from: int = Field(2, ge=1, description="first epoch that ends with pruning")
         prune_until: float = Field(0.8, ge=0, le=1, description="share of the epochs after which pruning stops")
 
         readout: Literal["delta", "perturbation"] = Field("delta", description="three factors, or weight perturbation")
-        readout_eta: float = Field(0.1, gt=0, description="read-out rate, in RMS units of log V")
-        readout_steps: int = Field(400, ge=1, description="read-out steps")
+        readout_eta: float = Field(0.03, gt=0, description="read-out rate, in RMS units of log V")
+        readout_steps: int = Field(600, ge=1, description="read-out steps")
         readout_batch: int = Field(2000, ge=1, description="images a read-out step; all of them where there are fewer")
         perturbation: float = Field(0.05, gt=0, description="size of the weight perturbation in log V")
         trials: int = Field(8, ge=1, description="antithetic pairs of perturbations a step")
@@ -80,9 +81,9 @@ class ECH(Learner):
         third_factor_temperature: float = Field(30.0, gt=0, description="T of the competition it gates")
         feedback: Literal["v", "random"] = Field("v", description="what carries the error to the hidden layer")
 
-        head: Literal["delta", "imprint", "nearest-mean"] = Field("nearest-mean", description="few-shot read-out")
+        head: Literal["delta", "imprint", "nearest-mean"] = Field("imprint", description="few-shot read-out")
         head_steps: int = Field(100, ge=1, description="steps of the delta rule on a support set")
-        adapt_steps: int = Field(60, ge=1, description="plastic steps on a support set, from scratch")
+        adapt_steps: int = Field(20, ge=1, description="plastic steps on a support set, from scratch")
         episodes_at_once: int = Field(8, ge=1, description="episodes that learn side by side; changes no value")
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
@@ -91,7 +92,7 @@ class ECH(Learner):
 
     # ------------------------------------------------------------------------------------------------- training
 
-    def fit(self, train: Images, *, budget: Budget = Budget(), progress: Progress = silent) -> TrainingLog:
+    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
         """Hidden layer from images alone; then, where there are labels, the read-out (and the third factor)."""
         self._begin()
         log, course = TrainingLog(), self._course(train, budget)
@@ -169,8 +170,9 @@ class ECH(Learner):
         self.stage = "hidden"
 
     def _temperature(self, done: float) -> float:
-        """T ramps linearly over the training of the hidden layer."""
-        return self.config.temperature_start + (self.config.temperature_end - self.config.temperature_start) * done
+        """T rises by equal factors over the training of the hidden layer: neurons find their place before winners take all."""
+        start, end = self.config.temperature_start, self.config.temperature_end
+        return start * (end / start) ** done
 
     def _restructure(self, epoch: int, epochs: int) -> None:
         """Structural plasticity at the end of an epoch; outside its window only vanished synapses go."""
