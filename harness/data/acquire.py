@@ -86,14 +86,14 @@ def _text(fact: Any) -> str:
 def pinned_hash(dataset: Dataset) -> str | None:
     """The content hash that a dataset's class promises for this config (its ``pinned``), None where it promises none."""
     config = json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True)
-    return getattr(dataset, "pinned", {}).get(config)
+    return dataset.pinned.get(config)
 
 
 def import_(name: str, path: Path, root: Path | None) -> list[Path]:
     """Take a dataset's files from where a user has them into the data root, checked by content before they are taken.
 
     Args:
-        name: of a dataset whose class has ``found_in(path)``, which gives (file name, content) of what it recognises.
+        name: of a dataset that is not embedded.
         path: a file, or a folder that is searched.
         root: the data root; the files go to ``root/name``.
 
@@ -103,15 +103,14 @@ def import_(name: str, path: Path, root: Path | None) -> list[Path]:
     Raises:
         DataError: nothing recognised, damaged files, or nowhere to put them.
     """
-    found_in = getattr(datasets[name], "found_in", None)
-    if found_in is None:
+    if datasets[name].origin == "embedded":
         raise DataError(f"{name} is embedded: there is nothing to import")
     if root is None:
         raise DataError("no data root is set", hint="set HARNESS_DATA (or --data-root) to a folder of yours")
     if not path.exists():
         raise DataError("no such file or folder", where=str(path))
     written = []
-    for file_name, content in found_in(path):
+    for file_name, content in datasets[name].found_in(path):
         written.append(root / name / file_name)
         try:
             write_atomically(written[-1], content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -150,6 +150,8 @@ class Dataset(ABC):
     citation: ClassVar[str]
     how_to_get: ClassVar[str] = ""
     """What to do where it is missing, in one or two sentences."""
+    pinned: ClassVar[Mapping[str, str]] = {}
+    """Content hash by config (as JSON with sorted keys), where it is known for certain."""
 
     def __init__(self, config: Config, root: Path | None = None):
         self.config, self.root = config, root
@@ -168,6 +170,15 @@ class Dataset(ABC):
     @abstractmethod
     def sources(self) -> list[Path]:
         """The files it is made from (a DataError says how to get those that are missing)."""
+
+    @classmethod
+    def found_in(cls, path: Path) -> Iterator[tuple[str, bytes]]:
+        """Name and content of each file at ``path`` that belongs in the data root; checked. For ``harness data import``.
+
+        Raises:
+            DataError: where the dataset has no files to import, or a file is not what it should be.
+        """
+        raise DataError(f"{cls.kind} has no files to import", hint=f"it is {cls.origin}")
 
     @abstractmethod
     def build(self) -> Loaded:
