@@ -177,7 +177,11 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     from harness.store import Store
 
     layout = api.plan(suite, sets=set_ or [], data_root=data_root, device=device)
-    results = collect.collect(layout, Store(store))
+    folder = Store(store)
+    results = collect.collect(layout, folder)
+    missing = sum(not folder.done(cell.key) for cell in layout.unique if cell.role == "measure")
+    if missing:
+        err.print(f"{missing} measurements are not in {store}: `harness run {suite}` makes them", highlight=False, markup=False)
     if out_dir:
         _write(layout, results, out_dir)
     built = tables.build_all(results, layout.suite.tables)

@@ -30,7 +30,8 @@ class TableSpec(Config):
     protocol: str = Field(description="name of the protocol whose records it shows")
     rows: str | list[str] = Field("learner", description="what a row is: `learner`, or keys as for `columns`")
     columns: list[str] = Field([], description="keys that columns are made of: attack, eps, ways, shots, metric, dataset ...")
-    metric: str | None = Field(None, description="which number; the protocol's headline metric if left out")
+    metric: str | list[str] | None = Field(None, description="which number, or with `metric` among the keys which numbers; "
+                                           "the protocol's headline metric (or all of them) if left out")
     title: str | None = Field(None, description="printed above the table")
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
 
@@ -104,7 +105,7 @@ def _chosen(results: Results, spec: TableSpec, keys: set[str]) -> list[Record]:
         return records
     present = {r.metric for r in records}
     metric = spec.metric or ("accuracy" if "accuracy" in present else min(present, default=None))
-    return [r for r in records if r.metric == metric]
+    return [r for r in records if r.metric in ([metric] if isinstance(metric, str) else metric or [])]
 
 
 def _failed_rows(results: Results, spec: TableSpec) -> set[tuple[Any, ...]]:
