@@ -1,0 +1,95 @@
+"""Balls, boxes, steps and random starts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from harness.attacks.geometry import direction, norms, project, random_in_ball
+from harness.attacks.losses import LOSSES
+from harness.rng import Rng
+
+SEEDS = st.integers(0, 2**31)
+EPS = st.floats(0, 1)
+
+
+def points(seed: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+    return low + (high - low) * torch.rand(4, 1, 3, 5, generator=torch.Generator().manual_seed(seed))
+
+
+@given(SEEDS, EPS, st.sampled_from(["linf", "l2"]))
+@settings(max_examples=60, deadline=None)
+def test_projection_is_inside_and_leaves_alone_what_was(seed, eps, norm):
+    centres, far = points(seed), points(seed + 1, -2, 3)
+    inside = project(far, centres, norm, eps)
+    assert (norms(inside - centres, norm) <= eps + 1e-6).all()
+    assert inside.min() >= 0 and inside.max() <= 1
+    assert (project(inside, centres, norm, eps) - inside).abs().max() <= 1e-6
+
+
+@given(SEEDS)
+@settings(max_examples=30, deadline=None)
+def test_norms_are_numpys(seed):
+    delta = points(seed, -1, 1)
+    delta[0, 0, 0, :3] = 0
+    for norm, order in (("linf", np.inf), ("l2", 2), ("l1", 1), ("l0", 0)):
+        expected = [np.linalg.norm(row.ravel(), order) for row in delta.double().numpy()]
+        np.testing.assert_allclose(norms(delta, norm).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-44, 1e-38, 1e-30, 1.0, 1e30])
+def test_a_step_is_of_size_one_however_small_the_gradient(size):
+    gradient = points(0, 0.5, 1).double().mul(size).float()
+    for norm in ("linf", "l2"):
+        torch.testing.assert_close(norms(direction(gradient, norm), norm), torch.ones(4), rtol=1e-5, atol=0)
+
+
+def test_no_step_without_gradient_or_with_one_that_is_not_a_number():
+    for value in (0.0, float("nan"), float("inf")):
+        for norm in ("linf", "l2"):
+            assert (direction(torch.full((2, 1, 3, 3), value), norm) == 0).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_starts_are_uniform_in_the_ball_scale_with_eps_and_belong_to_the_sample(norm):
+    identity, shape = np.arange(4000), (1, 2, 3)
+    start = random_in_ball(Rng(1), identity, 0, shape, norm, 0.5)
+    radius = norms(start, norm).double().numpy() / 0.5
+    assert stats.kstest(radius**6, "uniform").pvalue > 1e-3  # the share of volume within a radius, in 6 dimensions
+    assert (start.flatten(1).mean(0).abs() < 0.02).all()
+    torch.testing.assert_close(random_in_ball(Rng(1), identity, 0, shape, norm, 0.25), start / 2)
+    assert (random_in_ball(Rng(1), identity[[7, 3]], 0, shape, norm, 0.5) == start[[7, 3]]).all()
+    assert not (random_in_ball(Rng(1), identity, 1, shape, norm, 0.5) == start).any()
+
+
+@given(SEEDS, st.sampled_from(sorted(LOSSES)))
+@settings(max_examples=40, deadline=None)
+def test_losses_rise_towards_a_mistake(seed, loss):
+    generator = torch.Generator().manual_seed(seed)
+    logits, labels = torch.randn(6, 5, generator=generator), torch.randint(5, (6,), generator=generator)
+    targets = (labels + 1) % 5
+    for aim in (None, targets):
+        x = logits.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(LOSSES[loss](x, labels, aim).sum(), x)
+        if aim is None:
+            assert (gradient.gather(1, labels[:, None]) < 0).all()
+        else:
+            assert (gradient.gather(1, targets[:, None]) > 0).all()
+
+
+@given(SEEDS, st.floats(0.01, 1000))
+@settings(max_examples=40, deadline=None)
+def test_standardised_cross_entropy_does_not_see_scale_or_shift(seed, factor):
+    generator = torch.Generator().manual_seed(seed)
+    logits, labels = torch.randn(6, 5, generator=generator, dtype=torch.float64), torch.randint(5, (6,), generator=generator)
+
+    def loss(scale, shift):
+        return LOSSES["ce-norm"](logits * scale + shift, labels, None)
+
+    torch.testing.assert_close(loss(factor, 3.0), loss(1.0, 0.0))
+    spread = (logits - logits.mean(1, keepdim=True)) / logits.numpy().std(1, keepdims=True)
+    torch.testing.assert_close(loss(1.0, 0.0), torch.nn.functional.cross_entropy(spread, labels, reduction="none"))

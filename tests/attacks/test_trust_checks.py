@@ -1,0 +1,149 @@
+"""Each trust check passes on an honest network and fails on one that was built to be caught by it."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.attacks.base import Attempt
+from harness.attacks.found import Found
+from harness.attacks.sweep import sweep
+from harness.attacks.trust import check
+from harness.rng import Rng
+
+GRID = [0.0, 0.03, 0.06, 0.1, 0.2]
+
+
+def levels(model, digits, attack) -> dict[str, str]:
+    """Check -> level, after a sweep."""
+    found, identity = Found.of(model), np.arange(320)
+    result = sweep(model, digits.images, digits.labels, identity, attack, Rng(1))
+    checks = check(model, digits.images, digits.labels, identity, attack, Rng(1), result, found)
+    assert len({c.name for c in checks}) == len(checks) and all(c.detail for c in checks)
+    for c in checks:
+        print(c.level, c.name, "|", c.detail)  # shown where a test fails
+    return {c.name: c.level for c in checks}
+
+
+class Wrapped(nn.Module):
+    """A function before and one after a network."""
+
+    def __init__(self, inner, before=lambda x: x, after=lambda x: x):
+        super().__init__()
+        self.inner, self.before, self.after = inner, before, after
+
+    def forward(self, x):
+        return self.after(self.inner(self.before(x)))
+
+
+COMMON = {"eps 0 equals clean", "inside the budget and the box", "perturbs", "deterministic", "unbounded",
+          "model left as found"}
+WHITE = COMMON | {"gradients exist", "scale", "black box not stronger"}
+ITERATIVE = WHITE | {"converged", "at least as strong as FGSM"}
+
+
+@pytest.mark.parametrize("kind, keys, expected", [
+    ("fgsm", {}, WHITE),
+    ("pgd", {}, ITERATIVE),
+    ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2], "loss": ["ce", "margin"]}, ITERATIVE),
+    ("noise", {}, COMMON),
+    ("torchattacks", {"name": "PGD"}, ITERATIVE),
+    ("torchattacks", {"name": "Square", "params": {"n_queries": 100}, "eps": [0.1]}, COMMON),
+], ids=str)
+def test_an_honest_network_passes_every_check(attack, network, digits, kind, keys, expected):
+    found = levels(network, digits, attack(kind, **{"eps": GRID, **keys}))
+    assert set(found) == expected
+    # torchattacks returns the last iterate, not the best, and may be told so
+    assert set(found.values()) <= ({"PASS", "WARN"} if kind == "torchattacks" else {"PASS"})
+
+
+def test_saturated_logits_are_caught(attack, mlp, digits):
+    loud = Wrapped(mlp, after=lambda z: 1000 * z)
+    for kind in ("fgsm", "pgd"):
+        found = levels(loud, digits, attack(kind, eps=GRID))
+        assert {found[name] for name in ("gradients exist", "scale", "unbounded", "black box not stronger")} == {"FAIL"}
+    sighted = levels(loud, digits, attack("pgd", eps=GRID, loss=["ce", "margin"]))
+    assert "FAIL" not in sighted.values()
+
+
+def test_gradient_masking_by_quantisation_is_caught(attack, mlp, digits):
+    masked = Wrapped(mlp, before=lambda x: (x * 16).round() / 16)
+    found = levels(masked, digits, attack("pgd", eps=GRID, loss=["ce", "margin"], random_start=False))
+    assert {found[name] for name in ("gradients exist", "unbounded", "black box not stronger", "perturbs")} == {"FAIL"}
+
+
+def test_dropout_left_on_is_caught(attack, mlp, digits):
+    noisy = Wrapped(mlp, before=lambda x: nn.functional.dropout(x, 0.3, training=True))
+    found = levels(noisy, digits, attack("fgsm", eps=GRID))
+    assert found["deterministic"] == "FAIL" and found["model left as found"] == "FAIL"  # it draws from the global state
+
+
+def test_batch_norm_in_train_mode_is_caught(attack, mlp, digits):
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), *copy.deepcopy(mlp)[1:]).train()
+    found = levels(model, digits, attack("fgsm", eps=GRID))
+    assert found["eps 0 equals clean"] == "FAIL" and found["model left as found"] == "FAIL"
+
+
+def changed(attack, **methods):
+    """The attack with methods replaced."""
+    return type("Changed", (type(attack),), methods)(attack.config)
+
+
+@pytest.mark.parametrize("perturb, name", [
+    (lambda self, victim, trial: Attempt((trial.images + 1.1 * trial.eps).clamp(0, 1)), "inside the budget and the box"),
+    (lambda self, victim, trial: Attempt(trial.images + trial.eps), "inside the budget and the box"),
+    (lambda self, victim, trial: Attempt(trial.images), "perturbs"),
+    (lambda self, victim, trial: Attempt(trial.images), "black box not stronger"),
+    (lambda self, victim, trial: Attempt(1 - trial.images), "eps 0 equals clean"),
+    (lambda self, victim, trial: Attempt(trial.images + 0 * torch.rand(1)), "model left as found"),
+])
+def test_a_bad_attack_is_caught(attack, mlp, digits, perturb, name):
+    assert levels(mlp, digits, changed(attack("fgsm", eps=GRID), perturb=perturb))[name] == "FAIL"
+
+
+def test_too_few_steps_are_caught(attack, mlp, digits):
+    found = levels(mlp, digits, attack("pgd", eps=[0.1], steps=5, step_size=0.05, random_start=False))
+    assert found["converged"] == "FAIL" and found["at least as strong as FGSM"] == "FAIL"
+
+
+def test_a_stand_in_is_named(attack, digits):
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.randn(3, 64, generator=generator))
+    few = type(digits)(images=digits.images, labels=model(digits.images).argmax(1))
+    assert levels(model, few, attack("torchattacks", name="APGDT", eps=[0.05]))["as named"] == "WARN"
+
+
+def test_everything_that_measuring_must_not_change_is_compared(mlp):
+    import random
+
+    def train(model):
+        model[2].train()
+
+    def gradient(model):
+        model[1].weight.grad = torch.ones_like(model[1].weight)
+
+    def weights(model):
+        with torch.no_grad():
+            model[1].bias[0] += 1e-6
+
+    acts = {"training flags": train, "param.grad": gradient, "weights and buffers": weights,
+            "requires_grad": lambda model: model[1].bias.requires_grad_(False),
+            "torch's random state": lambda _: torch.rand(1), "numpy's random state": lambda _: np.random.rand(),
+            "Python's random state": lambda _: random.random()}
+    for what, act in acts.items():
+        model = copy.deepcopy(mlp)
+        found = Found.of(model)
+        assert found.changed(model) == []
+        act(model)
+        assert found.changed(model) == [what]
+
+
+def test_nothing_correct_and_nothing_attacked_are_no_fault(attack, mlp, digits):
+    wrong = type(digits)(images=digits.images, labels=mlp(digits.images).argmin(1))
+    assert set(levels(mlp, wrong, attack("pgd", eps=GRID)).values()) == {"PASS"}
