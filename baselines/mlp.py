@@ -43,7 +43,7 @@ class Mlp(FeatureLearner):
         l1: float = Field(0.0, ge=0, description="penalty on sum |w|, applied as a proximal step: zeros are exact")
         weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
         non_negative: bool = Field(False, description="weights >= 0 by clamp, with uniform inhibition in each layer")
-        adapt_steps: int = Field(50, ge=1, description="full-batch steps on a support set, from scratch")
+        adapt_steps: int = Field(25, ge=1, description="full-batch steps on a support set, from scratch")
         adapt_lr: float = Field(1e-3, gt=0, description="learning rate of those steps")
         head: HeadName = Field("ridge", description="few-shot head on the last hidden layer, by class transfer")
 

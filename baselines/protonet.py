@@ -44,7 +44,7 @@ class ProtoNet(FeatureLearner):
         train_shots: int = Field(1, ge=1, description="support images a class in a training episode")
         train_queries: int = Field(5, ge=1, description="query images a class in a training episode")
         episodes: int = Field(1000, ge=1, description="training episodes")
-        lr: float = Field(2e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training")
+        lr: float = Field(4e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training")
         head: HeadName = Field("nearest-mean", description="few-shot head on the embedding")
 
     config: Config
