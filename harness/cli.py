@@ -6,6 +6,7 @@ Exit status: 0 done; 1 a cell failed; 2 bad input; 130 interrupted (run the same
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -70,8 +71,12 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
     """
     from harness import api
 
-    done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
-                   batch_size=batch_size, console=err)
+    try:
+        done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
+                       batch_size=batch_size, console=err)
+    except KeyboardInterrupt:
+        err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
+        raise typer.Exit(130) from None
     _report(done.plan, done.results, out_dir or store / "tables" / done.plan.suite.name)
     outcome = done.outcome
     counts = f"{len(outcome.done)} cells computed, {len(outcome.found)} found done, {len(outcome.failed)} failed"
@@ -266,8 +271,8 @@ def _report(plan: Any, results: Any, folder: Path) -> None:
 
     for built in tables.build_all(results, plan.suite.tables):
         _show(built)
-    for path in _write(plan, results, folder):
-        err.print(f"wrote {path}", highlight=False, markup=False)
+    written = _write(plan, results, folder)
+    err.print(f"wrote {len(written)} files (md, csv, tex, json, png, svg, records) to {folder}", highlight=False, markup=False)
 
 
 def _write(plan: Any, results: Any, folder: Path) -> list[Path]:
@@ -308,14 +313,12 @@ def _json(value: Any) -> None:
 
 def main() -> None:
     """Entry point of the ``harness`` command."""
+    sys.path.append(os.getcwd())  # so that a suite can name `my_module:MyLearner` beside it; after all that is installed
     try:
         app()
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("harness: interrupted; finished cells are kept, run the same command to go on", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:  # `harness ... | head`
         sys.stderr.close()
         sys.exit(0)

@@ -29,7 +29,7 @@ protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: [2, 5], shots: 1, queries: 5, episodes: 40}
   scratch: {kind: few_shot, dataset: digits, regime: from_scratch, shots: 2, queries: 3, episodes: 5, learners: [backprop, bio]}
-
+  robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]}
 """
 
 
@@ -139,11 +139,12 @@ def test_the_quickstart_survives_twenty_kills(tmp_path):
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(reference, tmp_path):
     run = harness("run", reference[0], "--store", tmp_path / "store", "--workers", "1", start_new_session=True)
+    errors = ""
     for line in run.stderr:
+        errors += line
         if line.startswith("[ 3/"):
-            break
-    os.killpg(run.pid, signal.SIGINT)
-    _, errors = run.communicate(timeout=30)
+            os.killpg(run.pid, signal.SIGINT)
+    run.wait(30)
     assert run.returncode == 130 and "run the same command to go on" in errors and "Traceback" not in errors
     assert len(Store(tmp_path / "store").finished()) >= 3
 
