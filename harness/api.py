@@ -56,14 +56,15 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     """
     layout = plan(suite, sets=sets, data_root=data_root, device=device)
     folder = Store(Path(store))
+    folder.prepare()
     conditions = Conditions(folder, find_data_root(data_root), device, batch_size)
-    todo = [cell for cell in layout.unique if not folder.done(cell.key)]
+    todo = [cell for cell in layout.unique if folder.read(cell.key) is None]
     expected, _ = estimate.expected_seconds(todo, folder)
+    todo.sort(key=lambda cell: -expected[cell.key])  # so that no worker ends alone with the longest of all
     count = workers or local.default_workers()
     with display.show(console or Console(quiet=True), len(todo), expected, count) as shown:
-        # Longest first, so that no worker is left alone at the end with the longest of all.
-        cells = sorted(layout.unique, key=lambda cell: -expected.get(cell.key, 0.0))
-        outcome = local.run(cells, conditions, count, shown)
+        outcome = local.run(todo, conditions, count, shown)
+    outcome.found += sorted({cell.key for cell in layout.unique} - {cell.key for cell in todo})
     return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))
 
 

@@ -113,6 +113,7 @@ BREAKAGES = [
     ("queries: 10", "queries: 100000", "queries"),
     ("queries: 10", "queries: 0", "queries"),
     ("episodes: 50", "episodes: 1", "episodes"),
+    ("episodes: 50", "episodes: 50\n    mode: class_disjoint", "class_disjoint allows"),
     ("episodes: 50", "episodes: 5e1", "episodes"),
     ("regime: class_transfer", "regime: class-transfer", "did you mean 'class_transfer'"),
     ("regime: class_transfer", "regime: class_transfer\n    splitting: standard", "without shared classes"),

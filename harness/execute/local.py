@@ -50,23 +50,16 @@ class Display(Protocol):
 
 
 def run(cells: list[Cell], conditions: Conditions, workers: int, display: Display) -> Outcome:
-    """Execute cells (each at most once; what is in the store already is not run).
+    """Execute cells; the store has been prepared. Each is computed once, here or by another run on the same store.
 
     Raises:
         HarnessError: an error that no further cell would survive either (a full disk, a missing dataset).
         KeyboardInterrupt: after the workers have been stopped.
     """
-    conditions.store.prepare()
     outcome = Outcome()
-    todo = []
-    for cell in cells:
-        if conditions.store.read(cell.key) is None:
-            todo.append(cell)
-        else:
-            outcome.found.append(cell.key)
-    if todo:
-        with _terminating(), _Pool(min(workers, len(todo)), conditions) as pool:
-            _Run(todo, pool, display, outcome).loop()
+    if cells:
+        with _terminating(), _Pool(min(workers, len(cells)), conditions) as pool:
+            _Run(cells, pool, display, outcome).loop()
     return outcome
 
 

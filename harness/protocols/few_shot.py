@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harness.batching import in_batches
 from harness.data.base import Images, Loaded, SplitFacts
-from harness.data.episodes import Episodes, sample
+from harness.data.episodes import Episodes, capacity, sample
 from harness.lazy import torch
 from harness.learner import Learner, Regime
 from harness.metrics.statistics import t_interval
@@ -101,6 +101,20 @@ class FewShot(Protocol):
             if shots + config.queries > facts.per_class:
                 yield Fault(path, f"{shots} shots + {config.queries} queries, but a class of {self.splitting}/{config.split} "
                             f"may have only {facts.per_class} images", f"shots + queries can be at most {facts.per_class}")
+        most = self._capacity(facts)
+        if most is not None and config.episodes > most:
+            yield Fault(("episodes",), f"{config.episodes} episodes, but mode {config.mode} allows {most}",
+                        f"at most {most}, or mode: replacement")
+
+    def _capacity(self, facts: SplitFacts) -> int | None:
+        """The most episodes that every setting allows, if each class had the images of the smallest; None: any number."""
+        counts, most = np.full(facts.classes, facts.per_class), None
+        for setting in self.settings():
+            if setting["ways"] <= facts.classes and setting["shots"] + setting["queries"] <= facts.per_class:
+                found = capacity(counts, ways=setting["ways"], shots=setting["shots"], queries=setting["queries"],
+                                 mode=self.config.mode)
+                most = found if most is None else min(most, found)
+        return most
 
     def refuses(self, learner: type[Learner]) -> str | None:
         """A learner that has no such regime."""
