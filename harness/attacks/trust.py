@@ -251,7 +251,7 @@ def _scale(bench: _Bench, eps: float, norm: str) -> TrustCheck:
     gained = float(raw.mean() - rescaled.mean())
     missed = float((bench.result.worst[bench.middle][rows] & ~rescaled).mean())
     return TrustCheck("scale", _level(min(gained, missed), *SCALE),
-                      f"of {len(rows)} at eps {eps:g} {100 * raw.mean():.0f} % stand cross-entropy, {100 * rescaled.mean():.0f} % "
+                      f"of {len(rows)} at eps {eps:g} {100 * raw.mean():.0f} % stand CE, {100 * rescaled.mean():.0f} % "
                       f"with logits rescaled; the sweep missed {100 * missed:.0f} %")
 
 
