@@ -115,6 +115,9 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
     for protocol, reasons in skipped.items():
         for learner, why in reasons.items():
             out.print(f"not in {protocol}: {learner}, because {why}", highlight=False, markup=False)
+    for entry in layout.suite.protocols:
+        if words := entry.protocol.detectable():
+            out.print(f"{entry.name} can show a difference of about {words}", highlight=False, markup=False)
     basis = "from the times of like cells in the store"
     if guesses:
         basis = f"{guesses} of {len(todo)} are rough guesses: nothing like them is in the store"

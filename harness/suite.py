@@ -271,7 +271,8 @@ class _Check:
             else:
                 chosen.append(entry)
         if entries and not chosen and wanted is None:
-            self.problem(path, "it can measure none of the learners", "; ".join(f"{name}: {why}" for name, why in skipped.items()))
+            reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
+            self.problem(path, "it can measure none of the learners", reasons)
         return chosen, skipped
 
     def table(self, path: tuple, spec: TableSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:

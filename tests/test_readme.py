@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ def test_the_learner_in_the_readme_runs(tmp_path):
     (tmp_path / "pca_learner.py").write_text(code)
     (tmp_path / "mine.yaml").write_text(suite)
     command = [sys.executable, "-m", "harness.cli", "run", "mine.yaml", "--store", "store", "--set", "protocols.few.episodes=20"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "COLUMNS": "100"})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "pca" in done.stdout and "pixels" in done.stdout
 

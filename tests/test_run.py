@@ -88,8 +88,9 @@ def test_workers_batch_size_and_order_change_no_value(reference, tmp_path):
 
 def test_episodes_are_the_same_for_every_learner(reference):
     run = reference[2]
-    for setting in ({"ways": 2}, {"ways": 5}):
-        cells = [r.cell for r in run.results.records if r.protocol == "few" and r.seed == 0 and r.setting["ways"] == setting["ways"]]
+    few = [record for record in run.results.records if record.protocol == "few" and record.seed == 0]
+    for ways in (2, 5):
+        cells = [record.cell for record in few if record.setting["ways"] == ways]
         classes = [run.results.verdicts(cell, "classes").tolist() for cell in cells]
         assert len(classes) == 3 and classes[0] == classes[1] == classes[2]
 

@@ -99,7 +99,13 @@ def test_of_many_writers_one_wins_and_the_cell_is_whole(store):
     assert store.read("k") == a_result() and list((store.root / "tmp").iterdir()) == []
 
 
-HOLD = "import sys, time; from harness.store import Store\nwith Store(sys.argv[1]).lock('k') as mine: print(mine, flush=True); time.sleep(60)"
+HOLD = """
+import sys, time
+from harness.store import Store
+with Store(sys.argv[1]).lock("k") as mine:
+    print(mine, flush=True)
+    time.sleep(60)
+"""
 
 
 def test_a_lock_is_held_by_one_and_freed_by_death(store):

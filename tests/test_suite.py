@@ -155,7 +155,10 @@ def test_committed_suites_are_good(path):
     assert suite.load(path).protocols
 
 
-@pytest.mark.parametrize(("text", "words"), broken_by_hand(), ids=[f"{old.strip()[:20]}->{new.strip()[:30]}" for old, new, _ in BREAKAGES])
+NAMES = [f"{old.strip()[:20]}->{new.strip()[:30]}" for old, new, _ in BREAKAGES]
+
+
+@pytest.mark.parametrize(("text", "words"), broken_by_hand(), ids=NAMES)
 def test_a_broken_suite_names_the_place_and_what_is_allowed(write_suite, text, words):
     assert text != GOOD
     with pytest.raises(SuiteError) as caught:
@@ -238,7 +241,8 @@ def test_a_fault_is_named_in_the_file_that_it_is_in(write_suite):
 
 
 def test_defaults_lie_under_every_entry_of_their_kind(write_suite):
-    text = GOOD.replace("learners:", "defaults: {learners: {mlp: {epochs: 3, hidden: 9}}, protocols: {few_shot: {queries: 4}}}\nlearners:", 1)
+    defaults = "defaults: {learners: {mlp: {epochs: 3, hidden: 9}}, protocols: {few_shot: {queries: 4}}}\n"
+    text = GOOD.replace("learners:", f"{defaults}learners:", 1)
     loaded = suite.load(write_suite(text.replace("queries: 10\n", "split: test\n")))
     config = loaded.learners[1].config
     assert config.epochs == 3 and config.hidden == 40
@@ -247,15 +251,16 @@ def test_defaults_lie_under_every_entry_of_their_kind(write_suite):
 
 def test_set_overrides(write_suite):
     path = write_suite(GOOD)
-    loaded = suite.load(path, sets=["learners.bio.hidden=12", "seeds=[5]", "protocols.robust.attacks.1.steps=9", "budget.images=7"])
+    sets = ["learners.bio.hidden=12", "seeds=[5]", "protocols.robust.attacks.1.steps=9", "budget.images=7"]
+    loaded = suite.load(path, sets=sets)
     assert loaded.learners[0].config.hidden == 12 and loaded.protocols[0].seeds == [5] and loaded.budget.images == 7
     assert [s for s in loaded.protocols[1].protocol.settings()][1]["attack"] == "pgd-9"
 
 
 @pytest.mark.parametrize(("assignment", "words"), [
     ("learners.bio.hidden", "not an assignment"), ("learners.boi.hidden=3", "did you mean 'bio'"), ("name.x=3", "single value"),
-    ("protocols.robust.attacks.7.steps=1", "list of 2"), ("learners.bio.hidden=x", "hidden"), ("learners.bio.hiden=3", "did you mean 'hidden'"),
-    ("seeds=[", "not YAML"),
+    ("protocols.robust.attacks.7.steps=1", "list of 2"), ("learners.bio.hidden=x", "hidden"), ("seeds=[", "not YAML"),
+    ("learners.bio.hiden=3", "did you mean 'hidden'"),
 ])
 def test_a_wrong_set_names_itself(write_suite, assignment, words):
     with pytest.raises(SuiteError) as caught:
@@ -276,9 +281,21 @@ def test_the_schema_knows_every_entry():
     assert schema["$defs"]["learner mlp"]["properties"]["hidden"]["description"]
 
 
+VALIDATE_AND_LIST = """
+import sys
+from harness import registry, suite
+from harness.schema import suite_schema
+suite.load(sys.argv[1])
+suite_schema()
+for entries in (registry.learners, registry.datasets, registry.attacks, registry.protocols):
+    for name in entries:
+        entries.describe(name)
+heavy = {"torch", "pandas", "matplotlib", "sklearn", "scipy"} & set(sys.modules)
+print(heavy)
+sys.exit(bool(heavy))
+"""
+
+
 def test_validating_never_imports_torch(write_suite):
-    code = "import sys; from harness import suite; suite.load(sys.argv[1]); from harness.schema import suite_schema; suite_schema(); " \
-           "from harness import registry as r; [e.describe(n) for e in (r.learners, r.datasets, r.attacks, r.protocols) for n in e]; " \
-           "heavy = {'torch', 'pandas', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules); print(heavy); sys.exit(bool(heavy))"
-    done = subprocess.run([sys.executable, "-c", code, write_suite(GOOD)], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", VALIDATE_AND_LIST, write_suite(GOOD)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

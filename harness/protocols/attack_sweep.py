@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.lazy import torch
 from harness.learner import Learner
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
+from harness.protocols.classification import detectable_words
 from harness.records import Value
 from harness.registry import attacks, protocols
 from harness.rng import Rng
@@ -149,6 +150,10 @@ class AttackSweep(Protocol):
         trust = check(model, pixels, labels, images.index, attack, context.rng, result, found,
                       batch_size=context.batch_size) if setting["trust"] else []
         return Measurement(_values(result), _arrays(result, images), trust)
+
+    def detectable(self) -> str:
+        """From the number of images."""
+        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images)
 
     def block(self) -> dict[str, str]:
         number = f"{self.config.images}, classes balanced" if self.config.images else "all"

@@ -118,6 +118,10 @@ class Protocol(ABC):
         A class method, so that nothing but ``setting`` (and what the cell's key is a hash of) can change the result.
         """
 
+    def detectable(self) -> str:
+        """The smallest difference between two learners that one seed is likely to show, in words; "" where unknown."""
+        return ""
+
     @abstractmethod
     def block(self) -> dict[str, str]:
         """The protocol block printed under every table: each condition and its value, in words."""

@@ -12,7 +12,7 @@ from harness.batching import in_batches
 from harness.data.base import Loaded
 from harness.lazy import torch
 from harness.learner import Learner
-from harness.metrics.statistics import wilson
+from harness.metrics.statistics import detectable_accuracy_difference, wilson
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
 from harness.records import Value
 from harness.registry import protocols
@@ -62,6 +62,10 @@ class Classification(Protocol):
         value = Value("accuracy", float(correct.mean()), low, high, len(correct), "sample", verdicts="correct")
         return Measurement([value], {"correct": correct, "margin": margin.astype(np.float32), "index": images.index})
 
+    def detectable(self) -> str:
+        """From the number of images."""
+        return detectable_words(self.facts.splittings[self.splitting][self.config.split].images)
+
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
         images = self.facts.splittings[self.splitting][self.config.split].images
@@ -71,6 +75,12 @@ class Classification(Protocol):
             "image size": "x".join(map(str, self.facts.image_shape)),
             "interval": "95 %, Wilson",
         }
+
+
+def detectable_words(images: int) -> str:
+    """The difference between two accuracies on the same images that a McNemar test is likely to find."""
+    points = 100 * detectable_accuracy_difference(images)
+    return f"{points:.1f} points between two learners ({images} paired images, 80 % power, if they disagree on 10 %)"
 
 
 def shared_class_faults(protocol: Protocol, split: str) -> Iterator[Fault]:

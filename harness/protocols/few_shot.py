@@ -13,13 +13,16 @@ from harness.data.base import Images, Loaded, SplitFacts
 from harness.data.episodes import Episodes, capacity, sample
 from harness.lazy import torch
 from harness.learner import Learner, Regime
-from harness.metrics.statistics import t_interval
+from harness.metrics.statistics import detectable_difference, t_interval
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
 from harness.records import Value
 from harness.registry import protocols
 
 CHUNK = 16
 """Episodes adapted at once. Fixed, so that no bit of a result depends on how much memory there is."""
+
+SPREAD = 0.1
+"""Assumed standard deviation of the difference between two learners' accuracies in one episode, for planning only."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -134,6 +137,12 @@ class FewShot(Protocol):
         low, high = t_interval(accuracy)
         value = Value("accuracy", float(accuracy.mean()), low, high, len(accuracy), "episode", verdicts="accuracy")
         return Measurement([value], {"accuracy": accuracy, "correct": correct, "classes": episodes.classes})
+
+    def detectable(self) -> str:
+        """From the number of episodes, with a spread that is usual at 5-way 1-shot."""
+        points = 100 * detectable_difference(self.config.episodes, SPREAD)
+        return (f"{points:.1f} points between two learners ({self.config.episodes} paired episodes, 80 % power, if their "
+                f"differences spread by {100 * SPREAD:.0f} points)")
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
