@@ -74,9 +74,12 @@ class Registry:
         module, _, attribute = name.partition(":")
         try:
             cls = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise HarnessError(f"cannot load {self.what} {name!r}: {error}",
+        except Exception as error:  # whatever a third party's module does when it is imported
+            raise HarnessError(f"cannot load {self.what} {name!r}: {type(error).__name__}: {error}",
                                hint="write it as package.module:Class, importable from here") from error
+        config = getattr(cls, "Config", None)
+        if not (isinstance(cls, type) and isinstance(config, type) and issubclass(config, BaseModel)):
+            raise HarnessError(f"{name!r} is no {self.what}", hint="it must be a class with a nested Config")
         cls.kind = name
         return cls
 

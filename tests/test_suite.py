@@ -68,6 +68,9 @@ BREAKAGES = [
     ("kind: ech, ", "", "'kind' is missing"),
     ("kind: ech", "kind: 3", "kind"),
     ("kind: ech", "kind: 'no.such.module:Thing'", "no.such.module"),
+    ("kind: ech", "kind: 'json:dumps'", "is no learner"),
+    ("kind: ech", "kind: 'builtins:dict'", "is no learner"),
+    ("attack: fgsm", "attack: 'builtins:dict'", "attack"),
     ("{kind: ech, hidden: 40}", "ech", "bio"),
     ("hidden: 40}", "hiden: 40}", "did you mean 'hidden'"),
     ("hidden: 40}", "hidden: 4.5}", "hidden"),
@@ -297,5 +300,6 @@ sys.exit(bool(heavy))
 
 
 def test_validating_never_imports_torch(write_suite):
-    done = subprocess.run([sys.executable, "-c", VALIDATE_AND_LIST, write_suite(GOOD)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", VALIDATE_AND_LIST, write_suite(GOOD)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
