@@ -20,6 +20,8 @@ from harness.suite import LearnerEntry, ProtocolEntry, Suite
 SCHEMA_VERSION = 1
 OURS = ("harness", "baselines")
 LIBRARIES = ("torch", "numpy", "scipy", "torchattacks", "learn2learn")
+NEUTRAL = (*OURS, "harness.registry", "harness.errors", "harness.lazy", "harness.records")
+"""Modules that find, name or carry things and compute nothing: changing them changes no result."""
 CORE = ("harness.cells", "harness.batching", "harness.rng")
 """Modules that every cell runs through."""
 
@@ -170,8 +172,7 @@ def _imports(module: str) -> list[str]:
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    # The top packages are doors to everything, and hold nothing that computes.
-    return [name for name in set(names) if name.split(".")[0] in OURS and name not in OURS and _is_module(name)]
+    return [name for name in set(names) if name.split(".")[0] in OURS and name not in NEUTRAL and _is_module(name)]
 
 
 def _is_module(name: str) -> bool:
