@@ -39,6 +39,7 @@ class Maml(TensorLearner):
     As a plain classifier it is adapted to a class-balanced sample of the training set, `classifier_shots` a class.
     """
 
+    typical_training_s = 100.0
     regimes = frozenset({"class_transfer"})
 
     class Config(Config):

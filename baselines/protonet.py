@@ -33,6 +33,7 @@ class ProtoNet(FeatureLearner):
     classifier it compares an image with the mean embedding of each training class.
     """
 
+    typical_training_s = 200.0
     regimes = frozenset({"class_transfer"})
 
     class Config(Config):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.base import Dataset, Loaded, SplitFacts
-from harness.data.cache import Entry, cache_folder, write_atomically
+from harness.data.cache import Entry, cache_folder
 from harness.data.carve import measured_facts
 from harness.errors import DataError
+from harness.files import write_atomically
 from harness.registry import datasets
 
 
@@ -112,10 +113,7 @@ def import_(name: str, path: Path, root: Path | None) -> list[Path]:
     written = []
     for file_name, content in datasets[name].found_in(path):
         written.append(root / name / file_name)
-        try:
-            write_atomically(written[-1], content)
-        except OSError as error:
-            raise DataError(f"cannot be written: {error.strerror}", where=str(written[-1])) from error
+        write_atomically(written[-1], content)
     if not written:
         raise DataError(f"nothing of {name} found here", where=str(path), hint=datasets[name].how_to_get)
     return written

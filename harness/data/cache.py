@@ -14,8 +14,6 @@ import inspect
 import json
 import os
 import re
-import tempfile
-import time
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.base import Dataset, Loaded
+from harness.errors import StoreError
+from harness.files import write_atomically
 
 LIBRARIES = ("numpy", "pillow", "scipy", "matplotlib", "fonttools", "scikit-learn", "mlxtend")
 KEPT = 4
@@ -97,7 +97,7 @@ class Entry:
 
         tensors, header = _to_tensors(data)
         line = {"sha256": content_hash, "check": _short(self.key, content_hash)}
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreError):
             write_atomically(self.data_path, save(tensors, header))
             write_atomically(self.hash_path, json.dumps(line).encode())
             self._evict()
@@ -132,27 +132,10 @@ def file_sha256(path: Path, folder: Path | None) -> str:
             return line["sha256"]
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    with contextlib.suppress(AttributeError, OSError):
+    with contextlib.suppress(AttributeError, OSError, StoreError):
         line = {"state": state, "sha256": digest, "check": _short(*map(str, state), digest)}
         write_atomically(memo, json.dumps(line).encode())
     return digest
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):  # left by a process that was killed
-        with contextlib.suppress(OSError):
-            if time.time() - stale.stat().st_mtime > 3600:
-                stale.unlink()
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _short(*parts: str) -> str:

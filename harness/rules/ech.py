@@ -44,6 +44,8 @@ class Course:
 class ECH(Learner):
     """Excitatory competitive Hebbian rule (reconstruction): sparse code without labels, three-factor read-out."""
 
+    typical_training_s = 20.0
+
     class Config(registry.Config):
         """Every ingredient has a switch: a rate of 0, or false, turns it off."""
 
