@@ -17,9 +17,7 @@ from harness.errors import HarnessError
 from harness.execute import display, local
 from harness.plan import Plan
 from harness.report.results import Results
-from harness.store import Store
-
-DEFAULT_STORE = Path("results/runs")
+from harness.store import DEFAULT_STORE, Store
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,11 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     folder = Store(Path(store))
     folder.prepare()
     conditions = Conditions(folder, find_data_root(data_root), device, batch_size)
-    todo = [cell for cell in layout.unique if folder.read(cell.key) is None]
+    todo = [cell for cell in layout.unique if folder.read(cell.key, mend=True) is None]
     expected, _ = estimate.expected_seconds(todo, folder)
     todo.sort(key=lambda cell: -expected[cell.key])  # so that no worker ends alone with the longest of all
     count = workers or local.default_workers()
-    with display.show(console or Console(quiet=True), len(todo), expected, count) as shown:
+    with local.terminating(), display.show(console or Console(quiet=True), len(todo), expected, count) as shown:
         outcome = local.run(todo, conditions, count, shown)
     outcome.found += sorted({cell.key for cell in layout.unique} - {cell.key for cell in todo})
     return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))

@@ -5,9 +5,11 @@ Exit status: 0 done; 1 a cell failed; 2 bad input; 130 interrupted (run the same
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.errors import HarnessError
+from harness.files import make_folder
+from harness.store import DEFAULT_STORE
 
 app = typer.Typer(name="harness", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   rich_markup_mode=None, help=
@@ -38,7 +42,6 @@ BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images meas
 OutDir = Annotated[Path | None, typer.Option("--out", help="Folder for every format and the figures.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DEFAULT_STORE = Path("results/runs")
 
 
 class What(StrEnum):
@@ -71,6 +74,8 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
     """
     from harness import api
 
+    if out_dir:
+        make_folder(out_dir)  # now rather than when everything has been computed
     try:
         done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
                        batch_size=batch_size, console=err)
@@ -224,7 +229,10 @@ def data_list(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     from harness.data import acquire
 
     rows = acquire.describe_all(acquire.data_root(data_root))
-    _json(rows) if as_json else out.print(_grid(rows, title="datasets"))
+    if as_json:
+        _json(rows)
+        return
+    out.print(_grid([{key: row[key] for key in row if key != "citation"} for row in rows], title="datasets"))
 
 
 @data_app.command("verify")
@@ -272,9 +280,9 @@ def data_import(name: str, path: Annotated[Path, typer.Argument(help="File or fo
 def _report(plan: Any, results: Any, folder: Path) -> None:
     from harness.report import tables
 
+    written = _write(plan, results, folder)
     for built in tables.build_all(results, plan.suite.tables):
         _show(built)
-    written = _write(plan, results, folder)
     err.print(f"wrote {len(written)} files (md, csv, tex, json, png, svg, records) to {folder}", highlight=False, markup=False)
 
 
@@ -316,15 +324,37 @@ def _json(value: Any) -> None:
 
 def main() -> None:
     """Entry point of the ``harness`` command."""
-    sys.path.append(os.getcwd())  # so that a suite can name `my_module:MyLearner` beside it; after all that is installed
     try:
-        app()
+        with contextlib.redirect_stdout(_Answers(sys.stdout)):
+            app()
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:  # `harness ... | head`
-        sys.stderr.close()
-        sys.exit(0)
+
+
+class _Answers:
+    """Standard output that goes on when its reader has gone (`harness ... | head`): nothing is lost for want of a reader."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._do(lambda: self._stream.write(text)) or len(text)
+
+    def flush(self) -> None:
+        self._do(self._stream.flush)
+
+    def _do(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            return None
+        except OSError as error:
+            raise HarnessError(f"cannot write the answer: {error.strerror}", where="standard output") from error
 
 
 if __name__ == "__main__":

@@ -11,12 +11,11 @@ import numpy as np
 
 from harness.files import write_atomically
 from harness.plan import Cell, Plan
-from harness.records import Record, Trust, TrustCheck
+from harness.records import Record, TrustCheck
+from harness.report.aggregate import worst_level
 from harness.report.results import Results
 from harness.store import CellResult, Store
 from harness.suite import ProtocolEntry
-
-ORDER: tuple[Trust, ...] = ("-", "PASS", "WARN", "FAIL")
 
 
 def collect(plan: Plan, store: Store, failed: dict[str, str] | None = None) -> Results:
@@ -59,7 +58,7 @@ def _block(entry: ProtocolEntry) -> dict[str, str]:
 
 def _records(suite: str, cell: Cell, result: CellResult, checks: list[TrustCheck]) -> Iterator[Record]:
     identity = result.identity
-    worst = max((check.level for check in checks), key=ORDER.index, default="-")
+    worst = worst_level(check.level for check in checks)
     for value in result.values:
         yield Record(
             suite=suite, cell=cell.key, learner=cell.learner, dataset=identity["dataset"]["kind"], protocol=cell.protocol,

@@ -31,20 +31,24 @@ class Problem:
     at_key: bool = False
 
 
-def explain(error: ValidationError, model: type[BaseModel], value: Any, path: tuple) -> list[Problem]:
-    """Every error of a failed validation of ``value`` by ``model``, at ``path`` of the suite."""
+def explain(error: ValidationError, model: type[BaseModel], value: Any, path: tuple, also: tuple[str, ...] = ()) -> list[Problem]:
+    """Every error of a failed validation of ``value`` by ``model``, at ``path`` of the suite.
+
+    Args:
+        also: keys that are allowed at the top beside the model's own.
+    """
     problems: dict[tuple, Problem] = {}
     for item in error.errors(include_url=False):
-        problem = _one(item, model, value, path)
+        problem = _one(item, model, value, path, also)
         problems.setdefault(problem.path, problem)  # a union reports each of its branches: the first will do
     return list(problems.values())
 
 
-def _one(item: dict[str, Any], model: type[BaseModel], value: Any, path: tuple) -> Problem:
+def _one(item: dict[str, Any], model: type[BaseModel], value: Any, path: tuple, also: tuple[str, ...]) -> Problem:
     steps = _real_steps(item["loc"], value)
     here, kind = (*path, *steps), item["type"]
     if kind == "extra_forbidden":
-        allowed = _fields(model, steps[:-1], value)
+        allowed = [*_fields(model, steps[:-1], value), *(also if len(steps) == 1 else ())]
         return Problem(here, f"unknown key {steps[-1]!r}", did_you_mean(str(steps[-1]), allowed), at_key=True)
     if kind == "missing":
         return Problem((*path, *steps[:-1]), f"key {item['loc'][-1]!r} is missing")

@@ -16,13 +16,13 @@ STALE_S = 3600
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``; a reader sees the old file or the new one, never half of it.
+    """Replace ``path`` by ``data``, its folder made if need be; a reader sees the old file or the new one, never half of it.
 
     Raises:
         StoreError: where the folder cannot be made or written.
     """
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         try:
@@ -34,8 +34,24 @@ def write_atomically(path: Path, data: bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        hint = "free some space and run again" if error.errno == errno.ENOSPC else "choose a folder that can be written"
-        raise StoreError(f"cannot write it: {error.strerror}", where=str(path), hint=hint) from error
+        raise _explained(error, path) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, if it is not there.
+
+    Raises:
+        StoreError: where it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _explained(error, folder) from error
+
+
+def _explained(error: OSError, path: Path) -> StoreError:
+    hint = "free some space and run again" if error.errno == errno.ENOSPC else "choose a folder that can be written"
+    return StoreError(f"cannot write it: {error.strerror}", where=str(path), hint=hint)
 
 
 def _sweep(path: Path) -> None:

@@ -73,11 +73,15 @@ class TrainingLog:
     _signs: list[torch.Tensor] = field(default_factory=list, repr=False)
 
     def add(self, learner: Learner, **values: float) -> None:
-        """Append a row, and count the synapses that have changed sign since the row before (or since the start)."""
+        """Append a row, and count the synapses whose sign is the opposite of the last that they had.
+
+        A synapse that passes through zero between two rows keeps its old sign until it has a new one.
+        """
         with torch.no_grad():
             signs = [s.weight.sign().to(torch.int8).cpu() for s in learner.connectome()]
         self.sign_changes += sum(int((a * b < 0).sum()) for a, b in zip(self._signs, signs, strict=False))
-        self._signs = signs
+        before = self._signs or signs
+        self._signs = [torch.where(new == 0, old, new) for old, new in zip(before, signs, strict=True)]
         if values:
             self.rows.append({key: float(value) for key, value in values.items()})
 

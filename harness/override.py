@@ -20,7 +20,11 @@ def apply(source: Source, assignment: str) -> Source:
         raise SuiteError("not an assignment", where=flag, hint="write --set key.key=value, e.g. --set protocols.few.episodes=50")
     new = parse(text or "null", flag)
     steps = key.strip().split(".")
-    parent, path = source.value, ()
+    if "" in steps:
+        raise SuiteError("a step of the key is empty", where=flag, hint="separate steps by single dots")
+    if steps[0] == "extends":
+        raise SuiteError("an override cannot extend", where=flag, hint="write `extends` into the suite file")
+    mark, parent, path = Mark(flag, 0, 0), source.value, ()
     for position, step in enumerate(steps):
         last = position == len(steps) - 1
         step = _step(parent, step, flag, ".".join(steps[:position]), may_be_new=last)
@@ -29,8 +33,8 @@ def apply(source: Source, assignment: str) -> Source:
             parent[step] = new.value
         elif isinstance(parent, dict) and step not in parent:
             parent[step] = {}
+            source.keys[path] = source.values[path] = mark
         parent = parent[step]
-    mark = Mark(flag, 0, 0)
     source.keys[path] = mark
     for known in [k for k in source.values if k[: len(path)] == path]:
         del source.values[known]
@@ -40,7 +44,7 @@ def apply(source: Source, assignment: str) -> Source:
 
 def _step(parent: object, step: str, flag: str, above: str, *, may_be_new: bool) -> str | int:
     if isinstance(parent, list):
-        if step.isdigit() and int(step) < len(parent):
+        if step.isascii() and step.isdecimal() and int(step) < len(parent):
             return int(step)
         raise SuiteError(f"{above!r} is a list of {len(parent)}", where=flag, hint=f"step into it with 0 to {len(parent) - 1}")
     if not isinstance(parent, dict):

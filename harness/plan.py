@@ -6,6 +6,8 @@ import ast
 import hashlib
 import importlib.util
 import json
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -123,8 +125,8 @@ def _hash(identity: dict[str, Any]) -> str:
 
 @lru_cache
 def versions() -> dict[str, str]:
-    """Releases of the libraries that compute."""
-    found = {}
+    """Releases of Python and of the libraries that compute."""
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in LIBRARIES:
         try:
             found[name] = version(name)
@@ -147,13 +149,29 @@ def _digest(modules: list[str]) -> str:
 
 
 def _closure(module: str) -> set[str]:
-    found, waiting = set(), [module]
+    """A module and all that it imports, as far as that is ours, its own package's, or code that is not installed."""
+    package, found, waiting = module.partition(".")[0], set(), [module]
     while waiting:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += _imports(name)
+            waiting += [other for other in _imports(name) if other not in NEUTRAL and _is_followed(other, package)]
     return found
+
+
+def _is_followed(name: str, package: str) -> bool:
+    top = name.partition(".")[0]
+    return (top in (*OURS, package) or _is_loose(top)) and _is_module(name)
+
+
+@lru_cache
+def _is_loose(top: str) -> bool:
+    """Whether a top-level module is somebody's own file, neither installed nor Python's."""
+    spec = importlib.util.find_spec(top)
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return False
+    installed = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return not any(Path(spec.origin).is_relative_to(folder) for folder in installed)
 
 
 @lru_cache
@@ -166,19 +184,27 @@ def _tree(module: str) -> ast.Module:
 
 @lru_cache
 def _imports(module: str) -> list[str]:
+    """Names that a module imports, relative ones made absolute; some may be no modules."""
     names = []
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in set(names) if name.split(".")[0] in OURS and name not in NEUTRAL and _is_module(name)]
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(base, _package(module)) if node.level else base
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return sorted(set(names))
+
+
+def _package(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    return module if spec and spec.submodule_search_locations else module.rpartition(".")[0]
 
 
 def _is_module(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, ValueError):
         return False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
@@ -73,11 +73,6 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         """A plain dict, ready for JSON."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, row: dict[str, Any]) -> Record:
-        """The record a dict holds."""
-        return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
 MEASURED = ("learner", "dataset", "protocol", "setting", "seed", "metric", "value", "low", "high", "n", "unit", "trust")

@@ -24,10 +24,16 @@ class Config(BaseModel):
 
 
 class Registry:
-    """Names -> classes. A class has a ``Config`` and its docstring's first line is its description."""
+    """Names -> classes. A class has a ``Config`` and its docstring's first line is its description.
 
-    def __init__(self, what: str, *packages: str):
-        self.what, self.packages = what, packages
+    Args:
+        what: what an entry is, in a word.
+        base: ``module:Class`` that every entry is a subclass of.
+        packages: whose modules are the built-in entries.
+    """
+
+    def __init__(self, what: str, base: str, *packages: str):
+        self.what, self.base, self.packages = what, base, packages
         self._entries: dict[str, type] = {}
         self._scanned = False
 
@@ -71,15 +77,16 @@ class Registry:
         raise HarnessError(f"unknown {self.what} {name!r}", hint=did_you_mean(name, self))
 
     def _external(self, name: str) -> type:
-        module, _, attribute = name.partition(":")
         try:
-            cls = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # whatever a third party's module does when it is imported
+            cls = _named(name)
+        except (Exception, SystemExit) as error:  # whatever a third party's module does when it is imported
             raise HarnessError(f"cannot load {self.what} {name!r}: {type(error).__name__}: {error}",
-                               hint="write it as package.module:Class, importable from here") from error
+                               hint="package.module:Class, of a module beside the suite or installed") from error
         config = getattr(cls, "Config", None)
-        if not (isinstance(cls, type) and isinstance(config, type) and issubclass(config, BaseModel)):
-            raise HarnessError(f"{name!r} is no {self.what}", hint="it must be a class with a nested Config")
+        if not (isinstance(cls, type) and issubclass(cls, _named(self.base)) and isinstance(config, type)
+                and issubclass(config, BaseModel)):
+            raise HarnessError(f"{name!r} is no {self.what}",
+                               hint=f"it must be a subclass of {self.base.replace(':', '.')} with a nested Config")
         cls.kind = name
         return cls
 
@@ -88,7 +95,21 @@ class Registry:
         return (self[name].__doc__ or "").strip().partition("\n")[0]
 
 
-learners = Registry("learner", "harness.rules", "baselines")
-datasets = Registry("dataset", "harness.data")
-attacks = Registry("attack", "harness.attacks")
-protocols = Registry("protocol", "harness.protocols")
+def _named(name: str) -> Any:
+    """The object at ``module:attribute``."""
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def distinct(values: list[Any] | None) -> list[Any] | None:
+    """A validator: no value of a list stands twice."""
+    twice = [value for place, value in enumerate(values or []) if value in values[:place]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} stands twice")
+    return values
+
+
+learners = Registry("learner", "harness.learner:Learner", "harness.rules", "baselines")
+datasets = Registry("dataset", "harness.data.base:Dataset", "harness.data")
+attacks = Registry("attack", "harness.attacks.base:Attack", "harness.attacks")
+protocols = Registry("protocol", "harness.protocols.base:Protocol", "harness.protocols")

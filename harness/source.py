@@ -16,6 +16,7 @@ from harness.errors import SuiteError
 
 Path_ = tuple[str | int, ...]
 
+LARGEST = 10**15
 MAX_NODES = 100_000  # aliases of aliases can make a small file mean gigabytes
 
 
@@ -92,7 +93,10 @@ def _scalar(node: yaml.ScalarNode, mark: Mark) -> Any:
         return text.lower() == "true"
     try:
         if kind == "int":
-            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            number = int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            if abs(number) > LARGEST:
+                raise SuiteError("a number too large", where=str(mark), hint=f"at most {LARGEST:,}")
+            return number
         if kind == "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     except ValueError as error:

@@ -18,8 +18,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ import numpy as np
 
 from harness.errors import StoreError
 
+DEFAULT_STORE = Path("results/runs")
+STALE_S = 24 * 3600
+"""Half-written cells that old belong to processes that were killed, on whatever machine they ran."""
 VERDICTS, WEIGHTS = "verdicts.safetensors", "weights.safetensors"
 
 
@@ -70,16 +74,19 @@ class Store:
             for folder in ("cells", "locks", "tmp", "failures"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             for left in (self.root / "tmp").iterdir():
-                owner = left.name.partition("-")[0]
-                if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+                if time.time() - left.stat().st_mtime > STALE_S:
                     shutil.rmtree(left, ignore_errors=True)
 
     def done(self, key: str) -> bool:
         """Whether the cell is finished (its checksums are looked at when it is read)."""
         return (self.root / "cells" / key / "cell.json").is_file()
 
-    def read(self, key: str) -> CellResult | None:
-        """A finished cell, or None. A damaged one is set aside in ``damaged/``, and counts as not done."""
+    def read(self, key: str, *, mend: bool = False) -> CellResult | None:
+        """A finished cell, or None where there is none or a damaged one.
+
+        Args:
+            mend: set a damaged cell aside in ``damaged/``, so that it can be computed again.
+        """
         folder = self.root / "cells" / key
         try:
             data = json.loads((folder / "cell.json").read_text())
@@ -87,14 +94,22 @@ class Store:
             sound = data["sha256"] == _digest(_canonical(body)) and all(
                 _digest((folder / name).read_bytes()) == digest for name, digest in data["files"].items())
             if sound:
-                return CellResult(**body)
+                return _result(body)
         except FileNotFoundError:
             if not folder.exists():
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        self._set_aside(folder)
+        if mend:
+            self._set_aside(folder)
         return None
+
+    def glance(self, key: str) -> CellResult | None:
+        """What a finished cell says of itself, its files unread: enough for the time that it took."""
+        try:
+            return _result(json.loads((self.root / "cells" / key / "cell.json").read_text())["result"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def arrays(self, key: str, name: str = VERDICTS) -> dict[str, np.ndarray]:
         """The arrays of a finished cell.
@@ -169,7 +184,7 @@ class Store:
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[Path]:
-        folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=self.root / "tmp"))
+        folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
         folder.chmod(0o755)
         try:
             yield folder
@@ -191,6 +206,11 @@ class Store:
             hint = "free some space and run the same command again: finished cells are kept" if error.errno == errno.ENOSPC \
                 else "choose another folder with --store, or mend its permissions"
             raise StoreError(f"cannot write the store: {error.strerror}", where=str(self.root), hint=hint) from error
+
+
+def _result(body: dict[str, Any]) -> CellResult:
+    """Fields that a newer release may have added are left out: they are no damage."""
+    return CellResult(**{field.name: body[field.name] for field in fields(CellResult)})
 
 
 def _canonical(value: Any) -> bytes:

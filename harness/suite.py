@@ -6,12 +6,13 @@ config model that its ``kind`` registered, and checks the combinations against w
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from harness import override, source
 from harness.data.base import Dataset
@@ -19,7 +20,7 @@ from harness.errors import HarnessError, SuiteError, did_you_mean
 from harness.explain import Problem, explain
 from harness.learner import Budget, Learner
 from harness.protocols.base import Protocol
-from harness.registry import Config, Registry, datasets, learners, protocols
+from harness.registry import Config, Registry, datasets, distinct, learners, protocols
 from harness.report.tables import TableSpec
 from harness.source import Source
 
@@ -37,7 +38,8 @@ class SuiteConfig(Config):
 
     name: Name = Field(description="names the suite's tables and records")
     description: str = Field("", description="what the suite is for; printed with its tables")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="one whole run of everything a seed")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] = Field(
+        [0], min_length=1, description="one whole run of everything a seed")
     budget: BudgetConfig = Field(BudgetConfig(), description="a cap on training, the same for every learner")
     learners: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, its own keys}")
     protocols: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, dataset, its own keys}")
@@ -89,6 +91,9 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
     Raises:
         SuiteError: the first fault in the file, with file:line:column, what is allowed, and how many more there are.
     """
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # a suite may name `my_module:MyLearner` beside it; after all that is installed
     tree = read_tree(Path(path))
     for assignment in sets:
         tree = override.apply(tree, assignment)
@@ -118,12 +123,20 @@ def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Source:
     under = Source({})
     for base in bases:
         target = path.parent / base
+        if not _is_file(target):
+            raise SuiteError(f"there is no file {base[:60]!r} to extend", where=where,
+                             hint=f"paths are relative to {path.parent}/")
         if target.resolve() in here:
             raise SuiteError(f"{base!r} extends itself", where=where, hint="break the circle")
-        if not target.is_file():
-            raise SuiteError(f"there is no file {base!r} to extend", where=where, hint=f"paths are relative to {path.parent}/")
         under = source.merge(under, read_tree(target, here))
     return source.merge(under, tree)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name, a NUL in it
+        return False
 
 
 def apply_defaults(tree: Source) -> Source:
@@ -203,7 +216,7 @@ class _Check:
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            self.problems += explain(error, cls, value, path)
+            self.problems += explain(error, cls, value, path, also=() if path else ("defaults", "extends"))
             return None
 
     def kind(self, registry: Registry, path: tuple) -> tuple[type, dict] | None:

@@ -90,6 +90,14 @@ def test_records_are_json_lines_with_every_field(ran):
         assert all(field.name in row for row in rows)
 
 
+def test_nothing_is_lost_when_the_reader_of_the_answers_goes(ran, tmp_path):
+    run = f"{sys.executable} -m harness.cli run {ran[0] / 'tiny.yaml'} --store {tmp_path / 'store'}"
+    command = ["bash", "-c", f"{run} | true; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0 and "cells computed" in done.stderr
+    assert (tmp_path / "store" / "tables" / "tiny" / "few.md").exists()
+
+
 def test_list_names_every_room():
     for what, name in (("learners", "ech"), ("datasets", "glyphs"), ("attacks", "pgd"), ("protocols", "few_shot")):
         assert name in {row["name"] for row in json.loads(harness("list", what, "--json").stdout)}

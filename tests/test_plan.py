@@ -124,6 +124,16 @@ def test_code_counts_and_comments_do_not(tmp_path, monkeypatch):
     assert closures["a"] != closures["c"] and closures["a"] != closures["d"]
 
 
+def test_code_beside_a_learner_counts_too(tmp_path, monkeypatch):
+    (tmp_path / "besides").mkdir()
+    (tmp_path / "loose_helper.py").write_text("x = 1\n")
+    (tmp_path / "besides" / "__init__.py").write_text("")
+    (tmp_path / "besides" / "base.py").write_text("y = 1\n")
+    (tmp_path / "besides" / "mine.py").write_text("import torch\nimport json\nimport loose_helper\nfrom .base import y\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert planning._closure("besides.mine") == {"besides.mine", "besides.base", "besides", "loose_helper"} - {"besides"}
+
+
 def test_a_module_counts_all_that_it_imports(tmp_path, monkeypatch):
     version_of(tmp_path, monkeypatch, "pkgdeps", MODULE.format(package="pkgdeps", number=1))
     assert planning._closure("pkgdeps.outer") == {"pkgdeps.inner", "pkgdeps.outer"}

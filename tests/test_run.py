@@ -180,6 +180,17 @@ class Fails(NearestMean):
     def fit(self, train, **_):
         raise ArithmeticError("as it should")
 
+class Refuses(NearestMean):
+    """Says that something is wrong with its data."""
+    def fit(self, train, **_):
+        from harness.errors import HarnessError
+        raise HarnessError("not with these")
+
+class Leaves(NearestMean):
+    """Leaves the process."""
+    def fit(self, train, **_):
+        raise SystemExit(0)
+
 class Dies(NearestMean):
     """Dies in training, as for want of memory."""
     def fit(self, train, **_):
@@ -192,13 +203,60 @@ def test_a_failing_learner_does_not_stop_the_others(write_suite, tmp_path):
     (tmp_path / "failing.py").write_text(FAILING)
     path = write_suite("""
 name: failing
-learners: {bad: {kind: "failing:Fails"}, dead: {kind: "failing:Dies"}, pixels: {kind: nearest-mean}}
+learners:
+  bad: {kind: "failing:Fails"}
+  refusing: {kind: "failing:Refuses"}
+  leaving: {kind: "failing:Leaves"}
+  dead: {kind: "failing:Dies"}
+  pixels: {kind: nearest-mean}
 protocols: {plain: {kind: classification, dataset: digits}}
 """)
-    run = harness("run", path, "--store", tmp_path / "store", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    run = harness("run", path, "--store", tmp_path / "store", cwd="/")  # a learner's module lies beside its suite
     output, errors = run.communicate(timeout=120)
     assert run.returncode == 1
+    assert "not with these" in errors and "SystemExit" in errors
     assert "ArithmeticError: as it should" in errors and "signal SIGKILL" in errors and "2 cells computed" in errors
     assert "pixels" in output
     traces = [path.read_text() for path in (tmp_path / "store" / "failures").iterdir()]
     assert any("in fit" in trace for trace in traces)
+
+
+NOISY = '''
+import torch
+from baselines.nearest_mean import NearestMean
+
+class Noisy(NearestMean):
+    """Draws from torch's global state, as any plain nn.Linear does, and prints."""
+    def fit(self, train, **options):
+        print("NOISE")
+        log = super().fit(train, **options)
+        self.tensors = {"means": self.tensors["means"] + 0.2 * torch.randn(self.tensors["means"].shape)}
+        return log
+'''
+
+
+def test_a_learner_that_draws_from_global_state_is_reproducible_all_the_same(write_suite, tmp_path):
+    (tmp_path / "noisy.py").write_text(NOISY)
+    path = write_suite("""
+name: noisy
+seeds: [0, 1, 2]
+learners: {noisy: {kind: "noisy:Noisy"}, pixels: {kind: nearest-mean}}
+protocols: {plain: {kind: classification, dataset: digits}}
+""")
+    runs = [api.run(path, store=tmp_path / f"store{workers}", workers=workers) for workers in (1, 3)]
+    assert measured(runs[0].results) == measured(runs[1].results)
+    values = [record.value for record in runs[0].results.records if record.learner == "noisy"]
+    assert len(set(values)) > 1, "each seed draws its own"
+
+
+def test_a_plain_script_may_run_suites(write_suite, tmp_path):
+    path = write_suite("""
+name: scripted
+learners: {pixels: {kind: nearest-mean}}
+protocols: {plain: {kind: classification, dataset: digits}}
+""")
+    script = tmp_path / "script.py"
+    script.write_text(f"import harness\n"
+                      f"print(harness.run({str(path)!r}, store={str(tmp_path / 'store')!r}).outcome.failed)")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "{}\n", done.stderr

@@ -54,7 +54,8 @@ def test_what_is_not_there_is_none(store):
 def test_a_damaged_cell_is_set_aside_and_can_be_written_again(store, damage):
     store.write("k", a_result(), {VERDICTS: {"a": np.ones(3)}})
     damage(store.root / "cells" / "k")
-    assert store.read("k") is None and not store.done("k")
+    assert store.read("k") is None and not (store.root / "damaged").exists(), "looking changes nothing"
+    assert store.read("k", mend=True) is None and not store.done("k")
     assert len(list((store.root / "damaged").iterdir())) == 1
     store.write("k", a_result(), {VERDICTS: {"a": np.ones(3)}})
     assert store.read("k") == a_result()
@@ -77,11 +78,19 @@ def test_a_store_that_cannot_be_made_is_one_clear_error(tmp_path):
         Store(tmp_path / "file" / "store").prepare()
 
 
-def test_prepare_clears_what_dead_processes_left_and_spares_the_living(store):
-    for owner in (os.getpid(), 2**22 + 1):
-        (store.root / "tmp" / f"{owner}-x").mkdir()
+def test_prepare_clears_what_was_left_long_ago_and_spares_what_may_be_in_use(store):
+    for name in ("old", "new"):
+        (store.root / "tmp" / name).mkdir()
+    os.utime(store.root / "tmp" / "old", (0, 0))
     store.prepare()
-    assert [path.name for path in (store.root / "tmp").iterdir()] == [f"{os.getpid()}-x"]
+    assert [path.name for path in (store.root / "tmp").iterdir()] == ["new"]
+
+
+def test_a_cell_of_a_newer_release_is_not_damaged(store, monkeypatch):
+    newer = a_result()
+    newer.novelty = 1
+    store.write("k", newer, {})
+    assert store.read("k", mend=True) == a_result()
 
 
 def _race(root, number):

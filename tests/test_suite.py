@@ -59,6 +59,14 @@ BREAKAGES = [
     ("name: good", "name: good\nname: again", "stands twice"),
     ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1"),
     ("seeds: [0, 1]", "seeds: []", "seeds"),
+    ("seeds: [0, 1]", "seeds: [0, 0]", "stands twice"),
+    ("seeds: [0, 1]", "seeds: [0, 99999999999999999999999]", "too large"),
+    ("seeds: [0, 1]", "seeds: [0, 1]\nextend: base.yaml", "did you mean 'extends'"),
+    ("seeds: [0, 1]", 'seeds: [0, 1]\nextends: "a\\0b"', "no file"),
+    ("seeds: [0, 1]", f"seeds: [0, 1]\nextends: {'x' * 5000}", "no file"),
+    ("dataset: mnist5k\n  robust", "dataset: mnist5k\n    learners: []\n  robust", "learners"),
+    ("dataset: mnist5k\n  robust", "dataset: mnist5k\n    seeds: []\n  robust", "seeds"),
+    ("kind: classification", "kind: 'baselines.mlp:Mlp'", "is no protocol"),
     ("seeds: [0, 1]", "seeds: 0", "list"),
     ("seeds: [0, 1]", "seeds: [0, one]", "integer"),
     ("budget: {images: 5000}", "budget: {images: 0}", "images"),
@@ -263,6 +271,7 @@ def test_set_overrides(write_suite):
 @pytest.mark.parametrize(("assignment", "words"), [
     ("learners.bio.hidden", "not an assignment"), ("learners.boi.hidden=3", "did you mean 'bio'"), ("name.x=3", "single value"),
     ("protocols.robust.attacks.7.steps=1", "list of 2"), ("learners.bio.hidden=x", "hidden"), ("seeds=[", "not YAML"),
+    ("a..b=1", "empty"), ("extends=x", "cannot extend"), ("protocols.robust.attacks.²=1", "list of 2"),
     ("learners.bio.hiden=3", "did you mean 'hidden'"),
 ])
 def test_a_wrong_set_names_itself(write_suite, assignment, words):

@@ -10,18 +10,22 @@ from __future__ import annotations
 import contextlib
 import multiprocessing as mp
 import os
+import random
 import signal
+import sys
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from harness.cells import Conditions
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError, StoreError
 from harness.plan import Cell
+from harness.rng import derive
 
 POLL_S = 0.5
 """How often a cell that another run is working on is looked at again."""
@@ -58,7 +62,7 @@ def run(cells: list[Cell], conditions: Conditions, workers: int, display: Displa
     """
     outcome = Outcome()
     if cells:
-        with _terminating(), _Pool(min(workers, len(cells)), conditions) as pool:
+        with _Pool(min(workers, len(cells)), conditions) as pool:
             _Run(cells, pool, display, outcome).loop()
     return outcome
 
@@ -155,7 +159,8 @@ class _Pool:
     def _start(self, worker: int) -> None:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_work, args=(theirs, self.conditions), daemon=True)
-        process.start()
+        with _without_main():
+            process.start()
         theirs.close()
         self.pipes[worker], self.processes[worker] = ours, process
 
@@ -187,8 +192,9 @@ class _Pool:
         process.join(5)
         code = process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        guess = "; out of memory?" if code == -signal.SIGKILL else ""
         self._start(worker)
-        return "failed", 0.0, f"the worker process died ({how}); out of memory?"
+        return "failed", 0.0, f"the worker process died ({how}){guess}"
 
 
 def _work(pipe: Connection, conditions: Conditions) -> None:
@@ -199,6 +205,7 @@ def _work(pipe: Connection, conditions: Conditions) -> None:
     import torch
 
     torch.set_num_threads(1)  # results do not depend on the number of cores, and small networks run faster
+    sys.stdout = sys.stderr  # answers are the parent's to give
     while (cell := pipe.recv()) is not None:
         pipe.send(_attempt(cell, conditions, pipe))
 
@@ -214,12 +221,35 @@ def _attempt(cell: Cell, conditions: Conditions, pipe: Connection) -> tuple:
             if not mine:
                 return ("elsewhere",)
             pipe.send(("started",))
+            _seed_globals(cell)
             return "done", cells.run(cell, conditions, _throttled(pipe))
-    except HarnessError as error:
+    except (StoreError, DataError) as error:  # the next cell would not survive it either
         return "fatal", str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         conditions.store.write_failure(cell.key, f"{cell.title}\n\n{traceback.format_exc()}")
         return "failed", time.perf_counter() - start, f"{type(error).__name__}: {error}".partition("\n")[0]
+
+
+def _seed_globals(cell: Cell) -> None:
+    """Nothing here uses global random state, but a third party's learner may (any plain ``nn.Linear`` does)."""
+    import numpy as np
+    import torch
+
+    seed = derive(cell.seed, "global state", cell.role)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """A spawned process imports its parent's main module, which may be a script that has no guard. Workers need none."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _throttled(pipe: Connection) -> Callable[[float, str], None]:
@@ -246,7 +276,7 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _terminating() -> Iterator[None]:
+def terminating() -> Iterator[None]:
     """SIGTERM ends a run as Ctrl-C does. Only the main thread may say so."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -267,4 +297,4 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-__all__ = ["Display", "Outcome", "default_workers", "run"]
+__all__ = ["Display", "Outcome", "default_workers", "run", "terminating"]

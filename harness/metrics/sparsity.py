@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 LIVE = 0.01
-"""Without a mask, a synapse lives if its weight is above this share of the mean."""
+"""A synapse lives if its weight is above this share of the mean of those that exist."""
 
 
 def live_synapses(weight: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """bool, shaped as ``weight``: the mask where there is one, else where abs(w) is above 1 % of its mean."""
-    if mask is not None:
-        return np.asarray(mask, bool)
+    """bool, shaped as ``weight``: synapses that exist and whose abs(w) is above 1 % of the mean of those that exist.
+
+    One rule for all: a learner whose mask is "not exactly zero" would else count specks that another learner's would not.
+    """
     size = np.abs(weight)
-    return size > LIVE * size.mean()
+    exists = np.ones(weight.shape, bool) if mask is None else np.asarray(mask, bool)
+    return exists & (size > LIVE * size[exists].mean()) if exists.any() else exists
 
 
 def treves_rolls(responses: np.ndarray, axis: int) -> np.ndarray:

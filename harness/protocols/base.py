@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from harness.data.base import Facts, Loaded
 from harness.learner import Learner, Progress, Regime
 from harness.records import TrustCheck, Value
-from harness.registry import Config
+from harness.registry import Config, distinct
 from harness.rng import Rng
 
 
@@ -70,8 +70,10 @@ class ProtocolConfig(Config):
     """Keys that every protocol has."""
 
     dataset: str | dict[str, Any] = Field(description="a dataset's name, or a mapping with its `kind` and its switches")
-    learners: list[str] | None = Field(None, description="names of the learners to measure; all of them if left out")
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(None, description="overrides the suite's seeds")
+    learners: Annotated[list[str] | None, AfterValidator(distinct)] = Field(
+        None, min_length=1, description="names of the learners to measure; all of them if left out")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]] | None, AfterValidator(distinct)] = Field(
+        None, min_length=1, description="overrides the suite's seeds")
 
 
 class Protocol(ABC):

@@ -77,7 +77,8 @@ class Biology(Protocol):
         return {
             "responses": f"{self.splitting}/{self.config.split}, {min(self.config.images, split.images)} images",
             "training": f"{self.splitting}/train, labelled",
-            "live synapse": "in the mask; without one, abs(w) above 1 % of its mean",
+            "live synapse": "it exists, and abs(w) is above 1 % of the mean of those that exist",
+            "Dale purity, chance": "if each live synapse drew its sign alone, with the shares of signs that there are",
             "initial": "the same learner before it learned",
             "sparseness": "Treves-Rolls, 0 dense to 1 sparse",
         }
@@ -91,6 +92,7 @@ class Bundle:
     live: int
     per_input: float
     purity: np.ndarray
+    chance: float
     sigma: float
     skew: float
     ks: float
@@ -108,7 +110,8 @@ def audit(synapses: Synapses) -> Bundle:
         sigma, skew, _ = distributions.log_moments(sizes)
         ks, criteria = distributions.ks_lognormal(sizes), np.array(list(distributions.aic(sizes).values()))
     purity = dale.sign_purity(weight, live) if synapses.presynaptic_sign else np.empty(0)
-    return Bundle(weight.size, int(live.sum()), float(live.sum() / len(weight)), purity[~np.isnan(purity)], sigma, skew, ks,
+    return Bundle(weight.size, int(live.sum()), float(live.sum() / len(weight)), purity[~np.isnan(purity)],
+                  dale.chance_purity(weight, live) if synapses.presynaptic_sign else np.nan, sigma, skew, ks,
                   sparsity.gini(weight), criteria)
 
 
@@ -150,7 +153,9 @@ def _network(now: dict[str, Bundle], then: dict[str, Bundle], setting: dict[str,
               Value("ks_log_w_init", _weighted(then.values(), "ks"), n=live, unit="synapse"),
               Value("gini_w", _weighted(bundles, "gini"), n=live, unit="synapse")]
     if len(purity):
-        values.append(Value("dale_purity", float(purity.mean()), n=len(purity), unit="neuron"))
+        chance = sum(b.chance * len(b.purity) for b in bundles if len(b.purity)) / len(purity)
+        values += [Value("dale_purity", float(purity.mean()), n=len(purity), unit="neuron"),
+                   Value("dale_purity_chance", float(chance), n=len(purity), unit="neuron")]
     if np.ndim(criteria) and np.isfinite(criteria).all():
         lead = float(np.delete(criteria, 0).min() - criteria[0]) / live
         values += [Value("aic_lead", lead, n=live, unit="synapse"),

@@ -46,7 +46,24 @@ def test_gini_is_half_the_relative_mean_difference(values):
 def test_live_synapses_by_mask_or_by_size():
     weight = np.array([[1.0, 0.001], [-1.0, 0.0]])
     assert sparsity.live_synapses(weight).tolist() == [[True, False], [True, False]]
-    assert sparsity.live_synapses(weight, np.ones((2, 2))).all()
+    # the same rule under a mask: specks do not count, and the mean is over what exists
+    assert sparsity.live_synapses(weight, np.ones((2, 2))).tolist() == [[True, False], [True, False]]
+    assert sparsity.live_synapses(weight, weight != 0).tolist() == [[True, False], [True, False]]
+    assert sparsity.live_synapses(weight, np.array([[0, 1], [0, 0]])).tolist() == [[False, True], [False, False]]
+
+
+def test_chance_purity_is_that_of_shuffled_signs():
+    rng = np.random.default_rng(0)
+    weight, live = np.abs(rng.normal(size=(200, 12))), rng.random((200, 12)) < 0.4
+    signs = np.where(rng.random(weight.shape) < 0.3, -1.0, 1.0)
+
+    def shuffled() -> float:
+        mixed = weight.copy()
+        mixed[live] *= rng.permutation(signs[live])
+        return np.nanmean(dale.sign_purity(mixed, live))
+
+    assert abs(dale.chance_purity(weight * signs, live) - np.mean([shuffled() for _ in range(30)])) < 0.01
+    assert dale.chance_purity(weight, live) == 1.0 and np.isnan(dale.chance_purity(weight, np.zeros_like(live)))
 
 
 def test_silent_units():
