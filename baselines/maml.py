@@ -33,8 +33,12 @@ class Maml(TensorLearner):
     Inductive: the Conv4 has group normalisation, so that no statistic of a query batch, nor of another image, enters.
     (The published figures use batch normalisation over the query batch, i.e. transductive.)
 
-    The classifier layer starts from one learned column that every class shares, so one trained model adapts to any
-    number of ways (UNICORN-MAML: Ye & Chao, "How to train your MAML to excel in few-shot classification", ICLR 2022).
+    The classifier layer starts at zero, so one trained model adapts to any number of ways; only the body is learned.
+    (UNICORN-MAML, Ye & Chao 2022, starts it from one learned column that all classes share. Under a softmax that is
+    the same: what is added to every class alike changes no loss, and the column's meta-gradient is zero.)
+
+    The short trainings here are far from published figures: Finn et al. report 98.7 % at Omniglot's 5-way 1-shot, with
+    60,000 iterations and transductively.
 
     As a plain classifier it is adapted to a class-balanced sample of the training set, `classifier_shots` a class.
     """
@@ -52,7 +56,7 @@ class Maml(TensorLearner):
         train_queries: int = Field(5, ge=1, description="query images a class in a training episode")
         inner_steps: int = Field(5, ge=1, description="gradient steps on the support set in training")
         inner_lr: float = Field(0.1, gt=0, description="learning rate of those steps, in training and after")
-        adapt_steps: int = Field(10, ge=1, description="gradient steps on the support set after training")
+        adapt_steps: int = Field(5, ge=1, description="gradient steps on the support set after training")
         first_order: bool = Field(False, description="FOMAML: ignore how the inner steps depend on the initial weights")
         meta_batch: int = Field(4, ge=1, description="episodes in a step on the initial weights")
         iterations: int = Field(500, ge=1, description="steps on the initial weights")
@@ -71,7 +75,7 @@ class Maml(TensorLearner):
 
         generator = self.rng.torch("initial weights")
         body = backbone(self.config.backbone, self.image_shape, self.config.width, generator, norm="group")
-        self.network = Headed(body, self.image_shape, generator).to(self.device)
+        self.network = Headed(body, self.image_shape).to(self.device)
         self._share(torch.zeros(0, *self.image_shape, dtype=torch.uint8, device=self.device),
                     torch.zeros(0, dtype=torch.int64, device=self.device))
 

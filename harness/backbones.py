@@ -40,7 +40,7 @@ class Conv4(nn.Module):
         channels: of the images.
         width: filters in each block.
         generator: of the initial weights.
-        norm: ``"batch"``: running statistics in eval mode. ``"group"``: each image alone, in both modes.
+        norm: ``"batch"``: running statistics in eval mode. ``"group"``: each image alone, in both modes (see ``Grouped``).
     """
 
     def __init__(self, channels: int, width: int, generator: torch.Generator, *, norm: Literal["batch", "group"] = "batch"):
@@ -50,7 +50,7 @@ class Conv4(nn.Module):
             torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:])) for shape in shapes)
         groups = math.gcd(GROUPS, width)
         self.norms = nn.ModuleList(
-            nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(groups, width) for _ in range(BLOCKS))
+            nn.BatchNorm2d(width) if norm == "batch" else Grouped(groups, width) for _ in range(BLOCKS))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = images.contiguous(memory_format=torch.channels_last)
@@ -65,6 +65,19 @@ class Conv4(nn.Module):
     def folded(self) -> FoldedConv4:
         """The same function in eval mode, batch normalisation folded into the convolutions."""
         return FoldedConv4(self)
+
+
+class Grouped(nn.GroupNorm):
+    """Group normalisation that only scales and shifts where maps are one pixel.
+
+    A group is then a handful of values, which normalised say little or nothing: one value is 0 whatever the image, two
+    are +1 and -1.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[2:].numel() > 1:
+            return super().forward(x)
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class FoldedConv4(nn.Module):
@@ -112,30 +125,34 @@ class Dense(nn.Module):
 
 
 class Headed(nn.Module):
-    """A body and a linear classifier layer that begins as one column, to be shared by all classes.
+    """A body and the linear classifier layer that ``widen`` gives it: its own parameters are the body's alone.
 
     Args:
         body: images to embeddings (B, D).
         image_shape: (C, H, W).
-        generator: of the initial column.
     """
 
-    def __init__(self, body: nn.Module, image_shape: tuple[int, int, int], generator: torch.Generator):
+    def __init__(self, body: nn.Module, image_shape: tuple[int, int, int]):
         super().__init__()
         self.body = body
         with torch.no_grad():
-            width = body(torch.zeros(1, *image_shape)).shape[1]
-        self.weight = nn.Parameter(torch.randn(width, 1, generator=generator) / math.sqrt(width))
-        self.bias = nn.Parameter(torch.zeros(1, 1))
+            self.width = body(torch.zeros(1, *image_shape)).shape[1]
+        self.register_parameter("weight", None)
+        self.register_parameter("bias", None)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.body(images) @ self.weight + self.bias
 
 
 def widen(network: Headed, n_way: int) -> None:
-    """Give each of n_way classes its own copy of the shared column, differentiably. For a clone: it is changed."""
-    for name in ("weight", "bias"):
-        network._parameters[name] = network._parameters[name].expand(-1, n_way).clone()
+    """Give a clone of a network n_way outputs, which begin at zero: all classes alike, as many as there are.
+
+    Any column that all classes share would do the same: it shifts their logits together, which the softmax does not see,
+    so neither a step nor the meta-gradient depends on it, and there is nothing in it to learn.
+    """
+    like = next(network.body.parameters())
+    network.weight = nn.Parameter(like.new_zeros(network.width, n_way))
+    network.bias = nn.Parameter(like.new_zeros(1, n_way))
 
 
 def freeze(network: nn.Module) -> nn.Module:
@@ -163,9 +180,9 @@ def adapt_dense(network: Headed, images: torch.Tensor, labels: torch.Tensor, n_w
     size, columns = images.shape[1], n_way + -n_way % ROWS
     x = _filled(images.flatten(2))
     targets = _filled(F.one_hot(labels, columns).to(x.dtype))
-    bias = network.bias.detach().expand(1, columns).clone()
+    weight, bias = x.new_zeros(network.width, columns), x.new_zeros(1, columns)
     bias[:, n_way:] = NEVER
-    shared = [*network.body.layers, network.weight.expand(-1, columns), bias]
+    shared = [*network.body.layers, weight, bias]
     parameters = [p.detach().expand(len(x), *p.shape).clone() for p in shared]
     for _ in range(steps):
         with torch.enable_grad():

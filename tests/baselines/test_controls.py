@@ -96,6 +96,15 @@ def test_random_features_never_learn_their_features(digits):
     assert torch.equal(learner.embed(digits[1].tensor()), untrained.embed(digits[1].tensor()))
 
 
+def test_random_features_of_images_that_do_not_differ_know_nothing_but_the_classes_seen(digits):
+    train, test = digits
+    cls = learners["random-features"]
+    learner = cls(cls.Config(width=20), train.shape, 10, Rng(0))
+    assert learner.fit(train, budget=Budget(1)).images_seen == 1
+    logits = learner.classifier()(test.tensor())
+    assert logits.isfinite().all() and (logits == logits[0]).all() and (logits[0] > 0).sum() == 1
+
+
 def test_protonet_compares_with_the_mean_embedding_of_each_class(digits):
     learner, _ = fit("protonet", digits[0], width=32, episodes=60)
     assert accuracy(learner, digits[1]) > 0.8
@@ -123,6 +132,15 @@ def test_maml_learns_weights_that_adapt(digits, first_order):
     learner.fit(train)
     assert score() > before + 0.05
     assert accuracy(learner, test) > 0.5
+
+
+@pytest.mark.parametrize("width", [1, 8])
+def test_maml_runs_on_narrow_convolutions_of_small_images(digits, width):
+    train, test = digits
+    learner, _ = fit("maml", train, backbone="conv4", width=width, iterations=2, inner_steps=2)
+    images = test.tensor()
+    assert learner.adapt(images[:4], torch.arange(4), 4)(images[4:5]).shape == (1, 4)  # one image: the crash was there
+    assert not any(name.startswith(("network.weight", "network.bias")) for name in learner.state_dict())
 
 
 def test_importing_learn2learn_leaves_the_process_as_it_was():
