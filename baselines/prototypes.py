@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.fitting import UNLIMITED
+from harness.fitting import UNLIMITED, balanced_rows
 from harness.heads import FeatureLearner, HeadName
 from harness.lazy import nn, torch
 from harness.learner import Budget, Progress, Synapses, TrainingLog, silent
@@ -48,7 +48,7 @@ class Prototypes(FeatureLearner):
         temperature: float = Field(15.0, gt=0, description="T of the code")
         readout_eta: float = Field(0.03, gt=0, description="read-out rate, in RMS units of log V")
         readout_steps: int = Field(600, ge=1, description="read-out steps")
-        readout_batch: int = Field(2000, ge=1, description="images a read-out step; all of them where there are fewer")
+        readout_batch: int = Field(2000, ge=1, description="codes a read-out step; all of them where there are fewer")
         clip: float = Field(0.5, gt=0, le=1, description="largest read-out step in log V")
         head: HeadName = Field("cosine", description="few-shot head on the code")
 
@@ -72,33 +72,36 @@ class Prototypes(FeatureLearner):
         return self.config.hidden / 10
 
     def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
-        """Prototypes from images alone; then, where there are labels, the read-out."""
+        """Prototypes from images alone; then, where there are labels, the read-out.
+
+        Against the budget each look of the hidden layer at an image counts, and one more for the code that is read out.
+        """
         from harness.rules.modules.competitive import inhibited
 
         self._start()
         log = TrainingLog()
         log.add(self)
-        for_hidden, steps = self._course(train, budget)
+        looks, labelled = self._course(train, budget)
         with torch.no_grad():
             images = train.tensor(self.device)
-            self._fit_prototypes(inhibited(images), for_hidden, log, progress)
+            self._fit_prototypes(inhibited(images), looks, log, progress)
             if train.labels is None:
                 del self.tensors["readout"]  # never learned: there is no classifier
             else:
-                self._fit_readout(images, torch.from_numpy(train.labels).to(self.device), steps, log)
+                rows = torch.from_numpy(balanced_rows(train.labels, labelled, self.rng)).to(self.device)
+                self._fit_readout(images[rows], torch.from_numpy(train.labels).to(self.device)[rows], log)
         self.fitted = True
         progress(1.0, "")
         return log
 
     def _course(self, train: Images, budget: Budget) -> tuple[int, int]:
-        """Images for the prototypes and steps of the read-out, scaled down together where the budget is smaller."""
-        config, n = self.config, len(train)
-        batch = min(config.readout_batch, n)
+        """Looks for the prototypes, images for the read-out. Where the budget is smaller, these get up to half, or more
+        if the prototypes leave more."""
+        config, n, labelled = self.config, len(train), train.labels is not None
         hidden = config.iterations * n if config.by == "kmeans" else min(config.hidden, n)
-        wanted = hidden + (0 if train.labels is None else config.readout_steps * batch)
-        allowed = budget.cap(wanted)
-        hidden = max(1, hidden * allowed // wanted)
-        return hidden, 0 if train.labels is None else max(1, (allowed - hidden) // batch)
+        left = budget.cap(hidden + n * labelled)
+        share = max(1, min(n, max(left // 2, left - hidden))) if labelled else 0
+        return max(1, min(hidden, left - share)), share
 
     def _fit_prototypes(self, inputs: torch.Tensor, looks: int, log: TrainingLog, progress: Progress) -> None:
         """The hidden weights from at most ``looks`` looks at inputs (N, n) of length one."""
@@ -116,9 +119,10 @@ class Prototypes(FeatureLearner):
             log.add(self, epoch=i + 1, explained=explained)
             progress(0.5 * (i + 1) / passes, f"k-means {i + 1}/{passes}")
 
-    def _fit_readout(self, images: torch.Tensor, labels: torch.Tensor, steps: int, log: TrainingLog) -> None:
+    def _fit_readout(self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog) -> None:
         """V by the delta rule of three factors: all that uses labels."""
-        config, codes = self.config, in_batches(self.body(), images, batch_size=EMBED_BATCH)
+        config, steps = self.config, self.config.readout_steps
+        codes = in_batches(self.body(), images, batch_size=EMBED_BATCH)
         targets, size = readouts.one_hot(labels, self.n_classes), min(config.readout_batch, len(codes))
         weight = self.tensors["readout"].unsqueeze(0)  # steps are in place
         generator = self.rng.torch("readout batches", "first")
@@ -128,7 +132,7 @@ class Prototypes(FeatureLearner):
                 rows = torch.randint(len(codes), (size,), generator=generator).to(self.device)
             push = readouts.delta_drive(codes[rows].unsqueeze(0), targets[rows].unsqueeze(0), weight, self._gain)
             readouts.step(weight, push, config.readout_eta * (1 - step / steps), config.clip)
-        log.images_seen += steps * size
+        log.images_seen += len(codes)
         right = readouts.logits(codes.unsqueeze(0), weight, self._gain)[0].argmax(1) == labels
         log.add(self, train_accuracy=right.float().mean().item())
 

@@ -1,0 +1,116 @@
+"""The control of the competitive rules: their layer and read-out, with clusters or stored images as weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+
+from baselines.prototypes import Prototypes, kmeans_step
+from harness.data.base import Images
+from harness.errors import HarnessError
+from harness.learner import Budget
+from harness.registry import learners
+from harness.rng import Rng
+from harness.rules.modules.competitive import inhibited
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Images, Images]:
+    """Real 8x8 digits: 1,200 for training, 597 for testing."""
+    pixels, labels = load_digits(return_X_y=True)
+    pixels = (pixels.reshape(-1, 1, 8, 8) * 15.9).astype(np.uint8)
+    order = np.random.default_rng(0).permutation(len(pixels))
+    whole = Images(pixels[order], labels[order].astype(np.int64), np.arange(len(pixels)), 10)
+    return whole.take(np.arange(1200)), whole.take(np.arange(1200, len(pixels)))
+
+
+def new(kind: str, train: Images, seed: int = 0, **switches):
+    cls = learners[kind]
+    return cls(cls.Config(**switches), train.shape, train.n_classes, Rng(seed))
+
+
+@pytest.mark.parametrize("by", ["kmeans", "exemplars"])
+def test_it_classifies(digits, by):
+    learner = new("prototypes", digits[0], by=by, hidden=100, readout_steps=200)
+    learner.fit(digits[0])
+    with torch.no_grad():
+        right = learner.classifier()(digits[1].tensor()).argmax(1).numpy() == digits[1].labels
+    assert right.mean() > 0.85
+
+
+@pytest.mark.parametrize("batch", [300, 2000])
+def test_layer_and_readout_are_those_of_the_rule(digits, batch, monkeypatch):
+    """Given the hidden weights of a rule that has no plasticity, the control is the same classifier."""
+    train, test = digits
+    shared = {"hidden": 50, "readout_steps": 30, "readout_batch": batch}
+    rule = new("ech", train, **shared, eta=0, homeostasis=0, prune=0, noise=0, maintenance=0, epochs=1)
+    rule.fit(train)
+    given = rule.connectome()[0].weight.T.clone()
+    monkeypatch.setattr(Prototypes, "_fit_prototypes", lambda self, *_: self.tensors.update(prototypes=given))
+    control = new("prototypes", train, **shared)
+    control.fit(train)
+    images = test.tensor()
+    torch.testing.assert_close(control.embed(images), rule.embed(images))
+    torch.testing.assert_close(control.classifier()(images), rule.classifier()(images), rtol=1e-4, atol=1e-4)
+
+
+def test_readout_keys_have_the_defaults_of_the_rule():
+    control, rule = learners["prototypes"].Config(), learners["ech"].Config()
+    for key in ("hidden", "readout_eta", "readout_steps", "readout_batch", "clip"):
+        assert getattr(control, key) == getattr(rule, key)
+    assert control.temperature == rule.code_temperature
+
+
+def test_a_pass_of_kmeans_is_assignment_and_mean():
+    generator = np.random.default_rng(0)
+    x, centres = (F.normalize(torch.from_numpy(generator.random(shape, np.float32))) for shape in ((9000, 12), (5, 12)))
+    got, explained = kmeans_step(x, centres, torch.zeros(5, 12))
+    cosine = x.numpy().astype(float) @ centres.numpy().T
+    nearest = cosine.argmax(1)
+    for j in range(5):
+        mean = x.numpy()[nearest == j].astype(float).mean(0)
+        np.testing.assert_allclose(got[j], mean / np.linalg.norm(mean), atol=1e-6)
+    assert explained == pytest.approx(cosine.max(1).mean(), abs=1e-5)
+
+
+def test_centres_without_an_image_and_with_black_ones_alone_are_replaced():
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    spare = torch.tensor([[0.6, 0.8], [0.8, 0.6], [0.0, 1.0]])
+    got, _ = kmeans_step(x, torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.9]]), spare)
+    assert torch.equal(got, torch.tensor([[0.6, 0.8], [1.0, 0.0], [0.0, 1.0]]))
+
+
+def test_kmeans_explains_more_with_every_pass(digits):
+    learner = new("prototypes", digits[0], hidden=40, iterations=6, readout_steps=1)
+    explained = [row["explained"] for row in learner.fit(digits[0]).rows if "explained" in row]
+    assert len(explained) == 6 and explained == sorted(explained)
+    assert torch.linalg.vector_norm(learner.connectome()[0].weight, dim=0).sub(1).abs().max() < 1e-5
+
+
+def test_exemplars_are_distinct_training_images_and_more_than_there_are_repeat(digits):
+    few = digits[0].take(np.arange(30))
+    rows = inhibited(few.tensor())
+    for hidden, times in ((20, {0, 1}), (60, {2})):
+        learner = new("prototypes", few, by="exemplars", hidden=hidden, readout_steps=1)
+        learner.fit(few)
+        same = (learner.connectome()[0].weight.T[:, None] == rows).all(2)
+        assert same.any(1).all() and set(same.sum(0).tolist()) <= times
+
+
+def test_labels_do_not_touch_the_hidden_layer(digits):
+    with_labels, without = (new("prototypes", digits[0], hidden=30, readout_steps=2) for _ in range(2))
+    with_labels.fit(digits[0])
+    without.fit(digits[0].unlabelled())
+    assert torch.equal(with_labels.state_dict()["prototypes"], without.state_dict()["prototypes"])
+    with pytest.raises(HarnessError, match="without labels"):
+        without.classifier()
+
+
+@pytest.mark.parametrize("by", ["kmeans", "exemplars"])
+@pytest.mark.parametrize("images", [700, 5000])
+def test_a_budget_is_kept(digits, by, images):
+    learner = new("prototypes", digits[0], by=by, hidden=30, readout_steps=2)
+    assert 0.5 * min(images, 1230) < learner.fit(digits[0], budget=Budget(images)).images_seen <= images
