@@ -18,6 +18,9 @@ from harness.rng import Rng
 READOUT_SHARPNESS = 8.0
 """Scale of the logits: ridge outputs lie between 0 and 1, too flat for a softmax."""
 
+LEAST_PENALTY = 1e-9
+"""Of the read-out where features do not differ at all (a single image, say): without it nothing could be solved."""
+
 
 @learners.register("random-features")
 class RandomFeatures(FeatureLearner):
@@ -62,7 +65,8 @@ class RandomFeatures(FeatureLearner):
             mean, prior = features.mean(0, keepdim=True), targets.mean(0, keepdim=True)
             x = features - mean
             gram, moment = (x.T @ x).double(), (x.T @ (targets - prior)).double()
-            gram.diagonal().add_(self.config.ridge * gram.diagonal().mean())
+            penalty = self.config.ridge * gram.diagonal().mean()
+            gram.diagonal().add_(penalty.clamp_min(LEAST_PENALTY))
             weight = READOUT_SHARPNESS * torch.linalg.solve(gram, moment).float().contiguous()
         self.tensors |= {"weight": weight, "bias": READOUT_SHARPNESS * prior - mean @ weight}
 

@@ -96,15 +96,6 @@ def test_random_features_never_learn_their_features(digits):
     assert torch.equal(learner.embed(digits[1].tensor()), untrained.embed(digits[1].tensor()))
 
 
-def test_random_features_of_images_that_do_not_differ_know_nothing_but_the_classes_seen(digits):
-    train, test = digits
-    cls = learners["random-features"]
-    learner = cls(cls.Config(width=20), train.shape, 10, Rng(0))
-    assert learner.fit(train, budget=Budget(1)).images_seen == 1
-    logits = learner.classifier()(test.tensor())
-    assert logits.isfinite().all() and (logits == logits[0]).all() and (logits[0] > 0).sum() == 1
-
-
 def test_protonet_compares_with_the_mean_embedding_of_each_class(digits):
     learner, _ = fit("protonet", digits[0], width=32, episodes=60)
     assert accuracy(learner, digits[1]) > 0.8
