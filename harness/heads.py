@@ -131,18 +131,22 @@ class FeatureLearner(TensorLearner):
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, D)."""
-        return self.body()(images)
+        return self._still_body()(images)
+
+    def _still_body(self) -> nn.Module:
+        """The body in eval mode, even where a subclass forgot it: a drawn dropout mask is no embedding."""
+        return self.body().eval()
 
     def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
         """The head on the support set's embeddings, behind the body."""
-        body = self.body()
+        body = self._still_body()
         with torch.no_grad():
             support = in_batches(body, support_images, batch_size=256)
         return fit(self.config.head, support[None], support_labels[None], n_way).on(body)
 
     def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         """``adapt`` over E episodes: every image is embedded once, then all heads are fitted together."""
-        body = self.body()
+        body = self._still_body()
 
         def embedded(images: torch.Tensor) -> torch.Tensor:
             return in_batches(body, images.flatten(0, 1), batch_size=256).unflatten(0, images.shape[:2])

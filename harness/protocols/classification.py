@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from harness.batching import in_batches
-from harness.data.base import Loaded
+from harness.data.base import Images, Loaded
 from harness.lazy import torch
 from harness.learner import Learner
 from harness.metrics.statistics import detectable_accuracy_difference, wilson
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
+from harness.protocols.checks import require_eval_mode, require_finite
 from harness.records import Value
 from harness.registry import protocols
 
@@ -47,11 +48,14 @@ class Classification(Protocol):
 
     @classmethod
     def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
-        """Accuracy with its Wilson interval; verdicts and margins per image."""
+        """Accuracy with its Wilson interval; verdicts and margins per image.
+
+        Raises:
+            ValueError: the classifier is in train mode.
+            FloatingPointError: some logits are not finite.
+        """
         images = data.split(setting["splitting"], setting["split"])
-        model = learner.classifier()
-        with torch.no_grad():
-            logits = in_batches(model, images.tensor(context.device), batch_size=context.batch_size).double().cpu().numpy()
+        logits = _logits(learner, images, context)
         rows = np.arange(len(images))
         own = logits[rows, images.labels]
         others = logits.copy()
@@ -73,8 +77,17 @@ class Classification(Protocol):
             "split": f"{self.splitting}/{self.config.split}, {images} images",
             "training": f"{self.splitting}/train, labelled",
             "image size": "x".join(map(str, self.facts.image_shape)),
-            "interval": "95 %, Wilson",
         }
+
+
+def _logits(learner: Learner, images: Images, context: Context) -> np.ndarray:
+    """float64 (N, n_classes)."""
+    model = learner.classifier()
+    require_eval_mode(model, learner, "classifier()")
+    with torch.no_grad():
+        logits = in_batches(model, images.tensor(context.device), batch_size=context.batch_size)
+    require_finite(logits, learner)
+    return logits.double().cpu().numpy()
 
 
 def detectable_words(images: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from harness.batching import in_batches
 from harness.data.base import Images, Loaded, SplitFacts
@@ -15,8 +15,9 @@ from harness.lazy import torch
 from harness.learner import Learner, Regime
 from harness.metrics.statistics import detectable_difference, t_interval
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
+from harness.protocols.checks import require_eval_mode, require_finite
 from harness.records import Value
-from harness.registry import protocols
+from harness.registry import distinct, protocols
 
 CHUNK = 16
 """Episodes adapted at once. Fixed, so that no bit of a result depends on how much memory there is."""
@@ -25,6 +26,10 @@ SPREAD = 0.1
 """Assumed standard deviation of the difference between two learners' accuracies in one episode, for planning only."""
 
 Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[list[Count], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(distinct)]
+OneOrMore = Annotated[Annotated[Count, Tag("one")] | Annotated[Counts, Tag("more")],
+                      Discriminator(lambda value: "more" if isinstance(value, list) else "one")]
+"""Told apart beforehand, so that a faulty list is not called a faulty number."""
 
 REGIMES = {
     "from_scratch": "from scratch: only the support set",
@@ -41,8 +46,8 @@ class FewShot(Protocol):
         """Which episodes, and what learners may have seen before them."""
 
         regime: Regime = Field("class_transfer", description="what a learner may see before the support set")
-        ways: Count | list[Count] = Field(5, description="classes an episode")
-        shots: Count | list[Count] = Field(1, description="support images a class")
+        ways: OneOrMore = Field(5, description="classes an episode")
+        shots: OneOrMore = Field(1, description="support images a class")
         queries: Count = Field(15, description="query images a class")
         episodes: int = Field(600, ge=2, description="episodes a setting and seed")
         splitting: str | None = Field(None, description="which splitting of the dataset; its first fitting one if left out")
@@ -156,19 +161,26 @@ class FewShot(Protocol):
             "image size": "x".join(map(str, self.facts.image_shape)),
             "episodes": f"{config.episodes} a seed, the same for every learner, {drawn}",
             "queries": f"{config.queries} a class",
-            "batch norm": "inductive: no statistics from queries",
-            "interval": "95 %, t over episodes",
+            "inference": "inductive: each query on its own, nothing (a batch norm, say) learned from other queries",
         }
 
 
 def episode_verdicts(learner: Learner, images: Images, episodes: Episodes, ways: int, context: Context) -> np.ndarray:
-    """uint8 (E, ways * queries): which queries each episode's classifier gets right."""
+    """uint8 (E, ways * queries): which queries each episode's classifier gets right.
+
+    Raises:
+        ValueError: the learner gives classifiers in train mode (the first episode's is looked at).
+        FloatingPointError: some logits are not finite.
+    """
     frozen = learner.frozen_features
     # Only the images that some episode uses are embedded, once each, however many episodes share them.
     rows, inverse = np.unique(np.concatenate([episodes.support, episodes.query], axis=1), return_inverse=True)
     inverse = inverse.reshape(len(episodes.support), -1)
     support, query = np.split(inverse, [episodes.support.shape[1]], axis=1)
     with torch.no_grad():
+        first = images.take(episodes.support[0]).tensor(context.device)
+        labels = torch.from_numpy(episodes.support_labels[0]).to(context.device)
+        require_eval_mode(learner.adapt(first, labels, ways), learner, "adapt()")
         pool = images.take(rows).tensor(context.device)
         if frozen:
             pool = in_batches(learner.embed, pool, batch_size=context.batch_size)
@@ -178,6 +190,7 @@ def episode_verdicts(learner: Learner, images: Images, episodes: Episodes, ways:
             part = slice(start, start + CHUNK)
             labels = torch.from_numpy(episodes.support_labels[part]).to(context.device)
             logits = adapt(pool[support[part]], labels, ways)(pool[query[part]])
+            require_finite(logits, learner)
             parts.append((logits.argmax(-1).cpu().numpy() == episodes.query_labels[part]).astype(np.uint8))
             context.progress(min(1.0, (start + CHUNK) / len(support)), "episodes")
     return np.concatenate(parts)

@@ -1,0 +1,209 @@
+"""Few-shot episodes as a protocol: which configs are faulty, what counts, and which answers do not."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from harness import heads
+from harness.data.base import Facts, Loaded, SplitFacts
+from harness.heads import FeatureLearner
+from harness.learner import Learner, TrainingLog, silent
+from harness.protocols.base import Context
+from harness.protocols.few_shot import FewShot
+from harness.registry import Config, learners
+from harness.rng import Rng
+
+CLASSES, EACH = 6, 10
+FACTS = Facts((1, 4, 4), {"standard": {"train": SplitFacts(CLASSES, EACH, 60), "test": SplitFacts(CLASSES, EACH, 60)},
+                          "classes": {"train": SplitFacts(CLASSES, EACH, 60), "test": SplitFacts(CLASSES, EACH, 60)}},
+              class_disjoint=frozenset({"classes"}))
+
+
+def protocol(**keys) -> FewShot:
+    return FewShot(FewShot.Config(**{"dataset": "any", "ways": 3, "shots": 2, "queries": 2, "episodes": 20, **keys}), FACTS)
+
+
+@pytest.fixture(scope="module")
+def data() -> Loaded:
+    """Twelve classes of noisy 4 x 4 images that a nearest mean tells apart; the last six are for testing."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(2 * CLASSES * EACH) % (2 * CLASSES)
+    centres = rng.integers(40, 210, (2 * CLASSES, 1, 4, 4))
+    pixels = np.clip(centres[labels] + rng.normal(0, 10, (len(labels), 1, 4, 4)), 0, 255).astype(np.uint8)
+    splits = {"train": np.flatnonzero(labels < CLASSES), "test": np.flatnonzero(labels >= CLASSES)}
+    return Loaded(pixels, labels.astype(np.int64), tuple("abcdefghijkl"), None, {"classes": splits, "standard": splits})
+
+
+class Bent(nn.Module):
+    """Nearest mean, except that the first ``broken`` logits of every batch are ``value``."""
+
+    def __init__(self, head: nn.Module, broken: int, value: float):
+        super().__init__()
+        self.head, self.broken, self.value = head, broken, value
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.head(images)
+        logits.view(-1)[: self.broken] = self.value
+        return logits
+
+
+class Adapting(Learner):
+    """A nearest mean of pixels for each episode: it embeds nothing, and its modules can be made faulty."""
+
+    kind = "adapting"
+
+    class Config(Config):
+        """Faults."""
+
+        broken: int = 0
+        value: float = 0.0
+        training: bool = False
+
+    def fit(self, train, *, budget=None, progress=silent) -> TrainingLog:
+        raise AssertionError("a protocol trains nothing")
+
+    def classifier(self):
+        raise AssertionError("few-shot episodes have classifiers of their own")
+
+    def embed(self, images):
+        raise AssertionError("its features are not frozen")
+
+    def connectome(self):
+        return []
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+    def adapt(self, support_images, support_labels, n_way):
+        body, config = nn.Flatten(), self.config
+        head = heads.fit("nearest-mean", body(support_images)[None], support_labels[None], n_way).on(body)
+        module = Bent(head, config.broken, config.value).eval()
+        head.body.train(config.training)  # a part of it only
+        return module
+
+
+class Dropping(FeatureLearner):
+    """Nearest mean of pixels behind a dropout layer that nobody put in eval mode."""
+
+    kind = "dropping"
+
+    class Config(Config):
+        """As a nearest mean has."""
+
+        head: str = "nearest-mean"
+
+    fit = Adapting.fit
+    classifier = Adapting.classifier
+    connectome = Adapting.connectome
+
+    def body(self) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(0.5)).train()
+
+
+def measure(learner: Learner, data: Loaded, batch_size: int = 64, **keys):
+    setting = next(protocol(**keys).settings())
+    return FewShot.measure(learner, data, setting, Context(Rng(3), "cpu", batch_size, silent))
+
+
+def adapting(**faults) -> Adapting:
+    return Adapting(Adapting.Config.model_construct(**{"broken": 0, "value": 0.0, "training": False, **faults}),
+                    (1, 4, 4), CLASSES, Rng(0))
+
+
+@pytest.mark.parametrize("key", ["ways", "shots"])
+@pytest.mark.parametrize(("value", "type_", "below"), [
+    ([], "too_short", ()), ([2, 3, 2], "value_error", ()), ([2, 0], "greater_than_equal", (1,)), (0, "greater_than_equal", ()),
+], ids=str)
+def test_ways_and_shots_are_positive_distinct_and_at_least_one(key, value, type_, below):
+    with pytest.raises(ValidationError) as caught:
+        protocol(**{key: value})
+    error, = caught.value.errors()
+    # A union also names its branch in a location.
+    assert (error["type"], error["loc"][0], tuple(s for s in error["loc"] if isinstance(s, int))) == (type_, key, below)
+
+
+def test_the_schema_asks_the_same_of_ways_and_shots():
+    properties = FewShot.Config.model_json_schema()["properties"]
+    for key in ("ways", "shots"):
+        listed = next(branch for branch in properties[key]["oneOf"] if branch["type"] == "array")
+        assert listed["minItems"] == 1 and listed["uniqueItems"] and listed["items"]["minimum"] == 1
+
+
+@pytest.mark.parametrize("keys", [{"ways": [2, 3], "shots": [1, 5]}, {"ways": 4, "shots": [3]}], ids=str)
+def test_one_setting_for_each_ways_and_shots(keys):
+    found = [(s["ways"], s["shots"]) for s in protocol(**keys).settings()]
+    wide = keys["ways"] if isinstance(keys["ways"], list) else [keys["ways"]]
+    assert found == [(ways, shots) for ways in wide for shots in keys["shots"]]
+
+
+@pytest.mark.parametrize(("keys", "path"), [
+    ({"ways": [2, 7]}, ("ways", 1)), ({"ways": 1}, ("ways",)), ({"shots": [1, 9]}, ("shots", 1)),
+    ({"splitting": "none"}, ("splitting",)), ({"split": "val"}, ("split",)), ({"splitting": "standard"}, ("splitting",)),
+    ({"mode": "image_disjoint"}, ("episodes",)),
+], ids=str)
+def test_impossible_episodes_are_faults_at_their_key(keys, path):
+    assert path in [fault.path for fault in protocol(**keys).faults()]
+    assert not list(protocol().faults())
+
+
+def test_accuracy_is_the_mean_over_episodes_of_their_verdicts(data):
+    measured = measure(adapting(), data)
+    value, arrays = measured.values[0], measured.verdicts
+    assert arrays["correct"].shape == (20, 6) and value.n == 20 and value.unit == "episode"
+    np.testing.assert_array_equal(arrays["accuracy"], arrays["correct"].mean(1))
+    assert value.value == arrays["accuracy"].mean() > 0.9
+    spread = arrays["accuracy"].std(ddof=1) / math.sqrt(20) * 2.0930  # t quantile, 19 degrees of freedom
+    assert (value.low, value.high) == pytest.approx((value.value - spread, min(1.0, value.value + spread)), abs=1e-3)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_not_finite_fail_the_cell(data, value):
+    with pytest.raises(FloatingPointError, match=r"adapting: 48 of 288 logits"):  # 3 in each of the first 16 episodes
+        measure(adapting(broken=3, value=value), data)
+
+
+def test_a_classifier_in_train_mode_fails_the_cell(data):
+    with pytest.raises(ValueError, match=r"adapting: adapt\(\) gave a module in train mode \(Flatten is\)"):
+        measure(adapting(training=True), data)
+
+
+def test_a_body_left_in_train_mode_is_measured_in_eval_mode(data):
+    pixels = learners["nearest-mean"]
+    learner = Dropping(Dropping.Config(), (1, 4, 4), CLASSES, Rng(0))
+    learner.tensors = {}
+    found = measure(learner, data).verdicts["correct"]
+    expected = measure(pixels(pixels.Config(), (1, 4, 4), CLASSES, Rng(0)), data).verdicts["correct"]
+    np.testing.assert_array_equal(found, expected)
+    images = data.split("classes", "test").tensor()
+    assert torch.equal(learner.embed(images), images.flatten(1))
+    many = learner.adapt_many(images[None, :6], torch.arange(3).repeat(1, 2), 3)(images[None])
+    assert torch.equal(many, learner.adapt_many(images[None, :6], torch.arange(3).repeat(1, 2), 3)(images[None]))
+
+
+@pytest.mark.parametrize(("kind", "switches"), [
+    ("protonet", {"backbone": "conv4", "width": 4, "episodes": 2}), ("protonet", {"backbone": "mlp", "width": 4, "episodes": 2}),
+    ("maml", {"backbone": "conv4", "width": 16, "iterations": 1}), ("maml", {"backbone": "mlp", "width": 8, "iterations": 1}),
+], ids=str)
+def test_inductive_a_query_is_classified_as_if_it_were_alone(data, kind, switches):
+    learner = learners[kind](learners[kind].Config(**switches), (1, 4, 4), CLASSES, Rng(0))
+    learner.fit(data.split("classes", "train"))
+    images = data.split("classes", "test").tensor()
+    support, queries, labels = images[:6][None], images[6:], torch.arange(3).repeat(1, 2)
+    together = learner.adapt_many(support, labels, 3)(queries[None])[0]
+    alone = learner.adapt_many(support.repeat(len(queries), 1, 1, 1, 1), labels.repeat(len(queries), 1), 3)(queries[:, None])
+    torch.testing.assert_close(alone[:, 0], together, rtol=1e-4, atol=1e-4)
+
+
+def test_the_block_says_so_and_leaves_intervals_to_the_note():
+    block = protocol().block()
+    assert "each query on its own" in block["inference"]
+    assert "interval" not in block and "batch norm" not in block
