@@ -2,10 +2,16 @@
 
 The rule that it reconstructs (Inoue, Roehrbein & Knoblauch, arXiv 2603.03234) is known to this project by its abstract
 only. Published parts, from the authors' ancestor rule (arXiv 2603.00588): excitatory plastic weights from U(0.01, 0.1),
-a competitive Hebbian hidden layer, homeostatic biases, weight perturbation at the output. The rest is our choice.
+a competitive Hebbian hidden layer, homeostatic biases, weight perturbation at the output. They are second-hand, from two
+summaries that agree. The ancestor's activation, 2 sigmoid(z) - 1, is not used here. The rest is our choice.
 
 Inhibition is carried by non-plastic pools of uniform weight; every plastic neuron is excitatory, so that all it sends
-is positive. No operation holds the weights there: each update multiplies them by exp of something finite.
+is positive. No operation holds the weights there: each update multiplies them by exp of something finite. From positive
+weights that cannot change a sign: that all signs stay excitatory is by construction, not a finding.
+
+Defaults differ from the prototype's, which are in brackets: temperature_end 400 (80), rising by equal factors (by equal
+steps); homeostasis 0.3 (0.05); prune 0.3 (0.1); noise and maintenance 0 (0.04 and 0.003: log-normal weights need
+them), every 10 steps (every step); readout_eta 0.03 (0.1), in batches of 2,000 (all images).
 """
 
 from __future__ import annotations
@@ -20,7 +26,8 @@ from harness import registry
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.fitting import UNLIMITED
+from harness.fitting import UNLIMITED, balanced_rows
+from harness.heads import Heads, fit
 from harness.lazy import nn, torch
 from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
@@ -28,16 +35,18 @@ from harness.rules import plasticity
 from harness.rules import readouts as readout
 
 EMBED_BATCH = 512
+OWN_HEADS = ("imprint", "delta")
 STAGES = ("unfitted", "hidden", "classifier")
 
 
 @dataclass(frozen=True)
 class Course:
-    """How much is trained: plastic steps without labels, steps of the third factor, steps of the read-out."""
+    """How much is trained: plastic steps without labels, third-factor steps, images a step, images of a read-out."""
 
     hidden: int
     gated: int
-    readout: int
+    batch: int
+    labelled: int
 
 
 @registry.learners.register("ech")
@@ -74,7 +83,7 @@ class ECH(Learner):
         readout: Literal["delta", "perturbation"] = Field("delta", description="three factors, or weight perturbation")
         readout_eta: float = Field(0.03, gt=0, description="read-out rate, in RMS units of log V")
         readout_steps: int = Field(600, ge=1, description="read-out steps")
-        readout_batch: int = Field(2000, ge=1, description="images a read-out step; all of them where there are fewer")
+        readout_batch: int = Field(2000, ge=1, description="codes a read-out step; all of them where there are fewer")
         perturbation: float = Field(0.05, gt=0, description="size of the weight perturbation in log V")
         trials: int = Field(8, ge=1, description="antithetic pairs of perturbations a step")
 
@@ -83,7 +92,8 @@ class ECH(Learner):
         third_factor_temperature: float = Field(30.0, gt=0, description="T of the competition it gates")
         feedback: Literal["v", "random"] = Field("v", description="what carries the error to the hidden layer")
 
-        head: Literal["delta", "imprint", "nearest-mean"] = Field("imprint", description="few-shot read-out")
+        head: Literal["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"] = Field(
+            "log-ridge", description="few-shot read-out: two of the rule's own, then shared heads on h, and ridge on log h")
         head_steps: int = Field(100, ge=1, description="steps of the delta rule on a support set")
         adapt_steps: int = Field(20, ge=1, description="plastic steps on a support set, from scratch")
         episodes_at_once: int = Field(8, ge=1, description="episodes that learn side by side; changes no value")
@@ -95,7 +105,11 @@ class ECH(Learner):
     # ------------------------------------------------------------------------------------------------- training
 
     def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
-        """Hidden layer from images alone; then, where there are labels, the read-out (and the third factor)."""
+        """Hidden layer from images alone; then, where there are labels, the read-out (and the third factor).
+
+        An image counts against the budget when it is shown to the hidden layer. A read-out learns from codes, for which
+        each image is shown once.
+        """
         self._begin()
         log, course = TrainingLog(), self._course(train, budget)
         log.add(self)
@@ -103,7 +117,8 @@ class ECH(Learner):
             inputs = self._inputs(train.tensor(self.device))
             self._fit_hidden(inputs, course, log, progress)
             if train.labels is not None:
-                self._fit_labels(inputs, torch.from_numpy(train.labels).to(self.device), course, log)
+                rows = torch.from_numpy(balanced_rows(train.labels, course.labelled, self.rng)).to(self.device)
+                self._fit_labels(inputs, torch.from_numpy(train.labels).to(self.device), rows, course, log)
         self.fitted = True
         progress(1.0, "")
         return log
@@ -127,25 +142,29 @@ class ECH(Learner):
         return self.config.hidden / 10
 
     def _course(self, train: Images, budget: Budget) -> Course:
-        """Steps wanted, scaled down together where the budget is smaller."""
-        config, n = self.config, len(train)
-        labelled = train.labels is not None
-        batch, read = min(config.batch, n), min(config.readout_batch, n)
-        hidden = config.epochs * max(1, n // batch)
-        gated = config.third_factor_epochs * max(1, n // batch) if labelled and config.third_factor else 0
-        reads = config.readout_steps * (2 if gated else 1) if labelled else 0
-        wanted = (hidden + gated) * batch + reads * read
-        share = budget.cap(wanted) / wanted
-        return Course(max(1, int(hidden * share)), int(gated * share), int(reads * share))
+        """What the config asks for. Where the budget is smaller, the hidden layer gives way to the labels up to half."""
+        config, n, labelled = self.config, len(train), train.labels is not None
+        batch = min(config.batch, n)
+        hidden = config.epochs * (n // batch)
+        gated = config.third_factor_epochs * (n // batch) if labelled and config.third_factor else 0
+        readouts = (2 if gated else 1) if labelled else 0
+        wanted = (hidden + gated) * batch + readouts * n
+        left = budget.cap(wanted)
+        if left == wanted:
+            return Course(hidden, gated, batch, n)
+        batch = max(1, min(batch, left // 2 if labelled else left))
+        share = max(1, min(n, left // (2 * readouts))) if labelled else n
+        left -= readouts * share
+        gated = min(gated, left // 2 // batch)
+        return Course(max(1, left // batch - gated), gated, batch, share)
 
     def _inputs(self, images: torch.Tensor) -> torch.Tensor:
         from harness.rules.modules.competitive import inhibited
 
         return inhibited(images, self.config.divisive_inhibition)
 
-    def _batches(self, n: int, steps: int, purpose: str) -> Iterator[tuple[int, torch.Tensor]]:
+    def _batches(self, n: int, batch: int, steps: int, purpose: str) -> Iterator[tuple[int, torch.Tensor]]:
         """(epoch, rows) of each step: a fresh shuffle an epoch, the incomplete batch at its end left out."""
-        batch = min(self.config.batch, n)
         epoch = 0
         while steps > 0:
             epoch += 1
@@ -156,10 +175,10 @@ class ECH(Learner):
 
     def _fit_hidden(self, inputs: torch.Tensor, course: Course, log: TrainingLog, progress: Progress) -> None:
         config, noise = self.config, self.rng.torch("noise")
-        per_epoch = len(inputs) // min(config.batch, len(inputs))
+        per_epoch = len(inputs) // course.batch
         epochs = -(-course.hidden // per_epoch)
         explained = []
-        for step, (epoch, rows) in enumerate(self._batches(len(inputs), course.hidden, "order")):
+        for step, (epoch, rows) in enumerate(self._batches(len(inputs), course.batch, course.hidden, "order")):
             done = step / course.hidden
             explained.append(plasticity.learn(self.layer, inputs[rows].unsqueeze(0), self._temperature(done), 1 - done,
                                               config, noise))
@@ -189,16 +208,17 @@ class ECH(Learner):
         live = self.layer.live
         return {"live": live.float().mean().item(), "sigma_log_w": self.layer.weight[live].log().std().item()}
 
-    def _fit_labels(self, inputs: torch.Tensor, labels: torch.Tensor, course: Course, log: TrainingLog) -> None:
-        steps = course.readout // 2 if course.gated else course.readout
-        log.images_seen += self._fit_readout(inputs, labels, steps, "first")
+    def _fit_labels(self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, course: Course,
+                    log: TrainingLog) -> None:
+        """Read-outs from the images in ``rows``, third-factor steps on all of them."""
+        codes = self._fit_readout(inputs[rows], labels[rows], "first", log)
         if course.gated:
-            log.images_seen += self._fit_gated(inputs, labels, course.gated)
-            log.images_seen += self._fit_readout(inputs, labels, steps, "second")
+            self._fit_gated(inputs, labels, course, log)
+            codes = self._fit_readout(inputs[rows], labels[rows], "second", log)
         self.stage = "classifier"
-        codes = self._codes(inputs)
         logits = readout.logits(codes.unsqueeze(0), self.output.unsqueeze(0), self._gain)[0]
-        log.add(self, train_accuracy=(logits.argmax(1) == labels).float().mean().item(), **self._weight_statistics())
+        right = (logits.argmax(1) == labels[rows]).float().mean().item()
+        log.add(self, train_accuracy=right, **self._weight_statistics())
 
     def _codes(self, inputs: torch.Tensor) -> torch.Tensor:
         """The code of inputs (N, n) that are already divided by their length: (N, H)."""
@@ -208,9 +228,10 @@ class ECH(Learner):
 
         return in_batches(code, inputs, batch_size=EMBED_BATCH)
 
-    def _fit_readout(self, inputs: torch.Tensor, labels: torch.Tensor, steps: int, purpose: str) -> int:
-        """Train V from its young state; images looked at."""
-        codes = self._codes(inputs)
+    def _fit_readout(self, inputs: torch.Tensor, labels: torch.Tensor, purpose: str, log: TrainingLog) -> torch.Tensor:
+        """Train V from its young state; the codes that it learned from."""
+        codes, steps = self._codes(inputs), self.config.readout_steps
+        log.images_seen += len(codes)
         size = min(self.config.readout_batch, len(codes))
         weight = self._young_readout(self.n_classes).unsqueeze(0)
         generator = self.rng.torch("readout batches", purpose)
@@ -220,7 +241,7 @@ class ECH(Learner):
                 rows = torch.randint(len(codes), (size,), generator=generator).to(self.device)
             self._readout_step(weight, codes[rows].unsqueeze(0), labels[rows].unsqueeze(0), 1 - step / steps, generator)
         self.output = weight[0]
-        return steps * size
+        return codes
 
     def _readout_step(self, weight: torch.Tensor, codes: torch.Tensor, labels: torch.Tensor, fade: float,
                       generator: torch.Generator) -> None:
@@ -233,14 +254,13 @@ class ECH(Learner):
                                               generator)
         readout.step(weight, push, config.readout_eta * fade, config.clip)
 
-    def _fit_gated(self, inputs: torch.Tensor, labels: torch.Tensor, steps: int) -> int:
-        """Third-factor steps on hidden synapses; images looked at."""
-        feedback, seen = self._feedback(), 0
-        for step, (_, rows) in enumerate(self._batches(len(inputs), steps, "gated order")):
+    def _fit_gated(self, inputs: torch.Tensor, labels: torch.Tensor, course: Course, log: TrainingLog) -> None:
+        """Third-factor steps on hidden synapses."""
+        feedback, steps = self._feedback(), course.gated
+        for step, (_, rows) in enumerate(self._batches(len(inputs), course.batch, steps, "gated order")):
             self._gated_step(inputs[rows], readout.one_hot(labels[rows], self.n_classes), feedback, 1 - step / steps)
-            seen += len(rows)
+            log.images_seen += len(rows)
         plasticity.prune(self.layer, 0.0)
-        return seen
 
     def _feedback(self) -> torch.Tensor:
         """(H, C): what carries an output's error to hidden neurons."""
@@ -301,10 +321,16 @@ class ECH(Learner):
 
     def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
         """Fitted: a head on the frozen code. Not fitted: hidden layer and head learn from the support set alone."""
+        from harness.rules.modules.competitive import ExcitatoryReadout
+
+        labels = support_labels.unsqueeze(0)
         with torch.no_grad():
             code = self._code(self.layer if self.fitted else self._learn_supports(support_images.unsqueeze(0)), alone=True)
             codes = in_batches(code, support_images, batch_size=EMBED_BATCH).unsqueeze(0)
-            return nn.Sequential(code, self._head(codes, support_labels.unsqueeze(0), n_way, alone=True)).eval()
+            if self.config.head in OWN_HEADS:
+                return nn.Sequential(code, ExcitatoryReadout(self._own_head(codes, labels, n_way)[0], self._gain)).eval()
+            view = self._view()
+            return self._shared_heads(view(codes), labels, n_way).on(nn.Sequential(code, view))
 
     def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         """All episodes side by side; from scratch each keeps its own H x n weights for as long as the result is used."""
@@ -313,18 +339,19 @@ class ECH(Learner):
             return lambda queries: head(self._many_codes(queries))
         chunk = self.config.episodes_at_once
         supports = zip(support_images.split(chunk), support_labels.split(chunk), strict=True)
-        modules = [self._adapt_side_by_side(images, labels, n_way) for images, labels in supports]
-        return lambda queries: torch.cat([m(x) for m, x in zip(modules, queries.split(chunk), strict=True)])
+        parts = [self._adapt_side_by_side(images, labels, n_way) for images, labels in supports]
+        return lambda queries: torch.cat([part(x) for part, x in zip(parts, queries.split(chunk), strict=True)])
 
     def _many_codes(self, images: torch.Tensor) -> torch.Tensor:
         """Codes of the frozen layer, (E, B, C, H, W) -> (E, B, hidden)."""
         codes = in_batches(self._code(self.layer, alone=True), images.flatten(0, 1), batch_size=EMBED_BATCH)
         return codes.unflatten(0, images.shape[:2])
 
-    def _adapt_side_by_side(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> nn.Module:
+    def _adapt_side_by_side(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         with torch.no_grad():
             code = self._code(self._learn_supports(images), alone=False)
-            return nn.Sequential(code, self._head(code(images), labels, n_way, alone=False)).eval()
+            head = self.head_many(code(images), labels, n_way)
+        return lambda queries: head(code(queries))
 
     def _learn_supports(self, images: torch.Tensor) -> plasticity.Layer:
         """Hidden layers learned from the support sets (E, S, C, H, W) alone; a step sees a whole support set."""
@@ -337,20 +364,30 @@ class ECH(Learner):
         return layer
 
     def head_many(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+        """The heads of E episodes from codes (E, S, hidden)."""
+        from harness.rules.modules.competitive import ExcitatoryReadout
+
         with torch.no_grad():
-            return self._head(support, support_labels, n_way, alone=False)
+            if self.config.head in OWN_HEADS:
+                return ExcitatoryReadout(self._own_head(support, support_labels, n_way), self._gain)
+            view = self._view()
+            heads = self._shared_heads(view(support), support_labels, n_way)
+        return lambda codes: heads(view(codes))
 
-    def _head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int, alone: bool) -> nn.Module:
-        """The few-shot read-outs of codes (E, S, H); ``alone``: of the only episode, without an episode axis."""
-        from harness.rules.modules.competitive import ExcitatoryReadout, NearestMean, unit
+    def _view(self) -> nn.Module:
+        """What a shared head sees of a code."""
+        from harness.rules.modules.competitive import LogCode
 
-        config = self.config
-        if config.head == "nearest-mean":
-            means = readout.class_means(unit(codes), labels, n_way)
-            return NearestMean(means[0] if alone else means, self._gain)
-        weight = self._learn_head(codes, labels, n_way) if config.head == "delta" else (
-            readout.class_means(codes, labels, n_way).transpose(1, 2).contiguous())
-        return ExcitatoryReadout(weight[0] if alone else weight, self._gain)
+        return LogCode() if self.config.head == "log-ridge" else nn.Identity()
+
+    def _shared_heads(self, views: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
+        return fit("ridge" if self.config.head == "log-ridge" else self.config.head, views, labels, n_way)
+
+    def _own_head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
+        """V (E, H, n_way) of the rule's own heads: each class's mean code (imprint), or learned (delta)."""
+        if self.config.head == "delta":
+            return self._learn_head(codes, labels, n_way)
+        return readout.class_means(codes, labels, n_way).transpose(1, 2).contiguous()
 
     def _learn_head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
         """V (E, H, n_way) learned from the support codes by the configured read-out rule."""

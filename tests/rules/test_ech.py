@@ -8,12 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import heads
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.learner import Budget
 from harness.registry import learners
 from harness.rng import Rng
 from harness.rules.ech import ECH
+from harness.rules.modules.competitive import LogCode
 
 SHAPE, CLASSES = (1, 8, 8), 4
 
@@ -138,10 +140,60 @@ def test_without_labels_only_the_hidden_layer_learns():
         other.classifier()
 
 
-@pytest.mark.parametrize("images", [50, 999, 10**6, 10**9])
-def test_a_budget_is_never_overdrawn(images):
-    log = learner(third_factor=0.01).fit(blobs(), budget=Budget(images))
+@pytest.mark.parametrize("images", [3, 50, 999, 10**6, 10**9])
+@pytest.mark.parametrize("third_factor", [0.0, 0.01])
+def test_a_budget_is_never_overdrawn(images, third_factor):
+    made = learner(third_factor=third_factor)
+    log = made.fit(blobs(), budget=Budget(images))
     assert 0 < log.images_seen <= images
+    assert made.classifier()(blobs(4).tensor()).isfinite().all()
+
+
+@pytest.mark.parametrize(("extra", "looks"), [({}, 4 + 1), ({"third_factor": 0.01}, 4 + 1 + 2 + 1)])
+def test_steps_of_the_readout_are_no_looks_at_images(extra, looks):
+    """Epochs of the hidden layer, the codes of a read-out, epochs of the third factor, the codes of the last read-out."""
+    log = learner(readout_steps=50, **extra).fit(blobs())
+    assert log.images_seen == looks * 240
+    again = learner(readout_steps=100, **extra).fit(blobs())
+    assert again.images_seen == log.images_seen
+
+
+def test_a_budget_that_suffices_changes_nothing():
+    free, enough, short = learner(), learner(), learner()
+    free.fit(blobs())
+    enough.fit(blobs(), budget=Budget(5 * 240))
+    short.fit(blobs(), budget=Budget(5 * 240 - 20))
+    assert all(torch.equal(value, enough.state_dict()[key]) for key, value in free.state_dict().items())
+    assert not torch.equal(free.state_dict()["W"], short.state_dict()["W"])
+
+
+def test_the_hidden_layer_gives_way_to_the_labels_only_as_far_as_needed():
+    log = learner().fit(blobs(), budget=Budget(3 * 240))
+    assert log.rows[-2]["epoch"] == 2 and log.images_seen == 3 * 240
+
+
+@pytest.mark.parametrize(("head", "view"), [("nearest-mean", lambda h: h), ("cosine", lambda h: h), ("ridge", lambda h: h),
+                                            ("log-ridge", torch.log)])
+def test_shared_heads_are_those_of_all_learners(head, view):
+    made = fitted(head=head)
+    xs, ys, xq, _ = episodes(1)
+    expected = heads.fit(head.removeprefix("log-"), view(made.embed(xs[0]))[None], ys, CLASSES)(view(made.embed(xq[0]))[None])
+    torch.testing.assert_close(made.adapt(xs[0], ys[0], CLASSES)(xq[0]), expected[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_logarithm_of_a_code_is_its_drives_less_what_they_share():
+    drives = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)) * 4
+    torch.testing.assert_close(LogCode()(torch.softmax(drives, 1)), torch.log_softmax(drives, 1))
+
+
+@pytest.mark.parametrize("temperature", [15.0, 1e4])
+def test_few_shot_classifiers_on_the_log_code_have_finite_gradients(temperature):
+    made = fitted(code_temperature=temperature)
+    xs, ys, xq, _ = episodes(1)
+    x = xq[0].clone().requires_grad_()
+    logits = made.adapt(xs[0], ys[0], CLASSES)(x)
+    logits.logsumexp(1).sum().backward()
+    assert logits.isfinite().all() and x.grad.isfinite().all()
 
 
 def test_progress_rises_to_one_and_the_log_tells_of_sparsity():
@@ -153,7 +205,7 @@ def test_progress_rises_to_one_and_the_log_tells_of_sparsity():
     assert log.rows[3]["explained"] > log.rows[0]["explained"]
 
 
-@pytest.mark.parametrize("head", ["delta", "imprint", "nearest-mean"])
+@pytest.mark.parametrize("head", ["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"])
 @pytest.mark.parametrize("regime", ["from_scratch", "class_transfer"])
 def test_episodes_one_by_one_and_together_agree(head, regime):
     made = learner(head=head) if regime == "from_scratch" else fitted(head=head)
