@@ -30,13 +30,14 @@ class Prototypes(FeatureLearner):
 
     What `ech` has beyond this control is due to its plasticity; what both have is due to the architecture. Both give
     the code h = softmax(T u), u_j = w_j . x / (|w_j| |x|), which an excitatory read-out under the delta rule of three
-    factors reads. Here w_j is the mean direction of a cluster of images (Dhillon & Modha 2001), or one image.
+    factors reads. Here w_j is the mean direction of a cluster of images (Dhillon & Modha 2001), or one image, and there
+    are no homeostatic thresholds.
 
     Labels serve the read-out alone. Few examples: a head on the frozen code. There is no regime `from_scratch`, where
     the weights would be the support images themselves: nearest neighbours.
     """
 
-    typical_training_s = 15.0
+    typical_training_s = 5.0
     regimes = frozenset({"semi_supervised", "class_transfer"})
 
     class Config(Config):
