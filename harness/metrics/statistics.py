@@ -1,4 +1,4 @@
-"""Intervals, paired tests, corrections and ranks: what stands behind every +- and every bold number."""
+"""Intervals, paired tests and corrections: what stands behind every +- and every bold number."""
 
 from __future__ import annotations
 
@@ -168,31 +168,6 @@ def holm(pvalues: ArrayLike) -> np.ndarray:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
-
-
-def ranks(values: ArrayLike, tied: ArrayLike | None = None) -> np.ndarray:
-    """Ranks from the top (1 = highest); those that tie share the mean of the ranks they take up.
-
-    From the best downwards, each leader takes with it all that tie *with the leader* (as in Meta-Dataset, Triantafillou
-    et al. 2020), since "not significantly different" is not transitive.
-
-    Args:
-        values: (n,).
-        tied: bool (n, n); equal values where left out.
-
-    >>> ranks([0.9, 0.7, 0.9]).tolist()
-    [1.5, 3.0, 1.5]
-    """
-    values = np.asarray(values, np.float64)
-    tied = values[:, None] == values[None, :] if tied is None else np.asarray(tied, bool)
-    left, out, taken = list(np.argsort(-values, kind="stable")), np.empty(len(values)), 0
-    while left:
-        leader = left[0]
-        group = [i for i in left if i == leader or tied[leader, i]]
-        out[group] = taken + (len(group) + 1) / 2
-        taken += len(group)
-        left = [i for i in left if i not in group]
-    return out
 
 
 def detectable_difference(n: int, spread: float, level: float = 0.95, power: float = 0.8) -> float:

@@ -91,16 +91,6 @@ def test_holm_lies_between_none_and_bonferroni_and_keeps_order(p):
     assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=10))
-def test_ranks_of_equal_values_equal_scipy(values):
-    assert ours.ranks(values).tolist() == stats.rankdata([-v for v in values]).tolist()
-
-
-def test_ranks_tie_with_the_leader_only():
-    tied = [[1, 1, 0], [1, 1, 1], [0, 1, 1]]  # first ~ second, second ~ third, but not first ~ third
-    assert ours.ranks([0.9, 0.8, 0.7], tied).tolist() == [1.5, 1.5, 3.0]
-
-
 @pytest.mark.parametrize("crossed", [True, False])
 def test_bootstrap_of_one_seed_has_the_standard_error_of_the_mean(crossed):
     values = np.random.default_rng(2).random(400) < 0.7
