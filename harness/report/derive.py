@@ -15,7 +15,6 @@ from harness.report.aggregate import worst_level
 from harness.report.results import Results
 
 WORST = "worst"
-CLEAN = "clean"
 KIND = "attack_sweep"
 TOLERANCE = 0.01
 """Share of images that may fall to FGSM but not to PGD, whose random start can miss a few, before the row is distrusted."""

@@ -16,7 +16,7 @@ from harness.records import Record
 from harness.report.aggregate import aggregate
 from harness.report.derive import KIND as SWEEP
 from harness.report.derive import with_worst_case
-from harness.report.formats import half_width, label
+from harness.report.formats import label, reach
 from harness.report.pivot import Grid, distinguish, group, ordered
 from harness.report.results import Results
 
@@ -186,9 +186,9 @@ def _ridge(axis: Axes, results: Results, learner: str, place: int, records: list
         axis.stairs(place + heights, 100 * edges, baseline=place, fill=True, color=colour, alpha=0.28, linewidth=0)
         axis.stairs(place + heights, 100 * edges, baseline=place, color=colour, linewidth=0.7)
     mean = aggregate(records, results.verdicts)
-    error = half_width("accuracy", mean.low, mean.high)
+    error = reach("accuracy", mean.value, mean.low, mean.high)
     if error:
         axis.plot([100 * mean.low, 100 * mean.high], [place, place], color=colour, linewidth=4, solid_capstyle="butt")
     axis.plot([100 * mean.value], [place], marker="|", markersize=9, markeredgewidth=1.8, color=colour)
-    axis.text(1.01, place, f"{100 * mean.value:.1f}" + (f" ±{error}" if error else ""), color="#333333", va="center",
+    axis.text(1.01, place, f"{100 * mean.value:.1f}" + (f" {error}" if error else ""), color="#333333", va="center",
               fontsize=8, transform=axis.get_yaxis_transform())

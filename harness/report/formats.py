@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from harness.metrics.distributions import FAMILIES
@@ -14,6 +15,7 @@ METRICS: dict[str, tuple[str, Form]] = {
     "live_share": ("live synapses, %", "percent"),
     "live_per_input": ("live synapses per input", "number"),
     "dale_purity": ("Dale purity", "number"),
+    "dale_purity_chance": ("Dale purity, by chance", "number"),
     "enforced": ("enforced", "flag"),
     "sign_changes": ("sign changes", "count"),
     "sign_flips": ("signs flipped since start", "count"),
@@ -29,6 +31,9 @@ METRICS: dict[str, tuple[str, Form]] = {
     "treves_rolls_stimulus": ("Treves-Rolls, stimulus", "number"),
     "dead_units": ("dead units", "count"),
 }
+CLEAN = "clean"
+"""What no attack, and any attack at eps 0, is called."""
+
 HIGHER_IS_BETTER = frozenset({"accuracy"})
 """Metrics with a best. The biology audit describes; nothing in it is better for being larger."""
 
@@ -62,12 +67,24 @@ def number(metric: str, value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def half_width(metric: str, low: float | None, high: float | None) -> str | None:
-    """Half of an interval, as its metric is printed; None where there is no interval."""
+def reach(metric: str, value: float, low: float | None, high: float | None) -> str:
+    """How far an interval reaches from the number, as its metric is printed: the longer arm, or the only one.
+
+    Half a width would be wrong by half at the ends, where many intervals have one arm only. Empty without an interval.
+
+    >>> reach("accuracy", 0.9, 0.826, 0.945), reach("accuracy", 0.0, 0.0, 0.071), reach("accuracy", 1.0, 0.929, 1.0)
+    ('±7.4', '+7.1', '−7.1')
+    """
     if low is None or high is None or _form(metric) in ("flag", "family"):
-        return None
-    half = (high - low) / 2
-    return f"{100 * half:.1f}" if _form(metric) == "percent" else f"{half:.2g}" if half < 100 else f"{half:.0f}"
+        return ""
+    below, above = (_width(metric, max(0.0, arm)) for arm in (value - low, high - value))
+    if below == above or (float(below) and float(above)):
+        return f"±{max(below, above, key=float)}"
+    return f"+{above}" if float(above) else f"−{below}"
+
+
+def _width(metric: str, width: float) -> str:
+    return f"{100 * width:.1f}" if _form(metric) == "percent" else f"{width:.2g}" if width < 100 else f"{width:.0f}"
 
 
 def label(key: str, value: Any) -> str:
@@ -75,9 +92,13 @@ def label(key: str, value: Any) -> str:
 
     >>> label("ways", 5), label("shots", 1), label("eps", 0.10), label("attack", "pgd")
     ('5-way', '1-shot', 'eps 0.1', 'pgd')
+    >>> label("eps", 0)
+    'clean'
     """
-    if value is None or (key == "eps" and value == 0):
+    if value is None:
         return ""
+    if key == "eps" and value == 0:
+        return CLEAN
     if key in ("ways", "shots"):
         return f"{value}-{key[:-1]}"
     if key == "metric":
@@ -86,3 +107,13 @@ def label(key: str, value: Any) -> str:
         return str(value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{key} {text}"
+
+
+def captions(keys: Sequence[str], values: Sequence[Any]) -> tuple[str, ...]:
+    """The labels of one row or column in print, one a key; what is called clean is not called so twice.
+
+    >>> captions(("attack", "eps"), ("clean", 0)), captions(("attack", "eps"), ("pgd", 0))
+    (('clean', ''), ('pgd', 'clean'))
+    """
+    texts = [label(k, v) for k, v in zip(keys, values, strict=True)]
+    return tuple("" if text == CLEAN and CLEAN in texts[:i] else text for i, text in enumerate(texts))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.records import Record
 from harness.report.aggregate import LEVEL
 from harness.report.derive import WORST
+from harness.report.formats import reach
 from harness.report.results import Results
+from harness.report.table import Cell
 
 FEW_SEEDS = 5
 """With fewer, a bootstrap over seeds is visibly too narrow."""
@@ -17,42 +19,74 @@ _TESTS = {("sample", False): "exact McNemar", ("episode", False): "t test paired
           ("episode", True): "bootstrap over seeds and episodes, paired"}
 
 
-def reading(records: Sequence[Record], bold: bool, distrusted: bool) -> Iterator[str]:
+def reading(shown: Sequence[tuple[Cell, list[Record]]], distrusted: bool) -> Iterator[str]:
     """How to read the numbers.
 
     Args:
-        records: all that the table shows.
-        bold: whether any number is bold.
+        shown: each cell with its records, one a seed.
         distrusted: whether a row is marked with a dagger.
     """
-    seeds = {r.seed for r in records}
-    several = len(seeds) > 1
-    how = sorted({text for r in records if (text := _interval(r, several))})
-    if how:
-        yield f"±: half the width of the {' / '.join(how)}."
-    if several and len(seeds) < FEW_SEEDS:
-        yield f"{len(seeds)} seeds say little about the spread between seeds: intervals over so few are too narrow."
-    if bold:
-        tests = {_TESTS[r.unit, several] for r in records if (r.unit, several) in _TESTS}
+    yield from _intervals(shown)
+    seeds = max((len(records) for _, records in shown), default=0)
+    if 1 < seeds < FEW_SEEDS:
+        yield f"{seeds} seeds say little about the spread between seeds: intervals over so few are too narrow."
+    tests = {_TESTS[cell.unit, len(records) > 1] for cell, records in shown if cell.bold}
+    if tests:
         aside = ", rows marked † aside," if distrusted else ""
         yield (f"Bold: the best of a column{aside} and all that is not significantly worse ({' / '.join(sorted(tests))}, "
                f"Holm-corrected over rows, p > {LEVEL:g}).")
-    if any(r.setting.get("attack") == WORST for r in records):
+    if any(r.setting.get("attack") == WORST for _, records in shown for r in records):
         yield "worst: an image counts as robust if it withstood every attack at this and every smaller eps."
 
 
-def _interval(record: Record, several: bool) -> str | None:
+def _intervals(shown: Sequence[tuple[Cell, list[Record]]]) -> Iterator[str]:
+    """Which intervals there are, and what the signs before them mean."""
+    arms = {id(cell): reach(cell.metric, cell.value, cell.low, cell.high) for cell, _ in shown}
+    how = sorted({_interval(records) for cell, records in shown if arms[id(cell)]})
+    if not how:
+        return
+    uneven = any("t interval" not in text for text in how)
+    alone = any(arm[:1] in "+−" for arm in arms.values() if arm)
+    yield (f"±: {' / '.join(how)}" + ("; its longer arm where they differ" if uneven else "")
+           + ("; + or − alone: its only arm" if alone else "") + ".")
+
+
+def _interval(records: Sequence[Record]) -> str:
     """Which interval a number has, as ``aggregate`` makes it."""
-    if several and record.verdicts is None:
+    first, several = records[0], len(records) > 1
+    if several and any(r.verdicts is None for r in records):
         return "95 % t interval over seeds"
     if several:
-        return "95 % hierarchical bootstrap over seeds" + (", then episodes" if record.unit == "episode" else
+        return "95 % hierarchical bootstrap over seeds" + (", then episodes" if first.unit == "episode" else
                                                            " and test images, crossed")
-    if record.low is None:
-        return None
-    if record.unit == "sample" and record.metric == "accuracy":
+    if first.unit == "sample" and first.metric == "accuracy":
         return "95 % Wilson interval over test images"
-    return f"95 % t interval over {'images' if record.unit == 'sample' else f'{record.unit}s'}"
+    return f"95 % t interval over {'images' if first.unit == 'sample' else f'{first.unit}s'}"
+
+
+def partial(lacking: Mapping[tuple[str, tuple[int, ...]], Sequence[str]], planned: Sequence[int]) -> Iterator[str]:
+    """One line for the cells of a row that are over the same seeds, and not over those planned.
+
+    Args:
+        lacking: row and the seeds that its numbers are over -> the columns in which they are.
+        planned: the seeds of the protocol.
+    """
+    for (row, seeds), columns in lacking.items():
+        where = f" in {'; '.join(filter(None, columns))}" if any(columns) else ""
+        yield (f"Partial: {row} has seed {_listed(seeds)} only, not {_listed(planned)}{where}; "
+               "nothing is bold in a column with such a number.")
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def no_such_metric(wanted: Sequence[str], present: Iterable[str]) -> Iterator[str]:
+    """One line where a table asks for what was not measured."""
+    present = sorted(present)
+    missing = [metric for metric in wanted if metric not in present]
+    if present and missing:
+        yield f"No {', '.join(missing)} was measured. Metrics there are: {', '.join(present)}."
 
 
 def failures(results: Results, protocol: str) -> Iterator[str]:
@@ -62,7 +96,7 @@ def failures(results: Results, protocol: str) -> Iterator[str]:
         if where == protocol:
             seeds.setdefault((learner, line), set()).add(seed)
     for (learner, line), failed in sorted(seeds.items()):
-        yield f"Failed: {learner}, seed {', '.join(map(str, sorted(failed)))}: {line}"
+        yield f"Failed: {learner}, seed {_listed(sorted(failed))}: {line}"
 
 
 def distrust(records: Iterable[Record], results: Results) -> Iterator[str]:

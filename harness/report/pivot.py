@@ -6,27 +6,40 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from harness.errors import HarnessError
 from harness.records import Record
-from harness.report.derive import CLEAN, WORST
-from harness.report.formats import METRICS
+from harness.report.derive import WORST
+from harness.report.formats import CLEAN, METRICS
 
 Labels = tuple[Any, ...]
 Grid = dict[tuple[Labels, Labels], list[Record]]
 """(row labels, column labels) -> records, one a seed, in order of seeds."""
 
-_FIELDS = ("learner", "dataset", "seed", "metric")
+_SEPARATING = ("dataset", "metric", "learner")
+"""Fields that make two records different measurements, beside what is in their setting."""
+
+_FIELDS = (*_SEPARATING, "seed")
 
 
-def fold_clean(records: list[Record]) -> list[Record]:
-    """At eps 0 all attacks are the same: one column ``clean`` (the worst of them, should they disagree)."""
+def fold_clean(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]) -> list[Record]:
+    """At eps 0 all attacks are the same: one label ``clean`` (the worst of them, should they disagree).
+
+    What stands across from eps in the table is kept, so that a row per attack has its own clean number.
+    """
+    across = columns if "eps" in rows else rows
     clean: dict[tuple, Record] = {}
     for record in records:
-        if record.setting.get("eps") == 0 and "attack" in record.setting:
-            at = (record.learner, record.seed, record.dataset, record.metric)
+        if _is_clean(record):
+            at = (record.learner, record.seed, record.dataset, record.metric, labels(record, across))
             if at not in clean or (record.setting["attack"] == WORST and clean[at].setting["attack"] != WORST):
                 clean[at] = record
-    kept = [r for r in records if r.setting.get("eps") != 0]
-    return kept + [replace(r, setting={"attack": CLEAN, "eps": 0}) for r in clean.values()]
+    kept = [r for r in records if not _is_clean(r)]
+    return kept + [replace(r, setting={"attack": CLEAN, "eps": 0} | {k: r.setting[k] for k in across if k in r.setting})
+                   for r in clean.values()]
+
+
+def _is_clean(record: Record) -> bool:
+    return "attack" in record.setting and record.setting.get("eps") == 0
 
 
 def _field(record: Record, key: str) -> Any:
@@ -49,22 +62,49 @@ def group(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]
 
 def distinguish(records: list[Record], rows: tuple[str, ...],
                  columns: tuple[str, ...]) -> tuple[tuple[str, ...], list[Record]]:
-    """Add columns until no cell holds two records of one seed; a breakdown beside its own summary is dropped."""
+    """Add columns until no cell holds two records of one seed; a breakdown beside its own summary is dropped.
+
+    Raises:
+        HarnessError: two records that nothing tells apart have different values.
+    """
+    records = list({id(r): r for r in records}.values())
     while True:
         clash = _clash(group(records, rows, columns))
         if not clash:
             return columns, records
-        taken = {*rows, *columns}
-        keys = sorted({k for r in clash for k in r.setting} | {"dataset", "metric"})
-        differing = [k for k in keys if k not in taken and len({str(_field(r, k)) for r in clash}) > 1]
+        keys = [*sorted({k for r in clash for k in r.setting}), *_SEPARATING]
+        differing = [k for k in keys if k not in {*rows, *columns} and len({str(_field(r, k)) for r in clash}) > 1]
         shared = [k for k in differing if all(_field(r, k) is not None for r in clash)]
         if shared:
             columns = (*columns, shared[0])
-        elif differing:
-            dropped = {id(r) for r in clash if _field(r, differing[0]) is not None}
+            continue
+        dropped = {id(r) for r in clash if any(_is_summary(s, r) for s in clash)} or _repeated(clash, differing)
+        if dropped:
             records = [r for r in records if id(r) not in dropped]
-        else:  # one measurement twice: the later record stands
-            records = list({(r.seed, labels(r, (*rows, *columns))): r for r in records}.values())
+        else:
+            columns = (*columns, differing[0])
+
+
+def _is_summary(record: Record, of: Record) -> bool:
+    """Whether ``of`` is what ``record`` is, in one part of it."""
+    alike = labels(record, (*_SEPARATING, "seed")) == labels(of, (*_SEPARATING, "seed"))
+    return alike and record.setting.items() < of.setting.items()
+
+
+def _repeated(clash: list[Record], differing: list[str]) -> set[int]:
+    """What of ``clash`` says once more what another of the same seed says; nothing as long as a key tells them apart."""
+    first: dict[int, Record] = {}
+    if differing:
+        return set()
+    for record in clash:
+        known = first.setdefault(record.seed, record)
+        if (known.value, known.low, known.high, known.n) != (record.value, record.low, record.high, record.n):
+            raise HarnessError(
+                f"two results for {record.metric} of {record.learner}, seed {record.seed}, {record.setting}: "
+                f"{known.value:g} over {known.n} and {record.value:g} over {record.n}",
+                where=f"table of {record.protocol}", hint=f"they come from the cells {known.cell} and {record.cell}; "
+                "remove the one that is out of date")
+    return {id(r) for r in clash} - {id(r) for r in first.values()}
 
 
 def _clash(grid: Grid) -> list[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Results:
         verdicts: (cell, array name) -> per-unit array (n,): what a record's value is the mean of.
         trust: cell -> the checks made in it.
         failures: learner/protocol cells that ended in an exception: (learner, protocol, seed, last line).
+        seeds: protocol name -> the seeds it was planned for; where left out, those that anything was measured with count.
     """
 
     suite: str
@@ -33,3 +34,4 @@ class Results:
     verdicts: Callable[[str, str], np.ndarray]
     trust: dict[str, list[TrustCheck]]
     failures: list[tuple[str, str, int, str]]
+    seeds: dict[str, list[int]] = field(default_factory=dict)

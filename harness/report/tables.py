@@ -15,10 +15,11 @@ from harness.files import write_atomically
 from harness.records import Record
 from harness.registry import Config
 from harness.report.aggregate import aggregate, same_as_best, worst_level
+from harness.report.derive import KIND as SWEEP
 from harness.report.derive import with_worst_case
-from harness.report.formats import HIGHER_IS_BETTER
-from harness.report.notes import distrust, failures, reading
-from harness.report.pivot import distinguish, fold_clean, group, labels, ordered
+from harness.report.formats import HIGHER_IS_BETTER, captions
+from harness.report.notes import distrust, failures, no_such_metric, partial, reading
+from harness.report.pivot import Grid, Labels, distinguish, fold_clean, group, labels, ordered
 from harness.report.render import FORMATS
 from harness.report.results import Results
 from harness.report.table import Cell, Table
@@ -82,30 +83,41 @@ def build(results: Results, spec: TableSpec) -> Table:
     """
     results = with_worst_case(results)
     row_keys = (spec.rows,) if isinstance(spec.rows, str) else tuple(spec.rows)
-    records = _chosen(results, spec, {*row_keys, *spec.columns})
-    if {"attack", "eps"} <= set(spec.columns):
-        records = fold_clean(records)
+    records, absent = _chosen(results, spec, {*row_keys, *spec.columns})
     column_keys, records = distinguish(records, row_keys, tuple(spec.columns))
+    if results.protocols.get(spec.protocol) == SWEEP:
+        column_keys, records = distinguish(fold_clean(records, row_keys, column_keys), row_keys, column_keys)
     grid = group(records, row_keys, column_keys)
     rows = ordered({row for row, _ in grid} | _failed_rows(results, spec), row_keys, results.learners)
     columns = ordered({column for _, column in grid}, column_keys, results.learners)
     bad = [r for r in records if r.trust == "FAIL"]
     distrusted = frozenset(rows.index(labels(r, row_keys)) for r in bad)
-    judged = [_column([grid.get((row, column), []) for row in rows], distrusted, results) for column in columns]
-    bold = any(cell.bold for column in judged for cell in column if cell)
-    notes = (*reading(records, bold, bool(distrusted)), *distrust(bad, results), *failures(results, spec.protocol))
+    planned = _planned(results, spec.protocol)
+    lacking = {} if "seed" in (*row_keys, *column_keys) else _lacking(grid, planned)
+    cells = {at: _cell(found, results) for at, found in grid.items()}
+    if row_keys == ("learner",):  # anything else in a row is another task, not a rival
+        for column in columns:
+            if all((row, column) not in lacking for row in rows):
+                _mark_best(cells, grid, [(row, column) for i, row in enumerate(rows) if i not in distrusted], results)
+    notes = (*absent, *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
+             *partial(_by_row(lacking, rows, columns, row_keys, column_keys), planned),
+             *distrust(bad, results), *failures(results, spec.protocol))
     return Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
-                 tuple(rows), tuple(columns), tuple(tuple(column[i] for column in judged) for i in range(len(rows))),
+                 tuple(rows), tuple(columns), tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
                  distrusted, notes, dict(results.blocks.get(spec.protocol, {})))
 
 
-def _chosen(results: Results, spec: TableSpec, keys: set[str]) -> list[Record]:
+def _chosen(results: Results, spec: TableSpec, keys: set[str]) -> tuple[list[Record], list[str]]:
+    """The records that a table shows, and a note on the metrics that it asks for in vain."""
     records = [r for r in results.records if r.protocol == spec.protocol]
-    if spec.metric is None and "metric" in keys:
-        return records
     present = {r.metric for r in records}
-    metric = spec.metric or ("accuracy" if "accuracy" in present else min(present, default=None))
-    return [r for r in records if r.metric in ([metric] if isinstance(metric, str) else metric or [])]
+    if spec.metric is not None:
+        metrics = [spec.metric] if isinstance(spec.metric, str) else spec.metric
+    elif "metric" in keys:
+        metrics = sorted(present)
+    else:
+        metrics = ["accuracy"] if "accuracy" in present else sorted(present)[:1]
+    return [r for r in records if r.metric in metrics], list(no_such_metric(metrics, present))
 
 
 def _failed_rows(results: Results, spec: TableSpec) -> set[tuple[Any, ...]]:
@@ -115,16 +127,39 @@ def _failed_rows(results: Results, spec: TableSpec) -> set[tuple[Any, ...]]:
     return {(learner,) for learner, protocol, _, _ in results.failures if protocol == spec.protocol}
 
 
-def _column(rows: list[list[Record]], distrusted: frozenset[int], results: Results) -> list[Cell | None]:
-    cells = [_cell(records, results) if records else None for records in rows]
-    rivals = [i for i, records in enumerate(rows) if records and i not in distrusted and _comparable(records)]
+def _planned(results: Results, protocol: str) -> list[int]:
+    """The seeds that each number of a protocol should be over."""
+    tried = {r.seed for r in results.records if r.protocol == protocol}
+    tried |= {seed for _, where, seed, _ in results.failures if where == protocol}
+    return sorted(results.seeds.get(protocol, tried))
+
+
+def _lacking(grid: Grid, planned: list[int]) -> dict[tuple[Labels, Labels], tuple[int, ...]]:
+    """Where a number is over other seeds than planned -> over which."""
+    seeds = {at: tuple(r.seed for r in records) for at, records in grid.items()}
+    return {at: found for at, found in seeds.items() if found != tuple(planned)}
+
+
+def _by_row(lacking: dict[tuple[Labels, Labels], tuple[int, ...]], rows: list[Labels], columns: list[Labels],
+            row_keys: tuple[str, ...], column_keys: tuple[str, ...]) -> dict[tuple[str, tuple[int, ...]], list[str]]:
+    out: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for row, column in itertools.product(rows, columns):
+        if (row, column) in lacking:
+            name = " / ".join(filter(None, captions(row_keys, row)))
+            out.setdefault((name, lacking[row, column]), []).append(" ".join(filter(None, captions(column_keys, column))))
+    return out
+
+
+def _mark_best(cells: dict[tuple[Labels, Labels], Cell], grid: Grid, column: list[tuple[Labels, Labels]],
+               results: Results) -> None:
+    """Mark the best of one column and its ties."""
+    rivals = [at for at in column if at in grid and _comparable(grid[at])]
     if len(rivals) < 2:
-        return cells
-    best, ties = same_as_best([rows[i] for i in rivals], results.verdicts)
+        return
+    best, ties = same_as_best([grid[at] for at in rivals], results.verdicts)
     for places, mark in ((best, "best"), (ties, "tie")):
         for place in places:
             cells[rivals[place]] = replace(cells[rivals[place]], **{mark: True})
-    return cells
 
 
 def _comparable(records: list[Record]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.formats import METRICS, half_width, label, metric_name, number
+from harness.report.formats import METRICS, captions, metric_name, number, reach
 from harness.report.table import Cell, Table
 
 MISSING = "–"
@@ -21,7 +21,7 @@ def heading(table: Table) -> str:
 
 def headings(table: Table) -> list[tuple[str, ...]]:
     """One tuple a column, one text a level; levels that say nothing are left out."""
-    columns = [tuple(label(k, v) for k, v in zip(table.column_keys, column, strict=True)) for column in table.columns]
+    columns = [captions(table.column_keys, column) for column in table.columns]
     levels = [level for level in zip(*columns, strict=True) if any(level)]
     if not levels:
         metrics = [next((cells[j].metric for cells in table.cells if cells[j]), "") for j in range(len(table.columns))]
@@ -31,7 +31,7 @@ def headings(table: Table) -> list[tuple[str, ...]]:
 
 def row_name(table: Table, row: int) -> str:
     """A row's labels, with a dagger where a trust check failed."""
-    name = " / ".join(filter(None, (label(k, v) for k, v in zip(table.row_keys, table.rows[row], strict=True))))
+    name = " / ".join(filter(None, captions(table.row_keys, table.rows[row])))
     return f"{name} {DAGGER}" if row in table.distrusted else name
 
 
@@ -39,8 +39,8 @@ def cell_text(cell: Cell | None) -> tuple[str, str]:
     """The number and what follows it: ``("97.3", " ±0.9")``."""
     if cell is None:
         return MISSING, ""
-    half = half_width(cell.metric, cell.low, cell.high)
-    return number(cell.metric, cell.value), f" ±{half}" if half else ""
+    arms = reach(cell.metric, cell.value, cell.low, cell.high)
+    return number(cell.metric, cell.value), f" {arms}" if arms else ""
 
 
 def protocol_line(table: Table) -> str:

@@ -14,6 +14,8 @@ from results_kit import episodes, record, results_of, sweep
 from rich.console import Console
 
 from harness.errors import HarnessError
+from harness.metrics.statistics import t_interval, wilson
+from harness.report.formats import reach
 from harness.report.latex import escape
 from harness.report.render import FORMATS, render, to_rich
 from harness.report.tables import TableSpec, build, write_tables
@@ -35,15 +37,32 @@ def test_markdown_golden():
 
 | learner | clean | pgd, eps 0.1 |
 | :--- | ---: | ---: |
-| ech | **100.0** ±1.8 | 90.0 ±6.0 |
-| bp | 90.0 ±6.0 | – |
-| odd † | 0.0 ±1.8 | 0.0 ±1.8 |
+| ech | **100.0** −3.7 | 90.0 ±7.4 |
+| bp | 90.0 ±7.4 | – |
+| odd † | 0.0 +3.7 | 0.0 +3.7 |
 
-- ±: half the width of the 95 % Wilson interval over test images.
+- ±: 95 % Wilson interval over test images; its longer arm where they differ; + or − alone: its only arm.
 - Bold: the best of a column, rows marked † aside, and all that is not significantly worse (exact McNemar, \
 Holm-corrected over rows, p > 0.05).
 - Protocol: split: test; steps: 20.
 """
+
+
+@given(st.integers(1, 300), st.data())
+def test_printed_arms_reach_both_bounds_and_no_further_than_rounding(n, data):
+    right = data.draw(st.integers(0, n))
+    low, high = wilson(right, n)
+    arms = reach("accuracy", right / n, low, high)
+    printed, longest = float(arms[1:]), 100 * max(right / n - low, high - right / n)
+    assert printed == pytest.approx(longest, abs=0.051)
+    assert arms[0] == ("+" if right == 0 else "−" if right == n else "±")
+
+
+def test_a_symmetric_interval_is_half_its_width_and_the_note_leaves_arms_out():
+    table = build(results_of(episodes("a", [0.2, 0.4, 0.9])), TableSpec(protocol="few", columns=["ways", "shots"]))
+    low, high = t_interval([0.2, 0.4, 0.9])
+    assert f"| 50.0 ±{50 * (high - low):.1f} |" in render(table, "markdown")
+    assert table.notes == ("±: 95 % t interval over episodes.",)
 
 
 def test_csv_is_tidy_and_exact():

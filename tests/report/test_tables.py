@@ -7,9 +7,12 @@ import pytest
 from pydantic import ValidationError
 from results_kit import episodes, plain, record, results_of, sweep
 
+from harness.errors import HarnessError
 from harness.metrics.statistics import paired_t, t_interval, wilson
 from harness.records import TrustCheck
+from harness.report.aggregate import worst_level
 from harness.report.tables import TableSpec, build, build_all
+from harness.report.wording import headings, row_name
 
 ROBUST = TableSpec(protocol="robust", columns=["attack", "eps"])
 FEW = TableSpec(protocol="few", columns=["ways", "shots"])
@@ -121,6 +124,15 @@ def test_nothing_is_bold_without_a_rival_or_without_verdicts():
     assert column(build(results_of(bare), ROBUST)) == {"a": ".", "b": "."}
 
 
+def test_other_tasks_are_not_rivals():
+    results = results_of(episodes("a", [0.8, 0.9], ways=2), episodes("a", [0.5, 0.6], ways=5))
+    assert set(column(build(results, TableSpec(protocol="few", rows="ways", columns=["shots"]))).values()) == {"."}
+
+
+def test_the_worst_level_of_some_and_of_none():
+    assert worst_level(["PASS", "FAIL", "-", "WARN"]) == "FAIL" and worst_level(iter(())) == "-"
+
+
 def test_rows_measured_on_other_images_are_not_compared():
     results = results_of(sweep("a", "pgd", {0.1: correct(100, 1)}), sweep("b", "pgd", {0.1: correct(50, 1)}))
     assert column(build(results, ROBUST))["b"] == "."
@@ -149,6 +161,98 @@ def test_different_measurements_never_share_a_cell():
     assert table.column_keys == ("eps", "attack", "steps")
     assert table.columns == ((0.1, "pgd", 10), (0.1, "pgd", 40), (0.1, "worst", None))
     assert [c.value for c in table.cells[0]] == [0.5, 0.0, 0.0]
+
+
+def test_what_is_not_in_rows_becomes_a_column_learners_too():
+    results = results_of(episodes("a", [0.5, 0.7]), episodes("b", [0.1, 0.3]))
+    table = build(results, TableSpec(protocol="few", rows="ways", columns=["shots"]))
+    assert table.columns == ((1, "a"), (1, "b")) and table.column_keys == ("shots", "learner")
+    assert [c.value for c in table.cells[0]] == pytest.approx([0.6, 0.2])
+
+
+def test_one_measurement_with_two_values_is_an_error_and_with_one_is_shown_once():
+    def twice(value):
+        return results_of(plain(*(record("a", {"ways": 5}, v, protocol="few", cell=f"cell {v}") for v in (0.5, value))))
+
+    with pytest.raises(HarnessError, match=r"accuracy of a, seed 0.*'ways': 5.*0.5 .*0.6(?s:.*)cell 0.5 and cell 0.6"):
+        build(twice(0.6), FEW)
+    assert [c.value for row in build(twice(0.5), FEW).cells for c in row] == [0.5]
+
+
+def test_only_a_breakdown_of_the_same_thing_steps_back():
+    """A setting that one has and the other lacks does not make one a part of the other."""
+    rows = plain(*(record("a", setting, value, metric="gini_w", protocol="audit")
+                   for setting, value in (({"bundle": "x"}, 0.2), ({"layer": 1}, 0.8))))
+    assert sorted(c.value for c in build(results_of(rows), TableSpec(protocol="audit")).cells[0]) == [0.2, 0.8]
+
+
+@pytest.mark.parametrize(("rows", "columns", "heads", "first"), [
+    ("learner", ["eps"], [("clean",), ("eps 0.1",)], "a"),
+    ("learner", ["attack"], [("clean", ""), ("pgd", "eps 0.1")], "a"),
+    ("learner", [], [("clean",), ("eps 0.1",)], "a"),
+    ("attack", ["eps"], [("clean",), ("eps 0.1",)], "pgd"),
+    ("eps", ["attack"], [("pgd",)], "clean"),
+])
+def test_eps_zero_is_called_clean_wherever_it_stands(rows, columns, heads, first):
+    clean, attacked = [1, 1, 0], [1, 0, 0]
+    one = results_of(sweep("a", "pgd", {0.0: clean, 0.1: attacked}))
+    table = build(one, TableSpec(protocol="robust", rows=rows, columns=columns))
+    assert headings(table) == heads and row_name(table, 0) == first
+    assert table.cells[0][0].value == pytest.approx(2 / 3)
+
+
+def test_clean_accuracy_of_several_attacks_is_one_column_or_one_number_an_attack():
+    results = results_of(*(sweep("a", attack, {0.0: [1, 1, 0], 0.1: [1, 0, 0]}) for attack in ("fgsm", "pgd")))
+    assert build(results, TableSpec(protocol="robust", columns=["eps"])).columns[0] == (0, "clean")
+    table = build(results, TableSpec(protocol="robust", rows="attack", columns=["eps"]))
+    assert [row_name(table, i) for i in range(3)] == ["fgsm", "pgd", "worst"]
+    assert all(cell is not None for row in table.cells for cell in row)
+
+
+def test_a_metric_that_nothing_has_is_named_with_those_there_are():
+    results = results_of(episodes("a", [0.5, 0.7]))
+    table = build(results, TableSpec(protocol="few", metric="acuracy"))
+    assert table.rows == () and table.notes == ("No acuracy was measured. Metrics there are: accuracy.",)
+    both = build(results, TableSpec(protocol="few", columns=["metric"], metric=["accuracy", "margin"]))
+    assert both.notes[0].startswith("No margin was measured.") and both.cells[0][0].value == pytest.approx(0.6)
+
+
+# -------------------------------------------------------------------------------------------------------- seeds
+
+
+def uneven(**more):
+    """``b`` lacks a seed at 5 shots; both have all at 1 shot."""
+    draw = np.random.default_rng(0)
+    cells = [episodes(name, draw.normal(mean, 0.1, 30), shots=shots, seed=seed)
+             for name, mean in (("a", 0.8), ("b", 0.4)) for shots in (1, 5) for seed in (0, 1)
+             if (name, shots, seed) != ("b", 5, 1)]
+    return results_of(*cells, **more)
+
+
+def test_a_column_over_different_seeds_is_named_and_not_bold():
+    table = build(uneven(), FEW)
+    assert column(table, 0) == {"a": "B", "b": "."} and column(table, 1) == {"a": ".", "b": "."}
+    assert [note for note in table.notes if note.startswith("Partial")] == [
+        "Partial: b has seed 0 only, not 0, 1 in 5-way 5-shot; nothing is bold in a column with such a number."]
+
+
+def test_fewer_seeds_than_planned_are_named_even_if_all_rows_lack_them():
+    notes = build(uneven(seeds={"few": [0, 1, 2]}), FEW).notes
+    assert "Partial: a has seed 0, 1 only, not 0, 1, 2 in 5-way 1-shot; 5-way 5-shot; nothing is bold in a column " \
+        "with such a number." in notes
+    failed = build(results_of(episodes("a", [0.5, 0.6]), failures=[("a", "few", 1, "OSError: full")]), FEW).notes
+    assert any(note.startswith("Partial: a has seed 0 only, not 0, 1") for note in failed)
+
+
+def test_a_table_by_seed_has_one_seed_a_cell_and_its_own_interval():
+    table = build(uneven(), TableSpec(protocol="few", rows=["learner", "seed"], columns=["shots"]))
+    assert table.notes == ("±: 95 % t interval over episodes.",)
+
+
+def test_the_note_names_each_cells_own_interval():
+    notes = build(uneven(), FEW).notes
+    assert notes[0] == ("±: 95 % hierarchical bootstrap over seeds, then episodes / 95 % t interval over episodes; "
+                        "its longer arm where they differ.")
 
 
 def test_a_breakdown_steps_back_behind_its_summary():
