@@ -27,7 +27,7 @@ from harness.batching import in_batches
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.fitting import UNLIMITED, balanced_rows
-from harness.heads import Heads, fit
+from harness.heads import fit
 from harness.lazy import nn, torch
 from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
@@ -35,6 +35,7 @@ from harness.rules import plasticity
 from harness.rules import readouts as readout
 
 EMBED_BATCH = 512
+Head = Literal["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"]
 OWN_HEADS = ("imprint", "delta")
 STAGES = ("unfitted", "hidden", "classifier")
 
@@ -92,8 +93,8 @@ class ECH(Learner):
         third_factor_temperature: float = Field(30.0, gt=0, description="T of the competition it gates")
         feedback: Literal["v", "random"] = Field("v", description="what carries the error to the hidden layer")
 
-        head: Literal["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"] = Field(
-            "log-ridge", description="few-shot read-out: two of the rule's own, then shared heads on h, and ridge on log h")
+        head: Head = Field("log-ridge", description="few-shot read-out; log-ridge (of log h) for new classes, imprint for known")
+        scratch_head: Head = Field("imprint", description="few-shot read-out where only the support set was seen")
         head_steps: int = Field(100, ge=1, description="steps of the delta rule on a support set")
         adapt_steps: int = Field(20, ge=1, description="plastic steps on a support set, from scratch")
         episodes_at_once: int = Field(8, ge=1, description="episodes that learn side by side; changes no value")
@@ -316,6 +317,10 @@ class ECH(Learner):
     # ------------------------------------------------------------------------------------------------ adapting
 
     @property
+    def _head(self) -> Head:
+        return self.config.head if self.fitted else self.config.scratch_head
+
+    @property
     def frozen_features(self) -> bool:
         return self.fitted
 
@@ -327,10 +332,10 @@ class ECH(Learner):
         with torch.no_grad():
             code = self._code(self.layer if self.fitted else self._learn_supports(support_images.unsqueeze(0)), alone=True)
             codes = in_batches(code, support_images, batch_size=EMBED_BATCH).unsqueeze(0)
-            if self.config.head in OWN_HEADS:
+            if self._head in OWN_HEADS:
                 return nn.Sequential(code, ExcitatoryReadout(self._own_head(codes, labels, n_way)[0], self._gain)).eval()
             view = self._view()
-            return self._shared_heads(view(codes), labels, n_way).on(nn.Sequential(code, view))
+            return fit(self._head.removeprefix("log-"), view(codes), labels, n_way).on(nn.Sequential(code, view))
 
     def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         """All episodes side by side; from scratch each keeps its own H x n weights for as long as the result is used."""
@@ -368,24 +373,21 @@ class ECH(Learner):
         from harness.rules.modules.competitive import ExcitatoryReadout
 
         with torch.no_grad():
-            if self.config.head in OWN_HEADS:
+            if self._head in OWN_HEADS:
                 return ExcitatoryReadout(self._own_head(support, support_labels, n_way), self._gain)
             view = self._view()
-            heads = self._shared_heads(view(support), support_labels, n_way)
+            heads = fit(self._head.removeprefix("log-"), view(support), support_labels, n_way)
         return lambda codes: heads(view(codes))
 
     def _view(self) -> nn.Module:
         """What a shared head sees of a code."""
         from harness.rules.modules.competitive import LogCode
 
-        return LogCode() if self.config.head == "log-ridge" else nn.Identity()
-
-    def _shared_heads(self, views: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
-        return fit("ridge" if self.config.head == "log-ridge" else self.config.head, views, labels, n_way)
+        return LogCode() if self._head == "log-ridge" else nn.Identity()
 
     def _own_head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
         """V (E, H, n_way) of the rule's own heads: each class's mean code (imprint), or learned (delta)."""
-        if self.config.head == "delta":
+        if self._head == "delta":
             return self._learn_head(codes, labels, n_way)
         return readout.class_means(codes, labels, n_way).transpose(1, 2).contiguous()
 

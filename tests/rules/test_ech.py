@@ -208,7 +208,7 @@ def test_progress_rises_to_one_and_the_log_tells_of_sparsity():
 @pytest.mark.parametrize("head", ["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"])
 @pytest.mark.parametrize("regime", ["from_scratch", "class_transfer"])
 def test_episodes_one_by_one_and_together_agree(head, regime):
-    made = learner(head=head) if regime == "from_scratch" else fitted(head=head)
+    made = learner(scratch_head=head) if regime == "from_scratch" else fitted(head=head)
     xs, ys, xq, yq = episodes()
     together = made.adapt_many(xs, ys, CLASSES)(xq)
     alone = torch.stack([made.adapt(x, y, CLASSES)(q) for x, y, q in zip(xs, ys, xq, strict=True)])
