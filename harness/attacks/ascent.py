@@ -1,7 +1,8 @@
 """Projected gradient ascent over many samples, each of which leaves as soon as it is broken.
 
-The working set is kept full: a sample that is broken, or has taken its steps, makes room for the next one. A sample's
-path depends on itself alone, so neither the size of the working set nor the order changes a bit of it.
+The working set is kept full: a sample that is broken, or has taken its steps, makes room for the next one. Matrix
+products round a row by its place among 16 (harness.batching), so a sample keeps its lane, its number modulo 16, as
+long as it is under way: its path depends on itself and its lane, and the size of the working set changes no bit of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from harness.attacks.base import Attempt, Trial
 from harness.attacks.geometry import direction, project, random_in_ball
 from harness.attacks.losses import LOSSES
-from harness.attacks.victim import Victim, judge
+from harness.attacks.victim import LossFunction, Victim, judge
+from harness.batching import ROWS
 from harness.lazy import torch
 
 
@@ -18,39 +20,56 @@ class _WorkingSet:
 
     def __init__(self, trial: Trial, norm: str, random_start: bool):
         self.trial, self.norm, self.random_start = trial, norm, random_start
-        self.waiting = 0
         images = trial.images
-        self.index = torch.empty(0, dtype=torch.int64, device=images.device)
+        self.waiting = torch.arange(len(images), device=images.device)
+        self.index = self.waiting[:0]
         self.points = images[:0]
         self.steps = self.index
 
     def fill(self, size: int) -> None:
-        """Take in waiting samples until ``size`` are under way."""
-        stop = min(len(self.trial.images), self.waiting + size - len(self.index))
-        if stop <= self.waiting:
+        """Take in waiting samples until every lane is full: ``size`` are under way, rounded up to a multiple of 16."""
+        if not len(self.waiting):
             return
-        new = torch.arange(self.waiting, stop, device=self.index.device)
+        room = -(-size // ROWS) - torch.bincount(self.index % ROWS, minlength=ROWS)
+        fits = _place_in_lane(self.waiting) < room[self.waiting % ROWS]
+        new = self.waiting[fits]
+        if not len(new):
+            return
+        self.waiting = self.waiting[~fits]
         self.index = torch.cat([self.index, new])
-        self.points = torch.cat([self.points, self._start(slice(self.waiting, stop))])
+        self.points = torch.cat([self.points, self._start(new)])
         self.steps = torch.cat([self.steps, torch.zeros_like(new)])
-        self.waiting = stop
 
-    def _start(self, rows: slice) -> torch.Tensor:
+    def _start(self, rows: torch.Tensor) -> torch.Tensor:
         trial, images = self.trial, self.trial.images[rows]
         if trial.start is not None:
             return (images + trial.start[rows]).clamp(0, 1)
         if not self.random_start:
             return images
-        noise = random_in_ball(trial.rng, trial.identity[rows], trial.restart, tuple(images.shape[1:]), self.norm, trial.eps)
+        identity = trial.identity[rows.cpu().numpy()]
+        noise = random_in_ball(trial.rng, identity, trial.restart, tuple(images.shape[1:]), self.norm, trial.eps)
         return (images + noise.to(images.device)).clamp(0, 1)
+
+    def gradient(self, victim: Victim, loss: LossFunction) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradient of the loss at the points, and the logits there, every sample in its lane."""
+        slots = _place_in_lane(self.index) * ROWS + self.index % ROWS
+        rows = torch.zeros(-(-(int(slots.max()) + 1) // ROWS) * ROWS, dtype=torch.int64, device=slots.device)
+        rows[slots] = torch.arange(len(slots), device=slots.device)  # an empty slot repeats the first sample
+        at = self.index[rows]
+        targets = None if self.trial.targets is None else self.trial.targets[at]
+        gradient, logits = victim.gradient(self.points[rows], self.trial.labels[at], targets, loss)
+        return gradient[slots], logits[slots]
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop the rows that are False."""
         self.index, self.points, self.steps = self.index[rows], self.points[rows], self.steps[rows]
 
-    def targets(self) -> torch.Tensor | None:
-        """The class that each sample under way is led to."""
-        return None if self.trial.targets is None else self.trial.targets[self.index]
+
+def _place_in_lane(index: torch.Tensor) -> torch.Tensor:
+    """For each sample, how many of the same lane stand before it: (B,) -> (B,)."""
+    lane = index % ROWS
+    one_hot = lane[:, None] == torch.arange(ROWS, device=index.device)
+    return one_hot.long().cumsum(0).gather(1, lane[:, None]).squeeze(1) - 1
 
 
 def ascend(
@@ -70,14 +89,12 @@ def ascend(
     found, last = trial.images.clone(), trial.images.clone()
     lowest = torch.full((len(found),), float("inf"), device=found.device)
     while True:
-        if len(work.index) <= 0.75 * victim.batch_size:
-            work.fill(victim.batch_size)
+        work.fill(victim.batch_size)
         if not len(work.index):
             break
-        labels = trial.labels[work.index]
-        gradient, logits = victim.gradient(work.points, labels, work.targets(), loss)
+        gradient, logits = work.gradient(victim, loss)
         if best:
-            correct = _keep_best(logits, labels, work, found, last, lowest)
+            correct = _keep_best(logits, trial.labels[work.index], work, found, last, lowest)
             gradient = gradient[correct]
             work.keep(correct)
         work.points = project(

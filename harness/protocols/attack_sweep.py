@@ -63,7 +63,7 @@ AnyAttack = Annotated[SerializeAsAny[AttackConfig], _Registered()]
 
 @protocols.register("attack_sweep")
 class AttackSweep(Protocol):
-    """Accuracy under white-box attacks over a grid of budgets, with trust checks."""
+    """Accuracy under attacks over a grid of budgets, with trust checks."""
 
     keys = ("eps",)
 
@@ -155,13 +155,21 @@ class AttackSweep(Protocol):
         """From the number of images."""
         return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images)
 
+    def _knowledge(self) -> str:
+        """What the attacks know: white box where they climb gradients, black box where they see outputs only."""
+        labels = {"white box": [], "black box": []}
+        for label, attack in self.attacks().items():
+            labels["white box" if attack.climbs else "black box"].append(label)
+        present = {words: names for words, names in labels.items() if names}
+        return ", ".join(words + (f" ({', '.join(names)})" if len(present) > 1 else "") for words, names in present.items())
+
     def block(self) -> dict[str, str]:
         number = f"{self.config.images}, classes balanced" if self.config.images else "all"
         trust = "after each sweep" if self.config.trust else "off"
         return {
             "split": f"{self.splitting}/{self.config.split}",
             "images": number,
-            "threat model": "white box; budgets in pixel units, box [0, 1]; normalisation inside the network",
+            "threat model": f"{self._knowledge()}; budgets in pixel units, box [0, 1]; normalisation inside the network",
             "robust": "correct unattacked and in the worst case over losses, restarts and smaller eps",
             **{label: attack.words() for label, attack in self.attacks().items()},
             "trust checks": trust,

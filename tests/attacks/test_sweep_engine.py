@@ -42,6 +42,23 @@ def test_every_bit_is_the_same_whatever_the_batch_size(attack, network, digits, 
         assert_same(results[0], other)
 
 
+def test_every_bit_of_l2_is_the_same_whatever_the_batch_size_in_a_wide_network(attack, digits):
+    """Its products are large enough for kernels that round a row by its place among 16."""
+    generator = torch.Generator().manual_seed(0)
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10)).eval()
+    with torch.no_grad():
+        for layer in (wide[1], wide[3]):
+            layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) / layer.in_features**0.5)
+            layer.bias.zero_()
+        images = torch.nn.functional.interpolate(digits.images, (28, 28))
+        large = type(digits)(images=images, labels=wide(images).argmax(1))
+    pgd = attack("pgd", norm="l2", eps=[0.2, 0.4, 0.8], steps=6, loss=["ce", "margin"])
+    results = [run(wide, large, pgd, batch_size=size) for size in (16, 48, 112, 256)]
+    assert 0.1 < results[0].accuracy()[1] < 0.9
+    for other in results[1:]:
+        assert_same(results[0], other)
+
+
 def test_a_sample_fares_alike_alone_in_company_and_in_any_order(attack, conv, digits):
     pgd = attack("pgd", eps=GRID, steps=7, restarts=2)
     whole = run(conv, digits, pgd)

@@ -42,23 +42,70 @@ class Wrapped(nn.Module):
 
 COMMON = {"eps 0 equals clean", "inside the budget and the box", "perturbs", "deterministic", "unbounded",
           "model left as found"}
-WHITE = COMMON | {"gradients exist", "scale", "black box not stronger"}
+BLACK = COMMON | {"upper bound: no gradient attack"}
+WHITE = COMMON | {"gradients exist", "scale", "black box not stronger", "gradient matches the function"}
 ITERATIVE = WHITE | {"converged", "at least as strong as FGSM"}
 
 
 @pytest.mark.parametrize("kind, keys, expected", [
     ("fgsm", {}, WHITE),
     ("pgd", {}, ITERATIVE),
+    ("pgd", {"loss": ["ce", "margin"]}, ITERATIVE),
     ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2], "loss": ["ce", "margin"]}, ITERATIVE),
-    ("noise", {}, COMMON),
+    ("noise", {}, BLACK),
     ("torchattacks", {"name": "PGD"}, ITERATIVE),
-    ("torchattacks", {"name": "Square", "params": {"n_queries": 100}, "eps": [0.1]}, COMMON),
+    ("torchattacks", {"name": "Square", "params": {"n_queries": 100}, "eps": [0.1]}, BLACK),
 ], ids=str)
 def test_an_honest_network_passes_every_check(attack, network, digits, kind, keys, expected):
     found = levels(network, digits, attack(kind, **{"eps": GRID, **keys}))
     assert set(found) == expected
+    if expected is BLACK:
+        assert found.pop("upper bound: no gradient attack") == "WARN"
+    if kind == "fgsm" or keys == {}:  # one step, or cross-entropy alone: a search may find a few more, and says so
+        assert found.pop("black box not stronger", "PASS") != "FAIL"
     # torchattacks returns the last iterate, not the best, and may be told so
     assert set(found.values()) <= ({"PASS", "WARN"} if kind == "torchattacks" else {"PASS"})
+
+
+class Prototypes(nn.Module):
+    """Log-probabilities of a softmax over squared distances to training images, summed by class."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        self.centres = torch.stack([images[labels == k][:12].flatten(1) for k in range(10)])
+
+    def forward(self, x):
+        distances = (x.flatten(1)[:, None, None] - self.centres).square().sum(-1)
+        return torch.log_softmax(torch.logsumexp(-2 * distances, -1), 1)
+
+
+def test_an_honest_softmax_over_prototypes_passes_every_check(attack, digits):
+    model = Prototypes(*digits.train)
+    assert set(levels(model, digits, attack("pgd", eps=GRID, loss=["ce", "margin"])).values()) == {"PASS"}
+    assert "FAIL" not in levels(model, digits, attack("fgsm", eps=GRID)).values()
+
+
+PHASE = 2 * np.pi * torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def ripple(size, waves):
+    """Moves no pixel by more than twice ``size``, and points the gradient anywhere."""
+    return lambda x: x + size * (torch.sin(waves * x + PHASE) - torch.sin(PHASE))
+
+
+def wrong_sign(share):
+    """The identity, with the gradient of a share of the pixels turned round."""
+    turned = torch.where(torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(5)) < share, -1.0, 1.0)
+    return lambda x: x.detach() + turned * x - (turned * x).detach()
+
+
+@pytest.mark.parametrize("before", [ripple(0.01, 300), ripple(0.015, 150), ripple(0.02, 100), wrong_sign(0.3), wrong_sign(0.4)])
+def test_a_gradient_that_misleads_is_caught(attack, mlp, digits, before):
+    masked = Wrapped(mlp, before=before)
+    found = levels(masked, digits, attack("pgd", eps=GRID, steps=20, loss=["ce", "margin"]))
+    assert found["gradient matches the function"] == found["black box not stronger"] == "FAIL"
+    for kind, keys in (("fgsm", {}), ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2]})):
+        assert levels(masked, digits, attack(kind, **{"eps": GRID, **keys}))["gradient matches the function"] == "FAIL"
 
 
 def test_saturated_logits_are_caught(attack, mlp, digits):

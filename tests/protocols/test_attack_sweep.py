@@ -190,6 +190,17 @@ def test_the_block_says_how_each_attack_was_run():
     assert protocols["attack_sweep"] is AttackSweep
 
 
+def test_the_threat_model_says_what_each_attack_knows():
+    square, noise = {"attack": "torchattacks", "name": "Square", "eps": [0.1]}, {"attack": "noise", "eps": [0.1]}
+
+    def words(*attacks):
+        return protocol(*attacks).block()["threat model"].split(";")[0]
+
+    assert words(FGSM, PGD) == "white box"
+    assert words(square, noise) == "black box"
+    assert words(noise, FGSM) == "white box (fgsm), black box (noise)"
+
+
 @given(st.integers(1, 90), st.integers(2, 6), st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
 def test_a_subset_is_as_balanced_as_can_be_and_always_the_same(number, n_classes, seed):
