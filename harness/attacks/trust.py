@@ -47,7 +47,7 @@ BLACK_BOX = (0.02, 0.30)
 """Share of the nearest standing samples, not counting one, that search and transfer may break after an ascent. After
 PGD-20 on cross-entropy and margin they broke at most 1 of 20 on honest networks (MNIST: MLPs, a convnet, class means, a
 Hebbian prototype network), after PGD that keeps the last iterate 4 of 21 (an MLP on 8 x 8 digits); and on an MLP behind
-input ripple, or with a wrong sign on 30 to 40 % of its input gradient, 8 to 20 of 20."""
+ripple on every pixel, or with a wrong sign on 30 to 40 % of its input gradient, 8 to 20 of 20."""
 
 STEP = 0.25
 """Of eps: the step of PGD-10. Finer steps see less of a ripple, coarser ones more of an honest network's curvature."""
