@@ -54,7 +54,7 @@ class NearestMean(FeatureLearner):
 
     def classifier(self) -> nn.Module:
         """Minus the scaled squared distance to each class mean."""
-        return heads.from_means(self.tensors["means"][None], unit=self.config.head == "cosine").on(self.body())
+        return heads.from_means(self.tensors["means"][None], heads.VIEWS[self.config.head]).on(self.body())
 
     def connectome(self) -> list[Synapses]:
         """None: it has no synapses."""

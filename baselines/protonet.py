@@ -130,7 +130,7 @@ class ProtoNet(FeatureLearner):
 
     def classifier(self) -> nn.Module:
         """Minus the scaled squared distance to each training class's mean embedding."""
-        return heads.from_means(self.tensors["prototypes"][None], unit=self.config.head == "cosine").on(self.body())
+        return heads.from_means(self.tensors["prototypes"][None], heads.VIEWS[self.config.head]).on(self.body())
 
     def connectome(self) -> list[Synapses]:
         """One bundle a layer; a convolution's weights are (inputs of one position, filters), shared by all positions."""

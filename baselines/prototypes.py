@@ -51,7 +51,7 @@ class Prototypes(FeatureLearner):
         readout_steps: int = Field(600, ge=1, description="read-out steps")
         readout_batch: int = Field(2000, ge=1, description="codes a read-out step; all of them where there are fewer")
         clip: float = Field(0.5, gt=0, le=1, description="largest read-out step in log V")
-        head: HeadName = Field("cosine", description="few-shot head on the code")
+        head: HeadName = Field("log-ridge", description="few-shot head on the code, as in ``ech``")
 
     config: Config
 

@@ -41,6 +41,7 @@ def collect(plan: Plan, store: Store, failed: dict[str, str] | None = None) -> R
 
     return Results(
         suite=suite.name,
+        seeds={entry.name: list(entry.seeds) for entry in suite.protocols},
         learners=[entry.name for entry in suite.learners],
         protocols={entry.name: entry.protocol.kind for entry in suite.protocols},
         blocks={entry.name: _block(entry) for entry in suite.protocols},

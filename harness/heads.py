@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from harness.batching import ROWS, in_batches
@@ -15,7 +16,15 @@ from harness.fitting import TensorLearner
 from harness.lazy import F, nn, torch
 from harness.learner import EpisodeClassifier
 
-HeadName = Literal["nearest-mean", "cosine", "ridge"]
+HeadName = Literal["nearest-mean", "cosine", "ridge", "log-ridge"]
+
+View = Literal["as it is", "unit", "log"]
+"""What a head sees of an embedding: itself, scaled to length one, or its logarithm (of responses that are not negative)."""
+
+FLOOR = 1e-30
+"""Added before the logarithm; a response that float32 has rounded to 0 then passes no gradient on."""
+
+VIEWS: dict[HeadName, View] = {"nearest-mean": "as it is", "cosine": "unit", "ridge": "as it is", "log-ridge": "log"}
 
 SHARPNESS = 8.0
 """Logit difference between two class means at the typical distance: soft enough that gradients do not vanish."""
@@ -31,23 +40,23 @@ class Heads:
     Attributes:
         weight: (E, D, n_way).
         bias: (E, 1, n_way).
-        unit: whether embeddings are scaled to length one first.
+        view: what they see of an embedding.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor
-    unit: bool = False
+    view: View = "as it is"
 
     def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         """(E, Q, D) to logits (E, Q, n_way)."""
-        x, (queries, n_way) = _scaled(embeddings, self.unit), (embeddings.shape[1], self.bias.shape[2])
+        x, (queries, n_way) = viewed(embeddings, self.view), (embeddings.shape[1], self.bias.shape[2])
         return (_even(x, 1) @ _even(self.weight, 2))[:, :queries, :n_way] + self.bias
 
     def on(self, body: nn.Module) -> nn.Module:
         """The first episode's classifier behind ``body``, as a module in eval mode."""
         from harness.nets import HeadOn
 
-        return HeadOn(body, self.weight[0], self.bias[0], unit=self.unit)
+        return HeadOn(body, self.weight[0], self.bias[0], partial(viewed, view=self.view))
 
 
 def fit(head: HeadName, support: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
@@ -57,16 +66,19 @@ def fit(head: HeadName, support: torch.Tensor, labels: torch.Tensor, n_way: int)
       that all classes share, divided by the mean squared distance between class means.
     - ``cosine``: the same on embeddings of length one.
     - ``ridge``: ridge regression to one-hot labels (Bertinetto et al. 2019), solved in the S x S dual.
+    - ``log-ridge``: the same on the logarithm of the embedding, for soft winner-take-all codes: log softmax(z) is z again,
+      less what all units share.
 
     Args:
         support: (E, S, D).
         labels: int64 (E, S) in [0, n_way); every class has at least one image.
     """
     with torch.no_grad():
-        support = _scaled(support, head == "cosine")
-        if head == "ridge":
-            return _ridge(support, labels, n_way)
-        return from_means(class_means(support, labels, n_way), unit=head == "cosine")
+        view = VIEWS[head]
+        support = viewed(support, view)
+        if head in ("ridge", "log-ridge"):
+            return _ridge(support, labels, n_way, view)
+        return from_means(class_means(support, labels, n_way), view)
 
 
 def class_means(embeddings: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
@@ -76,18 +88,18 @@ def class_means(embeddings: torch.Tensor, labels: torch.Tensor, n_way: int) -> t
     return sums / members.sum(2, keepdim=True).clamp_min(1)
 
 
-def from_means(means: torch.Tensor, *, unit: bool = False) -> Heads:
+def from_means(means: torch.Tensor, view: View = "as it is") -> Heads:
     """Nearest-mean heads from class means (E, n_way, D)."""
-    means = _scaled(means, unit)
+    means = viewed(means, "unit") if view == "unit" else means
     centred = means - means.mean(1, keepdim=True)
     # mean over pairs of |m_a - m_b|^2 is 2 n / (n - 1) times the mean of |m_a - m|^2
     n_way = means.shape[1]
     typical = 2 * n_way / max(n_way - 1, 1) * centred.square().sum(2).mean(1)
     scale = (SHARPNESS / typical.clamp_min(1e-12))[:, None, None]
-    return Heads(2 * scale * means.transpose(1, 2), -scale * means.square().sum(2)[:, None, :], unit)
+    return Heads(2 * scale * means.transpose(1, 2), -scale * means.square().sum(2)[:, None, :], view)
 
 
-def _ridge(support: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
+def _ridge(support: torch.Tensor, labels: torch.Tensor, n_way: int, view: View) -> Heads:
     centre = support.mean(1, keepdim=True)
     targets = F.one_hot(labels, n_way).to(support.dtype)
     offset = targets.mean(1, keepdim=True)
@@ -97,11 +109,14 @@ def _ridge(support: torch.Tensor, labels: torch.Tensor, n_way: int) -> Heads:
     penalty = RIDGE * gram.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
     eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     weight = SHARPNESS * (x.transpose(1, 2) @ torch.linalg.solve(gram + penalty[:, None, None] * eye, y))[:, :, :n_way]
-    return Heads(weight, SHARPNESS * offset - (centre * weight.transpose(1, 2)).sum(2)[:, None, :])
+    return Heads(weight, SHARPNESS * offset - (centre * weight.transpose(1, 2)).sum(2)[:, None, :], view)
 
 
-def _scaled(embeddings: torch.Tensor, unit: bool) -> torch.Tensor:
-    return F.normalize(embeddings, dim=-1) if unit else embeddings
+def viewed(embeddings: torch.Tensor, view: View) -> torch.Tensor:
+    """What a head sees of embeddings (..., D)."""
+    if view == "log":
+        return (embeddings + FLOOR).log()
+    return F.normalize(embeddings, dim=-1) if view == "unit" else embeddings
 
 
 def _even(matrices: torch.Tensor, axis: Literal[1, 2]) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -79,14 +79,14 @@ class HeadOn(nn.Module):
         body: images to embeddings (B, D).
         weight: (D, n_way).
         bias: (1, n_way).
-        unit: scale embeddings to length one first.
+        view: what the head sees of an embedding.
     """
 
-    def __init__(self, body: nn.Module, weight: torch.Tensor, bias: torch.Tensor, *, unit: bool = False):
+    def __init__(self, body: nn.Module, weight: torch.Tensor, bias: torch.Tensor,
+                 view: Callable[[torch.Tensor], torch.Tensor] = lambda embeddings: embeddings):
         super().__init__()
-        self.body, self.weight, self.bias, self.unit = body, frozen(weight), frozen(bias), unit
+        self.body, self.weight, self.bias, self.view = body, frozen(weight), frozen(bias), view
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = self.body(images)
-        return (F.normalize(x, dim=-1) if self.unit else x) @ self.weight + self.bias
+        return self.view(self.body(images)) @ self.weight + self.bias

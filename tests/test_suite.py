@@ -12,7 +12,6 @@ import pytest
 
 from harness import cli, suite
 from harness.errors import SuiteError
-from harness.schema import suite_schema
 
 SUITES = sorted((Path(__file__).parent.parent / "suites").glob("**/*.yaml"))
 

@@ -334,8 +334,7 @@ class ECH(Learner):
             codes = in_batches(code, support_images, batch_size=EMBED_BATCH).unsqueeze(0)
             if self._head in OWN_HEADS:
                 return nn.Sequential(code, ExcitatoryReadout(self._own_head(codes, labels, n_way)[0], self._gain)).eval()
-            view = self._view()
-            return fit(self._head.removeprefix("log-"), view(codes), labels, n_way).on(nn.Sequential(code, view))
+            return fit(self._head, codes, labels, n_way).on(code)
 
     def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         """All episodes side by side; from scratch each keeps its own H x n weights for as long as the result is used."""
@@ -375,15 +374,7 @@ class ECH(Learner):
         with torch.no_grad():
             if self._head in OWN_HEADS:
                 return ExcitatoryReadout(self._own_head(support, support_labels, n_way), self._gain)
-            view = self._view()
-            heads = fit(self._head.removeprefix("log-"), view(support), support_labels, n_way)
-        return lambda codes: heads(view(codes))
-
-    def _view(self) -> nn.Module:
-        """What a shared head sees of a code."""
-        from harness.rules.modules.competitive import LogCode
-
-        return LogCode() if self._head == "log-ridge" else nn.Identity()
+            return fit(self._head, support, support_labels, n_way)
 
     def _own_head(self, codes: torch.Tensor, labels: torch.Tensor, n_way: int) -> torch.Tensor:
         """V (E, H, n_way) of the rule's own heads: each class's mean code (imprint), or learned (delta)."""

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from harness import heads
 from harness.data.base import Images
 from harness.errors import HarnessError
+from harness.heads import viewed
 from harness.learner import Budget
 from harness.registry import learners
 from harness.rng import Rng
 from harness.rules.ech import ECH
-from harness.rules.modules.competitive import LogCode
 
 SHAPE, CLASSES = (1, 8, 8), 4
 
@@ -183,7 +183,7 @@ def test_shared_heads_are_those_of_all_learners(head, view):
 
 def test_the_logarithm_of_a_code_is_its_drives_less_what_they_share():
     drives = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)) * 4
-    torch.testing.assert_close(LogCode()(torch.softmax(drives, 1)), torch.log_softmax(drives, 1))
+    torch.testing.assert_close(viewed(torch.softmax(drives, 1), "log"), torch.log_softmax(drives, 1))
 
 
 @pytest.mark.parametrize("temperature", [15.0, 1e4])

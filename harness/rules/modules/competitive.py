@@ -8,9 +8,6 @@ from torch import nn
 TINY = 1e-6
 """Added to an image's length, so that a black image has a code too."""
 
-FLOOR = 1e-30
-"""Added to a code before its logarithm. At the default T no code is near it: u - b spans 1 or so, so h > 1e-10."""
-
 
 def inhibited(images: torch.Tensor, divisive: bool = True) -> torch.Tensor:
     """Flattened images (..., n), each divided by its length: one pool of feed-forward inhibition for the whole layer.
@@ -65,37 +62,3 @@ class ExcitatoryReadout(nn.Module):
         """(B, H) -> (B, C), or (E, B, H) -> (E, B, C)."""
         drive = torch.matmul(code, self.weight)
         return self.gain * (drive - drive.mean(-1, keepdim=True))
-
-
-class LogCode(nn.Module):
-    """Code h to log h = T (u - b) - log sum exp: the drives again, less what all neurons share.
-
-    A neuron so far behind that float32 has rounded its h to 0 gets the log of ``FLOOR``, and passes no gradient on.
-    """
-
-    def forward(self, code: torch.Tensor) -> torch.Tensor:
-        """Any shape; the same shape."""
-        return (code + FLOOR).log()
-
-
-class NearestMean(nn.Module):
-    """Code to logits g (h/|h|) . mean_c: the overlap of a code with the mean of each class's codes, all of unit length.
-
-    Args:
-        means: (C, H) or (E, C, H), one per class.
-        gain: g.
-    """
-
-    def __init__(self, means: torch.Tensor, gain: float):
-        super().__init__()
-        self.gain = gain
-        self.register_buffer("means", unit(means).transpose(-1, -2).contiguous())
-
-    def forward(self, code: torch.Tensor) -> torch.Tensor:
-        """(B, H) -> (B, C), or (E, B, H) -> (E, B, C)."""
-        return self.gain * torch.matmul(unit(code), self.means)
-
-
-def unit(code: torch.Tensor) -> torch.Tensor:
-    """Codes divided by their length. A soft winner-take-all's code has one (at least 1 / sqrt(H)): nothing to guard."""
-    return code / torch.linalg.vector_norm(code, dim=-1, keepdim=True)
