@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness.records import Record
-from harness.report.aggregate import LEVEL
+from harness.report.aggregate import LEVEL, MANY_SEEDS, is_bootstrapped
 from harness.report.derive import WORST
 from harness.report.formats import reach
 from harness.report.results import Results
 from harness.report.table import Cell
 
-FEW_SEEDS = 5
-"""With fewer, a bootstrap over seeds is visibly too narrow."""
-
-_TESTS = {("sample", False): "exact McNemar", ("episode", False): "t test paired by episode",
-          ("sample", True): "bootstrap over seeds and images, paired",
-          ("episode", True): "bootstrap over seeds and episodes, paired"}
+_TESTS = {"sample": ("exact McNemar", "bootstrap over seeds and images, paired"),
+          "episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired")}
 
 
 def reading(shown: Sequence[tuple[Cell, list[Record]]], distrusted: bool) -> Iterator[str]:
@@ -27,16 +23,20 @@ def reading(shown: Sequence[tuple[Cell, list[Record]]], distrusted: bool) -> Ite
         distrusted: whether a row is marked with a dagger.
     """
     yield from _intervals(shown)
-    seeds = max((len(records) for _, records in shown), default=0)
-    if 1 < seeds < FEW_SEEDS:
-        yield f"{seeds} seeds say little about the spread between seeds: intervals over so few are too narrow."
-    tests = {_TESTS[cell.unit, len(records) > 1] for cell, records in shown if cell.bold}
+    tests = {_test(cell.unit, len(records)) for cell, records in shown if cell.bold}
     if tests:
         aside = ", rows marked † aside," if distrusted else ""
         yield (f"Bold: the best of a column{aside} and all that is not significantly worse ({' / '.join(sorted(tests))}, "
                f"Holm-corrected over rows, p > {LEVEL:g}).")
     if any(r.setting.get("attack") == WORST for _, records in shown for r in records):
         yield "worst: an image counts as robust if it withstood every attack at this and every smaller eps."
+
+
+def _test(unit: str, seeds: int) -> str:
+    alone, several = _TESTS[unit]
+    if seeds == 1:
+        return alone
+    return several if seeds >= MANY_SEEDS else f"{several}, and paired t over {seeds} seeds"
 
 
 def _intervals(shown: Sequence[tuple[Cell, list[Record]]]) -> Iterator[str]:
@@ -54,7 +54,7 @@ def _intervals(shown: Sequence[tuple[Cell, list[Record]]]) -> Iterator[str]:
 def _interval(records: Sequence[Record]) -> str:
     """Which interval a number has, as ``aggregate`` makes it."""
     first, several = records[0], len(records) > 1
-    if several and any(r.verdicts is None for r in records):
+    if several and not is_bootstrapped(records):
         return "95 % t interval over seeds"
     if several:
         return "95 % hierarchical bootstrap over seeds" + (", then episodes" if first.unit == "episode" else
