@@ -54,7 +54,17 @@ def collect(plan: Plan, store: Store, failed: dict[str, str] | None = None) -> R
 
 def _block(entry: ProtocolEntry) -> dict[str, str]:
     seeds = f"{len(entry.seeds)} ({', '.join(map(str, entry.seeds))})"
-    return {"dataset": entry.dataset.title, **entry.protocol.block(), "seeds": seeds}
+    return {"dataset": entry.dataset.title, **entry.protocol.block(), **_heads(entry), "seeds": seeds}
+
+
+def _heads(entry: ProtocolEntry) -> dict[str, str]:
+    """Which few-shot head each learner's config names: rows differ in it as well as in their features."""
+    if entry.protocol.kind != "few_shot":
+        return {}
+    scratch = entry.protocol.config.regime == "from_scratch"
+    heads = {e.name: getattr(e.config, "scratch_head" if scratch else "head", None) for e in entry.learners}
+    named = [f"{name} {head}" for name, head in heads.items() if head]
+    return {"heads": ", ".join(named)} if named else {}
 
 
 def _records(suite: str, cell: Cell, result: CellResult, checks: list[TrustCheck]) -> Iterator[Record]:

@@ -108,3 +108,14 @@ def distrust(records: Iterable[Record], results: Results) -> Iterator[str]:
                 seen[record.learner, record.seed, check.name] = check.detail
     for (learner, seed, name), detail in sorted(seen.items()):
         yield f"† {learner}, seed {seed}: trust check failed: {name}: {detail}"
+
+
+def warnings(records: Iterable[Record], results: Results) -> Iterator[str]:
+    """One line a trust check that warned: which learners under which attacks. The details lie in the store."""
+    seen: dict[str, set[str]] = {}
+    for record in records:
+        for check in results.trust.get(record.cell, ()):
+            if check.level == "WARN":
+                seen.setdefault(check.name, set()).add(f"{record.learner} ({record.setting.get('attack', record.protocol)})")
+    for name, where in sorted(seen.items()):
+        yield f"Warning, {name}: {', '.join(sorted(where))}."

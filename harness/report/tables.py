@@ -18,7 +18,7 @@ from harness.report.aggregate import aggregate, same_as_best, worst_level
 from harness.report.derive import KIND as SWEEP
 from harness.report.derive import with_worst_case
 from harness.report.formats import HIGHER_IS_BETTER, captions
-from harness.report.notes import distrust, failures, no_such_metric, partial, reading
+from harness.report.notes import distrust, failures, no_such_metric, partial, reading, warnings
 from harness.report.pivot import Grid, Labels, distinguish, fold_clean, group, labels, ordered
 from harness.report.render import FORMATS
 from harness.report.results import Results
@@ -84,6 +84,7 @@ def build(results: Results, spec: TableSpec) -> Table:
     results = with_worst_case(results)
     row_keys = (spec.rows,) if isinstance(spec.rows, str) else tuple(spec.rows)
     records, absent = _chosen(results, spec, {*row_keys, *spec.columns})
+    measured = records
     column_keys, records = distinguish(records, row_keys, tuple(spec.columns))
     if results.protocols.get(spec.protocol) == SWEEP:
         column_keys, records = distinguish(fold_clean(records, row_keys, column_keys), row_keys, column_keys)
@@ -101,7 +102,7 @@ def build(results: Results, spec: TableSpec) -> Table:
                 _mark_best(cells, grid, [(row, column) for i, row in enumerate(rows) if i not in distrusted], results)
     notes = (*absent, *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
              *partial(_by_row(lacking, rows, columns, row_keys, column_keys), planned),
-             *distrust(bad, results), *failures(results, spec.protocol))
+             *distrust(bad, results), *warnings(measured, results), *failures(results, spec.protocol))
     return Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
                  tuple(rows), tuple(columns), tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
                  distrusted, notes, dict(results.blocks.get(spec.protocol, {})))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -316,3 +318,11 @@ def test_failed_checks_are_footnotes():
     check = TrustCheck("gradients exist", "FAIL", "97 % are zero")
     results = results_of(sweep("a", "pgd", {0.1: [1, 0]}, trust="FAIL"), trust={"a/pgd/linf/0": [check]})
     assert "† a, seed 0: trust check failed: gradients exist: 97 % are zero" in build(results, ROBUST).notes
+
+
+def test_a_warning_is_named_once_for_all_that_it_was_given_to():
+    results = results_of(*(sweep(name, "pgd", {0.1: correct(100, 5), 0.2: correct(100, 50)}) for name in "ab"))
+    cells = {record.cell for record in results.records}
+    results = replace(results, trust={cell: [TrustCheck("converged", "WARN", "2 points")] for cell in cells})
+    notes = build(results, ROBUST).notes
+    assert "Warning, converged: a (pgd), b (pgd)." in notes
