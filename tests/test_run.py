@@ -98,24 +98,37 @@ def test_episodes_are_the_same_for_every_learner(reference):
 def test_killed_runs_end_in_the_same_tables(reference, tmp_path):
     path, store, _ = reference
     assert harness("run", path, "--store", store, "--out", tmp_path / "whole").wait() == 0
-    assert killed_after(path, tmp_path, kills=3, longest_s=8) >= 1
+    for finished in (1, 3, 5):  # lines that each run prints before it is killed: it is at work then, however fast
+        kill_when_it_prints(path, tmp_path, finished)
     assert harness("run", path, "--store", tmp_path / "store", "--out", tmp_path / "pieces").wait() == 0
     assert tables(tmp_path / "pieces") == tables(tmp_path / "whole") != {}
 
 
+def kill_when_it_prints(path: Path, folder: Path, lines: int) -> None:
+    """Start a run and ``kill -9`` it after so many lines of progress; its workers must die with it."""
+    run = harness("run", path, "--store", folder / "store", "--out", folder / "killed", "--workers", "2")
+    for _ in range(lines):
+        assert run.stderr.readline().startswith("[")
+    kill(run)
+
+
+def kill(run: subprocess.Popen) -> None:
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    run.kill()
+    run.wait()
+    assert all(dead(int(child)) for child in children), "a worker outlived its parent"
+
+
 def killed_after(path: Path, folder: Path, *, kills: int, longest_s: float) -> int:
-    """Start a run and ``kill -9`` it, some times over; its workers must die with it. Gives how often it was not done."""
+    """Start a run and ``kill -9`` it at random moments, some times over. Gives how often it was not done yet."""
     moments, killed = random.Random(0), 0
     for _ in range(kills):
         run = harness("run", path, "--store", folder / "store", "--out", folder / "killed", "--workers", "2")
         try:
             run.wait(moments.uniform(0.3, longest_s))
         except subprocess.TimeoutExpired:
-            children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-            run.kill()
-            run.wait()
+            kill(run)
             killed += 1
-            assert all(dead(int(child)) for child in children), "a worker outlived its parent"
     return killed
 
 
