@@ -154,7 +154,9 @@ def test_the_quickstart_survives_twenty_kills(tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(reference, tmp_path):
-    run = harness("run", reference[0], "--store", tmp_path / "store", "--workers", "1", start_new_session=True)
+    # One learner trains for minutes, so that the run is at work when it is interrupted, however fast the rest is.
+    run = harness("run", reference[0], "--store", tmp_path / "store", "--workers", "2",
+                  "--set", "learners.backprop.epochs=100000", start_new_session=True)
     errors = ""
     for line in run.stderr:
         errors += line
