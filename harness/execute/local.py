@@ -159,7 +159,7 @@ class _Pool:
     def _start(self, worker: int) -> None:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_work, args=(theirs, self.conditions), daemon=True)
-        with _without_main():
+        with _without_main(), _deaf_to_ctrl_c():  # which the new process inherits: it is not ours to answer there
             process.start()
         theirs.close()
         self.pipes[worker], self.processes[worker] = ours, process
@@ -250,6 +250,18 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _throttled(pipe: Connection) -> Callable[[float, str], None]:
