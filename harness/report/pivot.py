@@ -49,6 +49,7 @@ def _field(record: Record, key: str) -> Any:
 
 
 def labels(record: Record, keys: Iterable[str]) -> Labels:
+    """What a record has at each of ``keys``: its place along an axis of a table."""
     return tuple(_field(record, key) for key in keys)
 
 
