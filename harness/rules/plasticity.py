@@ -110,19 +110,22 @@ def grow(layer: Layer, change: torch.Tensor, clip: float) -> None:
 
 
 def learn(layer: Layer, inputs: torch.Tensor, temperature: float, fade: float, rates: Rates,
-          noise: torch.Generator) -> torch.Tensor:
+          noise: torch.Generator, gate: torch.Tensor | None = None) -> torch.Tensor:
     """One plastic step on a batch (E, B, n).
 
     Args:
         temperature: T of the competition.
         fade: f, from 1 at the start of training to 0 at its end; scales Hebb and homeostasis.
         noise: generator of the spine noise.
+        gate: (E, B), how strongly the layer responds to each input at all, mean 1 over the batch; None: alike to all.
 
     Returns:
         (E,) mean over the batch of sum_j q_j u_j: how much of an image its winners explain (1: they equal it).
     """
     u = drive(layer, inputs, rates.synaptic_scaling)
     q = compete(layer, u, temperature)
+    if gate is not None:
+        q.mul_(gate.unsqueeze(2))
     change = hebbian_delta(layer, inputs, q, rates.eta * fade, rates.offset)
     layer.step += 1
     if (rates.maintenance or rates.noise) and layer.step % rates.turnover_every == 0:
