@@ -185,23 +185,21 @@ class EchStack(Learner):
 
     def _usual_length(self, maps: torch.Tensor, depth: int) -> torch.Tensor:
         """(E,) the semi-saturation: a share of the root mean square length of the patches of maps (E, B, C, H, W)."""
-        from harness.rules.modules.local import patches
+        from harness.rules.modules.local import lengths
 
-        seen = patches(maps, self.kernels[depth], self.config.layers[depth].stride)
-        return self.config.semi_saturation * seen.square().sum(3).mean((1, 2)).sqrt()
+        square = lengths(maps, self.kernels[depth], self.config.layers[depth].stride).square()
+        return self.config.semi_saturation * square.mean((1, 2, 3)).sqrt()
 
     def _learn(self, depth: int, layer: plasticity.Layer, maps: torch.Tensor, sigma: torch.Tensor, done: float,
                count: int, generator: torch.Generator) -> torch.Tensor:
         """One plastic step of E networks on their maps (E, B, C, H, W); the mean share of a patch that is explained."""
-        from harness.rules.modules.local import patches
+        from harness.rules.modules.local import patches, some_patches
 
-        config = self.config
-        seen = patches(maps, self.kernels[depth], config.layers[depth].stride)
+        config, kernel, stride = self.config, self.kernels[depth], self.config.layers[depth].stride
         if config.layers[depth].shared:
-            seen = seen.flatten(1, 2)
-            if count < seen.shape[1]:
-                seen = seen[:, torch.randperm(seen.shape[1], generator=generator)[:count].to(seen.device)]
+            seen = some_patches(maps, kernel, stride, count, generator)
         else:
+            seen = patches(maps, kernel, stride)
             seen, sigma = seen.transpose(1, 2).flatten(0, 1), sigma.repeat_interleave(seen.shape[2])
         length = torch.linalg.vector_norm(seen, dim=2)
         gate = length / (length + sigma.unsqueeze(1)).clamp_min(1e-12)

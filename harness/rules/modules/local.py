@@ -37,6 +37,21 @@ def patches(maps: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
     return F.unfold(maps.flatten(0, 1), kernel, stride=stride).transpose(1, 2).unflatten(0, maps.shape[:2])
 
 
+def some_patches(maps: torch.Tensor, kernel: int, stride: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    """``count`` patches drawn at random from maps (E, B, C, H, W), at the same places for every network: (E, count, n)."""
+    windows = maps.unfold(3, kernel, stride).unfold(4, kernel, stride)  # a view, (E, B, C, h, w, kernel, kernel)
+    down, across = windows.shape[3:5]
+    drawn = torch.randint(maps.shape[1] * down * across, (count,), generator=generator).to(maps.device)
+    image, row, column = drawn // (down * across), drawn // across % down, drawn % across
+    # Indices on both sides of a slice move to the front: (count, E, C, kernel, kernel).
+    return windows[:, image, :, row, column].flatten(2).transpose(0, 1).contiguous()
+
+
+def lengths(maps: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
+    """Length of the patch at each place of maps (E, B, C, H, W): (E, B, h, w)."""
+    return (F.avg_pool2d(maps.square().sum(2), kernel, stride) * kernel**2 + TINY).sqrt()
+
+
 class LocalCode(nn.Module):
     """A competition among K neurons at every place of a map, by what they see in their receptive field.
 
@@ -80,11 +95,10 @@ class LocalCode(nn.Module):
 
     def _shared(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Drives (E, B, K, h, w) and patch lengths (E, B, h, w), as convolutions."""
-        channels, square = maps.shape[2], maps.square().sum(2)
-        filters = self.weight.unflatten(2, (channels, self.kernel, self.kernel))
+        filters = self.weight.unflatten(2, (maps.shape[2], self.kernel, self.kernel))
         # One network at a time: what its images get must not depend on its neighbours.
         drive = torch.stack([F.conv2d(x, w, stride=self.stride) for x, w in zip(maps, filters, strict=True)])
-        return drive, (F.avg_pool2d(square, self.kernel, self.stride) * self.kernel**2 + TINY).sqrt()
+        return drive, lengths(maps, self.kernel, self.stride)
 
     def _private(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The same where every place has neurons of its own."""
@@ -93,8 +107,7 @@ class LocalCode(nn.Module):
         size = [(side - self.kernel) // self.stride + 1 for side in (height, width)]
         inputs = seen.transpose(1, 2).flatten(0, 1)
         drive = torch.bmm(inputs, self.weight.transpose(1, 2)).view(networks, -1, images, self.weight.shape[1])
-        length = (seen.square().sum(3) + TINY).sqrt()
-        return drive.permute(0, 2, 3, 1).unflatten(3, size), length.unflatten(2, size)
+        return drive.permute(0, 2, 3, 1).unflatten(3, size), lengths(maps, self.kernel, self.stride)
 
 
 class Stack(nn.Module):
