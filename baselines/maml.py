@@ -102,6 +102,7 @@ class Maml(TensorLearner):
         for i, (loss, accuracy) in enumerate(self._train(train, shape, total)):
             recent.append((loss, accuracy))
             log.images_seen += per_step
+            log.step(self)
             if (i + 1) * ROWS // total > i * ROWS // total:
                 means = np.mean(recent, axis=0)
                 log.add(self, iterations=i + 1, loss=means[0], train_accuracy=means[1])

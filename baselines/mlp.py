@@ -70,21 +70,22 @@ class Mlp(FeatureLearner):
         while log.images_seen < total:
             rows = torch.randperm(len(train), generator=order)[: total - log.images_seen].to(self.device)
             done = log.images_seen / total, (log.images_seen + len(rows)) / total
-            loss, accuracy = self._epoch(descent, images, labels, rows, done)
-            log.images_seen += len(rows)
+            loss, accuracy = self._epoch(descent, images, labels, rows, done, log)
             log.add(self, loss=loss, train_accuracy=accuracy)
             progress(done[1], f"epoch {len(log.rows)}: train accuracy {accuracy:.3f}")
         self.fitted = True
         return log
 
     def _epoch(self, descent, images: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor,
-               done: tuple[float, float]) -> tuple[float, float]:
+               done: tuple[float, float], log: TrainingLog) -> tuple[float, float]:
         """One pass over ``rows``; ``done`` is the share of training behind it, before and after."""
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for start in range(0, len(rows), self.config.batch_size):
             batch = rows[start : start + self.config.batch_size]
             rate = 1 - done[0] - (done[1] - done[0]) * start / len(rows)
             loss, logits = self._step(descent, images[batch], labels[batch], rate)
+            log.images_seen += len(batch)
+            log.step(self)
             loss_sum += loss * len(batch)
             correct += (logits.argmax(1) == labels[batch]).sum()
         return float(loss_sum) / len(rows), float(correct) / len(rows)

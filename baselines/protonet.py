@@ -87,6 +87,7 @@ class ProtoNet(FeatureLearner):
         for i, (loss, accuracy) in enumerate(self._train(train, shape, total)):
             recent.append((float(loss), float(accuracy)))
             log.images_seen += shape.images
+            log.step(self)
             if (i + 1) * ROWS // total > i * ROWS // total:
                 means = np.mean(recent, axis=0)
                 log.add(self, episodes=i + 1, loss=means[0], train_accuracy=means[1])

@@ -21,7 +21,8 @@ from harness.learner import Budget, Learner, Progress, TrainingLog
 from harness.plan import Cell
 from harness.protocols.base import Context
 from harness.rng import Rng
-from harness.store import VERDICTS, WEIGHTS, CellResult, Store
+from harness.snapshots import Snapshots, by_moment
+from harness.store import SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Store
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,12 @@ def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cell
     images = _dataset(cell, conditions.data_root).split(identity["splitting"], "train")
     learner = _learner(identity, images).to(conditions.device)
     seen = images if identity["labelled"] else images.unlabelled()
+    snapshots = Snapshots()
+    learner.watch = snapshots if identity["snapshots"] else None
     log = learner.fit(seen, budget=Budget(identity["budget"]), progress=progress)
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state_dict().items()}
     summary = {"rows": log.rows, "images_seen": log.images_seen, "sign_changes": log.sign_changes}
-    return CellResult(identity, log=summary), {WEIGHTS: weights}
+    return CellResult(identity, log=summary), {WEIGHTS: weights, SNAPSHOTS: snapshots.taken}
 
 
 def _measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
@@ -105,7 +108,13 @@ def _trained(cell: Cell, conditions: Conditions) -> Learner:
     learner.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     learner.fitted = True
     learner.training_log = TrainingLog(**before.log)
+    if before.identity["snapshots"]:
+        learner.snapshots = lambda: _states(conditions.store.arrays(cell.needs, SNAPSHOTS))
     return learner
+
+
+def _states(arrays: dict[str, np.ndarray]) -> dict[int, dict[str, torch.Tensor]]:
+    return {seen: {name: torch.from_numpy(array) for name, array in state.items()} for seen, state in by_moment(arrays).items()}
 
 
 def _untrained(identity: dict[str, Any], data: Loaded) -> Learner:

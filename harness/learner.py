@@ -72,11 +72,17 @@ class TrainingLog:
     sign_changes: int = 0
     _signs: list[torch.Tensor] = field(default_factory=list, repr=False)
 
+    def step(self, learner: Learner) -> None:
+        """Tell whoever watches that the learner has changed; to be called after each step, and cheap."""
+        if learner.watch is not None:
+            learner.watch(learner, self.images_seen)
+
     def add(self, learner: Learner, **values: float) -> None:
         """Append a row, and count the synapses whose sign is the opposite of the last that they had.
 
         A synapse that passes through zero between two rows keeps its old sign until it has a new one.
         """
+        self.step(learner)
         with torch.no_grad():
             signs = [s.weight.sign().to(torch.int8).cpu() for s in learner.connectome()]
         self.sign_changes += sum(int((a * b < 0).sum()) for a, b in zip(self._signs, signs, strict=False))
@@ -102,6 +108,12 @@ class Learner(ABC):
     Config: ClassVar[type[Config]]
     typical_training_s: ClassVar[float] = 10.0
     """Rough seconds of one ``fit`` on one core with default keys: for the order and estimate of a first run only."""
+    watch: Callable[[Learner, int], None] | None = None
+    """Called with the learner and the images seen, as it learns (see ``TrainingLog.step``); None: nobody watches."""
+    training_log: TrainingLog | None = None
+    """Of a learner that came from a store: what happened in its ``fit``."""
+    snapshots: Callable[[], dict[int, dict[str, torch.Tensor]]] | None = None
+    """Of a learner that came from a store: images seen -> its state then; None where none were kept."""
     regimes: ClassVar[frozenset[Regime]] = frozenset({"from_scratch", "semi_supervised", "class_transfer"})
     """Ways of learning from few examples that make sense for it."""
 

@@ -107,7 +107,8 @@ def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str) -
 
 
 def _training_cell(suite: Suite, learner: LearnerEntry, data: TrainingData, common: dict, dataset: str) -> Cell:
-    identity = {**common, "role": "train", "splitting": data.splitting, "labelled": data.labelled, "budget": suite.budget.images}
+    identity = {**common, "role": "train", "splitting": data.splitting, "labelled": data.labelled, "budget": suite.budget.images,
+                "snapshots": suite.snapshots}
     label = f"{dataset}/{data.splitting}" + ("" if data.labelled else ", unlabelled")
     return Cell(_hash(identity), "train", identity, None, learner.name, "", label)
 

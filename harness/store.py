@@ -31,7 +31,7 @@ from harness.errors import StoreError
 DEFAULT_STORE = Path("results/runs")
 STALE_S = 24 * 3600
 """Half-written cells that old belong to processes that were killed, on whatever machine they ran."""
-VERDICTS, WEIGHTS = "verdicts.safetensors", "weights.safetensors"
+VERDICTS, WEIGHTS, SNAPSHOTS = "verdicts.safetensors", "weights.safetensors", "snapshots.safetensors"
 
 
 @dataclass

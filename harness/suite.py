@@ -41,6 +41,7 @@ class SuiteConfig(Config):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] = Field(
         [0], min_length=1, description="one whole run of everything a seed")
     budget: BudgetConfig = Field(BudgetConfig(), description="a cap on training, the same for every learner")
+    snapshots: bool = Field(False, description="keep states of each training, log-spaced in images seen, for measures over time")
     learners: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, its own keys}")
     protocols: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, dataset, its own keys}")
     tables: list[TableSpec] = Field([], description="which tables to write; one a protocol if left out")
@@ -75,6 +76,7 @@ class Suite:
     name: str
     description: str
     budget: Budget
+    snapshots: bool
     learners: list[LearnerEntry]
     protocols: list[ProtocolEntry]
     tables: list[TableSpec]
@@ -209,7 +211,7 @@ class _Check:
         measured = [p for name in top.protocols if (p := self.protocol(name, top, entries))]
         for index, spec in enumerate(top.tables):
             self.table(("tables", index), spec, top, measured)
-        return Suite(top.name, top.description, Budget(top.budget.images), entries, measured, top.tables)
+        return Suite(top.name, top.description, Budget(top.budget.images), top.snapshots, entries, measured, top.tables)
 
     def model(self, cls: type[BaseModel], value: Any, path: tuple) -> Any:
         """Validate one mapping; None, and problems noted, where it is faulty."""
@@ -261,6 +263,8 @@ class _Check:
         if not found or not config or not dataset:
             return None
         protocol = found[0](config, dataset.facts())
+        if getattr(config, "over_time", False) and not top.snapshots:
+            self.problem((*path, "over_time"), "over_time needs the states during training", "set `snapshots: true` in the suite")
         for fault in protocol.faults():
             self.problem((*path, *fault.path), fault.message, fault.hint)
         chosen, skipped = self.chosen(path, config.learners, protocol, entries, list(top.learners))

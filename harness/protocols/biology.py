@@ -1,19 +1,20 @@
-"""The biology audit: sparsity, weight distribution, Dale's law and the sparseness of responses."""
+"""The biology audit: sparsity, weight distribution, Dale's law, sparseness and selectivity, at the end and over time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from harness.batching import in_batches
-from harness.data.base import Loaded
+from harness.data.base import Images, Loaded
+from harness.errors import HarnessError
 from harness.lazy import torch
 from harness.learner import Learner, Synapses
-from harness.metrics import dale, distributions, sparsity
+from harness.metrics import capacity, dale, distributions, selectivity, similarity, sparsity
 from harness.metrics.statistics import t_interval
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
 from harness.records import Value
@@ -26,10 +27,11 @@ class Biology(Protocol):
 
     A number of a whole network is the mean over its bundles of synapses, each weighted by its live synapses (its
     neurons, for Dale's law); with the setting ``bundle`` it is that bundle's own. The same distances are taken on the
-    weights before learning, because only what learning made counts.
+    weights before learning, because only what learning made counts. Over time, the same numbers are taken of the states
+    that a suite with ``snapshots: true`` keeps, with the setting ``images_seen``.
     """
 
-    keys = ("bundle",)
+    keys = ("bundle", "images_seen")
 
     class Config(ProtocolConfig):
         """Which images responses are measured on."""
@@ -37,6 +39,7 @@ class Biology(Protocol):
         splitting: str | None = Field(None, description="which splitting of the dataset; its first one if left out")
         split: Literal["train", "val", "test"] = Field("test", description="the split whose images are shown")
         images: int = Field(1000, ge=2, description="how many of them, drawn at random; all if there are fewer")
+        over_time: bool = Field(False, description="measure the states during training too; the suite must keep `snapshots`")
 
     @property
     def splitting(self) -> str:
@@ -45,7 +48,8 @@ class Biology(Protocol):
 
     def settings(self) -> Iterator[dict[str, Any]]:
         """One cell."""
-        yield {"splitting": self.splitting, "split": self.config.split, "images": self.config.images}
+        yield {"splitting": self.splitting, "split": self.config.split, "images": self.config.images,
+               "over_time": self.config.over_time}
 
     def training(self) -> TrainingData:
         """The labelled train split."""
@@ -66,10 +70,13 @@ class Biology(Protocol):
         images = data.split(setting["splitting"], setting["split"])
         count = min(setting["images"], len(images))
         rows = np.sort(context.rng.numpy("biology images").choice(len(images), count, replace=False))
-        with torch.no_grad():
-            shown = images.take(rows).tensor(context.device)
-            responses = in_batches(learner.embed, shown, batch_size=context.batch_size).cpu().double().numpy()
-        return Measurement([*_synaptic(learner), *_responses(responses)])
+        stimuli = Stimuli.of(images.take(rows), context)
+        responses = stimuli.shown_to(learner, context)
+        values = [*_synaptic(learner), *_responses(responses, stimuli), *_resources(learner, responses)]
+        arrays = _arrays(learner, responses, stimuli, context)
+        if setting["over_time"]:
+            values += _over_time(learner, stimuli, context)
+        return Measurement(values, arrays)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -80,7 +87,13 @@ class Biology(Protocol):
             "live synapse": "it exists, and abs(w) is above 1 % of the mean of those that exist",
             "Dale purity, chance": "if each live synapse drew its sign alone, with the shares of signs that there are",
             "initial": "the same learner before it learned",
-            "sparseness": "Treves-Rolls, 0 dense to 1 sparse",
+            "sparseness": "Treves-Rolls and Hoyer, 0 dense to 1 sparse",
+            "stimulus clusters": "k-means of the pixels shown, as many as there are classes",
+            "eta squared": "share of a unit's variance between classes (or clusters), mean over units",
+            "mutual information": f"of a unit's response in {selectivity.BINS} bins and the class (or cluster), Miller-Madow",
+            "CKA": "linear, of the responses with the one-hot labels (or the pixels)",
+            "task index": "CKA with labels / (CKA with labels + CKA with pixels)",
+            "information": f"sum over units of the entropy of their response in {capacity.LEVELS} steps: an upper bound",
         }
 
 
@@ -95,6 +108,7 @@ class Bundle:
     chance: float
     sigma: float
     skew: float
+    kurtosis: float
     ks: float
     gini: float
     aic: np.ndarray
@@ -105,13 +119,13 @@ def audit(synapses: Synapses) -> Bundle:
     weight = synapses.weight.detach().cpu().double().numpy()
     live = sparsity.live_synapses(weight, None if synapses.mask is None else synapses.mask.cpu().numpy())
     sizes = np.abs(weight[live & (weight != 0)])
-    sigma, skew, ks, criteria = np.nan, np.nan, np.nan, np.full(len(distributions.FAMILIES), np.nan)
+    sigma, skew, kurtosis, ks, criteria = np.nan, np.nan, np.nan, np.nan, np.full(len(distributions.FAMILIES), np.nan)
     if len(sizes) > 2:
-        sigma, skew, _ = distributions.log_moments(sizes)
+        sigma, skew, kurtosis = distributions.log_moments(sizes)
         ks, criteria = distributions.ks_lognormal(sizes), np.array(list(distributions.aic(sizes).values()))
     purity = dale.sign_purity(weight, live) if synapses.presynaptic_sign else np.empty(0)
     return Bundle(weight.size, int(live.sum()), float(live.sum() / len(weight)), purity[~np.isnan(purity)],
-                  dale.chance_purity(weight, live) if synapses.presynaptic_sign else np.nan, sigma, skew, ks,
+                  dale.chance_purity(weight, live) if synapses.presynaptic_sign else np.nan, sigma, skew, kurtosis, ks,
                   sparsity.gini(weight), criteria)
 
 
@@ -149,6 +163,7 @@ def _network(now: dict[str, Bundle], then: dict[str, Bundle], setting: dict[str,
               Value("sigma_log_w", _weighted(bundles, "sigma"), n=live, unit="synapse"),
               Value("sigma_log_w_init", _weighted(then.values(), "sigma"), n=live, unit="synapse"),
               Value("skew_log_w", _weighted(bundles, "skew"), n=live, unit="synapse"),
+              Value("kurtosis_log_w", _weighted(bundles, "kurtosis"), n=live, unit="synapse"),
               Value("ks_log_w", _weighted(bundles, "ks"), n=live, unit="synapse"),
               Value("ks_log_w_init", _weighted(then.values(), "ks"), n=live, unit="synapse"),
               Value("gini_w", _weighted(bundles, "gini"), n=live, unit="synapse")]
@@ -171,13 +186,106 @@ def _weighted(bundles: Iterator[Bundle], name: str) -> float:
     return sum(value * live for value, live in having) / sum(live for _, live in having) if having else float("nan")
 
 
-def _responses(responses: np.ndarray) -> Iterator[Value]:
-    """Sparseness of responses (stimuli, units) and units that never respond."""
-    stimuli, units = responses.shape
-    life, population = sparsity.treves_rolls(responses, 0), sparsity.treves_rolls(responses, 1)
-    life, population = life[np.isfinite(life)], population[np.isfinite(population)]
-    if len(life):
-        yield Value("treves_rolls_unit", float(life.mean()), n=len(life), unit="neuron")
-    if len(population):
-        yield Value("treves_rolls_stimulus", float(population.mean()), *t_interval(population), n=len(population))
-    yield Value("dead_units", float(sparsity.silent_units(responses).sum()), n=units, unit="neuron")
+@dataclass(frozen=True)
+class Stimuli:
+    """What is shown, and what is known of it beside the pixels.
+
+    Attributes:
+        images: float32 (N, C, H, W).
+        pixels: (N, n), the same, flat.
+        classes, clusters: int64 (N,).
+    """
+
+    images: torch.Tensor
+    pixels: np.ndarray
+    classes: np.ndarray
+    clusters: np.ndarray
+
+    @classmethod
+    def of(cls, images: Images, context: Context) -> Stimuli:
+        """A sample of labelled images; as many clusters as there are classes."""
+        classes = np.unique(images.labels, return_inverse=True)[1]
+        pixels = images.pixels.reshape(len(images), -1) / 255
+        clusters = selectivity.stimulus_clusters(pixels, classes.max() + 1, context.rng.child("clusters").seed)
+        return cls(images.tensor(context.device), pixels, classes, clusters)
+
+    def shown_to(self, learner: Learner, context: Context) -> np.ndarray:
+        """Responses (N, units)."""
+        with torch.no_grad():
+            return in_batches(learner.embed, self.images, batch_size=context.batch_size).cpu().double().numpy()
+
+
+def _over_time(learner: Learner, stimuli: Stimuli, context: Context) -> Iterator[Value]:
+    """The network's numbers and its responses' at each state that was kept, then at the end."""
+    if learner.snapshots is None:
+        raise HarnessError("no states over time were kept", hint="set `snapshots: true` in the suite")
+    then = type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng).to(context.device)
+    for seen, state in [*learner.snapshots().items(), (learner.training_log.images_seen, learner.state_dict())]:
+        then.load_state_dict(state)
+        bundles = {s.name: audit(s) for s in then.connectome()[:1]}
+        for value in [*(_network(bundles, {}, None) if bundles else ()), *_responses(stimuli.shown_to(then, context), stimuli)]:
+            yield replace(value, setting={"images_seen": seen})
+
+
+def _resources(learner: Learner, responses: np.ndarray) -> Iterator[Value]:
+    """What the first bundle's live synapses carry."""
+    bits = capacity.information(responses)
+    yield Value("information_bits", bits, n=responses.shape[1], unit="neuron")
+    first = learner.connectome()[:1]
+    if first:
+        live = audit(first[0]).live
+        yield Value("live_synapses", float(live), n=first[0].weight.numel(), unit="synapse")
+        if live:
+            yield Value("capacity_bits", capacity.capacity(bits, live), n=live, unit="synapse")
+
+
+FIELDS, QUANTILES = 36, 1001
+"""Receptive fields that a figure shows; points of a weight distribution that are kept for it."""
+
+
+def _arrays(learner: Learner, responses: np.ndarray, stimuli: Stimuli, context: Context) -> dict[str, np.ndarray]:
+    """What figures need beside the numbers, of the first bundle and of its neurons."""
+    arrays = {"selectivity": selectivity.class_selectivity(np.abs(responses), stimuli.classes).astype(np.float32)}
+    for synapses in learner.connectome()[:1]:
+        weight = synapses.weight.detach().cpu().double().numpy()
+        live = sparsity.live_synapses(weight, None if synapses.mask is None else synapses.mask.cpu().numpy())
+        arrays["live_per_neuron"] = live.sum(0)
+        if live.any():
+            arrays["log_weight_quantiles"] = np.quantile(np.log(np.abs(weight[live])), np.linspace(0, 1, QUANTILES))
+        if len(weight) == stimuli.pixels.shape[1]:
+            neurons = np.sort(context.rng.numpy("fields").permutation(weight.shape[1])[:FIELDS])
+            arrays["receptive_fields"] = weight.T[neurons].reshape(-1, *learner.image_shape).astype(np.float32)
+    return arrays
+
+
+def _responses(responses: np.ndarray, stimuli: Stimuli) -> Iterator[Value]:
+    """Sparseness of responses (stimuli, units), what units are selective for, and units that never respond."""
+    for name, sparseness in (("treves_rolls", sparsity.treves_rolls), ("hoyer", sparsity.hoyer)):
+        for axis, over in ((0, "unit"), (1, "stimulus")):
+            found = sparseness(responses, axis)
+            found = found[np.isfinite(found)]
+            if len(found):
+                low, high = t_interval(found) if over == "stimulus" else (None, None)
+                unit = "neuron" if over == "unit" else "sample"
+                yield Value(f"{name}_{over}", float(found.mean()), low, high, len(found), unit)
+    yield Value("dead_units", float(sparsity.silent_units(responses).sum()), n=responses.shape[1], unit="neuron")
+    yield from _selectivity(np.abs(responses), stimuli)
+
+
+def _selectivity(rates: np.ndarray, stimuli: Stimuli) -> Iterator[Value]:
+    """From features to task: single units by class and by cluster, then the whole population."""
+    units = {"class_selectivity": selectivity.class_selectivity(rates, stimuli.classes),
+             "eta2_class": selectivity.eta_squared(rates, stimuli.classes),
+             "eta2_cluster": selectivity.eta_squared(rates, stimuli.clusters),
+             "mi_class": selectivity.mutual_information(rates, stimuli.classes),
+             "mi_cluster": selectivity.mutual_information(rates, stimuli.clusters)}
+    for name, found in units.items():
+        found = found[np.isfinite(found)]
+        if len(found):
+            yield Value(name, float(found.mean()), n=len(found), unit="neuron")
+    labels = similarity.linear_cka(rates, np.eye(stimuli.classes.max() + 1)[stimuli.classes])
+    pixels = similarity.linear_cka(rates, stimuli.pixels)
+    if np.isfinite(labels) and np.isfinite(pixels):
+        for name, value in (("cka_labels", labels), ("cka_pixels", pixels), ("task_index", labels / (labels + pixels))):
+            yield Value(name, value, n=len(rates))
+    yield Value("units_per_class", selectivity.units_per_class(rates, stimuli.classes), n=rates.shape[1], unit="neuron")

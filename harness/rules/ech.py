@@ -184,6 +184,7 @@ class ECH(Learner):
             explained.append(plasticity.learn(self.layer, inputs[rows].unsqueeze(0), self._temperature(done), 1 - done,
                                               config, noise))
             log.images_seen += len(rows)
+            log.step(self)
             if (step + 1) % per_epoch == 0 or step + 1 == course.hidden:
                 self._restructure(epoch, epochs)
                 log.add(self, epoch=epoch, explained=torch.cat(explained).mean().item(), **self._weight_statistics())
@@ -261,6 +262,7 @@ class ECH(Learner):
         for step, (_, rows) in enumerate(self._batches(len(inputs), course.batch, steps, "gated order")):
             self._gated_step(inputs[rows], readout.one_hot(labels[rows], self.n_classes), feedback, 1 - step / steps)
             log.images_seen += len(rows)
+            log.step(self)
         plasticity.prune(self.layer, 0.0)
 
     def _feedback(self) -> torch.Tensor:

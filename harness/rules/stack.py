@@ -162,6 +162,7 @@ class EchStack(Learner):
                 explained.append(self._learn(depth, self.layers[depth], maps, self.sigma[depth], step / steps,
                                              self.config.patches, generator))
                 log.images_seen += batch
+                log.step(self)
                 if step % 100 == 99:
                     progress(0.9 * (depth + step / steps) / len(self.layers), f"layer {depth + 1}")
             if steps:

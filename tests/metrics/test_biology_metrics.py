@@ -88,6 +88,7 @@ SAMPLES = {
     "exponential": np.random.default_rng(3).exponential(0.3, 5000),
     "half-normal": np.abs(np.random.default_rng(4).normal(0, 0.3, 5000)),
     "normal": np.random.default_rng(5).normal(5, 0.5, 5000),
+    "power law": 0.2 * (1 + np.random.default_rng(6).pareto(1.7, 5000)),
 }
 
 
@@ -101,7 +102,8 @@ def test_aic_finds_the_family_that_drew_the_sample(family):
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_aic_equals_scipys_fits(sample):
     fits = {"lognormal": (stats.lognorm, {"floc": 0}), "gamma": (stats.gamma, {"floc": 0}), "normal": (stats.norm, {}),
-            "exponential": (stats.expon, {"floc": 0}), "half-normal": (stats.halfnorm, {"floc": 0})}
+            "exponential": (stats.expon, {"floc": 0}), "half-normal": (stats.halfnorm, {"floc": 0}),
+            "power law": (stats.pareto, {"floc": 0, "fscale": sample.min()})}
     found = distributions.aic(sample)
     for name, (family, fixed) in fits.items():
         free = 1 if name in ("exponential", "half-normal") else 2

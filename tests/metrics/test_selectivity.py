@@ -1,0 +1,89 @@
+"""Selectivity, similarity and capacity against closed forms and other libraries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import mutual_info_score
+
+from harness.metrics import capacity, selectivity, similarity
+
+RNG = np.random.default_rng(0)
+GROUPS = np.repeat([0, 1, 2], 40)
+
+
+def test_class_selectivity_of_known_units():
+    rates = np.stack([GROUPS == 1, np.ones(120), np.zeros(120)], 1).astype(float)
+    assert selectivity.class_selectivity(rates, GROUPS) == pytest.approx([1, 0, np.nan], nan_ok=True)
+
+
+def test_eta_squared_is_the_one_of_a_one_way_anova():
+    rates = RNG.normal(size=(120, 4)) + np.outer(GROUPS, [0, 0.2, 1, 5])
+    for found, unit in zip(selectivity.eta_squared(rates, GROUPS), rates.T, strict=True):
+        f = stats.f_oneway(*(unit[GROUPS == g] for g in range(3))).statistic
+        assert found == pytest.approx(f * 2 / (f * 2 + 117))
+
+
+def test_eta_squared_of_a_unit_that_never_changes_is_undefined():
+    assert np.isnan(selectivity.eta_squared(np.ones((120, 1)), GROUPS)).all()
+
+
+def test_mutual_information_is_sklearns_with_miller_and_madows_correction():
+    rates = RNG.random((120, 3)) + np.outer(GROUPS, [0, 0.3, 9])
+    for found, unit in zip(selectivity.mutual_information(rates, GROUPS, bins=4), rates.T, strict=True):
+        binned = (unit[:, None] > np.quantile(unit, [0.25, 0.5, 0.75])).sum(1)
+        cells = [len(np.unique(x)) for x in (binned, GROUPS, binned * 3 + GROUPS)]
+        bias = (cells[0] - 1 + cells[1] - 1 - (cells[2] - 1)) / 240
+        assert found == pytest.approx((mutual_info_score(binned, GROUPS) + bias) / np.log(2))
+
+
+def test_a_unit_that_knows_the_class_has_all_its_bits_and_a_constant_one_none():
+    rates = np.stack([GROUPS.astype(float), np.ones(120)], 1)
+    known, constant = selectivity.mutual_information(rates, GROUPS)
+    assert known == pytest.approx(np.log2(3), abs=0.02) and np.isnan(constant)
+
+
+def test_noise_has_hardly_any_information_after_the_correction():
+    assert abs(np.mean(selectivity.mutual_information(RNG.random((1000, 200)), np.arange(1000) % 10))) < 0.01
+
+
+def test_units_per_class():
+    rates = np.zeros((120, 6))
+    rates[:, :3] = 2.0
+    assert selectivity.units_per_class(rates, GROUPS) == pytest.approx(3)
+
+
+def test_clusters_are_found_without_labels():
+    pixels = np.eye(3)[GROUPS] + 0.01 * RNG.normal(size=(120, 3))
+    clusters = selectivity.stimulus_clusters(pixels, 3, seed=1)
+    assert all(len(set(clusters[GROUPS == g])) == 1 for g in range(3)) and len(set(clusters)) == 3
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 8), st.integers(1, 60), st.floats(0.1, 10), st.integers(0, 99))
+def test_cka_ignores_rotation_and_scale_and_stays_in_its_bounds(n_in, n_out, scale, seed):
+    generator = np.random.default_rng(seed)
+    x, y = generator.normal(size=(30, n_in)), generator.normal(size=(30, n_out))
+    rotation = np.linalg.qr(generator.normal(size=(n_in, n_in)))[0]
+    assert similarity.linear_cka(x, scale * x @ rotation + 3) == pytest.approx(1)
+    assert similarity.linear_cka(x, y) == pytest.approx(similarity.linear_cka(scale * x @ rotation, y))
+    assert 0 <= similarity.linear_cka(x, y) <= 1 + 1e-9
+
+
+def test_cka_of_something_constant_is_undefined():
+    assert np.isnan(similarity.linear_cka(np.ones((5, 2)), RNG.normal(size=(5, 2))))
+
+
+def test_information_of_known_codes():
+    one_hot = np.eye(8)
+    assert capacity.information(one_hot) == pytest.approx(8 * stats.entropy([1 / 8, 7 / 8], base=2))
+    assert capacity.information(np.zeros((8, 3))) == 0
+    uniform = np.tile((np.arange(16) + 0.5)[:, None], 2)
+    assert capacity.information(uniform, levels=16) == pytest.approx(8)
+
+
+def test_capacity_is_bits_a_live_synapse():
+    assert capacity.capacity(12.8, 784) == pytest.approx(1.63e-2, rel=0.01) and np.isnan(capacity.capacity(1.0, 0))
