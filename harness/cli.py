@@ -197,10 +197,11 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
         err.print(f"{missing} measurements are not in {store}: `harness run {suite}` makes them", highlight=False, markup=False)
     if out_dir:
         _write(layout, results, out_dir)
-    built = tables.build_all(results, layout.suite.tables)
+    built = tables.build_all(results, layout.suite.tables, layout.suite.published)
     if form is Format.terminal:
         for one in built:
             _show(one)
+        _show_claims(layout, results)
     elif form is Format.json:
         _json([json.loads(render.render(one, form.value)) for one in built])
     else:
@@ -281,16 +282,19 @@ def _report(plan: Any, results: Any, folder: Path) -> None:
     from harness.report import tables
 
     written = _write(plan, results, folder)
-    for built in tables.build_all(results, plan.suite.tables):
+    for built in tables.build_all(results, plan.suite.tables, plan.suite.published):
         _show(built)
+    _show_claims(plan, results)
     err.print(f"wrote {len(written)} files (md, csv, tex, json, png, svg, records) to {folder}", highlight=False, markup=False)
 
 
 def _write(plan: Any, results: Any, folder: Path) -> list[Path]:
     from harness.collect import write_records
-    from harness.report import figures, tables
+    from harness.report import claims_text, figures, tables
 
-    return [*tables.write_tables(results, plan.suite.tables, folder), *figures.write_figures(results, folder),
+    suite = plan.suite
+    return [*tables.write_tables(results, suite.tables, folder, suite.published),
+            *figures.write_figures(results, folder, suite.figures), *claims_text.write(results, suite.claims, folder),
             write_records(results, folder / "records.jsonl")]
 
 
@@ -299,6 +303,14 @@ def _show(built: Any) -> None:
 
     out.print(render.to_rich(built), soft_wrap=False)
     out.print()
+
+
+def _show_claims(plan: Any, results: Any) -> None:
+    from harness.report import claims, claims_text
+
+    if plan.suite.claims:
+        out.print(claims_text.to_rich(claims.decide(results, plan.suite.claims)))
+        out.print()
 
 
 def _failures(cells: list[Any], failed: dict[str, str], store: Path) -> None:

@@ -41,6 +41,7 @@ def collect(plan: Plan, store: Store, failed: dict[str, str] | None = None) -> R
 
     return Results(
         suite=suite.name,
+        configs={entry.name: entry.config.model_dump(mode="json") for entry in suite.learners},
         seeds={entry.name: list(entry.seeds) for entry in suite.protocols},
         learners=[entry.name for entry in suite.learners],
         protocols={entry.name: entry.protocol.kind for entry in suite.protocols},

@@ -21,7 +21,9 @@ from harness.explain import Problem, explain
 from harness.learner import Budget, Learner
 from harness.protocols.base import Protocol
 from harness.registry import Config, Registry, datasets, distinct, learners, protocols
-from harness.report.tables import TableSpec
+from harness.report.claims import COMPARING, ClaimSpec
+from harness.report.figures import FigureSpec
+from harness.report.tables import PublishedSpec, TableSpec
 from harness.source import Source
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)]
@@ -45,6 +47,9 @@ class SuiteConfig(Config):
     learners: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, its own keys}")
     protocols: dict[Name, dict[str, Any]] = Field(min_length=1, description="name -> {kind, dataset, its own keys}")
     tables: list[TableSpec] = Field([], description="which tables to write; one a protocol if left out")
+    published: list[PublishedSpec] = Field([], description="numbers of others, printed beside ours")
+    figures: list[FigureSpec] = Field([], description="one number against another, beside the figures that protocols have")
+    claims: list[ClaimSpec] = Field([], description="what the suite is to confirm or refute, and the rule that decides it")
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,9 @@ class Suite:
     learners: list[LearnerEntry]
     protocols: list[ProtocolEntry]
     tables: list[TableSpec]
+    published: list[PublishedSpec] = field(default_factory=list)
+    figures: list[FigureSpec] = field(default_factory=list)
+    claims: list[ClaimSpec] = field(default_factory=list)
 
 
 def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> Suite:
@@ -211,7 +219,14 @@ class _Check:
         measured = [p for name in top.protocols if (p := self.protocol(name, top, entries))]
         for index, spec in enumerate(top.tables):
             self.table(("tables", index), spec, top, measured)
-        return Suite(top.name, top.description, Budget(top.budget.images), top.snapshots, entries, measured, top.tables)
+        for index, published in enumerate(top.published):
+            self.number(("published", index), published, top, measured, [published.learner])
+        for index, figure in enumerate(top.figures):
+            self.figure(("figures", index), figure, top, measured)
+        for index, claim in enumerate(top.claims):
+            self.claim(("claims", index), claim, top, measured)
+        return Suite(top.name, top.description, Budget(top.budget.images), top.snapshots, entries, measured, top.tables,
+                     top.published, top.figures, top.claims)
 
     def model(self, cls: type[BaseModel], value: Any, path: tuple) -> Any:
         """Validate one mapping; None, and problems noted, where it is faulty."""
@@ -291,6 +306,51 @@ class _Check:
             reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
             self.problem(path, "it can measure none of the learners", reasons)
         return chosen, skipped
+
+    def claim(self, path: tuple, spec: ClaimSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:
+        self.known((*path, "learner"), spec.learner, top)
+        for index, name in enumerate(spec.controls):
+            self.known((*path, "controls", index), name, top)
+        if spec.comparable:
+            self.number((*path, "comparable"), spec.comparable, top, measured, [])
+        for index, measure in enumerate(spec.measures):
+            at, compared = (*path, "measures", index), measure.bound[0] in COMPARING
+            controls = (measure.controls or spec.controls) if compared else []
+            for place, name in enumerate(measure.controls or []):
+                self.known((*at, "controls", place), name, top)
+            if compared and not controls:
+                self.problem(at, "it is compared with controls, and there are none", "name some in `controls`")
+            self.number(at, measure, top, measured, [measure.learner or spec.learner, *controls])
+
+    def figure(self, path: tuple, spec: FigureSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:
+        names = [name for line in spec.lines.values() for name in line]
+        for line, members in spec.lines.items():
+            for index, name in enumerate(members):
+                self.known((*path, "lines", line, index), name, top)
+        for axis in ("x", "y"):
+            number = getattr(spec, axis)
+            if number.config is None:
+                self.number((*path, axis), number, top, measured, names)
+
+    def known(self, path: tuple, name: str, top: SuiteConfig) -> bool:
+        if name not in top.learners:
+            self.problem(path, f"unknown learner {name!r}", did_you_mean(name, top.learners))
+        return name in top.learners
+
+    def number(self, path: tuple, spec: Any, top: SuiteConfig, measured: list[ProtocolEntry], names: list[str]) -> None:
+        """A number that something refers to: its protocol, the keys of its setting, and that its learners are measured."""
+        if spec.protocol not in top.protocols:
+            at = (*path, "protocol")
+            self.problem(at, f"unknown protocol {spec.protocol!r}", did_you_mean(str(spec.protocol), top.protocols))
+            return
+        entry = next((p for p in measured if p.name == spec.protocol), None)
+        keys = set(_keys(entry)) if entry else set(spec.setting)
+        for key in spec.setting:
+            if key not in keys:
+                self.problem((*path, "setting", key), f"{spec.protocol!r} has no {key!r}", did_you_mean(key, keys))
+        for name in names:
+            if entry and name in top.learners and name not in {learner.name for learner in entry.learners}:
+                self.problem(path, f"{spec.protocol!r} does not measure {name!r}", "add it to that protocol's `learners`")
 
     def table(self, path: tuple, spec: TableSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:
         if spec.protocol not in top.protocols:

@@ -220,7 +220,8 @@ def _over_time(learner: Learner, stimuli: Stimuli, context: Context) -> Iterator
     if learner.snapshots is None:
         raise HarnessError("no states over time were kept", hint="set `snapshots: true` in the suite")
     then = type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng).to(context.device)
-    for seen, state in [*learner.snapshots().items(), (learner.training_log.images_seen, learner.state_dict())]:
+    # The last snapshot may be of the very end, before a read-out was fitted: the end itself takes its place.
+    for seen, state in {**learner.snapshots(), learner.training_log.images_seen: learner.state_dict()}.items():
         then.load_state_dict(state)
         bundles = {s.name: audit(s) for s in then.connectome()[:1]}
         for value in [*(_network(bundles, {}, None) if bundles else ()), *_responses(stimuli.shown_to(then, context), stimuli)]:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from harness.files import write_atomically
 from harness.records import Record
-from harness.report.aggregate import aggregate
+from harness.registry import Config
+from harness.report import biology_figures
+from harness.report.aggregate import Aggregate, aggregate
 from harness.report.derive import KIND as SWEEP
 from harness.report.derive import with_worst_case
-from harness.report.formats import label, reach
-from harness.report.pivot import Grid, distinguish, group, ordered
+from harness.report.formats import is_percent, label, metric_name, reach
+from harness.report.pivot import Grid, distinguish, group, numbers_of, ordered
 from harness.report.results import Results
 
 if TYPE_CHECKING:
@@ -37,8 +40,34 @@ STYLE = {
 }
 
 
-def write_figures(results: Results, folder: Path) -> list[Path]:
-    """A figure for each attack sweep and each few-shot protocol that has records.
+class NumberSpec(Config):
+    """An axis: a number that was measured, or a key of the learners' own configs."""
+
+    protocol: str | None = Field(None, description="name of the protocol whose number it is")
+    metric: str = Field("accuracy", description="which number")
+    setting: dict[str, Any] = Field({}, description="which of the protocol's numbers, e.g. {attack: worst, eps: 0.1}")
+    config: str | None = Field(None, description="a key of the learners' configs instead, e.g. noise")
+    log: bool = Field(False, description="whether the axis is logarithmic")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> NumberSpec:
+        if (self.protocol is None) == (self.config is None):
+            raise ValueError("an axis is a number of a `protocol`, or a key of the learners' `config`")
+        return self
+
+
+class FigureSpec(Config):
+    """One number of some learners against another, a point a learner, joined in the order given."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
+    title: str = Field("", description="printed above the figure")
+    x: NumberSpec = Field(description="across")
+    y: NumberSpec = Field(description="upwards")
+    lines: dict[str, list[str]] = Field(min_length=1, description="name of a line -> the learners that are its points")
+
+
+def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = ()) -> list[Path]:
+    """A figure for each attack sweep, few-shot protocol and biology audit that has records, and those asked for.
 
     Returns:
         the files written, two a figure.
@@ -46,13 +75,16 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     import matplotlib
 
     results = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
-    makers = {SWEEP: robustness_curves, "few_shot": episode_accuracies}
+    makers = {SWEEP: {"": robustness_curves}, "few_shot": {"": episode_accuracies}, "biology": biology_figures.MAKERS}
     written = []
     with matplotlib.rc_context(STYLE):
         for protocol, kind in results.protocols.items():
-            figure = makers[kind](results, protocol) if kind in makers else None
-            if figure is not None:
-                written += _save(figure, Path(folder) / protocol)
+            for suffix, make in makers.get(kind, {}).items():
+                figure = make(results, protocol)
+                if figure is not None:
+                    written += _save(figure, Path(folder) / f"{protocol}{suffix}")
+        for spec in specs:
+            written += _save(tradeoff(results, spec), Path(folder) / spec.name)
     return written
 
 
@@ -93,6 +125,51 @@ def _panels(count: int, width: float, height: float, legend: float) -> tuple[Fig
     for spare in axes[count:]:
         spare.set_axis_off()
     return figure, list(axes[:count])
+
+
+# --------------------------------------------------------------------------------------------------- trade-offs
+
+
+def tradeoff(results: Results, spec: FigureSpec) -> Figure:
+    """Points with 95 % intervals both ways; each bears its learner's name."""
+    figure, (axis,) = _panels(1, 5.2, 3.4, 0.2 * -(-len(spec.lines) // 3) + 0.12)
+    for place, (name, learners) in enumerate(spec.lines.items()):
+        points = [(learner, x, y) for learner in learners
+                  if (x := _number(results, spec.x, learner)) and (y := _number(results, spec.y, learner))]
+        if points:
+            _line(axis, name, points, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+    for number, named, scale in ((spec.x, axis.set_xlabel, axis.set_xscale), (spec.y, axis.set_ylabel, axis.set_yscale)):
+        setting = " ".join(filter(None, (label(k, v) for k, v in number.setting.items())))
+        measured = ", ".join(filter(None, [metric_name(number.metric), setting]))
+        named(number.config.replace("_", " ") if number.config else measured)
+        if number.log:
+            scale("log")
+    axis.set_title(spec.title, loc="left")
+    _legend(figure, axis, 3)
+    return figure
+
+
+def _line(axis: Axes, name: str, points: list[tuple[str, Aggregate, Aggregate]], colour: str, marker: str) -> None:
+    x, y = ([p[i].value for p in points] for i in (1, 2))
+    for learner, across, up in points:
+        if up.low is not None:
+            axis.plot([across.value] * 2, [up.low, up.high], color=colour, linewidth=0.8)
+        if across.low is not None:
+            axis.plot([across.low, across.high], [up.value] * 2, color=colour, linewidth=0.8)
+        axis.annotate(learner, (across.value, up.value), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color=colour)
+    axis.plot(x, y, color=colour, marker=marker, label=name)
+
+
+def _number(results: Results, spec: NumberSpec, learner: str) -> Aggregate | None:
+    """A learner's number for an axis, percentages as such; None where it was not measured."""
+    if spec.config is not None:
+        value = results.configs.get(learner, {}).get(spec.config)
+        return None if value is None else Aggregate(float(value), None, None)
+    found = numbers_of(results, spec.protocol, spec.metric, spec.setting, learner)
+    if not found:
+        return None
+    mean, scale = aggregate(found, results.verdicts), 100 if is_percent(spec.metric) else 1
+    return Aggregate(*(None if v is None else scale * v for v in (mean.value, mean.low, mean.high)))
 
 
 # ------------------------------------------------------------------------------------------------ attack sweeps

@@ -58,6 +58,11 @@ def metric_name(metric: str) -> str:
     return METRICS.get(metric, (metric.replace("_", " "), "number"))[0]
 
 
+def is_percent(metric: str) -> bool:
+    """Whether a metric, a fraction, is printed as a percentage."""
+    return _form(metric) == "percent"
+
+
 def _form(metric: str) -> Form:
     return METRICS.get(metric, ("", "number"))[1]
 

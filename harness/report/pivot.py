@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from harness.errors import HarnessError
 from harness.records import Record
 from harness.report.derive import WORST
 from harness.report.formats import CLEAN, METRICS
+from harness.report.results import Results
 
 Labels = tuple[Any, ...]
 Grid = dict[tuple[Labels, Labels], list[Record]]
@@ -51,6 +53,14 @@ def _field(record: Record, key: str) -> Any:
 def labels(record: Record, keys: Iterable[str]) -> Labels:
     """What a record has at each of ``keys``: its place along an axis of a table."""
     return tuple(_field(record, key) for key in keys)
+
+
+def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, Any], learner: str) -> list[Record]:
+    """A learner's records of one number, one a seed: of those that have the setting, the one that says least besides."""
+    found = [r for r in results.records if r.protocol == protocol and r.metric == metric and r.learner == learner
+             and all(r.setting.get(key) == value for key, value in setting.items())]
+    found.sort(key=lambda r: (r.seed, len(r.setting)))
+    return [next(same) for _, same in itertools.groupby(found, key=lambda r: r.seed)]
 
 
 def group(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]) -> Grid:

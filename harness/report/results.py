@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Results:
         trust: cell -> the checks made in it.
         failures: learner/protocol cells that ended in an exception: (learner, protocol, seed, last line).
         seeds: protocol name -> the seeds it was planned for; where left out, those that anything was measured with count.
+        configs: learner -> its config, for figures that have a key of it on an axis.
     """
 
     suite: str
@@ -35,3 +37,4 @@ class Results:
     trust: dict[str, list[TrustCheck]]
     failures: list[tuple[str, str, int, str]]
     seeds: dict[str, list[int]] = field(default_factory=dict)
+    configs: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -37,6 +37,17 @@ class TableSpec(Config):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
 
 
+class PublishedSpec(Config):
+    """A number that somebody else reports, to be printed beside ours."""
+
+    learner: str = Field(description="the learner of the suite that it is to be compared with")
+    protocol: str = Field(description="name of the protocol whose tables show it")
+    metric: str = Field("accuracy", description="which number")
+    setting: dict[str, Any] = Field({}, description="which of the protocol's numbers, e.g. {ways: 5, shots: 1}")
+    value: float = Field(description="the number, in our units (accuracies are fractions)")
+    source: str = Field(min_length=1, description="where it is reported, and whether it was read there")
+
+
 DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"], "biology": ["metric"]}
 
 
@@ -45,15 +56,43 @@ def default_specs(results: Results) -> list[TableSpec]:
     return [TableSpec(protocol=name, columns=DEFAULT_COLUMNS.get(kind, [])) for name, kind in results.protocols.items()]
 
 
-def build_all(results: Results, specs: Sequence[TableSpec]) -> list[Table]:
+def build_all(results: Results, specs: Sequence[TableSpec], published: Sequence[PublishedSpec] = ()) -> list[Table]:
     """All tables of a suite, or one a protocol where it asks for none; equal names are made distinct by a number."""
     cached = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
     tables: list[Table] = []
     for spec in specs or default_specs(results):
-        table = build(cached, spec)
+        table = _with_published(build(cached, spec), [p for p in published if p.protocol == spec.protocol])
         taken = {other.name for other in tables}
         tables.append(replace(table, name=next(name for name in _numbered(table.name) if name not in taken)))
     return tables
+
+
+def _with_published(table: Table, published: list[PublishedSpec]) -> Table:
+    """A column of published numbers after each column that somebody has published; never bold, never tested against."""
+    places = {(row, column): p for p in published for i, row in enumerate(table.rows) for j, column in enumerate(table.columns)
+              if row == (p.learner,) and _reports(p, table, column, table.cells[i][j])}
+    if table.row_keys != ("learner",) or not places:
+        return table
+    columns, cells = [], [[] for _ in table.rows]
+    for j, column in enumerate(table.columns):
+        columns.append((*column, None))
+        shown = {row: places[row, column] for row in table.rows if (row, column) in places}
+        for i, line in enumerate(cells):
+            line.append(table.cells[i][j])
+        if shown:
+            columns.append((*column, "published"))
+            for row, line in zip(table.rows, cells, strict=True):
+                line.append(Cell(shown[row].metric, shown[row].value, None, None, 0, "", ()) if row in shown else None)
+    sources = dict.fromkeys(p.source for p in places.values())
+    return replace(table, column_keys=(*table.column_keys, "whose"), columns=tuple(columns), cells=tuple(map(tuple, cells)),
+                   notes=(*table.notes, f"Published: {'; '.join(sources)}."))
+
+
+def _reports(published: PublishedSpec, table: Table, column: Labels, cell: Cell | None) -> bool:
+    """Whether a published number is the one that a column shows."""
+    at = dict(zip(table.column_keys, column, strict=True))
+    metric = at.pop("metric", cell.metric if cell else published.metric)
+    return metric == published.metric and all(published.setting.get(key) == value for key, value in at.items())
 
 
 def _numbered(name: str) -> Iterator[str]:
@@ -61,14 +100,15 @@ def _numbered(name: str) -> Iterator[str]:
     yield from (f"{name}-{i}" for i in itertools.count(2))
 
 
-def write_tables(results: Results, specs: Sequence[TableSpec], folder: Path) -> list[Path]:
+def write_tables(results: Results, specs: Sequence[TableSpec], folder: Path,
+                 published: Sequence[PublishedSpec] = ()) -> list[Path]:
     """Every table in every format. Same results, same bytes.
 
     Returns:
         the files written.
     """
     written = []
-    for table in build_all(results, specs):
+    for table in build_all(results, specs, published):
         for ending, renderer in FORMATS.values():
             written.append(Path(folder) / f"{table.name}{ending}")
             write_atomically(written[-1], renderer(table).encode())
