@@ -220,12 +220,17 @@ def _over_time(learner: Learner, stimuli: Stimuli, context: Context) -> Iterator
     if learner.snapshots is None:
         raise HarnessError("no states over time were kept", hint="set `snapshots: true` in the suite")
     then = type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng).to(context.device)
+    courses: dict[str, list[float]] = {}
     # The last snapshot may be of the very end, before a read-out was fitted: the end itself takes its place.
     for seen, state in {**learner.snapshots(), learner.training_log.images_seen: learner.state_dict()}.items():
         then.load_state_dict(state)
         bundles = {s.name: audit(s) for s in then.connectome()[:1]}
         for value in [*(_network(bundles, {}, None) if bundles else ()), *_responses(stimuli.shown_to(then, context), stimuli)]:
+            courses.setdefault(value.metric, []).append(value.value)
             yield replace(value, setting={"images_seen": seen})
+    for metric in GAINED:
+        if courses.get(metric):
+            yield Value(f"{metric}_gain", courses[metric][-1] - courses[metric][0], n=len(stimuli.classes))
 
 
 def _resources(learner: Learner, responses: np.ndarray) -> Iterator[Value]:
@@ -239,6 +244,9 @@ def _resources(learner: Learner, responses: np.ndarray) -> Iterator[Value]:
         if live:
             yield Value("capacity_bits", capacity.capacity(bits, live), n=live, unit="synapse")
 
+
+GAINED = ("task_index", "cka_labels", "class_selectivity")
+"""Numbers whose change from before learning to its end is a value of its own."""
 
 FIELDS, QUANTILES = 36, 1001
 """Receptive fields that a figure shows; points of a weight distribution that are kept for it."""

@@ -39,11 +39,11 @@ class LayerConfig(registry.Config):
     """One layer of a stack."""
 
     neurons: int = Field(128, ge=2, description="neurons that compete at each place")
-    kernel: int | None = Field(9, ge=1, description="side of the receptive field; null: the whole map")
+    kernel: int | None = Field(7, ge=1, description="side of the receptive field; null: the whole map")
     stride: int = Field(1, ge=1, description="spacing of receptive fields")
     shared: bool = Field(True, description="one set of weights for all places; false: each place learns its own")
     grid: int | None = Field(4, ge=1, description="activity is averaged in this many regions a side; null: in none")
-    temperature: float = Field(60.0, gt=0, description="T of the code that is handed on")
+    temperature: float = Field(100.0, gt=0, description="T of the code that is handed on")
 
 
 @registry.learners.register("ech-stack")
