@@ -84,6 +84,7 @@ class Biology(Protocol):
         return {
             "responses": f"{self.splitting}/{self.config.split}, {min(self.config.images, split.images)} images",
             "training": f"{self.splitting}/train, labelled",
+            "weights": "as neurons read them: at length one where the learner scales them so",
             "live synapse": "it exists, and abs(w) is above 1 % of the mean of those that exist",
             "Dale purity, chance": "if each live synapse drew its sign alone, with the shares of signs that there are",
             "initial": "the same learner before it learned",
@@ -95,6 +96,26 @@ class Biology(Protocol):
             "task index": "CKA with labels / (CKA with labels + CKA with pixels)",
             "information": f"sum over units of the entropy of their response in {capacity.LEVELS} steps: an upper bound",
         }
+
+
+READOUT = "hidden->output"
+
+
+def effective(learner: Learner) -> list[Synapses]:
+    """The learner's bundles with the weights that its neurons read.
+
+    Where a learner divides each drive by the length of the neuron's weights (``synaptic_scaling``), the stored length means
+    nothing and may differ by orders of magnitude between neurons: there a neuron's weights are taken at length one.
+    """
+    bundles = learner.connectome()
+    if not getattr(learner.config, "synaptic_scaling", False):
+        return bundles
+    return [s if s.name == READOUT else replace(s, weight=_of_length_one(s.weight)) for s in bundles]
+
+
+def _of_length_one(weight: torch.Tensor) -> torch.Tensor:
+    weight = weight.double()
+    return weight / torch.linalg.vector_norm(weight, dim=0).clamp_min(1e-30)
 
 
 @dataclass(frozen=True)
@@ -131,11 +152,11 @@ def audit(synapses: Synapses) -> Bundle:
 
 def _synaptic(learner: Learner) -> Iterator[Value]:
     """Values of the network, then of each bundle; none for a learner without synapses."""
-    after = learner.connectome()
+    after = effective(learner)
     if not after:
         return
     untrained = type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng)
-    before = {s.name: s for s in untrained.connectome()}
+    before = {s.name: s for s in effective(untrained)}
     now = {s.name: audit(s) for s in after}
     then = {s.name: audit(before[s.name]) for s in after if s.name in before}
     flips = {s.name: dale.sign_flips(before[s.name].weight.detach().cpu().numpy(), s.weight.detach().cpu().numpy())
@@ -224,7 +245,7 @@ def _over_time(learner: Learner, stimuli: Stimuli, context: Context) -> Iterator
     # The last snapshot may be of the very end, before a read-out was fitted: the end itself takes its place.
     for seen, state in {**learner.snapshots(), learner.training_log.images_seen: learner.state_dict()}.items():
         then.load_state_dict(state)
-        bundles = {s.name: audit(s) for s in then.connectome()[:1]}
+        bundles = {s.name: audit(s) for s in effective(then)[:1]}
         for value in [*(_network(bundles, {}, None) if bundles else ()), *_responses(stimuli.shown_to(then, context), stimuli)]:
             courses.setdefault(value.metric, []).append(value.value)
             yield replace(value, setting={"images_seen": seen})
@@ -237,7 +258,7 @@ def _resources(learner: Learner, responses: np.ndarray) -> Iterator[Value]:
     """What the first bundle's live synapses carry."""
     bits = capacity.information(responses)
     yield Value("information_bits", bits, n=responses.shape[1], unit="neuron")
-    first = learner.connectome()[:1]
+    first = effective(learner)[:1]
     if first:
         live = audit(first[0]).live
         yield Value("live_synapses", float(live), n=first[0].weight.numel(), unit="synapse")
@@ -255,7 +276,7 @@ FIELDS, QUANTILES = 36, 1001
 def _arrays(learner: Learner, responses: np.ndarray, stimuli: Stimuli, context: Context) -> dict[str, np.ndarray]:
     """What figures need beside the numbers, of the first bundle and of its neurons."""
     arrays = {"selectivity": selectivity.class_selectivity(np.abs(responses), stimuli.classes).astype(np.float32)}
-    for synapses in learner.connectome()[:1]:
+    for synapses in effective(learner)[:1]:
         weight = synapses.weight.detach().cpu().double().numpy()
         live = sparsity.live_synapses(weight, None if synapses.mask is None else synapses.mask.cpu().numpy())
         arrays["live_per_neuron"] = live.sum(0)
