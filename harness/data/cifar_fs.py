@@ -34,8 +34,8 @@ class CifarFs(Dataset):
     origin = "data root"
     licence = "none stated; free for research with citation"
     citation = "Krizhevsky 2009 (CIFAR-100); Bertinetto, Henriques, Torr, Vedaldi, ICLR 2019 (the split)"
-    how_to_get = ("put zips of CIFAR-100 with members <class>/<name>.png (or .webp) into DATA_ROOT/cifar-fs/, for instance the "
-                  "cifar100.zip that Bertinetto et al. share")
+    how_to_get = ("get zips of CIFAR-100 with members <class>/<name>.png (or .webp), for instance the cifar100.zip that "
+                  "Bertinetto et al. share, and run `harness data import cifar-fs FOLDER`")
     pinned = {'{"train_images": 150}': "876ed3310b8a092468b461f617740188d0aa7a0de2d862bf00df2b5ac6d12f11"}
 
     def facts(self) -> Facts:

@@ -33,6 +33,7 @@ def assert_same(one, other, rows=slice(None)):
     ("pgd", {"steps": 7, "sweep": "independent", "loss": ["ce-norm"]}),
     ("pgd", {"steps": 7, "norm": "l2", "eps": [0.0, 0.3, 0.6]}),
     ("noise", {"draws": 3}),
+    ("square", {"queries": 40}),
     ("noise", {"draws": 3, "norm": "l2", "eps": [0.5, 1.0]}),
 ], ids=str)
 def test_every_bit_is_the_same_whatever_the_batch_size(attack, network, digits, kind, keys):

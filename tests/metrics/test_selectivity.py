@@ -23,7 +23,7 @@ def test_class_selectivity_of_known_units():
 def test_eta_squared_is_the_one_of_a_one_way_anova():
     rates = RNG.normal(size=(120, 4)) + np.outer(GROUPS, [0, 0.2, 1, 5])
     for found, unit in zip(selectivity.eta_squared(rates, GROUPS), rates.T, strict=True):
-        f = stats.f_oneway(*(unit[GROUPS == g] for g in range(3))).statistic
+        f = stats.f_oneway(*(unit[g == GROUPS] for g in range(3))).statistic
         assert found == pytest.approx(f * 2 / (f * 2 + 117))
 
 
@@ -59,7 +59,7 @@ def test_units_per_class():
 def test_clusters_are_found_without_labels():
     pixels = np.eye(3)[GROUPS] + 0.01 * RNG.normal(size=(120, 3))
     clusters = selectivity.stimulus_clusters(pixels, 3, seed=1)
-    assert all(len(set(clusters[GROUPS == g])) == 1 for g in range(3)) and len(set(clusters)) == 3
+    assert all(len(set(clusters[g == GROUPS])) == 1 for g in range(3)) and len(set(clusters)) == 3
 
 
 @settings(deadline=None, max_examples=30)
