@@ -136,10 +136,12 @@ class EchStack(Learner):
         self._begin()
         log, labels = TrainingLog(), train.labels
         log.add(self)
-        wanted = len(self.layers) * self.config.images + (len(train) if labels is not None else 0)
-        left = budget.cap(wanted)
-        shown = min(len(train), max(1, left // 2)) if labels is not None else 0
-        each = max(0, left - shown) // len(self.layers)
+        hidden, shown = len(self.layers) * self.config.images, len(train) if labels is not None else 0
+        left = budget.cap(hidden + shown)
+        if left < hidden + shown:  # layers give way to the labels up to half
+            shown = min(shown, max(1, left // 2))
+            hidden = min(hidden, left - shown)
+        each = hidden // len(self.layers)
         with torch.no_grad():
             self._fit_layers(train, each, log, progress)
             self.stage = "hidden"
