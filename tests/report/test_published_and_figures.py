@@ -1,0 +1,87 @@
+"""Published numbers beside ours, trade-off figures, and the figures of the biology audit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from results_kit import plain, record, results_of
+
+from harness.report import biology_figures, figures
+from harness.report.figures import FigureSpec, NumberSpec
+from harness.report.render import render
+from harness.report.tables import PublishedSpec, TableSpec, build_all
+
+PUBLISHED = PublishedSpec(learner="bio", protocol="few", setting={"ways": 5, "shots": 1}, value=0.987, source="a paper, table 2")
+
+
+def few(*learners: str):
+    return plain(*(record(name, {"ways": 5, "shots": shots}, 0.5 + 0.1 * shots, protocol="few") for name in learners
+                   for shots in (1, 2)))
+
+
+def test_published_numbers_stand_beside_ours_and_are_never_bold():
+    table, = build_all(results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [PUBLISHED])
+    shown = dict(zip(table.columns, table.cells[0], strict=True))
+    assert table.columns == ((1, None), (1, "published"), (2, None))
+    assert shown[1, "published"].value == 0.987 and not shown[1, "published"].bold
+    assert table.cells[1][1] is None and any("a paper, table 2" in note for note in table.notes)
+    for form in ("markdown", "csv", "latex", "json"):
+        assert "98.7" in render(table, form) or "0.987" in render(table, form)
+
+
+def test_a_table_without_published_numbers_is_as_before():
+    specs = [TableSpec(protocol="few", columns=["shots"])]
+    other = PUBLISHED.model_copy(update={"setting": {"shots": 20}})
+    assert build_all(results_of(few("bio")), specs, [other]) == build_all(results_of(few("bio")), specs)
+
+
+def test_published_metrics_find_their_column():
+    results = results_of(plain(record("bio", {}, 3.0, metric="live_synapses", protocol="audit"),
+                               record("bio", {}, 0.2, metric="live_share", protocol="audit")))
+    spec = PublishedSpec(learner="bio", protocol="audit", metric="live_synapses", value=784, source="s")
+    table, = build_all(results, [TableSpec(protocol="audit", columns=["metric"])], [spec])
+    assert [column for column in table.columns if column[-1] == "published"] == [("live_synapses", "published")]
+
+
+@pytest.mark.parametrize("axis", [{}, {"protocol": "few", "config": "noise"}])
+def test_an_axis_has_one_source(axis):
+    with pytest.raises(ValidationError, match="an axis is"):
+        NumberSpec.model_validate(axis)
+
+
+def test_tradeoff_points_are_the_records(tmp_path):
+    records = [record(name, {}, y + 0.01 * seed, seed=seed, protocol="few", cell=f"{name}{seed}")
+               for name, y in (("a", 0.5), ("b", 0.7)) for seed in range(3)]
+    results = dataclasses.replace(results_of(plain(*records)), configs={"a": {"noise": 0.1}, "b": {"noise": 0.2}, "c": {}})
+    spec = FigureSpec.model_validate({"name": "t", "x": {"config": "noise"}, "y": {"protocol": "few"},
+                                      "lines": {"l": ["a", "b", "c"]}})
+    axis = figures.tradeoff(results, spec).axes[0]
+    line = next(one for one in axis.lines if one.get_label() == "l")
+    assert np.allclose(line.get_xdata(), [0.1, 0.2]) and np.allclose(line.get_ydata(), [51, 71])
+    written = figures.write_figures(results, tmp_path, [spec])
+    assert {path.name for path in written} >= {"t.png", "t.svg"}
+
+
+def audited():
+    generator = np.random.default_rng(0)
+    arrays = {"log_weight_quantiles": np.sort(generator.normal(size=1001)), "selectivity": generator.random(40),
+              "live_per_neuron": generator.integers(0, 50, 40), "receptive_fields": generator.normal(size=(30, 1, 8, 8))}
+    records = [record("bio", setting, value, metric=metric, protocol="audit", cell="c") for metric in
+               ("dead_units", "live_share", "cka_labels", "cka_pixels", "task_index")
+               for setting, value in (({}, 0.5), ({"images_seen": 0}, 0.1), ({"images_seen": 100}, 0.3))]
+    return dataclasses.replace(results_of(plain(*records)), verdicts=lambda cell, name: arrays[name])
+
+
+def test_the_audit_has_all_its_figures(tmp_path):
+    names = {path.stem for path in figures.write_figures(audited(), tmp_path)}
+    assert names == {f"audit{ending}" for ending in biology_figures.MAKERS}
+    panel = next(axis for axis in biology_figures.over_time(audited(), "audit").axes if "live" in axis.get_title(loc="left"))
+    assert list(panel.lines[0].get_xdata()) == [0, 100] and np.allclose(panel.lines[0].get_ydata(), [10, 30])
+
+
+def test_no_figure_where_there_is_nothing_to_show():
+    results = results_of(plain(record("bio", {}, 0.5, metric="live_share", protocol="audit")))
+    assert all(make(results, "audit") is None for make in biology_figures.MAKERS.values())
