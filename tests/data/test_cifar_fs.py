@@ -55,7 +55,8 @@ def test_fewer_training_images_are_the_first_by_name(tmp_path, dataset):
 
 
 @pytest.mark.parametrize("how, message", [
-    ({"images": 2}, "class 'dolphin' of train has 2 images, not 3"), ({"skip": "rose"}, "class 'rose' of test has 0 images, not 3"),
+    ({"images": 2}, "class 'dolphin' of train has 2 images, not 3"),
+    ({"skip": "rose"}, "class 'rose' of test has 0 images, not 3"),
     ({"content": b"no photograph"}, "dolphin/0.png"), ({"content": photograph(3, size=31)}, "31 x 31 pixels, not 32 x 32")])
 def test_what_is_missing_or_damaged_is_one_clear_error(tmp_path, dataset, how, message):
     write(tmp_path / "cifar-fs", **how)
