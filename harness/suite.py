@@ -22,7 +22,9 @@ from harness.learner import Budget, Learner
 from harness.protocols.base import Protocol
 from harness.registry import Config, Registry, datasets, distinct, learners, protocols
 from harness.report.claims import COMPARING, ClaimSpec
+from harness.report.derive import WORST
 from harness.report.figures import FigureSpec
+from harness.report.formats import METRICS
 from harness.report.tables import PublishedSpec, TableSpec
 from harness.source import Source
 
@@ -344,12 +346,19 @@ class _Check:
             self.problem(at, f"unknown protocol {spec.protocol!r}", did_you_mean(str(spec.protocol), top.protocols))
             return
         entry = next((p for p in measured if p.name == spec.protocol), None)
-        keys = set(_keys(entry)) if entry else set(spec.setting)
-        for key in spec.setting:
+        if entry is None:
+            return
+        keys = set(_keys(entry))
+        for key, value in spec.setting.items():
+            choices, at = _choices(entry, key), (*path, "setting", key)
             if key not in keys:
-                self.problem((*path, "setting", key), f"{spec.protocol!r} has no {key!r}", did_you_mean(key, keys))
+                self.problem(at, f"{spec.protocol!r} has no {key!r}", did_you_mean(key, keys))
+            elif choices and value not in choices:
+                self.problem(at, f"{spec.protocol!r} has no {key} {value!r}", did_you_mean(str(value), dict.fromkeys(map(str, choices))))
+        if ":" not in entry.protocol.kind and spec.metric not in METRICS:
+            self.problem((*path, "metric"), f"unknown metric {spec.metric!r}", did_you_mean(spec.metric, METRICS))
         for name in names:
-            if entry and name in top.learners and name not in {learner.name for learner in entry.learners}:
+            if name in top.learners and name not in {learner.name for learner in entry.learners}:
                 self.problem(path, f"{spec.protocol!r} does not measure {name!r}", "add it to that protocol's `learners`")
 
     def table(self, path: tuple, spec: TableSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:
@@ -371,3 +380,12 @@ def _keys(entry: ProtocolEntry) -> Iterator[str]:
     yield from entry.protocol.keys
     for setting in entry.protocol.settings():
         yield from setting
+
+
+def _choices(entry: ProtocolEntry, key: str) -> list[Any]:
+    """The values that a key of a setting can have, as far as they are known before anything is measured; else none."""
+    values: list[Any] = []
+    for setting in entry.protocol.settings():
+        value = setting.get(key, setting.get("config", {}).get(key))
+        values += value if isinstance(value, list) else [] if value is None else [value]
+    return [*values, WORST] if values and key == "attack" else values

@@ -304,3 +304,29 @@ def test_validating_never_imports_torch(write_suite):
     command = [sys.executable, "-c", VALIDATE_AND_LIST, write_suite(GOOD)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+CLAIM = """\
+claims:
+  - name: sturdy
+    claim: it is sturdy
+    learner: bio
+    measures:
+      - {protocol: robust, setting: {attack: worst, eps: 0.1}, at_least: 0.5}
+"""
+
+
+def test_a_claim_may_refer_to_the_worst_case(write_suite):
+    assert suite.load(write_suite(GOOD + CLAIM)).claims[0].measures[0].setting == {"attack": "worst", "eps": 0.1}
+
+
+@pytest.mark.parametrize(("old", "new", "words"), [
+    ("attack: worst", "attack: pgd", "has no attack 'pgd'"),
+    ("eps: 0.1}, at", "eps: 0.2}, at", "no eps 0.2"),
+    ("robust, setting", "robust, metric: acuracy, setting", "did you mean 'accuracy'"),
+    ("protocol: robust, setting: {attack: worst, eps", "protocol: few, setting: {shots: 1, ways", "no ways 0.1"),
+])
+def test_a_number_that_will_never_be_measured_is_refused_before_the_run(write_suite, old, new, words):
+    with pytest.raises(SuiteError, match=r"suite.*\.yaml:35:\d+: ") as caught:
+        suite.load(write_suite(GOOD + CLAIM.replace(old, new)))
+    assert words in str(caught.value), caught.value
