@@ -10,6 +10,8 @@ from harness.learner import Budget, Synapses, TrainingLog
 class Scripted:
     """Shows one weight matrix after the other."""
 
+    watch = None
+
     def __init__(self, *weights):
         self.weights = [torch.tensor(weight) for weight in weights]
 
