@@ -353,8 +353,8 @@ class _Check:
             choices, at = _choices(entry, key), (*path, "setting", key)
             if key not in keys:
                 self.problem(at, f"{spec.protocol!r} has no {key!r}", did_you_mean(key, keys))
-            elif choices and str(value) not in choices:
-                self.problem(at, f"{spec.protocol!r} has no {key} {value!r}", did_you_mean(str(value), choices))
+            elif choices and value not in choices:
+                self.problem(at, f"{spec.protocol!r} has no {key} {value!r}", did_you_mean(str(value), map(str, choices)))
         if ":" not in entry.protocol.kind and spec.metric not in METRICS:
             self.problem((*path, "metric"), f"unknown metric {spec.metric!r}", did_you_mean(spec.metric, METRICS))
         for name in names:
@@ -382,11 +382,11 @@ def _keys(entry: ProtocolEntry) -> Iterator[str]:
         yield from setting
 
 
-def _choices(entry: ProtocolEntry, key: str) -> list[str]:
+def _choices(entry: ProtocolEntry, key: str) -> list[Any]:
     """The values that a key of a setting can have, as far as they are known before anything is measured; else none."""
     values: list[Any] = []
     for setting in entry.protocol.settings():
         value = setting.get(key, setting.get("config", {}).get(key))
-        values += value if isinstance(value, list) else [] if value is None else [value]
-    known = list(dict.fromkeys(map(str, values)))
-    return [*known, WORST] if known and key == "attack" else known
+        listed = value if isinstance(value, list) else [] if value is None else [value]
+        values += [each for each in listed if each not in values]
+    return [*values, WORST] if values and key == "attack" else values

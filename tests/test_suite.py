@@ -318,6 +318,7 @@ claims:
 
 def test_a_claim_may_refer_to_the_worst_case(write_suite):
     assert suite.load(write_suite(GOOD + CLAIM)).claims[0].measures[0].setting == {"attack": "worst", "eps": 0.1}
+    assert suite.load(write_suite(GOOD + CLAIM.replace("eps: 0.1", "eps: 0"))).claims  # 0 is the 0.0 of the attack's config
 
 
 @pytest.mark.parametrize(("old", "new", "words"), [
