@@ -175,8 +175,8 @@ def _compared(results: Results, claim: ClaimSpec, spec: MeasureSpec, own: list[R
     mean, low, high = differences[closest]
     verdicts = [_verdict(sign * d, *sorted_ends(sign, lo, hi), limit, True) for d, lo, hi in differences.values()]
     verdict = "holds" if all(v == "holds" for v in verdicts) else "fails" if "fails" in verdicts else "open"
-    if any(r.trust == "FAIL" for records in found.values() for r in records):
-        notes = (*notes, f"{claim.name}: a trust check failed on a control")
+    for name in (name for name, records in found.items() if any(r.trust == "FAIL" for r in records)):
+        trusted, notes = False, (*notes, f"{claim.name}: a trust check failed on {name}")
     return Row(**known | {"control": closest, "control_value": float(np.mean([r.value for r in found[closest]])),
                           "difference": mean, "difference_low": low, "difference_high": high, "notes": notes,
                           "verdict": verdict if trusted else "not trusted"})
@@ -241,12 +241,10 @@ def _rivals(results: Results, claim: ClaimSpec, spec: MeasureSpec, learner: str)
     kept, out = [], {}
     for name in controls:
         theirs = _mean(results, rule, name)
-        if own is None or theirs is None:
-            out[name] = f"no {rule.metric} in {rule.protocol}"
-        elif abs(theirs - own) > rule.within:
+        if own is not None and theirs is not None and abs(theirs - own) > rule.within:
             out[name] = f"its {rule.metric} in {rule.protocol} is {number(rule.metric, theirs)}, not within " \
                         f"{number(rule.metric, rule.within)} of {number(rule.metric, own)}"
-        else:
+        else:  # one that nobody has compared yet counts too: leaving it out would favour the learner
             kept.append(name)
     return kept, out
 
