@@ -73,6 +73,10 @@ def _with_published(table: Table, published: list[PublishedSpec]) -> Table:
               if row == (p.learner,) and _reports(p, table, column, table.cells[i][j])}
     if table.row_keys != ("learner",) or not places:
         return table
+    if not table.column_keys:  # a single number: say which, now that there are two of it
+        metric = next(iter(places.values())).metric
+        table = replace(table, column_keys=("metric",), columns=((metric,),))
+        places = {(row, (metric,)): p for (row, _), p in places.items()}
     columns, cells = [], [[] for _ in table.rows]
     for j, column in enumerate(table.columns):
         columns.append((*column, None))

@@ -32,6 +32,12 @@ def test_published_numbers_stand_beside_ours_and_are_never_bold():
         assert "98.7" in render(table, form) or "0.987" in render(table, form)
 
 
+def test_a_single_number_is_named_when_there_are_two_of_it():
+    spec = PublishedSpec(learner="bio", protocol="few", value=0.9, source="s")
+    table, = build_all(results_of(plain(record("bio", {}, 0.8, protocol="few"))), [TableSpec(protocol="few")], [spec])
+    assert table.columns == (("accuracy", None), ("accuracy", "published"))
+
+
 def test_a_table_without_published_numbers_is_as_before():
     specs = [TableSpec(protocol="few", columns=["shots"])]
     other = PUBLISHED.model_copy(update={"setting": {"shots": 20}})
