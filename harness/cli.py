@@ -186,7 +186,7 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     Example: harness table suites/quickstart.yaml --format markdown
     """
     from harness import api, collect
-    from harness.report import render, tables
+    from harness.report import claims, claims_text, render, tables
     from harness.store import Store
 
     layout = api.plan(suite, sets=set_ or [], data_root=data_root, device=device)
@@ -202,10 +202,14 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
         for one in built:
             _show(one)
         _show_claims(layout, results)
-    elif form is Format.json:
-        _json([json.loads(render.render(one, form.value)) for one in built])
+        return
+    texts = [render.render(one, form.value) for one in built]
+    if layout.suite.claims:
+        texts.append(claims_text.FORMATS[form.value][1](claims.decide(results, layout.suite.claims), layout.suite.claims))
+    if form is Format.json:
+        _json([json.loads(text) for text in texts])
     else:
-        print("\n".join(render.render(one, form.value) for one in built))
+        print("\n".join(texts))
 
 
 @app.command()

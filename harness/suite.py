@@ -355,6 +355,9 @@ class _Check:
                 self.problem(at, f"{spec.protocol!r} has no {key!r}", did_you_mean(key, keys))
             elif choices and value not in choices:
                 self.problem(at, f"{spec.protocol!r} has no {key} {value!r}", did_you_mean(str(value), map(str, choices)))
+        for key in _undecided(entry, spec.setting):
+            self.problem(path, f"it fits several numbers of {spec.protocol!r}", f"say which {key} in its `setting`: "
+                         f"{', '.join(map(str, _choices(entry, key)))}")
         if ":" not in entry.protocol.kind and spec.metric not in METRICS:
             self.problem((*path, "metric"), f"unknown metric {spec.metric!r}", did_you_mean(spec.metric, METRICS))
         for name in names:
@@ -390,3 +393,9 @@ def _choices(entry: ProtocolEntry, key: str) -> list[Any]:
         listed = value if isinstance(value, list) else [] if value is None else [value]
         values += [each for each in listed if each not in values]
     return [*values, WORST] if values and key == "attack" else values
+
+
+def _undecided(entry: ProtocolEntry, given: dict[str, Any]) -> list[str]:
+    """Keys in which cells that have a setting differ: without them it is not one number."""
+    cells = [cell for cell in entry.protocol.settings() if all(cell.get(key, value) == value for key, value in given.items())]
+    return [key for key in (cells[0] if cells else {}) if key != "config" and any(c[key] != cells[0][key] for c in cells)]

@@ -326,6 +326,7 @@ def test_a_claim_may_refer_to_the_worst_case(write_suite):
     ("eps: 0.1}, at", "eps: 0.2}, at", "no eps 0.2"),
     ("robust, setting", "robust, metric: acuracy, setting", "did you mean 'accuracy'"),
     ("protocol: robust, setting: {attack: worst, eps", "protocol: few, setting: {shots: 1, ways", "no ways 0.1"),
+    ("robust, setting: {attack: worst, eps: 0.1}", "few, setting: {shots: 1}", "say which ways in its `setting`: 2, 5"),
 ])
 def test_a_number_that_will_never_be_measured_is_refused_before_the_run(write_suite, old, new, words):
     with pytest.raises(SuiteError, match=r"suite.*\.yaml:35:\d+: ") as caught:

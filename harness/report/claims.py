@@ -151,6 +151,9 @@ def _measure(results: Results, claim: ClaimSpec, spec: MeasureSpec) -> Row:
         return blank
     mean = aggregate(own, results.verdicts)
     known = asdict(blank) | {"value": mean.value, "low": mean.low, "high": mean.high, "seeds": len(own)}
+    lacking = _lacking(results, spec, {learner: own})
+    if lacking:
+        return Row(**known | {"notes": lacking})
     trusted = all(r.trust != "FAIL" for r in own)
     if bound in ("at_least", "at_most"):
         verdict = _verdict(mean.value, mean.low, mean.high, limit, bound == "at_least")
@@ -168,6 +171,9 @@ def _compared(results: Results, claim: ClaimSpec, spec: MeasureSpec, own: list[R
     if len(found) < len(rivals) or not rivals:
         missing = sorted(set(rivals) - set(found)) or ["any comparable control"]
         return Row(**known | {"notes": (*notes, f"{claim.name}: no number of {', '.join(missing)}")})
+    lacking = _lacking(results, spec, found)
+    if lacking:
+        return Row(**known | {"notes": (*notes, *lacking)})
     level = 1 - 0.05 / len(found)
     differences = {name: _difference(own, records, results, level) for name, records in found.items()}
     # The bound must be kept by the interval's unfavourable end.
@@ -180,6 +186,14 @@ def _compared(results: Results, claim: ClaimSpec, spec: MeasureSpec, own: list[R
     return Row(**known | {"control": closest, "control_value": float(np.mean([r.value for r in found[closest]])),
                           "difference": mean, "difference_low": low, "difference_high": high, "notes": notes,
                           "verdict": verdict if trusted else "not trusted"})
+
+
+def _lacking(results: Results, spec: MeasureSpec, found: dict[str, list[Record]]) -> tuple[str, ...]:
+    """Whose number is over other seeds than planned: a claim is not decided by the seeds that happened to come through."""
+    planned = sorted(results.seeds.get(spec.protocol, []))
+    return tuple(f"{name} has {metric_name(spec.metric)} in {spec.protocol} for seeds {', '.join(map(str, seeds))} only, of "
+                 f"{', '.join(map(str, planned))}" for name, records in found.items()
+                 if planned and (seeds := [r.seed for r in records]) != planned)
 
 
 def sorted_ends(sign: int, low: float | None, high: float | None) -> tuple[float | None, float | None]:

@@ -1,10 +1,11 @@
-"""The table of claims as Markdown, CSV, LaTeX, and for a terminal."""
+"""The table of claims as Markdown, CSV, LaTeX, JSON, and for a terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from harness.report.results import Results
 
 
 def write(results: Results, specs: Sequence[ClaimSpec], folder: Path) -> list[Path]:
-    """``claims.md``, ``claims.csv`` and ``claims.tex``; nothing for a suite without claims."""
+    """``claims`` in every format; nothing for a suite without claims."""
     if not specs:
         return []
     rows = claims.decide(results, specs)
-    texts = {"claims.md": markdown(rows, specs), "claims.csv": tidy_csv(rows), "claims.tex": latex(rows, specs)}
-    for name, text in texts.items():
-        write_atomically(folder / name, text.encode())
-    return [folder / name for name in texts]
+    texts = {folder / f"claims{ending}": renderer(rows, specs) for ending, renderer in FORMATS.values()}
+    for path, text in texts.items():
+        write_atomically(path, text.encode())
+    return list(texts)
 
 
 def markdown(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
@@ -34,7 +35,7 @@ def markdown(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     return "\n".join(["### Claims", "", *body, "", *(f"- {note}" for note in claims.notes(rows, specs))]) + "\n"
 
 
-def tidy_csv(rows: Sequence[Row]) -> str:
+def tidy_csv(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     """Every field of every row, unrounded."""
     out = io.StringIO()
     names = [f.name for f in fields(Row) if f.name != "notes"]
@@ -42,6 +43,16 @@ def tidy_csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
     return out.getvalue()
+
+
+def as_json(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
+    """Each claim with what it says, its verdict and its measures, unrounded; then the rules."""
+    decided = []
+    for spec in specs:
+        own = [asdict(row) for row in rows if row.claim == spec.name]
+        measures = [{key: value for key, value in row.items() if key not in ("claim", "said", "claim_verdict")} for row in own]
+        decided.append({"claim": spec.name, "said": spec.claim, "verdict": own[0]["claim_verdict"], "measures": measures})
+    return json.dumps({"claims": decided, "rules": claims.RULES}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def latex(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
@@ -55,6 +66,12 @@ def latex(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
         *(rf"\par {escape(note)}" for note in claims.notes(rows, specs)), r"\end{minipage}", r"\end{table*}"]) + "\n"
 
 
+FORMATS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[ClaimSpec]], str]]] = {
+    "markdown": (".md", markdown), "csv": (".csv", tidy_csv), "latex": (".tex", latex), "json": (".json", as_json),
+}
+"""format -> (file ending, renderer)."""
+
+
 def to_rich(rows: Sequence[Row]) -> Any:
     """The same for a terminal, where such wide lines would be broken: a heading a claim, a line a measure."""
     from rich.text import Text
@@ -66,7 +83,7 @@ def to_rich(rows: Sequence[Row]) -> Any:
         _, measure, bound, learner, own, control, difference, verdict, _ = claims.cells(row)
         against = f"; {control}, difference {difference}" if control else ""
         lines.append(Text(f"  {verdict}: {measure} {bound}: {learner} {own}{against}"))
-    return Text("\n").join(lines)
+    return Text("\n").join([*lines, *(Text(f"· {rule}", style="dim") for rule in claims.RULES)])
 
 
 def printed(rows: Sequence[Row]) -> list[list[str]]:

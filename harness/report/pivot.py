@@ -56,11 +56,24 @@ def labels(record: Record, keys: Iterable[str]) -> Labels:
 
 
 def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, Any], learner: str) -> list[Record]:
-    """A learner's records of one number, one a seed: of those that have the setting, the one that says least besides."""
+    """A learner's records of one number, one a seed: of those that have the setting, the summary of all.
+
+    Raises:
+        HarnessError: several numbers have the setting, and none of them sums up the others.
+    """
     found = [r for r in results.records if r.protocol == protocol and r.metric == metric and r.learner == learner
              and all(r.setting.get(key) == value for key, value in setting.items())]
     found.sort(key=lambda r: (r.seed, len(r.setting)))
-    return [next(same) for _, same in itertools.groupby(found, key=lambda r: r.seed)]
+    chosen = []
+    for _, same in itertools.groupby(found, key=lambda r: r.seed):
+        first, *others = same
+        rivals = [r for r in others if len(r.setting) == len(first.setting)]
+        if rivals:
+            differing = [key for key in first.setting if any(r.setting.get(key) != first.setting[key] for r in rivals)]
+            raise HarnessError(f"{setting or 'no setting'} fits {1 + len(rivals)} numbers of {metric} of {learner}",
+                               where=f"protocol {protocol}", hint=f"say which {' and '.join(differing)} in its `setting`")
+        chosen.append(first)
+    return chosen
 
 
 def group(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]) -> Grid:

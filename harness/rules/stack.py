@@ -43,6 +43,8 @@ class LayerConfig(registry.Config):
     stride: int = Field(1, ge=1, description="spacing of receptive fields")
     shared: bool = Field(True, description="one set of weights for all places; false: each place learns its own")
     grid: int | None = Field(4, ge=1, description="activity is averaged in this many regions a side; null: in none")
+    read: int | None = Field(None, ge=1, description="where another layer follows: the read-out sees this one too, averaged "
+                             "in this many regions a side; null: it sees the last layer alone")
     temperature: float = Field(100.0, gt=0, description="T of the code that is handed on")
 
 
@@ -98,7 +100,7 @@ class EchStack(Learner):
         channels, *sides = self.image_shape
         if self.config.surround is not None:
             channels *= 2
-        self.kernels, self.places, self.fan_in = [], [], []
+        self.kernels, self.places, self.fan_in, self.width = [], [], [], 0
         for depth, layer in enumerate(self.config.layers, start=1):
             kernel = layer.kernel or min(sides)
             if kernel > min(sides):
@@ -109,7 +111,10 @@ class EchStack(Learner):
             self.places.append(sides[0] * sides[1])
             self.fan_in.append(channels * kernel * kernel)
             channels, sides = layer.neurons, [layer.grid] * 2 if layer.grid else sides
-        self.width = channels * sides[0] * sides[1]
+            if depth == len(self.config.layers):
+                self.width += channels * sides[0] * sides[1]
+            elif layer.read:
+                self.width += channels * layer.read**2
 
     def _begin(self) -> None:
         """The state before learning, the same after every call."""
@@ -254,7 +259,7 @@ class EchStack(Learner):
         codes = [LocalCode(layer.weight, layer.threshold, half, kernel=kernel, stride=config.stride,
                            temperature=config.temperature, scaling=self.config.synaptic_scaling, grid=config.grid)
                  for layer, half, kernel, config in zip(layers, sigma, self.kernels, self.config.layers, strict=False)]
-        return Stack(self.config.surround, codes).eval()
+        return Stack(self.config.surround, codes, [layer.read for layer in self.config.layers[: len(layers) - 1]]).eval()
 
     def classifier(self) -> nn.Module:
         """The stack and its excitatory read-out."""

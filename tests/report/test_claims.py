@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from results_kit import episodes, plain, record, results_of, sweep
 
+from harness.errors import HarnessError
 from harness.report import claims, claims_text
 from harness.report.claims import ClaimSpec
 
@@ -87,6 +90,26 @@ def test_what_is_missing_or_not_trusted_confirms_nothing():
     assert row.verdict == "not measured" and "gone" in row.notes[0]
 
 
+def test_seeds_that_did_not_come_through_leave_a_claim_undecided():
+    measure = {"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05}
+    row, = decide(results_of(audit("bio", [0.01] * 3), seeds={"audit": [0, 1, 2, 3]}), spec(measure))
+    assert (row.verdict, row.value, row.seeds) == ("not measured", 0.01, 3) and "0, 1, 2 only, of 0, 1, 2, 3" in row.notes[0]
+    against = {"protocol": "audit", "metric": "ks_log_w", "below_controls_by": 0, "controls": ["bp"]}
+    results = results_of(audit("bio", [0.01] * 3), audit("bp", [0.2] * 2), seeds={"audit": [0, 1, 2]})
+    row, = decide(results, spec(against))
+    assert row.verdict == "not measured" and row.notes[0].startswith("bp has")
+    assert decide(results_of(audit("bio", [0.01] * 3), seeds={"audit": [0, 1, 2]}), spec(measure))[0].verdict == "holds"
+
+
+def test_a_setting_that_fits_several_numbers_is_an_error_and_a_summary_is_none():
+    two = plain(*(record("bio", {"bundle": b}, 0.01, metric="ks_log_w", protocol="audit", cell=b) for b in ("in", "out")))
+    measure = {"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05}
+    with pytest.raises(HarnessError, match="fits 2 numbers of ks_log_w of bio") as caught:
+        decide(results_of(two), spec(measure))
+    assert "bundle" in caught.value.hint
+    assert decide(results_of(two, audit("bio", [0.02])), spec(measure))[0].value == 0.02
+
+
 def test_the_worst_case_can_be_claimed_and_single_images_widen_the_interval():
     fgsm, pgd = [1] * 90 + [0] * 10, [1] * 80 + [0] * 20
     bio = [sweep("bio", attack, {0.1: v}, seed=seed) for seed in range(5) for attack, v in (("fgsm", fgsm), ("pgd", pgd))]
@@ -122,7 +145,8 @@ def test_every_format_says_the_same(tmp_path):
                   {"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0, "controls": ["bp_1"]})]
     paths = claims_text.write(results, specs, tmp_path)
     texts = {path.suffix: path.read_text() for path in paths}
-    assert set(texts) == {".md", ".csv", ".tex"}
+    assert set(texts) == {".md", ".csv", ".tex", ".json"}
+    assert [m["verdict"] for m in json.loads(texts[".json"])["claims"][0]["measures"]] == ["holds", "fails"]
     for text in texts.values():
         assert "partly confirmed" in text and "holds" in text and "fails" in text
     assert r"bp\_1" in texts[".tex"] and texts[".csv"].count("\n") == 3

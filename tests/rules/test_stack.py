@@ -140,3 +140,17 @@ def test_a_stack_takes_images_with_and_without_a_network_axis():
     one, images = learner({}), bars().tensor()[:16]
     module = one._stack(one.layers, one.sigma)
     assert isinstance(module, Stack) and torch.equal(module(images), module(images[None])[0])
+
+
+def test_a_layer_that_is_read_beside_the_last_one_is_there_as_if_it_were_alone():
+    low, top = {"neurons": 12, "kernel": 3, "grid": None}, {"neurons": 16, "kernel": 3, "grid": None}
+    both = learner({"layers": [low | {"read": 2}, top]})
+    last, first = learner({"layers": [low, top]}), learner({"layers": [low | {"grid": 2}]})
+    for one in (both, last, first):
+        one.fit(bars())
+    images = bars(20).tensor("cpu")
+    code = both.embed(images)
+    assert code.shape == (20, both.width) and both.width == first.width + last.width
+    assert torch.allclose(code.norm(dim=1), torch.ones(20), atol=1e-4)
+    assert torch.allclose(code[:, : first.width] * 2**0.5, first.embed(images), atol=1e-5)
+    assert torch.allclose(code[:, first.width:] * 2**0.5, last.embed(images), atol=1e-5)

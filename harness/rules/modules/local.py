@@ -83,9 +83,7 @@ class LocalCode(nn.Module):
         length = length.unsqueeze(2)
         code = torch.softmax(self.temperature * (drive / (length + 1e-6) - self._thresholds(maps, drive)), 2)
         code = code * (length / (length + self.sigma.view(-1, 1, 1, 1, 1)))
-        if self.grid is None:
-            return code
-        return F.adaptive_avg_pool2d(code.flatten(0, 1), self.grid).unflatten(0, code.shape[:2])
+        return code if self.grid is None else regions(code, self.grid)
 
     def _thresholds(self, maps: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
         """b, broadcast over (E, B, K, h, w)."""
@@ -111,27 +109,43 @@ class LocalCode(nn.Module):
 
 
 class Stack(nn.Module):
-    """Local layers one on another; the last one's activity, compressed and of length one, is the embedding.
+    """Local layers one on another. What the read-out sees, compressed and of length one, is the embedding.
 
     Args:
         surround: of the on- and off-centre channels, in pixels; None: the pixels themselves.
         layers: ``LocalCode`` each.
+        reads: for each layer below the last, in how many regions a side the read-out sees it too; None: it does not.
     """
 
-    def __init__(self, surround: float | None, layers: list[LocalCode]):
+    def __init__(self, surround: float | None, layers: list[LocalCode], reads: list[int | None]):
         super().__init__()
-        self.surround, self.layers = surround, nn.ModuleList(layers)
+        self.surround, self.layers, self.reads = surround, nn.ModuleList(layers), reads
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
         """Images (E, B, C, H, W) to what the last layer gives, (E, B, K, h, w)."""
-        maps = images if self.surround is None else on_off(images, self.surround)
+        return self._all_maps(images)[-1]
+
+    def _all_maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What each layer gives, the eye first."""
+        maps = [images if self.surround is None else on_off(images, self.surround)]
         for layer in self.layers:
-            maps = layer(maps)
+            maps.append(layer(maps[-1]))
         return maps
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, D), or (E, B, C, H, W) -> (E, B, D)."""
-        code = self.maps(images if images.ndim == 5 else images.unsqueeze(0)).flatten(2)
-        code = (code + RESTING).sqrt() - RESTING**0.5
-        code = code / (torch.linalg.vector_norm(code, dim=2, keepdim=True) + TINY)
-        return code if images.ndim == 5 else code[0]
+        *below, top = self._all_maps(images if images.ndim == 5 else images.unsqueeze(0))
+        seen = [regions(maps, side) for maps, side in zip(below[1:], self.reads, strict=True) if side]
+        codes = torch.cat([_compressed(maps) for maps in (*seen, top)], 2) / (len(seen) + 1) ** 0.5
+        return codes if images.ndim == 5 else codes[0]
+
+
+def regions(maps: torch.Tensor, side: int) -> torch.Tensor:
+    """Maps (E, B, K, H, W) averaged over ``side`` regions a side, (E, B, K, side, side)."""
+    return F.adaptive_avg_pool2d(maps.flatten(0, 1), side).unflatten(0, maps.shape[:2])
+
+
+def _compressed(maps: torch.Tensor) -> torch.Tensor:
+    """Square roots of activities, at length one: (E, B, K, H, W) -> (E, B, D)."""
+    code = (maps.flatten(2) + RESTING).sqrt() - RESTING**0.5
+    return code / (torch.linalg.vector_norm(code, dim=2, keepdim=True) + TINY)
