@@ -182,6 +182,11 @@ class Attack(ABC):
         return 1024
 
     @property
+    def surrogate(self) -> dict[str, Any] | None:
+        """The learner (kind and config) whose network it also reads; whoever runs it sets ``network`` to that."""
+        return None
+
+    @property
     def minimal(self) -> bool:
         """Whether it takes no budget and looks for the smallest perturbation: one run then serves every eps."""
         return False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializeAsAny, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializeAsAny, ValidationError, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -14,12 +16,12 @@ from harness.attacks.base import Attack, AttackConfig, faulty
 from harness.attacks.sweep import Sweep, sweep
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
-from harness.lazy import torch
+from harness.lazy import nn, torch
 from harness.learner import Learner
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
 from harness.protocols.classification import detectable_words
 from harness.records import Value
-from harness.registry import attacks, protocols
+from harness.registry import attacks, learners, protocols
 from harness.rng import Rng
 
 
@@ -130,9 +132,13 @@ class AttackSweep(Protocol):
         for place, config in enumerate(self.config.attacks):
             for path, message, hint in attacks[config.attack](config).faults(self.facts.image_shape, split.classes):
                 yield Fault(("attacks", place, *path), message, hint)
+            for path, message, hint in _surrogate_faults(attacks[config.attack](config)):
+                yield Fault(("attacks", place, "surrogate", *path), message, hint)
 
     def modules(self, setting: dict[str, Any]) -> list[str]:
-        return [*super().modules(setting), attacks[setting["config"]["attack"]].__module__]
+        attack = _attack(setting["config"])
+        surrogate = [] if attack.surrogate is None else [learners[attack.surrogate["kind"]].__module__]
+        return [*super().modules(setting), type(attack).__module__, *surrogate]
 
     @classmethod
     def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
@@ -140,8 +146,10 @@ class AttackSweep(Protocol):
 
         images = data.split(setting["splitting"], setting["split"])
         images = images if setting["images"] is None else subset(images, setting["images"])
-        kind = attacks[setting["config"]["attack"]]
-        attack, model = kind(kind.Config.model_validate(setting["config"])), learner.classifier()
+        attack, model = _attack(setting["config"]), learner.classifier()
+        if attack.surrogate is not None:
+            train = data.split(setting["splitting"], "train")
+            attack.network = surrogate_network(attack.surrogate, train, context.device)
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
         found = Found.of(model)
@@ -174,6 +182,51 @@ class AttackSweep(Protocol):
             **{label: attack.words() for label, attack in self.attacks().items()},
             "trust checks": trust,
         }
+
+
+def _attack(config: dict[str, Any]) -> Attack:
+    """The attack that a setting describes."""
+    kind = attacks[config["attack"]]
+    return kind(kind.Config.model_validate(config))
+
+
+def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    """What is wrong with the learner that an attack names as its surrogate."""
+    if attack.surrogate is None:
+        return
+    keys = dict(attack.surrogate)
+    try:
+        cls = learners[str(keys.pop("kind", None))]
+    except HarnessError as error:
+        yield (), error.message, error.hint or ""
+        return
+    try:
+        cls.Config.model_validate(keys)
+    except ValidationError as error:
+        for problem in error.errors():
+            yield problem["loc"], problem["msg"], f"`harness list learners` tells what {cls.kind} takes"
+
+
+_SURROGATES: dict[str, nn.Module] = {}
+"""The last one that this process trained: the victims of a suite are attacked from the same."""
+
+
+def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Module:
+    """The network of an attacker's own learner, trained on ``train``; the same whatever the victim and its seed.
+
+    Args:
+        spec: kind and config of the learner.
+    """
+    content = hashlib.sha256(np.ascontiguousarray(train.pixels).data).hexdigest()
+    key = json.dumps([spec, content, device], sort_keys=True)
+    if key not in _SURROGATES:
+        keys = dict(spec)
+        cls = learners[keys.pop("kind")]
+        learner = cls(cls.Config.model_validate(keys), train.shape, train.n_classes, Rng(0).child("surrogate"))
+        learner.fit(train)
+        _SURROGATES.clear()
+        _SURROGATES[key] = learner.to(device).classifier()
+    return _SURROGATES[key]
 
 
 def subset(images: Images, number: int) -> Images:

@@ -213,3 +213,31 @@ def test_a_subset_is_as_balanced_as_can_be_and_always_the_same(number, n_classes
     taken, there = np.bincount(chosen.labels, minlength=n_classes), np.bincount(labels, minlength=n_classes)
     short = taken < there  # a class that has images left was given as many as any other
     assert not short.any() or taken[short].min() >= taken.max() - 1
+
+
+TRANSFER = {"attack": "transfer", "eps": [0, 0.1], "steps": 5, "surrogate": {"kind": "mlp", "hidden": 8, "epochs": 2}}
+
+
+@pytest.mark.parametrize("surrogate, path, words", [
+    ({"kind": "mpl"}, ("surrogate",), "mpl"),
+    ({"kind": "mlp", "hiden": 3}, ("surrogate", "hiden"), "Extra inputs"),
+    ({}, ("surrogate",), "unknown learner"),
+])
+def test_a_faulty_surrogate_is_found_before_the_run(surrogate, path, words):
+    fault, = protocol(FGSM, {**TRANSFER, "surrogate": surrogate}).faults()
+    assert fault.path == ("attacks", 1, *path) and words in fault.message
+
+
+def test_transfer_attacks_what_another_network_was_trained_to_see(data):
+    sweep = protocol(TRANSFER, PGD)
+    transfer, white = (measure(sweep, data, s) for s in sweep.settings())
+    accuracy = {v.setting["eps"]: v.value for v in transfer.values}
+    assert accuracy[0.1] < accuracy[0] and {v.setting["eps"]: v.value for v in white.values}[0.1] <= accuracy[0.1]
+    assert {c.level for c in transfer.trust} <= {"PASS", "WARN"}
+    again = measure(sweep, data, next(sweep.settings()), batch_size=7)
+    assert np.array_equal(transfer.verdicts["attack/correct"], again.verdicts["attack/correct"])
+
+
+def test_the_code_of_the_surrogate_is_part_of_the_cell():
+    sweep = protocol(TRANSFER)
+    assert {"harness.attacks.transfer", "baselines.mlp"} <= set(sweep.modules(next(sweep.settings())))
