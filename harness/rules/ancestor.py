@@ -40,14 +40,14 @@ class Ancestor(FeatureLearner):
         hidden: int = Field(100, ge=2, description="hidden neurons H")
         epochs: int = Field(5, ge=1, description="passes over the training images for the hidden layer")
         batch: int = Field(50, ge=1, description="images a step")
-        eta: float = Field(0.05, gt=0, le=1, description="Hebbian rate, in units of an input's mean coactivity")
+        eta: float = Field(0.5, gt=0, le=1, description="Hebbian rate, in units of an input's mean coactivity")
         presynaptic: bool = Field(True, description="an input's synapses compete; false: they grow up to a fixed length of "
                                   "the neuron's weights instead")
-        activity_competition: float = Field(20.0, ge=0, description="temperature of the competition between hidden neurons "
+        activity_competition: float = Field(0.0, ge=0, description="temperature of the competition between hidden neurons "
                                             "that gates plasticity; 0: none")
         homeostasis: float = Field(2.0, ge=0, description="rate of the biases towards the target activity")
         target: float = Field(0.1, gt=0, lt=1, description="mean activity that biases aim at")
-        gain: float = Field(10.0, gt=0, description="of a hidden neuron's drive above the pool's mean")
+        gain: float = Field(3.0, gt=0, description="of a hidden neuron's drive above the pool's mean")
         clip: float = Field(0.3, gt=0, le=1, description="largest step in log w")
         readout_eta: float = Field(0.05, gt=0, description="rate of weight perturbation, in RMS units of log V")
         readout_steps: int = Field(600, ge=0, description="steps of weight perturbation; 0: the Hebbian start alone")
