@@ -20,6 +20,7 @@ from harness.lazy import nn, torch
 from harness.learner import Learner
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
 from harness.protocols.classification import detectable_words
+from harness.protocols.subset import subset
 from harness.records import Value
 from harness.registry import attacks, learners, protocols
 from harness.rng import Rng
@@ -227,23 +228,6 @@ def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Mo
         _SURROGATES.clear()
         _SURROGATES[key] = learner.to(device).classifier()
     return _SURROGATES[key]
-
-
-def subset(images: Images, number: int) -> Images:
-    """``number`` images, as many of each class as there can be: the same for every learner and every seed.
-
-    Returns:
-        The images, in the order of their dataset.
-    """
-    rng = Rng(0).numpy("attack_sweep subset")
-    order = rng.permutation(len(images))
-    within = np.empty(len(images), np.int64)  # each image's turn among those of its class
-    for label in np.unique(images.labels):
-        members = order[images.labels[order] == label]
-        within[members] = np.arange(len(members))
-    tie = np.empty(len(images), np.int64)
-    tie[order] = np.arange(len(images))
-    return images.take(np.sort(np.lexsort((tie, within))[:number]))
 
 
 def verdict_name(eps: float) -> str:

@@ -91,7 +91,8 @@ def _paired_p(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> f
     if not pairs or any(x.shape != y.shape or len(x) < 2 for x, y in pairs):
         return None
     if len(pairs) == 1:
-        return mcnemar_exact(*pairs[0]) if a[0].unit == "sample" else paired_t(*pairs[0])[3]
+        single = a[0].unit == "sample" and np.isin(pairs[0], (0, 1)).all()  # else each is a mean of several verdicts
+        return mcnemar_exact(*pairs[0]) if single else paired_t(*pairs[0])[3]
     p = _bootstrap([x - y for x, y in pairs], a[0])[2]
     if len(pairs) >= MANY_SEEDS:
         return p

@@ -52,6 +52,9 @@ METRICS: dict[str, tuple[str, Form]] = {
 CLEAN = "clean"
 """What no attack, and any attack at eps 0, is called."""
 
+MEAN = "mean"
+"""What the mean over all corruptions is called."""
+
 HIGHER_IS_BETTER = frozenset({"accuracy"})
 """Metrics with a best. The biology audit describes; nothing in it is better for being larger."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.records import Record
 from harness.report.derive import WORST
-from harness.report.formats import CLEAN, METRICS
+from harness.report.formats import CLEAN, MEAN, METRICS
 from harness.report.results import Results
 
 Labels = tuple[Any, ...]
@@ -144,7 +144,7 @@ def ordered(values: set[Labels], keys: tuple[str, ...], learners: list[str]) -> 
     def rank(key: str, value: Any) -> tuple[float, float, str]:
         if value is None or value == CLEAN:
             return (0, 0, "")
-        if value == WORST:
+        if value in (WORST, MEAN):
             return (3, 0, "")
         known = {"learner": place, "metric": metrics}.get(key, {})
         if value in known:

@@ -1,0 +1,145 @@
+"""Accuracy on corrupted images: what a network withstands that no adversary chose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from harness.batching import in_batches
+from harness.data.base import Images, Loaded
+from harness.data.corruptions import SEVERITIES, corrupt, words
+from harness.lazy import torch
+from harness.learner import Learner
+from harness.metrics.statistics import t_interval, wilson
+from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
+from harness.protocols.checks import require_eval_mode, require_finite
+from harness.protocols.classification import detectable_words, shared_class_faults
+from harness.protocols.subset import subset
+from harness.records import Value
+from harness.registry import distinct, protocols
+
+Kind = Literal["gaussian-noise", "salt-and-pepper", "blur", "contrast", "occlusion", "shift", "rotation"]
+CLEAN, MEAN = "clean", "mean"
+CHUNK = 2048
+"""Images corrupted at once."""
+
+
+@protocols.register("corruption")
+class Corruption(Protocol):
+    """Accuracy on images with noise, blur, less contrast, occlusion, shifts and rotations, at five severities."""
+
+    keys = ("corruption", "severity")
+
+    class Config(ProtocolConfig):
+        """Which corruptions, and of which images."""
+
+        corruptions: Annotated[list[Kind], AfterValidator(distinct)] = Field(
+            list(SEVERITIES), min_length=1, description="which corruptions; all of them if left out")
+        severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(distinct)] = Field(
+            [1, 2, 3, 4, 5], min_length=1, description="from 1, light, to 5, heavy")
+        splitting: str | None = Field(None, description="which splitting of the dataset; its first one if left out")
+        split: Literal["val", "test"] = Field("test", description="the split whose images are corrupted")
+        images: int | None = Field(None, ge=2, description="how many images, classes balanced; the whole split if left out")
+
+    @property
+    def splitting(self) -> str:
+        """The splitting in use."""
+        return self.config.splitting or next(iter(self.facts.splittings))
+
+    def settings(self) -> Iterator[dict[str, Any]]:
+        """One cell: the mean is over all of them together."""
+        yield {"corruptions": self.config.corruptions, "severities": self.config.severities, "splitting": self.splitting,
+               "split": self.config.split, "images": self.config.images}
+
+    def training(self) -> TrainingData:
+        """The labelled train split, without corruptions."""
+        return TrainingData(self.splitting)
+
+    def faults(self) -> Iterator[Fault]:
+        """A splitting or split that is not there, classes that were never trained on, more images than there are."""
+        found = list(shared_class_faults(self, self.config.split))
+        yield from found
+        if not found and self.config.images:
+            there = self.facts.splittings[self.splitting][self.config.split].images
+            if self.config.images > there:
+                yield Fault(("images",), f"{self.config.images} images of {there}", f"at most {there}")
+
+    @classmethod
+    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+        """Accuracy without and with each corruption and severity, and means of those over severities and over all.
+
+        Raises:
+            ValueError: the classifier is in train mode.
+            FloatingPointError: some logits are not finite.
+        """
+        images = data.split(setting["splitting"], setting["split"])
+        images = images if setting["images"] is None else subset(images, setting["images"])
+        kinds, severities = setting["corruptions"], setting["severities"]
+        model = learner.classifier()
+        require_eval_mode(model, learner, "classifier()")
+        clean = _verdicts(model, learner, images, None, 0, context)
+        correct = np.empty((len(kinds), len(severities), len(images)), np.uint8)
+        for i, kind in enumerate(kinds):
+            for j, severity in enumerate(severities):
+                correct[i, j] = _verdicts(model, learner, images, kind, severity, context)
+            context.progress((i + 1) / len(kinds), kind)
+        values, arrays = _values(clean, correct, kinds, severities)
+        return Measurement(values, {**arrays, "index": images.index})
+
+    def detectable(self) -> str:
+        """From the number of images."""
+        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images)
+
+    def block(self) -> dict[str, str]:
+        """Conditions that every number of the table shares."""
+        config = self.config
+        return {
+            "split": f"{self.splitting}/{config.split}",
+            "images": f"{config.images}, classes balanced" if config.images else "all",
+            "training": f"{self.splitting}/train, labelled, without corruptions",
+            "severities": f"{', '.join(map(str, config.severities))} of 5; a kind's number is the mean over them, the mean is "
+                          "over all kinds and severities",
+            **{kind: words(kind) for kind in config.corruptions},
+        }
+
+
+def _verdicts(model: Any, learner: Learner, images: Images, kind: str | None, severity: int, context: Context) -> np.ndarray:
+    """uint8 (N,), which images are classified correctly when corrupted."""
+    parts, rng = [], context.rng.child("corruption protocol")
+    for start in range(0, len(images), CHUNK):
+        part = images.take(slice(start, start + CHUNK))
+        pixels = part.tensor(context.device)
+        if kind is not None:
+            pixels = corrupt(pixels, kind, severity, part.index, rng)
+        with torch.no_grad():
+            logits = in_batches(model, pixels, batch_size=context.batch_size)
+        require_finite(logits, learner)
+        parts.append((logits.argmax(1).cpu().numpy() == part.labels).astype(np.uint8))
+    return np.concatenate(parts)
+
+
+def _values(clean: np.ndarray, correct: np.ndarray, kinds: list[str],
+            severities: list[int]) -> tuple[list[Value], dict[str, np.ndarray]]:
+    """Numbers and the arrays that they are means of, from verdicts (kinds, severities, images)."""
+    values, arrays = [], {}
+
+    def add(setting: dict[str, Any], units: np.ndarray) -> None:
+        name = "/".join(map(str, setting.values()))
+        # Means of several verdicts an image have a t interval, unless they are all equal: that makes nothing certain.
+        counted = units.dtype == np.uint8 or np.ptp(units) == 0
+        low, high = wilson(round(float(units.sum())), len(units)) if counted else t_interval(units)
+        arrays[name] = units
+        values.append(Value("accuracy", float(units.mean()), low, high, len(units), "sample", setting, name))
+
+    add({"corruption": CLEAN}, clean)
+    for kind, of_kind in zip(kinds, correct, strict=True):
+        add({"corruption": kind}, of_kind.mean(0))
+        for severity, units in zip(severities, of_kind, strict=True):
+            add({"corruption": kind, "severity": severity}, units)
+    for severity, of_severity in zip(severities, correct.transpose(1, 0, 2), strict=True):
+        add({"corruption": MEAN, "severity": severity}, of_severity.mean(0))
+    add({"corruption": MEAN}, correct.mean((0, 1)))
+    return values, arrays

@@ -1,0 +1,25 @@
+"""A few images of a split, the same for every learner and every seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.data.base import Images
+from harness.rng import Rng
+
+
+def subset(images: Images, number: int) -> Images:
+    """``number`` images, as many of each class as there can be: the same for every learner and every seed.
+
+    Returns:
+        The images, in the order of their dataset.
+    """
+    rng = Rng(0).numpy("attack_sweep subset")
+    order = rng.permutation(len(images))
+    within = np.empty(len(images), np.int64)  # each image's turn among those of its class
+    for label in np.unique(images.labels):
+        members = order[images.labels[order] == label]
+        within[members] = np.arange(len(members))
+    tie = np.empty(len(images), np.int64)
+    tie[order] = np.arange(len(images))
+    return images.take(np.sort(np.lexsort((tie, within))[:number]))
