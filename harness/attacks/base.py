@@ -68,7 +68,7 @@ class AttackConfig(Config):
 class GradientConfig(AttackConfig):
     """Keys of the attacks that climb a loss."""
 
-    norm: Literal["linf", "l2"] = Field("linf", description="linf, or l2")
+    norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
     loss: list[Loss] = Field(
         ["ce"], min_length=1, description="ce: cross-entropy; margin: best wrong logit minus the right one; "
         "ce-norm: cross-entropy of standardised logits. Each is run, the worst counts")
