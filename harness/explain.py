@@ -85,8 +85,10 @@ def _fields(model: type[BaseModel], steps: tuple, value: Any) -> list[str]:
     """Keys allowed in the mapping at ``steps`` below a model."""
     for step in steps:
         value = value[step]
-    if isinstance(value, dict) and isinstance(value.get("attack"), str) and value["attack"] in attacks:
-        return ["attack", *attacks[value["attack"]].Config.model_fields]
+    if isinstance(value, dict) and isinstance(value.get("attack"), str):
+        family = value["attack"].partition(".")[0]
+        if family in attacks:
+            return ["attack", *attacks[family].Config.model_fields]
     for step in steps:
         if isinstance(step, str) and step in model.model_fields:
             inner = list(_models(model.model_fields[step].annotation))

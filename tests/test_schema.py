@@ -18,6 +18,9 @@ GOOD = {
     "learners": {"bio": {"kind": "ech", "hidden": 30}, "own": {"kind": "my.module:Mine", "any key": [1]}},
     "protocols": {"plain": {"kind": "classification", "dataset": "digits"},
                   "few": {"kind": "few_shot", "dataset": {"kind": "omniglot"}, "ways": [5, 20]},
+                  "attacked": {"kind": "attack_sweep", "dataset": "digits",
+                               "attacks": [{"attack": "fgsm", "eps": [0.1]}, {"attack": "torchattacks.DeepFool", "eps": [0.5]},
+                                           {"attack": "torchattacks", "name": "DeepFool", "eps": [0.5]}]},
                   "own": {"kind": "my:Way", "dataset": {"kind": "my:Data", "size": 3}}},
 }
 
@@ -80,6 +83,8 @@ def test_good_suites_are_accepted(validator, suite):
     (("protocols", "few", "ways"), [5, 5]),
     (("protocols", "few", "shots"), [1, 0]),
     (("protocols", "few", "kind"), "fewshot"),
+    (("protocols", "attacked", "attacks"), [{"attack": "torchattacks.DepFool", "eps": [0.5]}]),
+    (("protocols", "attacked", "attacks"), [{"attack": "torchattacks.DeepFool", "name": "DeepFool", "eps": [0.5]}]),
     (("defaults", "learners", "ecj"), {}),
     (("defaults", "learners", "ech", "hiden"), 3),
     (("defaults", "seeds"), [1]),

@@ -9,6 +9,7 @@ assumes ten classes. Which attacks need more is said at ``_FEW``, ``_call`` and 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -43,7 +44,7 @@ _THREE_CHANNELS = ("TIFGSM", "PIFGSM", "PIFGSMPP")
 
 @attacks.register("torchattacks")
 class TorchAttacks(Attack):
-    """Any attack of torchattacks by its name, e.g. name: APGD."""
+    """Any attack of torchattacks by its name, e.g. name: APGD, or in one word attack: torchattacks.APGD."""
 
     keeps_failures = True
 
@@ -109,12 +110,16 @@ class TorchAttacks(Attack):
     def minimal(self) -> bool:
         return entry(self.config.name).budget is None
 
+    @classmethod
+    def members(cls) -> list[str]:
+        return names()
+
     def words(self) -> str:
         given = ", ".join(f"{key}={value}" for key, value in self.config.params.items()) or "defaults"
         step = ", alpha 2.5 / steps of eps" if "alpha" in _scaled_step(entry(self.config.name), self.config.params, 1) else ""
         kind = "smallest perturbation, counted where its norm is within eps" if self.minimal else "projected into the budget"
         return (f"{grid_words(self.config)}, {given}{step}, {self.config.restarts} run{'s' * (self.config.restarts > 1)} "
-                f"in chunks of {self.config.chunk}, {kind}")
+                f"in chunks of {self.config.chunk}, {kind}, torchattacks {version('torchattacks')}")
 
     def stronger(self) -> TorchAttacks | None:
         steps = self.config.params.get("steps", entry(self.config.name).parameters.get("steps"))

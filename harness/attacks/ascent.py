@@ -8,7 +8,7 @@ long as it is under way: its path depends on itself and its lane, and the size o
 from __future__ import annotations
 
 from harness.attacks.base import Attempt, Trial
-from harness.attacks.geometry import direction, project, random_in_ball
+from harness.attacks.geometry import climb, moved, project, random_in_ball
 from harness.attacks.losses import LOSSES
 from harness.attacks.victim import LossFunction, Victim, judge
 from harness.batching import ROWS
@@ -43,12 +43,12 @@ class _WorkingSet:
     def _start(self, rows: torch.Tensor) -> torch.Tensor:
         trial, images = self.trial, self.trial.images[rows]
         if trial.start is not None:
-            return (images + trial.start[rows]).clamp(0, 1)
+            return moved(images, trial.start[rows], self.norm)
         if not self.random_start:
             return images
         identity = trial.identity[rows.cpu().numpy()]
         noise = random_in_ball(trial.rng, identity, trial.restart, tuple(images.shape[1:]), self.norm, trial.eps)
-        return (images + noise.to(images.device)).clamp(0, 1)
+        return moved(images, noise.to(images.device), self.norm)
 
     def gradient(self, victim: Victim, loss: LossFunction) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient of the loss at the points, and the logits there, every sample in its lane."""
@@ -78,7 +78,7 @@ def ascend(
     """Climb ``trial.objective`` within the ball.
 
     Args:
-        norm: ``linf`` (Madry et al. 2018) or ``l2``.
+        norm: ``linf`` (Madry et al. 2018), ``l2`` or ``l1``.
         steps: gradients a sample may use.
         step_size: in pixel units.
         random_start: start at a random point of the ball, unless the trial brings a start.
@@ -98,7 +98,7 @@ def ascend(
             gradient = gradient[correct]
             work.keep(correct)
         work.points = project(
-            work.points + step_size * direction(gradient, norm), trial.images[work.index], norm, trial.eps)
+            climb(work.points, gradient, norm, step_size), trial.images[work.index], norm, trial.eps)
         work.steps = work.steps + 1
         done = work.steps >= steps
         last[work.index[done]] = work.points[done]

@@ -16,8 +16,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from harness.attacks.victim import Victim
+from harness.errors import did_you_mean
 from harness.lazy import torch
-from harness.registry import Config
+from harness.registry import Config, attacks
 from harness.rng import Rng
 
 Norm = Literal["linf", "l2", "l1", "l0"]
@@ -67,7 +68,7 @@ class AttackConfig(Config):
 class GradientConfig(AttackConfig):
     """Keys of the attacks that climb a loss."""
 
-    norm: Literal["linf", "l2"] = Field("linf", description="linf, or l2")
+    norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
     loss: list[Loss] = Field(
         ["ce"], min_length=1, description="ce: cross-entropy; margin: best wrong logit minus the right one; "
         "ce-norm: cross-entropy of standardised logits. Each is run, the worst counts")
@@ -199,6 +200,11 @@ class Attack(ABC):
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
         """Perturb every image of a trial."""
 
+    @classmethod
+    def members(cls) -> list[str]:
+        """What its key ``name`` may say, where it stands for a family: ``attack: family.member`` is short for that."""
+        return []
+
     def stronger(self) -> Attack | None:
         """The same attack with twice the steps; None where it has none."""
         return None
@@ -218,3 +224,20 @@ class Attack(ABC):
 def grid_words(config: AttackConfig) -> str:
     """``"linf, eps 0, 0.1, nested"``."""
     return f"{config.norm}, eps {', '.join(f'{eps:g}' for eps in config.eps)}, {config.sweep} sweep"
+
+
+def spelt_out(keys: dict[str, Any]) -> dict[str, Any]:
+    """``{attack: family.member, ...}`` as ``{attack: family, name: member, ...}``; anything else as it is.
+
+    Raises:
+        ValidationError: the family has no such member, or the mapping has a name already.
+    """
+    family, dot, member = str(keys.get("attack")).partition(".")
+    members = attacks[family].members() if dot and family in attacks else []
+    if not members:
+        return keys
+    if member not in members:
+        raise faulty([(("attack",), f"{family} has no attack {member!r}; {did_you_mean(member, members)}", keys["attack"])])
+    if "name" in keys:
+        raise faulty([(("name",), f"the attack is named twice: {keys['attack']} needs no name", keys["name"])])
+    return {**keys, "attack": family, "name": member}

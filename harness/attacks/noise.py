@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.attacks.base import Attack, AttackConfig, Attempt, Trial, grid_words
-from harness.attacks.geometry import random_in_ball
+from harness.attacks.geometry import moved, random_in_ball
 from harness.attacks.victim import Victim
 from harness.registry import attacks
 
@@ -19,7 +19,7 @@ class Noise(Attack):
     class Config(AttackConfig):
         """Keys of noise."""
 
-        norm: Literal["linf", "l2"] = Field("linf", description="linf, or l2")
+        norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
         draws: int = Field(10, ge=1, le=10_000, description="points tried a sample")
 
     @property
@@ -37,4 +37,4 @@ class Noise(Attack):
         images = trial.images
         noise = random_in_ball(
             trial.rng, trial.identity, trial.restart, tuple(images.shape[1:]), self.config.norm, trial.eps)
-        return Attempt((images + noise.to(images.device)).clamp(0, 1))
+        return Attempt(moved(images, noise.to(images.device), self.config.norm))

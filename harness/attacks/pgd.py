@@ -1,4 +1,4 @@
-"""Projected gradient descent (Madry et al. 2018), in Linf and L2."""
+"""Projected gradient descent (Madry et al. 2018), in Linf, L2 and L1."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Serializ
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from harness.attacks.base import Attack, AttackConfig, faulty
+from harness.attacks.base import Attack, AttackConfig, faulty, spelt_out
 from harness.attacks.sweep import Sweep, sweep
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
@@ -33,12 +33,23 @@ class _Registered:
         return core_schema.no_info_wrap_validator_function(self._validate, core_schema.any_schema())
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"oneOf": [self._schema_of(name) for name in attacks]}
+        families = [name for name in attacks if attacks[name].members()]
+        return {"oneOf": [*map(self._schema_of, attacks), *map(self._schema_of_members, families)]}
 
     @staticmethod
     def _schema_of(name: str) -> JsonSchemaValue:
         schema = attacks[name].Config.model_json_schema()
         schema["properties"]["attack"] = {"const": name, "description": attacks.describe(name)}
+        return schema
+
+    @classmethod
+    def _schema_of_members(cls, family: str) -> JsonSchemaValue:
+        """The spelling ``attack: family.member``, which leaves no name to give."""
+        schema = cls._schema_of(family)
+        schema["properties"]["attack"] = {"enum": [f"{family}.{member}" for member in attacks[family].members()],
+                                          "description": attacks.describe(family)}
+        del schema["properties"]["name"]
+        schema["required"].remove("name")
         return schema
 
     @staticmethod
@@ -49,6 +60,7 @@ class _Registered:
             raise ValueError("an attack is a mapping, e.g. {attack: fgsm, eps: [0, 0.1]}")
         if not isinstance(value.get("attack"), str):
             raise faulty([(("attack",), f"name the attack, one of: {', '.join(attacks)}", value.get("attack"))])
+        value = spelt_out(value)
         try:
             attack = attacks[value["attack"]]
         except HarnessError as error:

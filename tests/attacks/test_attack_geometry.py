@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.attacks.geometry import direction, norms, project, random_in_ball
+from harness.attacks.geometry import climb, direction, moved, nearest, norms, project, random_in_ball
 from harness.attacks.losses import LOSSES
 from harness.rng import Rng
 
@@ -21,14 +21,56 @@ def points(seed: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
     return low + (high - low) * torch.rand(4, 1, 3, 5, generator=torch.Generator().manual_seed(seed))
 
 
-@given(SEEDS, EPS, st.sampled_from(["linf", "l2"]))
-@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.floats(0, 4), st.sampled_from(["linf", "l2", "l1"]))
+@settings(max_examples=90, deadline=None)
 def test_projection_is_inside_and_leaves_alone_what_was(seed, eps, norm):
     centres, far = points(seed), points(seed + 1, -2, 3)
     inside = project(far, centres, norm, eps)
     assert (norms(inside - centres, norm) <= eps + 1e-6).all()
     assert inside.min() >= 0 and inside.max() <= 1
     assert (project(inside, centres, norm, eps) - inside).abs().max() <= 1e-6
+
+
+@given(SEEDS, st.floats(1e-3, 4), st.sampled_from(["linf", "l2", "l1"]))
+@settings(max_examples=90, deadline=None)
+def test_the_nearest_point_is_nearer_than_any_other_of_ball_and_box(seed, eps, norm):
+    centres, far, others = points(seed), points(seed + 1, -2, 3), points(seed + 2, -1, 2)
+    found = nearest(far, centres, norm, torch.full((4,), eps)).double()
+    feasible = project(others, centres, norm, eps).double()
+    # of a convex set p is the nearest point to y just where (y - p) . (z - p) <= 0 for every z of it
+    assert (((far.double() - found) * (feasible - found)).flatten(1).sum(1) <= 1e-5).all()
+
+
+def test_the_nearest_point_takes_each_samples_own_budget():
+    centres, far, eps = points(0), points(1, -2, 3), torch.tensor([0.0, 0.1, 0.5, 3.0])
+    for norm in ("linf", "l2", "l1"):
+        each = torch.cat([nearest(far[i : i + 1], centres[i : i + 1], norm, eps[i : i + 1]) for i in range(4)])
+        torch.testing.assert_close(nearest(far, centres, norm, eps), each, rtol=0, atol=0)
+
+
+@given(SEEDS, st.integers(1, 5000))
+@settings(max_examples=30, deadline=None)
+def test_rounding_never_leaves_the_l1_ball(seed, pixels):
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.rand(3, pixels, generator=generator)
+    eps = 0.02 * pixels
+    for start in (torch.rand(3, pixels, generator=generator), torch.full((3, pixels), 0.7)):
+        assert (norms(project(start, centres, "l1", eps) - centres, "l1") <= np.float32(eps)).all()
+    delta = torch.randn(3, pixels, generator=generator) / 10
+    assert ((moved(centres, delta, "l1").double() - centres.double()).abs() <= delta.double().abs()).all()
+
+
+@given(SEEDS, st.floats(0.01, 20))
+@settings(max_examples=40, deadline=None)
+def test_an_l1_step_is_the_best_on_a_linear_function(seed, size):
+    from scipy.optimize import linprog
+
+    start, gradient = points(seed)[:1], points(seed + 1, -1, 1)[:1]
+    gained = ((climb(start, gradient, "l1", size) - start) * gradient).double().sum()
+    # the same as a linear programme in what each pixel gains and loses
+    w, x = gradient.flatten().double().numpy(), start.flatten().double().numpy()
+    best = linprog(np.r_[-w, w], A_ub=np.ones((1, 30)), b_ub=[size], bounds=[(0, 1 - v) for v in x] + [(0, v) for v in x])
+    np.testing.assert_allclose(gained, -best.fun, rtol=1e-5, atol=1e-6)
 
 
 @given(SEEDS)
@@ -52,9 +94,10 @@ def test_no_step_without_gradient_or_with_one_that_is_not_a_number():
     for value in (0.0, float("nan"), float("inf")):
         for norm in ("linf", "l2"):
             assert (direction(torch.full((2, 1, 3, 3), value), norm) == 0).all()
+        assert (climb(points(0), torch.full((4, 1, 3, 5), value), "l1", 1.0) == points(0)).all()
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_starts_are_uniform_in_the_ball_scale_with_eps_and_belong_to_the_sample(norm):
     identity, shape = np.arange(4000), (1, 2, 3)
     start = random_in_ball(Rng(1), identity, 0, shape, norm, 0.5)

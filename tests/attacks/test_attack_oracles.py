@@ -29,17 +29,31 @@ def linear(n_classes: int, seed: int, low: float, high: float):
 
 
 def least_margin(model, images, labels, eps: float, norm: str) -> np.ndarray:
-    """Smallest margin that any perturbation in the ball reaches, in float64: exact while the box does not bind (l2),
-    and in linf also where it does."""
+    """Smallest margin that any perturbation in the ball and the box reaches, in float64: exact.
+
+    The best perturbation against a linear margin w: to the end of the ball or the box (linf); the same multiple of every
+    pixel's w, cut off at the box (l2); pixels in order of their w, each to the end of the box, until eps is spent (l1).
+    """
     w, b = model[1].weight.detach().double(), model[1].bias.detach().double()
     x = images.flatten(1).double()
     difference = w[labels][:, None] - w[None]  # (N, classes, D)
-    offset = b[labels][:, None] - b[None]
+    room = torch.where(difference > 0, x[:, None], 1 - x[:, None])
+    steep = difference.abs()
     if norm == "linf":
-        worst = (x[:, None] - eps * difference.sign()).clamp(0, 1)
-        margin = (difference * worst).sum(2) + offset
+        moved = room.clamp_max(eps)
+    elif norm == "l2":
+        low, high = torch.zeros_like(steep[..., :1]), torch.full_like(steep[..., :1], 1e4)
+        for _ in range(100):
+            middle = (low + high) / 2
+            inside = torch.minimum(middle * steep, room).norm(dim=2, keepdim=True) <= eps
+            low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+        moved = torch.minimum(low * steep, room)
     else:
-        margin = (difference * x[:, None]).sum(2) + offset - eps * difference.norm(dim=2)
+        order = steep.argsort(2, descending=True)
+        sorted_room = room.gather(2, order)
+        spent = (eps - (sorted_room.cumsum(2) - sorted_room)).clamp_min(0).minimum(sorted_room)
+        moved = torch.zeros_like(room).scatter(2, order, spent)
+    margin = (difference * x[:, None]).sum(2) + b[labels][:, None] - b[None] - (steep * moved).sum(2)
     margin.scatter_(1, labels[:, None], float("inf"))
     return margin.amin(1).numpy()
 
@@ -60,6 +74,27 @@ def test_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(attack, 
     result = sweep(model, images, labels, np.arange(200), attack("fgsm", eps=grid, loss=[loss]), RNG)
     np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, "linf"))
     assert 0 < result.accuracy()[3] < result.accuracy()[0] < 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("low, high", [(0.3, 0.7), (0.0, 1.0)])
+@pytest.mark.parametrize("loss", ["ce", "margin", "ce-norm"])
+def test_l1_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(attack, seed, low, high, loss):
+    grid = [0.0, 0.05, 0.1, 0.3, 0.6, 1.5]
+    model, images, labels = linear(2, seed, low, high)
+    result = sweep(model, images, labels, np.arange(200), attack("fgsm", norm="l1", eps=grid, loss=[loss]), RNG)
+    np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, "l1"))
+    assert 0 < result.accuracy()[3] < result.accuracy()[0] < 1
+
+
+@pytest.mark.parametrize("mode", ["nested", "independent"])
+@pytest.mark.parametrize("keys", [{"random_start": False}, {"restarts": 2, "steps": 20}], ids=str)
+def test_l1_pgd_aimed_at_every_class_meets_exact_robust_accuracy_of_a_linear_network(attack, mode, keys):
+    grid = [0.0, 0.1, 0.2, 0.4, 0.8]
+    model, images, labels = linear(5, 7, 0.0, 1.0)
+    pgd = attack("pgd", norm="l1", eps=grid, loss=["margin"], targets=4, step_size=0.25, sweep=mode, **keys)
+    result = sweep(model, images, labels, np.arange(200), pgd, RNG)
+    np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, "l1"))
 
 
 @pytest.mark.parametrize("mode", ["nested", "independent"])

@@ -32,6 +32,8 @@ def assert_same(one, other, rows=slice(None)):
     ("pgd", {"steps": 7, "restarts": 2, "loss": ["ce", "margin"]}),
     ("pgd", {"steps": 7, "sweep": "independent", "loss": ["ce-norm"]}),
     ("pgd", {"steps": 7, "norm": "l2", "eps": [0.0, 0.3, 0.6]}),
+    ("pgd", {"steps": 7, "norm": "l1", "eps": [0.0, 2.0, 4.0], "restarts": 2}),
+    ("fgsm", {"norm": "l1", "eps": [0.0, 2.0, 4.0]}),
     ("noise", {"draws": 3}),
     ("square", {"queries": 40}),
     ("noise", {"draws": 3, "norm": "l2", "eps": [0.5, 1.0]}),
@@ -117,7 +119,7 @@ def test_nested_attacks_only_what_still_stands_and_is_about_as_strong(attack, ne
 
 
 def test_perturbations_stay_in_the_ball_and_the_box(attack, network, digits):
-    for norm, grid in (("linf", GRID), ("l2", [0.0, 0.5, 1.0])):
+    for norm, grid in (("linf", GRID), ("l2", [0.0, 0.5, 1.0]), ("l1", [0.0, 1.0, 3.0])):
         for kind in ("fgsm", "pgd", "noise"):
             result = run(network, digits, attack(kind, norm=norm, eps=grid))
             assert np.nanmax(result.norm - np.array(grid, np.float32)[:, None, None, None]) <= 1e-6

@@ -146,6 +146,12 @@ def test_cw_moves_pixels_that_are_black_or_white(attack, digits, monkeypatch):
     assert sweep(model, images, labels, np.arange(32), cw, Rng(0)).accuracy()[0] == 1
 
 
+def test_the_version_that_was_run_is_printed(attack):
+    import torchattacks
+
+    assert f"torchattacks {torchattacks.__version__}" in attack("torchattacks", name="CW", eps=[1.0]).words()
+
+
 def test_cw_warns_of_log_probabilities(attack, mlp, digits):
     cw = attack("torchattacks", name="CW", eps=[1.0])
     logits = mlp(digits.images).detach()

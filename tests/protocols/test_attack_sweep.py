@@ -74,6 +74,12 @@ def measure(sweep: AttackSweep, data: Loaded, setting: dict, batch_size: int = 6
     ({"attack": "collections:OrderedDict", "eps": [0.1]}, ("attack",)),
     ({**PGD, "setps": 3}, ("setps",)),
     ({"attack": "torchattacks", "name": "Sqare", "eps": [0.1]}, ("name",)),
+    ({"attack": "torchattacks.Sqare", "eps": [0.1]}, ("attack",)),
+    ({"attack": "torchattacks.", "eps": [0.1]}, ("attack",)),
+    ({"attack": "torchattacks.MultiAttack", "eps": [0.1]}, ("attack",)),
+    ({"attack": "torchattacks.Square", "name": "Square", "eps": [0.1]}, ("name",)),
+    ({"attack": "torchattacks.Square", "eps": [0.1], "params": {"quries": 3}}, ("params", "quries")),
+    ({"attack": "fgsm.FGSM", "eps": [0.1]}, ("attack",)),
     (["fgsm"], ()),
     ("fgsm", ()),
     (None, ()),
@@ -105,6 +111,14 @@ def test_settings_are_json_tell_attacks_apart_and_hold_all_their_keys():
     assert {cell["norm"] for cell in cells} == {"linf", "l2"}
 
 
+def test_a_member_in_one_word_is_the_same_cell():
+    keys = {"eps": [0.5, 2.0], "params": {"steps": 20}}
+    short, long = {"attack": "torchattacks.DeepFool", **keys}, {"attack": "torchattacks", "name": "DeepFool", **keys}
+    assert config(short) == config(long) and list(protocol(short).settings()) == list(protocol(long).settings())
+    with pytest.raises(ValidationError, match="did you mean 'DeepFool'"):
+        config({**short, "attack": "torchattacks.DepFool"})
+
+
 def test_config_survives_json_with_every_key():
     given_ = config(FGSM, PGD, {"attack": "torchattacks", "name": "PGDL2", "eps": [1.5]})
     assert AttackSweep.Config.model_validate(json.loads(given_.model_dump_json())) == given_
@@ -112,7 +126,9 @@ def test_config_survives_json_with_every_key():
 
 def test_schema_lists_every_attack_with_its_keys():
     options = AttackSweep.Config.model_json_schema()["properties"]["attacks"]["items"]["oneOf"]
-    assert {option["properties"]["attack"]["const"] for option in options} >= {"fgsm", "pgd", "noise", "torchattacks"}
+    named = [option["properties"]["attack"] for option in options]
+    assert {option.get("const") for option in named} >= {"fgsm", "pgd", "noise", "torchattacks"}
+    assert "torchattacks.DeepFool" in named[-1]["enum"]
     assert all(option["additionalProperties"] is False for option in options)
     json.dumps(options)
 
