@@ -94,7 +94,7 @@ def ascend(
             break
         gradient, logits = work.gradient(victim, loss)
         if best:
-            correct = _keep_best(logits, trial.labels[work.index], work, found, last, lowest)
+            correct = _keep_best(victim, logits, trial.labels[work.index], work, found, last, lowest)
             gradient = gradient[correct]
             work.keep(correct)
         work.points = project(
@@ -107,10 +107,12 @@ def ascend(
 
 
 def _keep_best(
-    logits: torch.Tensor, labels: torch.Tensor, work: _WorkingSet, found: torch.Tensor, last: torch.Tensor, lowest: torch.Tensor
+    victim: Victim, logits: torch.Tensor, labels: torch.Tensor, work: _WorkingSet, found: torch.Tensor, last: torch.Tensor,
+    lowest: torch.Tensor,
 ) -> torch.Tensor:
     """Note the iterates that are the best so far; which samples still stand."""
     correct, margin = judge(logits, labels)
+    correct = correct | victim.stochastic  # a mistake may be the noise's: climb on, and keep the deepest
     margin = torch.where(correct, margin, torch.full_like(margin, float("-inf")))
     better = margin < lowest[work.index]
     found[work.index[better]] = work.points[better]

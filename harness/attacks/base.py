@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from harness.attacks.victim import Victim
+from harness.attacks.victim import Backward, Victim, View
 from harness.lazy import torch
 from harness.registry import Config
 from harness.rng import Rng
@@ -48,6 +48,8 @@ class AttackConfig(Config):
     eps: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="budgets, ascending")
     sweep: Literal["nested", "independent"] = Field(
         "nested", description="nested: a sample broken at a smaller eps is not attacked again; independent: it is")
+    samples: int = Field(1, ge=1, le=1000, description="passes of a network that draws random numbers that are averaged: its "
+                         "logits for every verdict, its gradients for the attack (expectation over transformation)")
 
     @field_validator("eps")
     @classmethod
@@ -71,6 +73,9 @@ class GradientConfig(AttackConfig):
     loss: list[Loss] = Field(
         ["ce"], min_length=1, description="ce: cross-entropy; margin: best wrong logit minus the right one; "
         "ce-norm: cross-entropy of standardised logits. Each is run, the worst counts")
+    backward: Backward = Field(
+        "exact", description="straight-through: while a gradient is computed, rounding, steps and the picks of a competition "
+        "pass one on (BPDA), for networks with such parts")
 
     @field_validator("loss")
     @classmethod
@@ -186,6 +191,11 @@ class Attack(ABC):
         """Whether it takes no budget and looks for the smallest perturbation: one run then serves every eps."""
         return False
 
+    @property
+    def view(self) -> View:
+        """How it looks at a network."""
+        return View(self.config.samples, getattr(self.config, "backward", "exact"))
+
     @abstractmethod
     def words(self) -> str:
         """Its settings, as the protocol block prints them."""
@@ -211,5 +221,7 @@ class Attack(ABC):
 
 
 def grid_words(config: AttackConfig) -> str:
-    """``"linf, eps 0, 0.1, nested"``."""
-    return f"{config.norm}, eps {', '.join(f'{eps:g}' for eps in config.eps)}, {config.sweep} sweep"
+    """``"linf, eps 0, 0.1, nested sweep"``, and how the network is looked at where that is not as usual."""
+    averaged = f", {config.samples} passes averaged" if config.samples > 1 else ""
+    through = ", straight-through backward" if getattr(config, "backward", "exact") != "exact" else ""
+    return f"{config.norm}, eps {', '.join(f'{eps:g}' for eps in config.eps)}, {config.sweep} sweep{averaged}{through}"
