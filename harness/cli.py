@@ -1,6 +1,6 @@
 """The command line: every sub-command is one short function. Answers go to stdout, talk to stderr.
 
-Exit status: 0 done; 1 a cell failed; 2 bad input; 130 interrupted (run the same command again to go on).
+Exit status: 0 done; 1 a cell or a trust check failed; 2 bad input; 130 interrupted (run the same command again to go on).
 """
 
 from __future__ import annotations
@@ -223,6 +223,37 @@ def records(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = Non
 
     for record in api.load(suite, store=store, sets=set_ or [], data_root=data_root, device=device).records:
         print(json.dumps(record.to_dict(), sort_keys=True))
+
+
+@app.command()
+def trust(path: Annotated[Path, typer.Argument(metavar="STORE|SUITE.yaml", help="A folder of finished cells, or a suite file.",
+                                               show_default=False)],
+          store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
+          as_json: AsJson = False) -> None:
+    """Say which attack sweeps are to be believed: every check that failed or warned, with its number. Runs nothing.
+
+    Of a suite the cells in --store count, of a store all of them. Exit status 1 where a check failed.
+
+    Example: harness trust suites/quickstart.yaml
+    """
+    from harness import api, trusted
+    from harness.store import Store
+
+    if path.is_dir():
+        rows = trusted.of_store(Store(path))
+    else:
+        rows = trusted.of_suite(api.plan(path, sets=set_ or [], data_root=data_root, device=device), Store(store))
+    failed = sum(row.level == "FAIL" for row in rows)
+    if as_json:
+        _json([row.to_dict() for row in rows])
+    else:
+        out.print(_grid([{"learner": row.learner, "protocol": row.protocol, "attack": row.attack, "seed": row.seed,
+                          "level": row.level, "failed or warned": "\n".join(
+                              f"{check.level} {check.name}: {check.detail}" for check in row.remarks)} for row in rows], "trust"))
+        warned = sum(row.level == "WARN" for row in rows)
+        out.print(f"{len(rows)} attack sweeps: {failed} failed, {warned} warned", highlight=False)
+    if failed:
+        raise typer.Exit(1)
 
 
 @data_app.command("list")

@@ -19,7 +19,19 @@ protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
-COMMANDS = ["run", "plan", "validate", "schema", "list", "table", "records", "data"]
+COMMANDS = ["run", "plan", "validate", "schema", "list", "table", "records", "trust", "data"]
+SWEPT = """
+name: swept
+learners: {pixels: {kind: nearest-mean}}
+protocols:
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    images: 100
+    attacks:
+      - {attack: fgsm, eps: [0.1], loss: [margin]}
+      - {attack: pgd, label: lame, eps: [0.1], steps: 2, step_size: 0.05, random_start: false}
+"""
 
 
 def harness(*words, **env):
@@ -34,6 +46,14 @@ def ran(tmp_path_factory):
     done = harness("run", folder / "tiny.yaml", "--store", folder / "store")
     assert done.returncode == 0, done.stderr
     return folder, done
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "swept.yaml").write_text(SWEPT)
+    assert harness("run", folder / "swept.yaml", "--store", folder / "store").returncode == 0
+    return folder
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -130,3 +150,35 @@ def test_a_missing_dataset_says_how_to_get_it(ran, tmp_path):
     done = harness("run", ran[0] / "tiny.yaml", "--set", "protocols.plain.dataset=omniglot", "--set",
                    "protocols.plain.kind=few_shot", HARNESS_DATA=str(tmp_path))
     assert done.returncode == 2 and "harness data import omniglot" in done.stderr and "images_background.zip" in done.stderr
+
+
+def test_trust_names_what_failed_and_is_a_gate(swept):
+    suite, store = swept / "swept.yaml", swept / "store"
+    done = harness("trust", suite, "--store", store)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for words in ("lame", "fgsm", "FAIL", "FGSM"):
+        assert words in done.stdout
+    alone = "protocols.robust.attacks=[{attack: fgsm, eps: [0.1], loss: [margin]}]"
+    sound = harness("trust", suite, "--store", store, "--set", alone)
+    assert sound.returncode == 0 and "1 attack sweeps: 0 failed" in sound.stdout
+
+
+def test_trust_says_of_a_store_what_it_says_of_a_suite(swept):
+    suite = json.loads(harness("trust", swept / "swept.yaml", "--store", swept / "store", "--json").stdout)
+    done = harness("trust", swept / "store", "--json")
+    store = json.loads(done.stdout)
+    assert done.returncode == 1 and {row["cell"] for row in suite} == {row["cell"] for row in store}
+    for row in suite:
+        own = next(other for other in store if other["cell"] == row["cell"])
+        names = {check["name"] for check in own["checks"]}
+        assert own["checks"] == [check for check in row["checks"] if check["name"] in names]  # a suite adds those across attacks
+        assert (row["learner"], own["learner"], own["protocol"]) == ("pixels", "nearest-mean", "digits")
+    assert [row["level"] for row in suite if row["attack"] == "lame"] == ["FAIL"]
+    failed = [check for row in suite for check in row["checks"] if check["level"] == "FAIL"]
+    assert failed and all(any(letter.isdigit() for letter in check["detail"]) for check in failed)
+
+
+def test_trust_of_nothing_is_no_pass(ran, tmp_path):
+    for words in ((ran[0] / "store",), (tmp_path,), (ran[0] / "tiny.yaml", "--store", ran[0] / "store"), (tmp_path / "no.yaml",)):
+        done = harness("trust", *words)
+        assert done.returncode == 2 and "harness" in done.stderr and "Traceback" not in done.stderr

@@ -8,23 +8,25 @@ long as it is under way: its path depends on itself and its lane, and the size o
 from __future__ import annotations
 
 from harness.attacks.base import Attempt, Trial
-from harness.attacks.geometry import climb, moved, project, random_in_ball
+from harness.attacks.geometry import climb, column, moved, norms, project, random_in_ball
 from harness.attacks.losses import LOSSES
 from harness.attacks.victim import LossFunction, Victim, judge
 from harness.batching import ROWS
 from harness.lazy import torch
 
 
-class _WorkingSet:
+class WorkingSet:
     """Samples under way. Row i of every tensor belongs to sample ``index[i]`` of the trial."""
 
-    def __init__(self, trial: Trial, norm: str, random_start: bool):
+    def __init__(self, trial: Trial, norm: str, random_start: bool, momentum: float = 0.0):
         self.trial, self.norm, self.random_start = trial, norm, random_start
         images = trial.images
         self.waiting = torch.arange(len(images), device=images.device)
         self.index = self.waiting[:0]
         self.points = images[:0]
         self.steps = self.index
+        self.memory = torch.zeros_like(images) if momentum else None
+        self.momentum = momentum
 
     def fill(self, size: int) -> None:
         """Take in waiting samples until every lane is full: ``size`` are under way, rounded up to a multiple of 16."""
@@ -60,6 +62,15 @@ class _WorkingSet:
         gradient, logits = victim.gradient(self.points[rows], self.trial.labels[at], targets, loss)
         return gradient[slots], logits[slots]
 
+    def remembered(self, gradient: torch.Tensor) -> torch.Tensor:
+        """Each sample's gradients so far, at L1 norm one and fading by ``momentum`` a step (Dong et al. 2018, eq. 6)."""
+        if self.memory is None:
+            return gradient
+        finite = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+        size = column(norms(finite, "l1"), finite).clamp_min(torch.finfo(finite.dtype).tiny)
+        self.memory[self.index] = self.momentum * self.memory[self.index] + finite / size
+        return self.memory[self.index]
+
     def keep(self, rows: torch.Tensor) -> None:
         """Drop the rows that are False."""
         self.index, self.points, self.steps = self.index[rows], self.points[rows], self.steps[rows]
@@ -73,7 +84,8 @@ def _place_in_lane(index: torch.Tensor) -> torch.Tensor:
 
 
 def ascend(
-    victim: Victim, trial: Trial, *, norm: str, steps: int, step_size: float, random_start: bool, best: bool
+    victim: Victim, trial: Trial, *, norm: str, steps: int, step_size: float, random_start: bool, best: bool,
+    momentum: float = 0.0,
 ) -> Attempt:
     """Climb ``trial.objective`` within the ball.
 
@@ -83,9 +95,10 @@ def ascend(
         step_size: in pixel units.
         random_start: start at a random point of the ball, unless the trial brings a start.
         best: return the iterate of smallest margin and stop at the first mistake; otherwise the last iterate.
+        momentum: decay of the accumulated gradients that are climbed (Dong et al. 2018); 0: the last gradient alone.
     """
     loss = LOSSES[trial.objective.loss]
-    work = _WorkingSet(trial, norm, random_start)
+    work = WorkingSet(trial, norm, random_start, momentum)
     found, last = trial.images.clone(), trial.images.clone()
     lowest = torch.full((len(found),), float("inf"), device=found.device)
     while True:
@@ -94,23 +107,25 @@ def ascend(
             break
         gradient, logits = work.gradient(victim, loss)
         if best:
-            correct = _keep_best(logits, trial.labels[work.index], work, found, last, lowest)
+            correct = keep_best(victim, logits, trial.labels[work.index], work, found, last, lowest)
             gradient = gradient[correct]
             work.keep(correct)
         work.points = project(
-            climb(work.points, gradient, norm, step_size), trial.images[work.index], norm, trial.eps)
+            climb(work.points, work.remembered(gradient), norm, step_size), trial.images[work.index], norm, trial.eps)
         work.steps = work.steps + 1
         done = work.steps >= steps
         last[work.index[done]] = work.points[done]
         work.keep(~done)
-    return Attempt(_choose(victim, trial, found, last, lowest) if best else last, last - trial.images)
+    return Attempt(choose(victim, trial, found, last, lowest) if best else last, last - trial.images)
 
 
-def _keep_best(
-    logits: torch.Tensor, labels: torch.Tensor, work: _WorkingSet, found: torch.Tensor, last: torch.Tensor, lowest: torch.Tensor
+def keep_best(
+    victim: Victim, logits: torch.Tensor, labels: torch.Tensor, work: WorkingSet, found: torch.Tensor, last: torch.Tensor,
+    lowest: torch.Tensor,
 ) -> torch.Tensor:
     """Note the iterates that are the best so far; which samples still stand."""
     correct, margin = judge(logits, labels)
+    correct = correct | victim.stochastic  # a mistake may be the noise's: climb on, and keep the deepest
     margin = torch.where(correct, margin, torch.full_like(margin, float("-inf")))
     better = margin < lowest[work.index]
     found[work.index[better]] = work.points[better]
@@ -119,7 +134,7 @@ def _keep_best(
     return correct
 
 
-def _choose(
+def choose(
     victim: Victim, trial: Trial, found: torch.Tensor, last: torch.Tensor, lowest: torch.Tensor
 ) -> torch.Tensor:
     """The last iterates have not been judged yet: take them where they are better than the best before them."""

@@ -15,14 +15,15 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from harness.attacks.victim import Victim
+from harness.attacks.losses import LEAST_CLASSES
+from harness.attacks.victim import Backward, Victim, View
 from harness.errors import did_you_mean
 from harness.lazy import torch
 from harness.registry import Config, attacks
 from harness.rng import Rng
 
 Norm = Literal["linf", "l2", "l1", "l0"]
-Loss = Literal["ce", "margin", "ce-norm"]
+Loss = Literal["ce", "margin", "ce-norm", "dlr"]
 
 TOLERANCE = 1e-6
 """By how much a norm may exceed its eps: float32 rounding of ``image + perturbation`` (up to 6e-8 a pixel, measured)."""
@@ -49,6 +50,8 @@ class AttackConfig(Config):
     eps: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="budgets, ascending")
     sweep: Literal["nested", "independent"] = Field(
         "nested", description="nested: a sample broken at a smaller eps is not attacked again; independent: it is")
+    samples: int = Field(1, ge=1, le=1000, description="passes of a network that draws random numbers that are averaged: its "
+                         "logits for every verdict, its gradients for the attack (expectation over transformation)")
 
     @field_validator("eps")
     @classmethod
@@ -71,7 +74,11 @@ class GradientConfig(AttackConfig):
     norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
     loss: list[Loss] = Field(
         ["ce"], min_length=1, description="ce: cross-entropy; margin: best wrong logit minus the right one; "
-        "ce-norm: cross-entropy of standardised logits. Each is run, the worst counts")
+        "ce-norm: cross-entropy of standardised logits; dlr: margin over the spread of the largest logits. "
+        "Each is run, the worst counts")
+    backward: Backward = Field(
+        "exact", description="straight-through: while a gradient is computed, rounding, steps and the picks of a competition "
+        "pass one on (BPDA), for networks with such parts")
 
     @field_validator("loss")
     @classmethod
@@ -192,6 +199,11 @@ class Attack(ABC):
         """Whether it takes no budget and looks for the smallest perturbation: one run then serves every eps."""
         return False
 
+    @property
+    def view(self) -> View:
+        """How it looks at a network."""
+        return View(self.config.samples, getattr(self.config, "backward", "exact"))
+
     @abstractmethod
     def words(self) -> str:
         """Its settings, as the protocol block prints them."""
@@ -211,7 +223,12 @@ class Attack(ABC):
 
     def faults(self, image_shape: tuple[int, int, int], n_classes: int) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
         """What cannot be on such images: (path below the attack's mapping, message, hint)."""
-        yield from ()
+        aimed = any(objective.target for objective in self.objectives)
+        for place, loss in enumerate(getattr(self.config, "loss", [])):
+            least = LEAST_CLASSES.get(loss, (2, 2))[aimed]
+            if n_classes < least:
+                towards = " towards a target" if aimed else ""
+                yield ("loss", place), f"{loss}{towards} needs {least} classes, there are {n_classes}", "ce and margin need 2"
 
     def notes(self, logits: torch.Tensor) -> list[str]:
         """What it does otherwise than its name says on a network that gives such clean logits (B, n_classes)."""
@@ -222,8 +239,10 @@ class Attack(ABC):
 
 
 def grid_words(config: AttackConfig) -> str:
-    """``"linf, eps 0, 0.1, nested"``."""
-    return f"{config.norm}, eps {', '.join(f'{eps:g}' for eps in config.eps)}, {config.sweep} sweep"
+    """``"linf, eps 0, 0.1, nested sweep"``, and how the network is looked at where that is not as usual."""
+    averaged = f", {config.samples} passes averaged" if config.samples > 1 else ""
+    through = ", straight-through backward" if getattr(config, "backward", "exact") != "exact" else ""
+    return f"{config.norm}, eps {', '.join(f'{eps:g}' for eps in config.eps)}, {config.sweep} sweep{averaged}{through}"
 
 
 def spelt_out(keys: dict[str, Any]) -> dict[str, Any]:

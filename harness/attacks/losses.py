@@ -33,4 +33,17 @@ def standardised_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, targe
     return cross_entropy((logits - fixed.mean(1, keepdim=True)) / spread, labels, targets)
 
 
-LOSSES = {"ce": cross_entropy, "margin": margin, "ce-norm": standardised_cross_entropy}
+def logit_ratio(logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None) -> torch.Tensor:
+    """Difference of logits ratio (Croce & Hein 2020, eqs. 6 and 7), which sees neither scale nor shift. (B, n), (B,) -> (B,).
+
+    The margin over what lies between the largest logit and the third; towards a target, the mean of third and fourth.
+    """
+    largest = logits.topk(3 if targets is None else 4, dim=1).values
+    below = largest[:, 2] if targets is None else largest[:, 2:].mean(1)
+    return margin(logits, labels, targets) / (largest[:, 0] - below).clamp_min(torch.finfo(logits.dtype).tiny)
+
+
+LOSSES = {"ce": cross_entropy, "margin": margin, "ce-norm": standardised_cross_entropy, "dlr": logit_ratio}
+
+LEAST_CLASSES = {"dlr": (3, 4)}
+"""Loss -> the classes that it needs: untargeted, towards a target."""

@@ -32,6 +32,7 @@ class PGD(Attack):
         restarts: int = Field(1, ge=1, le=1000, description="random starts a loss")
         random_start: bool = Field(True, description="start at a random point of the ball, else at the image")
         iterate: Literal["best", "last"] = Field("best", description="the iterate that is judged: best or last")
+        momentum: float = Field(0.0, ge=0, le=2, description="decay of the gradients that are accumulated; 0: none")
         targets: int = Field(0, ge=0, le=1000, description="also aim at each of so many runner-up classes")
 
         @model_validator(mode="after")
@@ -63,17 +64,19 @@ class PGD(Attack):
         if c.sweep == "nested" and len(c.eps) > 1:
             start += ", first restart from the next smaller eps"
         targets = f", and targeted at {c.targets} runner-up classes" if c.targets else ""
+        momentum = f"momentum {c.momentum:g}, " if c.momentum else ""
         return (f"{grid_words(c)}, loss {' + '.join(c.loss)}{targets}, {c.steps} steps of {self.relative_step:.4g} eps, "
-                f"{c.restarts} restart{'s' * (c.restarts > 1)}, {start}, {c.iterate} iterate")
+                f"{momentum}{c.restarts} restart{'s' * (c.restarts > 1)}, {start}, {c.iterate} iterate")
 
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
         c = self.config
         return ascend(victim, trial, norm=c.norm, steps=c.steps, step_size=self.relative_step * trial.eps,
-                      random_start=c.random_start, best=c.iterate == "best")
+                      random_start=c.random_start, best=c.iterate == "best", momentum=c.momentum)
 
     def stronger(self) -> PGD:
         return PGD(self.config.model_copy(update={"steps": 2 * self.config.steps}))
 
     def faults(self, image_shape: tuple[int, int, int], n_classes: int) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+        yield from super().faults(image_shape, n_classes)
         if self.config.targets >= n_classes:
             yield ("targets",), f"{self.config.targets} runner-up classes of {n_classes} classes", f"at most {n_classes - 1}"

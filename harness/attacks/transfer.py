@@ -53,7 +53,8 @@ class Transfer(PGD):
             raise RuntimeError("a transfer attack is given its surrogate's network before it is run")
         cold = Trial(**{**vars(trial), "start": None})
         attempt = ascend(Victim(self.network, victim.batch_size), cold, norm=self.config.norm, steps=self.config.steps,
-                         step_size=self.relative_step * trial.eps, random_start=self.config.random_start, best=False)
+                         step_size=self.relative_step * trial.eps, random_start=self.config.random_start, best=False,
+                         momentum=self.config.momentum)
         return Attempt(attempt.adversarial)
 
     def stronger(self) -> None:

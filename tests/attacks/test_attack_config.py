@@ -36,7 +36,7 @@ def places(kind: str, **keys) -> dict[tuple, str]:
     ("fgsm", {"eps": [0.1], "stepz": 3}, ("stepz",)),
     ("fgsm", {"eps": [0.1], "norm": "l3"}, ("norm",)),
     ("fgsm", {"eps": [0.1], "loss": ["ce", "ce"]}, ("loss", 1)),
-    ("fgsm", {"eps": [0.1], "loss": ["dlr"]}, ("loss", 0)),
+    ("fgsm", {"eps": [0.1], "loss": ["dlrr"]}, ("loss", 0)),
     ("pgd", {"eps": [5000.0], "norm": "l2"}, ("eps", 0)),
     ("pgd", {"eps": [0.1], "steps": 0}, ("steps",)),
     ("pgd", {"eps": [0.1], "restarts": 2, "random_start": False}, ("restarts",)),

@@ -109,7 +109,7 @@ def test_starts_are_uniform_in_the_ball_scale_with_eps_and_belong_to_the_sample(
     assert not (random_in_ball(Rng(1), identity, 1, shape, norm, 0.5) == start).any()
 
 
-@given(SEEDS, st.sampled_from(sorted(LOSSES)))
+@given(SEEDS, st.sampled_from(["ce", "ce-norm", "margin"]))  # dlr is flat where the right logit is the third largest
 @settings(max_examples=40, deadline=None)
 def test_losses_rise_towards_a_mistake(seed, loss):
     generator = torch.Generator().manual_seed(seed)

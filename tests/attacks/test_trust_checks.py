@@ -40,10 +40,11 @@ class Wrapped(nn.Module):
         return self.after(self.inner(self.before(x)))
 
 
-COMMON = {"eps 0 equals clean", "inside the budget and the box", "perturbs", "deterministic", "unbounded",
+COMMON = {"eps 0 equals clean", "not constant", "inside the budget and the box", "perturbs", "deterministic", "unbounded",
           "model left as found"}
 BLACK = COMMON | {"upper bound: no gradient attack"}
-WHITE = COMMON | {"gradients exist", "scale", "black box not stronger", "gradient matches the function"}
+WHITE = COMMON | {"gradients exist", "non-differentiable parts", "scale", "black box not stronger",
+                  "gradient matches the function"}
 ITERATIVE = WHITE | {"converged", "at least as strong as FGSM"}
 
 
@@ -126,7 +127,8 @@ def test_gradient_masking_by_quantisation_is_caught(attack, mlp, digits):
 def test_dropout_left_on_is_caught(attack, mlp, digits):
     noisy = Wrapped(mlp, before=lambda x: nn.functional.dropout(x, 0.3, training=True))
     found = levels(noisy, digits, attack("fgsm", eps=GRID))
-    assert found["deterministic"] == "FAIL" and found["model left as found"] == "FAIL"  # it draws from the global state
+    assert found["deterministic"] == "FAIL"
+    assert found["model left as found"] == "PASS"  # what it draws is drawn from a seed of ours
 
 
 def test_batch_norm_in_train_mode_is_caught(attack, mlp, digits):
