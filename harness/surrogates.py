@@ -17,6 +17,10 @@ from torch.overrides import TorchFunctionMode
 NEAR = 0.05
 """Share of the units nearest to a threshold by which it is judged whether anything jumps there."""
 
+SOFT = 0.05
+"""Of a row's root mean square: the width of the sigmoid that stands for a step. On MNIST, at Linf 0.05, PGD-40 left of a
+k-winners network 58, 55, 57 and 62 % at widths of 0.02, 0.04, 0.1 and 0.5, of a network of signs 44, 39, 43 and 52 %."""
+
 JUMP = 0.25
 """Of the mean effect of a unit's gate: a ReLU written as ``x * (x > 0)`` has 0.03 of it near its threshold, as it is
 continuous there; a gate that cuts off at a value of ordinary size has 1."""
@@ -50,9 +54,9 @@ class StraightThrough(TorchFunctionMode):
     """While it is on, what is computed from something that asks for a gradient passes one on, and keeps its value.
 
     * Rounding (round, floor, ceil, trunc, casts to integers): the identity's gradient.
-    * Steps (sign, heaviside, comparisons, the picks of topk and argmax): that of a line from one side to the other, as wide
-      as the root mean square of the row's values on either side of the threshold. So units that lost a competition feel
-      how far they are from winning it.
+    * Steps (sign, heaviside, comparisons, the picks of topk and argmax): that of a sigmoid about the threshold, whose width
+      is a part of the root mean square of the row's distances from it. So units that lost a competition feel how near
+      they were to winning it.
     * A softmax so saturated that float32 leaves no gradient: that of the softmax of the row's standardised values.
 
     Comparisons, picks and casts give tensors that can carry no gradient. They carry a float tensor of the same value
@@ -132,7 +136,7 @@ def _width(distance: torch.Tensor) -> torch.Tensor:
 
 def _line(distance: torch.Tensor) -> torch.Tensor:
     """From 0 to 1, through 1/2 where ``distance`` is 0."""
-    return (distance / (2 * _width(distance)) + 0.5).clamp(0, 1)
+    return torch.sigmoid(distance / (SOFT * _width(distance)))
 
 
 def _given(mode: StraightThrough, function: Any, args: Any, name: str, hard: torch.Tensor, soft: torch.Tensor,

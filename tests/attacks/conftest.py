@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+
+sys.path.append(str(Path(__file__).parent))  # for ``flaws`` and ``honest``, which importlib mode does not find by itself
 
 
 @pytest.fixture(scope="session")
