@@ -133,10 +133,7 @@ class FewShot(Protocol):
     @classmethod
     def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
         """Accuracy of every episode; mean with a 95 % t interval over episodes."""
-        images = data.split(setting["splitting"], setting["split"])
-        groups = data.split_groups(setting["splitting"], setting["split"]) if setting["within_group"] else None
-        episodes = sample(images, ways=setting["ways"], shots=setting["shots"], queries=setting["queries"],
-                          episodes=setting["episodes"], rng=context.rng.child("episodes"), groups=groups, mode=setting["mode"])
+        images, episodes = drawn(data, setting, context)
         correct = episode_verdicts(learner, images, episodes, setting["ways"], context)
         accuracy = correct.mean(axis=1)
         low, high = t_interval(accuracy)
@@ -163,6 +160,14 @@ class FewShot(Protocol):
             "queries": f"{config.queries} a class",
             "inference": "inductive: each query on its own, nothing (a batch norm, say) learned from other queries",
         }
+
+
+def drawn(data: Loaded, setting: dict[str, Any], context: Context) -> tuple[Images, Episodes]:
+    """The images of a setting's split, and its episodes: the same for every protocol that has such a setting."""
+    images = data.split(setting["splitting"], setting["split"])
+    groups = data.split_groups(setting["splitting"], setting["split"]) if setting["within_group"] else None
+    return images, sample(images, ways=setting["ways"], shots=setting["shots"], queries=setting["queries"],
+                          episodes=setting["episodes"], rng=context.rng.child("episodes"), groups=groups, mode=setting["mode"])
 
 
 def episode_verdicts(learner: Learner, images: Images, episodes: Episodes, ways: int, context: Context) -> np.ndarray:
