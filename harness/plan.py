@@ -114,9 +114,8 @@ def _training_cell(suite: Suite, learner: LearnerEntry, data: TrainingData, comm
 
 
 def _label(setting: dict[str, Any]) -> str:
-    if "ways" in setting:
-        return f"{setting['ways']}w{setting['shots']}s"
-    return str(setting.get("attack", ""))
+    episode = f"{setting['ways']}w{setting['shots']}s" if "ways" in setting else ""
+    return " ".join(filter(None, [episode, str(setting.get("attack", ""))]))
 
 
 def _hash(identity: dict[str, Any]) -> str:

@@ -9,22 +9,27 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.metrics.statistics import wilson
+from harness.metrics.statistics import t_interval, wilson
 from harness.records import Record, TrustCheck
 from harness.report.aggregate import worst_level
 from harness.report.results import Results
 
 WORST = "worst"
-KIND = "attack_sweep"
 TOLERANCE = 0.01
 """Share of images that may fall to FGSM but not to PGD, whose random start can miss a few, before the row is distrusted."""
 
-Key = tuple[str, str, int, str | None, int]
-"""protocol, learner, seed, norm, number of images: what verdicts can be combined within."""
+ATTACKED = ("attack_sweep", "attacked_episodes")
+"""Kinds of protocol whose records are of attacks."""
+
+EPISODE = ("ways", "shots", "support_eps")
+"""Keys of a setting that say which episodes were attacked, and how their support set was before."""
+
+Key = tuple[str, str, int, str | None, int, tuple]
+"""protocol, learner, seed, norm, number of units, which episodes: what verdicts can be combined within."""
 
 
 def with_worst_case(results: Results) -> Results:
-    """``results`` with a derived attack ``"worst"`` and the checks across attacks, for every attack sweep in it.
+    """``results`` with a derived attack ``"worst"`` and the checks across attacks, for every protocol under attack in it.
 
     A sample counts as robust at eps if it withstood every attack of that norm at eps and at every smaller eps of the
     sweep, since a perturbation stays feasible in a larger budget. Where any learner met an attack that another did not
@@ -35,7 +40,7 @@ def with_worst_case(results: Results) -> Results:
         return results
     groups: dict[Key, list[Record]] = defaultdict(list)
     for record in swept:
-        groups[record.protocol, record.learner, record.seed, record.setting.get("norm"), record.n].append(record)
+        groups[_key(record)].append(record)
     arrays: dict[tuple[str, str], np.ndarray] = {}
     derived = [record for key, group in groups.items()
                for record in _worst_cases(group, _expected(groups, key), results, arrays)]
@@ -45,8 +50,13 @@ def with_worst_case(results: Results) -> Results:
 
 
 def _is_swept(record: Record, results: Results) -> bool:
-    return (results.protocols.get(record.protocol) == KIND and record.metric == "accuracy" and record.verdicts is not None
+    return (results.protocols.get(record.protocol) in ATTACKED and record.metric == "accuracy" and record.verdicts is not None
             and {"attack", "eps"} <= record.setting.keys())
+
+
+def _key(record: Record) -> Key:
+    which = tuple(record.setting.get(key) for key in EPISODE)
+    return record.protocol, record.learner, record.seed, record.setting.get("norm"), record.n, which
 
 
 def _attack(record: Record) -> str:
@@ -60,9 +70,9 @@ def _name(record: Record) -> str:
 
 
 def _expected(groups: dict[Key, list[Record]], key: Key) -> set[tuple[str, float]]:
-    protocol, _, _, norm, n = key
+    protocol, _, _, *what = key
     return {(_attack(r), r.setting["eps"]) for other, group in groups.items()
-            if (other[0], other[3], other[4]) == (protocol, norm, n) for r in group}
+            if (other[0], *other[3:]) == (protocol, *what) for r in group}
 
 
 def _worst_cases(group: list[Record], expected: set[tuple[str, float]], results: Results,
@@ -71,30 +81,33 @@ def _worst_cases(group: list[Record], expected: set[tuple[str, float]], results:
     at = {(_attack(r), r.setting["eps"]): r for r in group}
     if len({attack for attack, _ in expected}) < 2:
         return
-    robust, used = np.ones(group[0].n, bool), []
+    robust, used = np.array(True), []
     for eps in sorted({eps for _, eps in expected}):
         wanted = sorted(pair for pair in expected if pair[1] == eps)
         if any(pair not in at for pair in wanted):
             return  # and neither at any larger eps
         used += [at[pair] for pair in wanted]
         for pair in wanted:
-            robust &= _verdict(at[pair], results)
-        record = _derived(used, eps, robust)
-        arrays[record.cell, record.verdicts] = robust.astype(np.uint8)
+            robust = robust & _verdict(at[pair], results)
+        units = robust.astype(np.uint8) if used[0].unit == "sample" else robust.mean(axis=1)
+        record = _derived(used, eps, units)
+        arrays[record.cell, record.verdicts] = units
         yield record
 
 
-def _derived(used: list[Record], eps: float, robust: np.ndarray) -> Record:
+def _derived(used: list[Record], eps: float, units: np.ndarray) -> Record:
     first = used[0]
     common = {k: v for k, v in first.setting.items() if all(r.setting.get(k) == v for r in used)}
-    low, high = wilson(int(robust.sum()), len(robust))
-    return replace(first, cell=f"{WORST}/{first.protocol}/{first.learner}/{first.seed}/{first.setting.get('norm')}/{first.n}",
-                   setting={**common, "attack": WORST, "eps": eps}, value=float(robust.mean()), low=low, high=high,
-                   verdicts=f"eps={eps:g}", trust=worst_level(r.trust for r in used), wall_s=0.0)
+    low, high = wilson(int(units.sum()), len(units)) if first.unit == "sample" else t_interval(units)
+    return replace(first, cell="/".join(map(str, (WORST, *_key(first)))), setting={**common, "attack": WORST, "eps": eps},
+                   value=float(units.mean()), low=low, high=high, verdicts=f"eps={eps:g}",
+                   trust=worst_level(r.trust for r in used), wall_s=0.0)
 
 
 def _verdict(record: Record, results: Results) -> np.ndarray:
-    return np.asarray(results.verdicts(record.cell, record.verdicts)) > 0
+    """What stood, bool: (n,) images, or (n, Q) queries of episodes, whose accuracies are what the record is the mean of."""
+    name = record.verdicts if record.unit == "sample" else record.verdicts.replace("accuracy/", "correct/", 1)
+    return np.asarray(results.verdicts(record.cell, name)) > 0
 
 
 def _with_checks(results: Results, groups: list[list[Record]]) -> Results:
@@ -116,10 +129,10 @@ def pgd_against_fgsm(group: list[Record], results: Results) -> TrustCheck | None
     Args:
         group: records of one learner, seed and norm.
     """
-    worst, n = (-1, 0.0), group[0].n
+    worst, n = (-1, 0.0), 0
     left = {name: _survivors([r for r in group if _name(r) == name], results) for name in ("fgsm", "pgd")}
     for eps in left["fgsm"].keys() & left["pgd"].keys():
-        missed = int((left["pgd"][eps] & ~left["fgsm"][eps]).sum())
+        missed, n = int((left["pgd"][eps] & ~left["fgsm"][eps]).sum()), left["pgd"][eps].size
         worst = max(worst, (missed, eps))
     if worst[0] < 0:
         return None

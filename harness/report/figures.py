@@ -17,8 +17,7 @@ from harness.records import Record
 from harness.registry import Config
 from harness.report import biology_figures
 from harness.report.aggregate import Aggregate, aggregate
-from harness.report.derive import KIND as SWEEP
-from harness.report.derive import with_worst_case
+from harness.report.derive import ATTACKED, with_worst_case
 from harness.report.formats import is_percent, label, metric_name, reach
 from harness.report.pivot import Grid, distinguish, group, numbers_of, ordered
 from harness.report.results import Results
@@ -75,7 +74,8 @@ def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = 
     import matplotlib
 
     results = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
-    makers = {SWEEP: {"": robustness_curves}, "few_shot": {"": episode_accuracies}, "biology": biology_figures.MAKERS}
+    makers = {**dict.fromkeys(ATTACKED, {"": robustness_curves}), "few_shot": {"": episode_accuracies},
+              "biology": biology_figures.MAKERS}
     written = []
     with matplotlib.rc_context(STYLE):
         for protocol, kind in results.protocols.items():

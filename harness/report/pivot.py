@@ -22,22 +22,30 @@ _SEPARATING = ("dataset", "metric", "learner")
 
 _FIELDS = (*_SEPARATING, "seed")
 
+_OF_THE_ATTACK = ("attack", "eps", "norm", "config")
+"""Keys of a setting that say how something was attacked."""
+
 
 def fold_clean(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]) -> list[Record]:
     """At eps 0 all attacks are the same: one label ``clean`` (the worst of them, should they disagree).
 
-    What stands across from eps in the table is kept, so that a row per attack has its own clean number.
+    What stands across from eps in the table is kept, so that a row per attack has its own clean number; and so is all
+    that is not the attack's, such as the ways of an episode.
     """
     across = columns if "eps" in rows else rows
     clean: dict[tuple, Record] = {}
     for record in records:
         if _is_clean(record):
-            at = (record.learner, record.seed, record.dataset, record.metric, labels(record, across))
+            at = (record.learner, record.seed, record.dataset, record.metric, str(_without_attack(record, across)))
             if at not in clean or (record.setting["attack"] == WORST and clean[at].setting["attack"] != WORST):
                 clean[at] = record
     kept = [r for r in records if not _is_clean(r)]
-    return kept + [replace(r, setting={"attack": CLEAN, "eps": 0} | {k: r.setting[k] for k in across if k in r.setting})
-                   for r in clean.values()]
+    return kept + [replace(r, setting={"attack": CLEAN, "eps": 0} | _without_attack(r, across)) for r in clean.values()]
+
+
+def _without_attack(record: Record, kept: tuple[str, ...]) -> dict[str, Any]:
+    """A record's setting without what says how it was attacked, except for some keys; in order of keys."""
+    return {k: v for k, v in sorted(record.setting.items()) if k in kept or k not in _OF_THE_ATTACK}
 
 
 def _is_clean(record: Record) -> bool:

@@ -15,8 +15,7 @@ from harness.files import write_atomically
 from harness.records import Record
 from harness.registry import Config
 from harness.report.aggregate import aggregate, same_as_best, worst_level
-from harness.report.derive import KIND as SWEEP
-from harness.report.derive import with_worst_case
+from harness.report.derive import ATTACKED, with_worst_case
 from harness.report.formats import HIGHER_IS_BETTER, captions
 from harness.report.notes import distrust, failures, no_such_metric, partial, reading, warnings
 from harness.report.pivot import Grid, Labels, distinguish, fold_clean, group, labels, ordered
@@ -48,7 +47,8 @@ class PublishedSpec(Config):
     source: str = Field(min_length=1, description="where it is reported, and whether it was read there")
 
 
-DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"], "biology": ["metric"]}
+DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"],
+                   "attacked_episodes": ["ways", "shots", "attack", "eps"], "biology": ["metric"]}
 
 
 def default_specs(results: Results) -> list[TableSpec]:
@@ -130,7 +130,7 @@ def build(results: Results, spec: TableSpec) -> Table:
     records, absent = _chosen(results, spec, {*row_keys, *spec.columns})
     measured = records
     column_keys, records = distinguish(records, row_keys, tuple(spec.columns))
-    if results.protocols.get(spec.protocol) == SWEEP:
+    if results.protocols.get(spec.protocol) in ATTACKED:
         column_keys, records = distinguish(fold_clean(records, row_keys, column_keys), row_keys, column_keys)
     grid = group(records, row_keys, column_keys)
     rows = ordered({row for row, _ in grid} | _failed_rows(results, spec), row_keys, results.learners)
