@@ -114,8 +114,9 @@ def _training_cell(suite: Suite, learner: LearnerEntry, data: TrainingData, comm
 
 
 def _label(setting: dict[str, Any]) -> str:
-    episode = f"{setting['ways']}w{setting['shots']}s" if "ways" in setting else ""
-    return " ".join(filter(None, [episode, str(setting.get("attack", ""))]))
+    episode = f"{setting['ways']}w{setting['shots']}s" if "shots" in setting else ""
+    labelled = f"{setting['labelled']} labelled" if "per_class" in setting else ""
+    return " ".join(filter(None, [episode, labelled, str(setting.get("attack", ""))]))
 
 
 def _hash(identity: dict[str, Any]) -> str:

@@ -118,8 +118,8 @@ def label(key: str, value: Any) -> str:
 
     >>> label("ways", 5), label("shots", 1), label("eps", 0.10), label("attack", "pgd")
     ('5-way', '1-shot', 'eps 0.1', 'pgd')
-    >>> label("eps", 0)
-    'clean'
+    >>> label("eps", 0), label("per_class", 5), label("per_class", "all")
+    ('clean', '5 a class', 'all')
     """
     if value is None:
         return ""
@@ -129,6 +129,8 @@ def label(key: str, value: Any) -> str:
         return f"{value}-{key[:-1]}"
     if key == "metric":
         return metric_name(value)
+    if key == "per_class" and not isinstance(value, str):
+        return f"{value} a class"
     if key in ("learner", "attack", "norm", "regime", "dataset", "bundle") or isinstance(value, str):
         return str(value)
     text = f"{value:g}" if isinstance(value, float) else str(value)

@@ -47,8 +47,9 @@ class PublishedSpec(Config):
     source: str = Field(min_length=1, description="where it is reported, and whether it was read there")
 
 
-DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"],
-                   "attacked_episodes": ["ways", "shots", "attack", "eps"], "biology": ["metric"]}
+DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"], "biology": ["metric"],
+                   "attacked_episodes": ["ways", "shots", "attack", "eps"], "low_data": ["per_class"],
+                   "corruption": ["corruption"]}
 
 
 def default_specs(results: Results) -> list[TableSpec]:

@@ -1,0 +1,149 @@
+"""Training on few labelled images: which ones, who gets the same, what is counted, and which configs are faulty."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from harness import api
+from harness.data.base import Facts, Images, Loaded, SplitFacts
+from harness.learner import TrainingLog, silent
+from harness.protocols.base import Context
+from harness.protocols.low_data import LowData
+from harness.registry import learners
+from harness.report.tables import build_all
+from harness.report.wording import headings
+from harness.rng import Rng
+
+FACTS = Facts((1, 4, 4), {"standard": {"train": SplitFacts(3, 20, 66), "test": SplitFacts(3, 30, 90)},
+                          "by class": {"train": SplitFacts(3, 20, 66), "test": SplitFacts(3, 30, 90)}},
+              class_disjoint=frozenset({"by class"}))
+
+
+def protocol(**keys) -> LowData:
+    return LowData(LowData.Config.model_validate({"dataset": "any", "per_class": [1, 2, 5, "all"], **keys}), FACTS)
+
+
+@pytest.fixture(scope="module")
+def data() -> Loaded:
+    """Three classes of noisy images, 20, 22 and 24 of them for training, 30 each for testing."""
+    generator = np.random.default_rng(0)
+    labels = np.concatenate([np.repeat([0, 1, 2], [20, 22, 24]), np.arange(90) % 3])
+    centres = generator.integers(60, 190, (3, 1, 4, 4))
+    pixels = np.clip(centres[labels] + generator.normal(0, 90, (156, 1, 4, 4)), 0, 255).astype(np.uint8)
+    return Loaded(pixels, labels, ("a", "b", "c"), None, {"standard": {"train": np.arange(66), "test": np.arange(66, 156)}})
+
+
+class Noting(learners["nearest-mean"]):
+    """A nearest mean that notes what it was trained on."""
+
+    def fit(self, train: Images, **more) -> TrainingLog:
+        self.seen = train
+        return super().fit(train, **more)
+
+
+def measure(data: Loaded, setting: dict, *, cls=Noting, config=None, seed: int = 0, batch_size: int = 64):
+    learner = cls(config or cls.Config(), (1, 4, 4), 3, Rng(seed).child("learner"))
+    return learner, LowData.measure(learner, data, setting, Context(Rng(seed).child("measure"), "cpu", batch_size, silent))
+
+
+def drawn(data: Loaded, setting: dict, seed: int = 0) -> Images:
+    return measure(data, setting, seed=seed)[0].seen
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_a_draw_has_as_many_of_each_class_and_contains_the_smaller_ones(data, seed):
+    one, two, five, everything = (drawn(data, setting, seed) for setting in protocol().settings())
+    for images, count in ((one, 1), (two, 2), (five, 5)):
+        assert np.bincount(images.labels).tolist() == [count] * 3
+        assert len(set(images.index)) == 3 * count
+    assert set(one.index) < set(two.index) < set(five.index) < set(everything.index) == set(range(66))
+
+
+def test_seeds_are_different_draws(data):
+    setting = next(protocol().settings())
+    assert len({tuple(drawn(data, setting, seed).index) for seed in range(20)}) > 15
+
+
+def test_learners_get_the_same_draw_whatever_their_kind_and_config(data):
+    class Other(learners["mlp"]):
+        def fit(self, train: Images, **more) -> TrainingLog:
+            self.seen = train
+            return super().fit(train, **more)
+
+    setting = list(protocol().settings())[1]
+    ours = drawn(data, setting, seed=4)
+    for hidden in (3, 8):
+        learner, _ = measure(data, setting, cls=Other, config=Other.Config(hidden=hidden, epochs=1), seed=4)
+        np.testing.assert_array_equal(learner.seen.index, ours.index)
+        np.testing.assert_array_equal(learner.seen.labels, ours.labels)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "prototypes"])
+def test_verdicts_are_those_of_the_learner_trained_on_the_draw_in_batches_of_any_size(data, kind):
+    setting, config = list(protocol().settings())[2], learners[kind].Config(hidden=8)
+    (learner, one), (_, other) = (measure(data, setting, cls=learners[kind], config=config, batch_size=size)
+                                  for size in (1, 100))
+    test = data.split("standard", "test")
+    alone = learners[kind](config, (1, 4, 4), 3, Rng(0).child("learner"))
+    alone.fit(drawn(data, setting))
+    np.testing.assert_array_equal(one.verdicts["correct"], alone.classifier()(test.tensor()).argmax(1).numpy() == test.labels)
+    for name, array in one.verdicts.items():
+        np.testing.assert_array_equal(array, other.verdicts[name])
+    assert one.values[0].value == one.verdicts["correct"].mean() and one.values[0].n == 90
+
+
+def test_more_images_make_fewer_errors(data):
+    few, _, _, everything = (np.mean([measure(data, setting, seed=seed)[1].values[0].value for seed in range(10)])
+                             for setting in protocol().settings())
+    assert few + 0.1 < everything
+
+
+def test_settings_count_what_is_labelled(data):
+    found = [(s["per_class"], s["labelled"], s["ways"]) for s in protocol().settings()]
+    assert found == [(1, 3, 3), (2, 6, 3), (5, 15, 3), ("all", 66, 3)]
+    assert protocol().training() is None
+
+
+@pytest.mark.parametrize(("keys", "path", "words"), [
+    ({"per_class": [5, 21]}, ("per_class", 1), "21 images a class, but a class of standard/train may have only 20"),
+    ({"splitting": "none"}, ("splitting",), "no splitting 'none'"), ({"split": "val"}, ("split",), "no split 'val'"),
+    ({"splitting": "by class"}, ("splitting",), "none of those trained on"),
+], ids=str)
+def test_what_cannot_be_drawn_is_a_fault_at_its_key(keys, path, words):
+    fault, = protocol(**keys).faults()
+    assert fault.path == path and words in fault.message
+    assert not list(protocol().faults())
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    ([], "at least 1 item"), ([0], "greater than or equal to 1"), ([2, 2], "stands twice"), (["most"], "'all'"),
+    (["all", "all"], "stands twice"), ([1.5], "valid integer"),
+], ids=str)
+def test_numbers_of_images_are_positive_and_distinct_or_all(value, words):
+    with pytest.raises(ValidationError, match=words) as caught:
+        protocol(per_class=value)
+    assert len(caught.value.errors()) == 1
+
+
+SUITE = """
+name: few-labels
+seeds: [0, 1]
+learners: {bio: {kind: ech, hidden: 20, epochs: 1, readout_steps: 20}, pixels: {kind: nearest-mean}}
+protocols: {few: {kind: low_data, dataset: digits, per_class: [2, 9, all]}}
+"""
+
+
+def test_a_suite_trains_each_cell_alone_and_tabulates_by_images(write_suite, tmp_path):
+    path = write_suite(SUITE)
+    runs = [api.run(path, store=tmp_path / str(workers), workers=workers) for workers in (1, 2)]
+    plan = runs[0].plan
+    assert len(plan.unique) == 2 * 2 * 3 and all(cell.needs is None for cell in plan.unique)
+    one, two = ({(r.learner, r.seed, r.setting["per_class"]): r.value for r in run.results.records} for run in runs)
+    assert one == two and len(one) == 12
+    table, = build_all(runs[0].results, [])
+    assert headings(table) == [("2 a class",), ("9 a class",), ("all",)]
