@@ -104,3 +104,30 @@ def test_the_ratio_of_logits_is_that_of_torchattacks_and_sees_no_scale():
 def test_too_few_classes_are_a_fault(attack, kind, keys, classes, path):
     found = [fault[0] for fault in attack(kind, eps=[0.1], **keys).faults((1, 8, 8), classes)]
     assert found == ([] if path is None else [path])
+
+
+def certified(mlp: nn.Sequential, images: torch.Tensor, labels: torch.Tensor, eps: float) -> np.ndarray:
+    """Which images are proven robust in Linf, by interval bounds through the layers (Gowal et al. 2019)."""
+    first, last = (mlp[at].weight.double().detach() for at in (1, 3))
+    low, high = ((images + sign * eps).clamp(0, 1).flatten(1).double() for sign in (-1, 1))
+    middle, radius = (low + high) / 2, (high - low) / 2
+    hidden, reach = middle @ first.T + mlp[1].bias.double().detach(), radius @ first.abs().T
+    low, high = (hidden - reach).relu(), (hidden + reach).relu()
+    middle, radius = (low + high) / 2, (high - low) / 2
+    against = last[labels][:, None] - last[None]  # right logit minus each other one, as a linear function of the layer
+    bias, span = mlp[3].bias.double().detach(), (against.abs() @ radius[:, :, None]).squeeze(2)
+    least = (against @ middle[:, :, None]).squeeze(2) - span + bias[labels][:, None] - bias
+    return (least.scatter(1, labels[:, None], float("inf")) > 0).all(1).numpy()
+
+
+@pytest.mark.parametrize("kind, keys", [("pgd", {"steps": 40, "loss": ["ce", "margin"], "restarts": 2}), ("fmn", {"steps": 100}),
+                                        ("apgd", {"steps": 40, "loss": ["ce", "dlr"]}), ("square", {"queries": 300})], ids=str)
+def test_nothing_that_is_proven_robust_is_ever_broken(attack, mlp, digits, kind, keys):
+    grid = [0.005, 0.01, 0.02, 0.03]
+    worst = run(mlp, digits, attack(kind, eps=grid, **keys)).worst
+    shares = []
+    for eps, stood in zip(grid, worst, strict=True):
+        proven = certified(mlp, digits.images, digits.labels, eps)
+        assert stood[proven].all()
+        shares.append(proven.mean())
+    assert shares[0] > 0.5  # the bound says something
