@@ -31,6 +31,9 @@ class ProtoNet(FeatureLearner):
 
     Inductive: batch normalisation uses the running statistics of training, never those of a query batch. As a plain
     classifier it compares an image with the mean embedding of each training class.
+
+    ``adversarial_eps`` is adversarial querying (Goldblum, Fowl & Goldstein 2020): in training, queries are replaced by
+    PGD examples against the prototypes of the clean support set. A budget of images counts an example as one image.
     """
 
     typical_training_s = 200.0
@@ -46,6 +49,8 @@ class ProtoNet(FeatureLearner):
         train_queries: int = Field(5, ge=1, description="query images a class in a training episode")
         episodes: int = Field(1000, ge=1, description="training episodes")
         lr: float = Field(4e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training")
+        adversarial_eps: float = Field(0.0, ge=0, le=1, description="Linf budget of attacks on training queries; 0: none")
+        adversarial_steps: int = Field(7, ge=1, description="gradient steps of such an attack, of 2.5 / steps of its budget")
         head: HeadName = Field("nearest-mean", description="few-shot head on the embedding")
 
     config: Config
@@ -106,8 +111,10 @@ class ProtoNet(FeatureLearner):
         episodes = training_episodes(train, shape, total, self.rng.child("training episodes"))
         for i, rows in enumerate(episodes):
             batch = images[torch.from_numpy(np.concatenate(rows)).to(self.device)].float().div_(255)
+            if self.config.adversarial_eps:
+                batch = self._attacked(batch, shape, targets, i)
             support, queries = network(batch).split([len(rows[0]), len(rows[1])])
-            logits = -torch.cdist(queries, support.unflatten(0, (shape.ways, shape.shots)).mean(1)).square()
+            logits = _logits(queries, support, shape)
             loss = F.cross_entropy(logits, targets)
             optimiser.param_groups[0]["lr"] = self.config.lr * (1 - i / total)
             optimiser.zero_grad()
@@ -115,6 +122,23 @@ class ProtoNet(FeatureLearner):
             optimiser.step()
             yield loss.detach(), (logits.argmax(1) == targets).float().mean()
         optimiser.zero_grad()
+
+    def _attacked(self, batch: torch.Tensor, shape: EpisodeShape, targets: torch.Tensor, episode: int) -> torch.Tensor:
+        """An episode's images, support set first, with each query at an image within its budget that is hard to tell.
+
+        The network is attacked as it would be measured: with running statistics, which stay as they are.
+        """
+        eps, steps, body = self.config.adversarial_eps, self.config.adversarial_steps, self.network.folded()
+        support, queries = batch.split([shape.ways * shape.shots, len(targets)])
+        start = torch.rand(queries.shape, generator=self.rng.torch("adversarial queries", episode)).to(self.device)
+        delta = eps * (2 * start - 1)
+        with torch.no_grad():
+            embedded = body(support)
+        for _ in range(steps):
+            points = (queries + delta).clamp(0, 1).requires_grad_()
+            loss = F.cross_entropy(_logits(body(points), embedded, shape), targets)
+            delta = (delta + 2.5 / steps * eps * torch.autograd.grad(loss, points)[0].sign()).clamp(-eps, eps)
+        return torch.cat([support, (queries + delta).clamp(0, 1)])
 
     def _prototypes(self, train: Images) -> torch.Tensor:
         """Mean embedding of each class, (n_classes, D)."""
@@ -137,3 +161,8 @@ class ProtoNet(FeatureLearner):
         """One bundle a layer; a convolution's weights are (inputs of one position, filters), shared by all positions."""
         dense = self.config.backbone == "mlp"
         return [Synapses(name, w, presynaptic_sign=dense) for name, w in self.network.connections().items()]
+
+
+def _logits(queries: torch.Tensor, support: torch.Tensor, shape: EpisodeShape) -> torch.Tensor:
+    """Minus the squared distance of embedded queries (Q, D) to the means of the support set's classes, (Q, ways)."""
+    return -torch.cdist(queries, support.unflatten(0, (shape.ways, shape.shots)).mean(1)).square()
