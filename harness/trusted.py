@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.plan import Plan
 from harness.records import Trust, TrustCheck
 from harness.report.aggregate import worst_level
-from harness.report.derive import KIND, with_worst_case
+from harness.report.derive import ATTACKED, with_worst_case
 from harness.store import CellResult, Store
 
 
@@ -56,7 +56,7 @@ def of_suite(plan: Plan, store: Store) -> list[Row]:
     results = with_worst_case(collect.collect(plan, store))
     kinds = {entry.name: entry.protocol.kind for entry in plan.suite.protocols}
     rows = [_row(cell.learner, cell.protocol, cell.identity, cell.key, results.trust[cell.key])
-            for cell in plan.cells if cell.key in results.trust and kinds[cell.protocol] == KIND]
+            for cell in plan.cells if cell.key in results.trust and kinds[cell.protocol] in ATTACKED]
     return _some(rows, f"of {plan.suite.name} in {store.root}")
 
 
@@ -72,7 +72,7 @@ def of_store(store: Store) -> list[Row]:
 def _stored(store: Store) -> Iterator[Row]:
     for key in store.finished():
         result = store.read(key)
-        if result is not None and result.identity.get("protocol", {}).get("kind") == KIND:
+        if result is not None and result.identity.get("protocol", {}).get("kind") in ATTACKED:
             dataset = result.identity["dataset"]["kind"]
             yield _row(_title(result), dataset, result.identity, key, [TrustCheck(**check) for check in result.trust])
 
