@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
-Unit = Literal["sample", "episode", "synapse", "neuron"]
+Unit = Literal["sample", "image", "episode", "synapse", "neuron"]
+"""What a number is over. A sample is one verdict; an image has the mean of several."""
+TEST_IMAGES = frozenset({"sample", "image"})
+"""Units that are the same ones in every seed."""
 Trust = Literal["PASS", "WARN", "FAIL", "-"]
 
 

@@ -78,11 +78,12 @@ def _blur(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) -> 
     """A Gaussian cut at four standard deviations, mirrored at the borders."""
     sigma = size * min(images.shape[-2:])
     reach = min(math.ceil(4 * sigma), min(images.shape[-2:]) - 1)
-    place = torch.arange(-reach, reach + 1, device=images.device, dtype=torch.float64)
-    line = torch.exp(-place.square() / (2 * sigma**2))
-    line = (line / line.sum()).to(images).expand(images.shape[1], 1, 1, -1)
-    across = F.conv2d(F.pad(images, (reach, reach, 0, 0), mode="reflect"), line, groups=images.shape[1])
-    return F.conv2d(F.pad(across, (0, 0, reach, reach), mode="reflect"), line.transpose(2, 3), groups=images.shape[1])
+    line = np.exp(-np.square(np.arange(-reach, reach + 1)) / (2 * sigma**2))
+    for axis, border in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
+        padded, extent = F.pad(images, border, mode="reflect"), images.shape[axis]
+        # Term by term: which kernel a convolution runs on, and so its last bit, depends on the size of the batch.
+        images = sum(padded.narrow(axis, place, extent) * weight for place, weight in enumerate((line / line.sum()).tolist()))
+    return images
 
 
 def _contrast(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) -> torch.Tensor:

@@ -71,6 +71,8 @@ class Corruption(Protocol):
     def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
         """Accuracy without and with each corruption and severity, and means of those over severities and over all.
 
+        What such a mean has lost of the clean accuracy, as a share of it, is ``relative_drop``.
+
         Raises:
             ValueError: the classifier is in train mode.
             FloatingPointError: some logits are not finite.
@@ -127,19 +129,39 @@ def _values(clean: np.ndarray, correct: np.ndarray, kinds: list[str],
     values, arrays = [], {}
 
     def add(setting: dict[str, Any], units: np.ndarray) -> None:
-        name = "/".join(map(str, setting.values()))
+        name, single = "/".join(map(str, setting.values())), units.dtype == np.uint8
         # Means of several verdicts an image have a t interval, unless they are all equal: that makes nothing certain.
-        counted = units.dtype == np.uint8 or np.ptp(units) == 0
-        low, high = wilson(round(float(units.sum())), len(units)) if counted else t_interval(units)
+        low, high = wilson(round(float(units.sum())), len(units)) if single or np.ptp(units) == 0 else t_interval(units)
         arrays[name] = units
-        values.append(Value("accuracy", float(units.mean()), low, high, len(units), "sample", setting, name))
+        unit = "sample" if single else "image"
+        values.append(Value("accuracy", float(units.mean()), low, high, len(units), unit, setting, name))
+
+    def add_summary(setting: dict[str, Any], units: np.ndarray) -> None:
+        add(setting, units)
+        if clean.any():
+            values.append(Value("relative_drop", *relative_drop(clean, units), len(clean), "image", setting))
 
     add({"corruption": CLEAN}, clean)
     for kind, of_kind in zip(kinds, correct, strict=True):
-        add({"corruption": kind}, of_kind.mean(0))
+        add_summary({"corruption": kind}, of_kind.mean(0))
         for severity, units in zip(severities, of_kind, strict=True):
             add({"corruption": kind, "severity": severity}, units)
     for severity, of_severity in zip(severities, correct.transpose(1, 0, 2), strict=True):
         add({"corruption": MEAN, "severity": severity}, of_severity.mean(0))
-    add({"corruption": MEAN}, correct.mean((0, 1)))
+    add_summary({"corruption": MEAN}, correct.mean((0, 1)))
     return values, arrays
+
+
+def relative_drop(clean: np.ndarray, corrupted: np.ndarray) -> tuple[float, float | None, float | None]:
+    """The share of the clean accuracy that corruption costs, with its 95 % interval.
+
+    A ratio of two means over the same images; its interval is that of its linear part (delta method), and none where
+    that has no spread.
+
+    Args:
+        clean, corrupted: (N,) with N >= 2, verdicts or means of verdicts an image; some of ``clean`` are right.
+    """
+    kept = corrupted.mean() / clean.mean()
+    part = (corrupted - kept * clean) / clean.mean()
+    low, high = t_interval(1 - kept - part) if np.ptp(part) > 0 else (None, None)
+    return 1 - float(kept), low, high

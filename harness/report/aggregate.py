@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, t_interval
-from harness.records import Record, Trust
+from harness.records import TEST_IMAGES, Record, Trust
 from harness.rng import Rng
 
 LEVEL = 0.05
@@ -66,7 +66,7 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts) -> 
     """Which of the candidates is the best, and which are not significantly worse than it.
 
     Each is tested against the best on the seeds and units that both have: exact McNemar (samples) or a paired t test
-    (episodes) for one seed, a paired hierarchical bootstrap for several, and for few seeds a paired t test over seeds
+    (images, episodes) for one seed, a paired hierarchical bootstrap for several, and for few seeds a paired t test over seeds
     besides (the larger p counts); Holm's correction runs over the candidates.
 
     Args:
@@ -91,8 +91,7 @@ def _paired_p(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> f
     if not pairs or any(x.shape != y.shape or len(x) < 2 for x, y in pairs):
         return None
     if len(pairs) == 1:
-        single = a[0].unit == "sample" and np.isin(pairs[0], (0, 1)).all()  # else each is a mean of several verdicts
-        return mcnemar_exact(*pairs[0]) if single else paired_t(*pairs[0])[3]
+        return mcnemar_exact(*pairs[0]) if a[0].unit == "sample" else paired_t(*pairs[0])[3]
     p = _bootstrap([x - y for x, y in pairs], a[0])[2]
     if len(pairs) >= MANY_SEEDS:
         return p
@@ -105,5 +104,5 @@ def _units(record: Record, verdicts: Verdicts) -> np.ndarray:
 
 def _bootstrap(values: list[np.ndarray], like: Record) -> tuple[float, float, float]:
     """Test images are the same for every seed; episodes are each seed's own."""
-    crossed = like.unit == "sample" and len({len(v) for v in values}) == 1
+    crossed = like.unit in TEST_IMAGES and len({len(v) for v in values}) == 1
     return hierarchical_bootstrap(values, Rng(0).numpy("report bootstrap"), crossed=crossed)

@@ -12,6 +12,7 @@ from harness.report.results import Results
 from harness.report.table import Cell
 
 _TESTS = {"sample": ("exact McNemar", "bootstrap over seeds and images, paired"),
+          "image": ("t test paired by image", "bootstrap over seeds and images, paired"),
           "episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired")}
 
 
