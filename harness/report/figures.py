@@ -18,8 +18,8 @@ from harness.registry import Config
 from harness.report import biology_figures
 from harness.report.aggregate import Aggregate, aggregate
 from harness.report.derive import ATTACKED, with_worst_case
-from harness.report.formats import is_percent, label, metric_name, reach
-from harness.report.pivot import Grid, distinguish, group, numbers_of, ordered
+from harness.report.formats import CLEAN, is_percent, label, metric_name, reach
+from harness.report.pivot import Grid, Labels, distinguish, group, numbers_of, ordered
 from harness.report.results import Results
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class FigureSpec(Config):
 
 
 def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = ()) -> list[Path]:
-    """A figure for each attack sweep, few-shot protocol and biology audit that has records, and those asked for.
+    """The figures of each protocol that has records and a kind with figures, and those asked for.
 
     Returns:
         the files written, two a figure.
@@ -75,7 +75,7 @@ def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = 
 
     results = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
     makers = {**dict.fromkeys(ATTACKED, {"": robustness_curves}), "few_shot": {"": episode_accuracies},
-              "biology": biology_figures.MAKERS}
+              "biology": biology_figures.MAKERS, "corruption": {"": severity_curves}, "low_data": {"": learning_curve}}
     written = []
     with matplotlib.rc_context(STYLE):
         for protocol, kind in results.protocols.items():
@@ -172,26 +172,74 @@ def _number(results: Results, spec: NumberSpec, learner: str) -> Aggregate | Non
     return Aggregate(*(None if v is None else scale * v for v in (mean.value, mean.low, mean.high)))
 
 
-# ------------------------------------------------------------------------------------------------ attack sweeps
+# ------------------------------------------------------------- curves: attack sweeps, corruptions, labelled images
+
+Curves = dict[tuple[Labels, Labels], dict[float, list[Record]]]
+"""(learner, panel) -> place along the axis -> records, one a seed."""
 
 
 def robustness_curves(results: Results, protocol: str) -> Figure | None:
     """Accuracy against eps: a panel an attack, a line a learner, 95 % bands."""
     keys, grid = _grid(results, protocol, ("norm", "attack", "eps"))
-    at = keys.index("eps")
-    attacks = ordered({(*column[:at], *column[at + 1:]) for _, column in grid if column[at] is not None},
-                      (*keys[:at], *keys[at + 1:]), results.learners)
-    learners = [name for name in results.learners if any(row == (name,) for row, _ in grid)]
-    if not attacks:
+    curves, keys = _along("eps", keys, grid)
+    attacks = ordered({panel for _, panel in curves}, keys, results.learners)
+    panels = []
+    for attack in attacks:
+        names = [label(k, v) for k, v in zip(keys, attack, strict=True)]
+        panels.append((" ".join(filter(None, [*names[1:], f"({names[0]})" if names[0] else ""])), attack))
+    return _curves(results, curves, panels, "eps")
+
+
+def severity_curves(results: Results, protocol: str) -> Figure | None:
+    """Accuracy against severity, from clean images (0): a panel a corruption and their mean, a line a learner, 95 % bands."""
+    keys, grid = _grid(results, protocol, ("corruption", "severity"))
+    clean = {row: records for (row, column), records in grid.items() if CLEAN in column}
+    curves, keys = _along("severity", keys, grid)
+    curves = {(row, panel): {0: clean[row], **points} for (row, panel), points in curves.items()}
+    panels = ordered({panel for _, panel in curves}, keys, results.learners)
+    return _curves(results, curves, [(" ".join(map(str, panel)), panel) for panel in panels], "severity")
+
+
+def learning_curve(results: Results, protocol: str) -> Figure | None:
+    """Accuracy against labelled images of a class (their mean, where all are used), on a logarithmic axis."""
+    _, grid = _grid(results, protocol, ("per_class",))
+    curves: Curves = {}
+    for (row, _), records in grid.items():
+        curves.setdefault((row, ()), {})[records[0].setting["labelled"] / records[0].setting["ways"]] = records
+    figure = _curves(results, curves, [("", ())] if curves else [], "labelled images a class", (5.2, 3.4))
+    if figure is not None:
+        axis, shown = figure.axes[0], sorted({x for points in curves.values() for x in points})
+        axis.set_xscale("log")
+        axis.set_xticks(shown, [f"{x:.4g}" for x in shown])
+        axis.minorticks_off()
+    return figure
+
+
+def _along(key: str, keys: tuple[str, ...], grid: Grid) -> tuple[Curves, tuple[str, ...]]:
+    """The curves of a grid along one of its columns' keys, and the keys that are left to tell panels apart."""
+    at, curves = keys.index(key), {}
+    for (row, column), records in grid.items():
+        if column[at] is not None:
+            curves.setdefault((row, (*column[:at], *column[at + 1:])), {})[column[at]] = records
+    return curves, (*keys[:at], *keys[at + 1:])
+
+
+def _curves(results: Results, curves: Curves, panels: list[tuple[str, Labels]], along: str,
+            size: tuple[float, float] = (3.2, 2.7)) -> Figure | None:
+    """Accuracy along something: a titled panel each, a line a learner, 95 % bands; None where there are no panels.
+
+    Args:
+        size: of a panel, in inches.
+    """
+    learners = [name for name in results.learners if any(row == (name,) for row, _ in curves)]
+    if not panels:
         return None
-    figure, axes = _panels(len(attacks), 3.2, 2.7, 0.2 * -(-len(learners) // 4) + 0.12)
-    for axis, attack in zip(axes, attacks, strict=True):
+    figure, axes = _panels(len(panels), *size, 0.2 * -(-len(learners) // 4) + 0.12)
+    for axis, (title, panel) in zip(axes, panels, strict=True):
         for learner in learners:
-            _curve(axis, results, learner, {column[at]: records for (row, column), records in grid.items()
-                                            if row == (learner,) and (*column[:at], *column[at + 1:]) == attack})
-        names = [label(k, v) for k, v in zip((*keys[:at], *keys[at + 1:]), attack, strict=True)]
-        axis.set_title(" ".join(filter(None, [*names[1:], f"({names[0]})" if names[0] else ""])), loc="left")
-        axis.set(ylim=(-2, 102), yticks=range(0, 101, 20), xlabel="eps")
+            _curve(axis, results, learner, curves.get(((learner,), panel), {}))
+        axis.set_title(title, loc="left")
+        axis.set(ylim=(-2, 102), yticks=range(0, 101, 20), xlabel=along)
         if axis.get_subplotspec().is_first_col():
             axis.set_ylabel("accuracy, %")
     _legend(figure, axes[0], 4)
@@ -201,13 +249,13 @@ def robustness_curves(results: Results, protocol: str) -> Figure | None:
 def _curve(axis: Axes, results: Results, learner: str, points: dict[float, list[Record]]) -> None:
     if not points:
         return
-    eps = sorted(points)
-    means = [aggregate(points[e], results.verdicts) for e in eps]
+    across = sorted(points)
+    means = [aggregate(points[x], results.verdicts) for x in across]
     style = style_of(learner, results)
-    axis.plot(eps, [100 * m.value for m in means], label=learner, **style)
+    axis.plot(across, [100 * m.value for m in means], label=learner, **style)
     low = [100 * (m.value if m.low is None else m.low) for m in means]
     high = [100 * (m.value if m.high is None else m.high) for m in means]
-    axis.fill_between(eps, low, high, color=style["color"], alpha=0.13, linewidth=0)
+    axis.fill_between(across, low, high, color=style["color"], alpha=0.13, linewidth=0)
 
 
 def _legend(figure: Figure, axis: Axes, columns: int) -> None:

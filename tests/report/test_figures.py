@@ -39,6 +39,31 @@ def test_curves_show_the_records(results):
         assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(expected)
 
 
+def test_severities_begin_with_clean_images():
+    def cell(learner, value, **setting):
+        return record(learner, setting, value, protocol="corrupted")
+
+    cells = [cell(name, value - 0.1 * s, corruption=kind, **({"severity": s} if s else {}))
+             for name, value in (("a", 0.9), ("b", 0.8)) for kind in ("blur", "mean") for s in (0, 1, 5)]
+    cells += [cell("a", 0.95, corruption="clean"), cell("b", 0.85, corruption="clean")]
+    found = results_of(plain(*cells), protocols={"corrupted": "corruption"})
+    figure = figures.severity_curves(found, "corrupted")
+    assert [axis.get_title("left") for axis in figure.axes] == ["blur", "mean"]
+    line = figure.axes[0].get_lines()[1]
+    assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx({0: 85, 1: 70, 5: 30})
+
+
+def test_a_learning_curve_shows_images_a_class_and_their_mean_where_all_are_used(tmp_path):
+    cells = [record("a", {"per_class": count, "labelled": labelled, "ways": 4}, value, protocol="few labels")
+             for count, labelled, value in ((1, 4, 0.3), (5, 20, 0.6), ("all", 82, 0.9))]
+    found = results_of(plain(*cells), protocols={"few labels": "low_data"})
+    axis = figures.learning_curve(found, "few labels").axes[0]
+    line, = axis.get_lines()
+    assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx({1: 30, 5: 60, 20.5: 90})
+    assert axis.get_xscale() == "log" and [text.get_text() for text in axis.get_xticklabels()] == ["1", "5", "20.5"]
+    assert len(figures.write_figures(found, tmp_path)) == 2
+
+
 def test_a_panel_a_setting_and_the_mean_in_figures(results):
     figure = figures.episode_accuracies(results, "few")
     assert [axis.get_title("left") for axis in figure.axes] == ["5-way 1-shot", "5-way 5-shot"]
