@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.attacks.base import TOLERANCE, Attack, Objective, Trial
 from harness.attacks.geometry import norms
-from harness.attacks.victim import Victim, View, as_found, judge
+from harness.attacks.victim import Victim, as_found, judge
 from harness.lazy import nn, torch
 from harness.learner import Progress, silent
 from harness.rng import Rng
@@ -51,7 +51,7 @@ class Sweep:
 
 def sweep(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor, identity: np.ndarray, attack: Attack, rng: Rng, *,
-    batch_size: int = 256, progress: Progress = silent, view: View | None = None,
+    batch_size: int = 256, progress: Progress = silent, victim: Victim | None = None,
 ) -> Sweep:
     """Attack every image at every eps of the attack's grid.
 
@@ -65,7 +65,7 @@ def sweep(
         identity: int (N,), what a sample's random starts belong to.
         rng: source of the starts.
         batch_size: rows pushed through the network at once; changes no value.
-        view: how the network is looked at; the attack's own way if left out.
+        victim: the network as somebody has looked at it before; as the attack looks at it if left out.
 
     Raises:
         ValueError: images outside [0, 1].
@@ -74,7 +74,7 @@ def sweep(
         raise ValueError("images must be finite and in [0, 1]")
     parts = []
     with as_found(model):
-        victim = Victim.met(model, images, batch_size, view or attack.view, rng)
+        victim = victim or Victim.met(model, images, batch_size, attack.view, rng)
         for start in range(0, len(images), attack.block):
             rows = slice(start, start + attack.block)
             parts.append(_Block(victim, attack, images[rows], labels[rows], np.asarray(identity)[rows], rng).run())
