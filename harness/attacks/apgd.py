@@ -62,9 +62,9 @@ class APGD(Attack):
             if not len(work.index):
                 break
             gradient, logits = work.gradient(victim, loss)
-            correct = keep_best(victim, logits, trial.labels[work.index], work, found, last, lowest)
+            correct = keep_best(victim, logits, work, found, last, lowest)
             targets = None if trial.targets is None else trial.targets[work.index]
-            value = loss(logits, trial.labels[work.index], targets)[correct]
+            value = loss(logits, work.labels, targets)[correct]
             gradient = gradient[correct]
             work.keep(correct)
             if len(work.index):
@@ -123,12 +123,12 @@ class _Schedule:
         back = self._think_over(rows, work.steps)
         points = torch.where(column(back, gradient), self.top[rows], work.points)
         gradient = torch.where(column(back, gradient), self.slope[rows], gradient)
-        images, eps = self.trial.images[rows], self.trial.eps
-        ahead = project(climb(points, gradient, self.norm, self.size[rows]), images, self.norm, eps)
+        eps = self.trial.eps
+        ahead = project(climb(points, gradient, self.norm, self.size[rows]), work.centres, self.norm, eps)
         swung = points + FRESH * (ahead - points) + (1 - FRESH) * (points - self.before[rows])
         first = column(work.steps == 0, gradient)
         self.before[rows] = points
-        work.points = torch.where(first, ahead, project(swung, images, self.norm, eps))
+        work.points = torch.where(first, ahead, project(swung, work.centres, self.norm, eps))
 
     def _think_over(self, rows: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         """Halve the step sizes of samples that are at a checkpoint and got little from them: which go back to their best."""

@@ -16,15 +16,19 @@ from harness.lazy import torch
 
 
 class WorkingSet:
-    """Samples under way. Row i of every tensor belongs to sample ``index[i]`` of the trial."""
+    """Samples under way. Row i of every tensor belongs to sample ``index[i]`` of the trial.
+
+    Most steps drop nobody, so nothing is copied or placed anew but when somebody came or went.
+    """
 
     def __init__(self, trial: Trial, norm: str, random_start: bool, momentum: float = 0.0):
         self.trial, self.norm, self.random_start = trial, norm, random_start
         images = trial.images
         self.waiting = torch.arange(len(images), device=images.device)
         self.index = self.waiting[:0]
-        self.points = images[:0]
+        self.points, self.centres, self.labels = images[:0], images[:0], trial.labels[:0]
         self.steps = self.index
+        self._lanes: tuple[torch.Tensor, torch.Tensor] | None = None
         self.memory = torch.zeros_like(images) if momentum else None
         self.momentum = momentum
 
@@ -41,6 +45,7 @@ class WorkingSet:
         self.index = torch.cat([self.index, new])
         self.points = torch.cat([self.points, self._start(new)])
         self.steps = torch.cat([self.steps, torch.zeros_like(new)])
+        self._settle()
 
     def _start(self, rows: torch.Tensor) -> torch.Tensor:
         trial, images = self.trial, self.trial.images[rows]
@@ -54,13 +59,25 @@ class WorkingSet:
 
     def gradient(self, victim: Victim, loss: LossFunction) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradient of the loss at the points, and the logits there, every sample in its lane."""
-        slots = _place_in_lane(self.index) * ROWS + self.index % ROWS
-        rows = torch.zeros(-(-(int(slots.max()) + 1) // ROWS) * ROWS, dtype=torch.int64, device=slots.device)
-        rows[slots] = torch.arange(len(slots), device=slots.device)  # an empty slot repeats the first sample
-        at = self.index[rows]
-        targets = None if self.trial.targets is None else self.trial.targets[at]
-        gradient, logits = victim.gradient(self.points[rows], self.trial.labels[at], targets, loss)
+        targets = None if self.trial.targets is None else self.trial.targets[self.index]
+        if self._lanes is None:
+            return victim.gradient(self.points, self.labels, targets, loss)
+        rows, slots = self._lanes
+        targets = None if targets is None else targets[rows]
+        gradient, logits = victim.gradient(self.points[rows], self.labels[rows], targets, loss)
         return gradient[slots], logits[slots]
+
+    def _settle(self) -> None:
+        """What follows from ``index``: whose images and labels, and who sits where (None: everybody in line already)."""
+        self.centres, self.labels = self.trial.images[self.index], self.trial.labels[self.index]
+        slots = _place_in_lane(self.index) * ROWS + self.index % ROWS
+        in_line = torch.arange(len(slots), device=slots.device)
+        if not len(slots) or torch.equal(slots, in_line):
+            self._lanes = None
+            return
+        rows = torch.zeros(-(-(int(slots.max()) + 1) // ROWS) * ROWS, dtype=torch.int64, device=slots.device)
+        rows[slots] = in_line  # an empty slot repeats the first sample
+        self._lanes = rows, slots
 
     def remembered(self, gradient: torch.Tensor) -> torch.Tensor:
         """Each sample's gradients so far, at L1 norm one and fading by ``momentum`` a step (Dong et al. 2018, eq. 6)."""
@@ -73,7 +90,9 @@ class WorkingSet:
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop the rows that are False."""
-        self.index, self.points, self.steps = self.index[rows], self.points[rows], self.steps[rows]
+        if not bool(rows.all()):
+            self.index, self.points, self.steps = self.index[rows], self.points[rows], self.steps[rows]
+            self._settle()
 
 
 def _place_in_lane(index: torch.Tensor) -> torch.Tensor:
@@ -107,24 +126,23 @@ def ascend(
             break
         gradient, logits = work.gradient(victim, loss)
         if best:
-            correct = keep_best(victim, logits, trial.labels[work.index], work, found, last, lowest)
-            gradient = gradient[correct]
+            correct = keep_best(victim, logits, work, found, last, lowest)
+            gradient = gradient if bool(correct.all()) else gradient[correct]
             work.keep(correct)
-        work.points = project(
-            climb(work.points, work.remembered(gradient), norm, step_size), trial.images[work.index], norm, trial.eps)
+        work.points = project(climb(work.points, work.remembered(gradient), norm, step_size), work.centres, norm, trial.eps)
         work.steps = work.steps + 1
         done = work.steps >= steps
-        last[work.index[done]] = work.points[done]
-        work.keep(~done)
+        if bool(done.any()):
+            last[work.index[done]] = work.points[done]
+            work.keep(~done)
     return Attempt(choose(victim, trial, found, last, lowest) if best else last, last - trial.images)
 
 
 def keep_best(
-    victim: Victim, logits: torch.Tensor, labels: torch.Tensor, work: WorkingSet, found: torch.Tensor, last: torch.Tensor,
-    lowest: torch.Tensor,
+    victim: Victim, logits: torch.Tensor, work: WorkingSet, found: torch.Tensor, last: torch.Tensor, lowest: torch.Tensor,
 ) -> torch.Tensor:
     """Note the iterates that are the best so far; which samples still stand."""
-    correct, margin = judge(logits, labels)
+    correct, margin = judge(logits, work.labels)
     correct = correct | victim.stochastic  # a mistake may be the noise's: climb on, and keep the deepest
     margin = torch.where(correct, margin, torch.full_like(margin, float("-inf")))
     better = margin < lowest[work.index]

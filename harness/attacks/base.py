@@ -48,8 +48,9 @@ class AttackConfig(Config):
     label: str | None = Field(None, min_length=1, max_length=60, description="its name in tables; made up if left out")
     norm: Norm = Field("linf", description="how a perturbation is measured, in pixel units")
     eps: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="budgets, ascending")
-    sweep: Literal["nested", "independent"] = Field(
-        "nested", description="nested: a sample broken at a smaller eps is not attacked again; independent: it is")
+    sweep: Literal["nested", "bisect", "independent"] = Field(
+        "nested", description="nested: from the smallest eps up, a sample that is broken is not attacked again; bisect: from the "
+        "middle of the grid, a sample that withstands counts as robust at smaller eps too; independent: each at each eps")
     samples: int = Field(1, ge=1, le=1000, description="passes of a network that draws random numbers that are averaged: its "
                          "logits for every verdict, its gradients for the attack (expectation over transformation)")
 

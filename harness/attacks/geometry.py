@@ -45,11 +45,11 @@ def project(points: torch.Tensor, centres: torch.Tensor, norm: str, eps: float) 
         return nearest(points, centres, norm, torch.full((len(points),), eps, device=points.device))
     delta = points - centres
     if norm == "linf":
-        delta = delta.clamp(-eps, eps)
+        delta.clamp_(-eps, eps)
     else:
         size = norms(delta, "l2")
-        delta = delta * column(torch.where(size > eps, eps / size, torch.ones_like(size)), delta)
-    return (centres + delta).clamp(0, 1)
+        delta *= column(torch.where(size > eps, eps / size, torch.ones_like(size)), delta)
+    return delta.add_(centres).clamp_(0, 1)
 
 
 def nearest(points: torch.Tensor, centres: torch.Tensor, norm: str, eps: torch.Tensor) -> torch.Tensor:

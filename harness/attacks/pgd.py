@@ -61,8 +61,8 @@ class PGD(Attack):
     def words(self) -> str:
         c = self.config
         start = "random start" if c.random_start else "start at the image"
-        if c.sweep == "nested" and len(c.eps) > 1:
-            start += ", first restart from the next smaller eps"
+        if c.sweep != "independent" and len(c.eps) > 1:
+            start += f", first restart from the {'next smaller' if c.sweep == 'nested' else 'last'} eps"
         targets = f", and targeted at {c.targets} runner-up classes" if c.targets else ""
         momentum = f"momentum {c.momentum:g}, " if c.momentum else ""
         return (f"{grid_words(c)}, loss {' + '.join(c.loss)}{targets}, {c.steps} steps of {self.relative_step:.4g} eps, "

@@ -8,14 +8,15 @@ from itertools import product
 import numpy as np
 
 from harness.attacks.base import TOLERANCE, Attack, Objective, Trial
-from harness.attacks.geometry import norms
+from harness.attacks.geometry import column, norms
+from harness.attacks.layout import channels_last
 from harness.attacks.victim import Victim, as_found, judge
 from harness.lazy import nn, torch
 from harness.learner import Progress, silent
 from harness.rng import Rng
 
 SKIPPED = 2
-"""In ``Sweep.correct``: not attacked, because its verdict was known (a clean error, or broken before)."""
+"""In ``Sweep.correct``: not attacked, because its verdict was known (a clean error, or carried from another eps)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Sweep:
         correct: uint8 (E, O, R, N): 1 stood this run, 0 was broken by it, 2 was not attacked.
         margin: float32 (E, O, R, N), after the run; NaN where not attacked.
         norm: float32 (E, O, R, N), of the perturbation; NaN where not attacked.
-        worst: bool (E, N): stands every run at this eps and at every smaller one.
+        worst: bool (E, N): no run at this or a smaller eps broke it.
         outside: how far the worst perturbed image left the box [0, 1].
     """
 
@@ -56,7 +57,10 @@ def sweep(
     """Attack every image at every eps of the attack's grid.
 
     A sample that the network gets wrong unattacked counts as broken at every eps and is not attacked. A perturbation
-    that breaks a sample at one eps is feasible at every larger one, so verdicts are carried upwards.
+    that breaks a sample at one eps is feasible at every larger one, so verdicts are carried upwards (``sweep: nested``).
+    With ``sweep: bisect`` they are carried downwards too: each sample's first eps that breaks it is found by halving the
+    grid, in two or three attacks instead of six on a grid of six. What withstood the larger ball has no adversary in the
+    smaller one, as far as the attack can tell; whether it could is one of the trust checks.
 
     Args:
         model: float32 (B, C, H, W) in [0, 1] to logits; its flags, gradients and parameters are left as found.
@@ -73,7 +77,7 @@ def sweep(
     if not (images.amin() >= 0 and images.amax() <= 1):
         raise ValueError("images must be finite and in [0, 1]")
     parts = []
-    with as_found(model):
+    with as_found(model), channels_last(model, images):
         victim = victim or Victim.met(model, images, batch_size, attack.view, rng)
         for start in range(0, len(images), attack.block):
             rows = slice(start, start + attack.block)
@@ -93,7 +97,7 @@ class _Block:
     identity: np.ndarray
     rng: Rng
     outside: float = 0.0
-    _last: dict[Objective, tuple[float, torch.Tensor]] = field(default_factory=dict)
+    _last: dict[Objective, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     _once: dict[tuple, tuple[torch.Tensor, ...]] = field(default_factory=dict)
 
     def run(self) -> Sweep:
@@ -102,36 +106,56 @@ class _Block:
         self.clean, clean_margin = judge(clean_logits, self.labels)
         wrong = clean_logits.scatter(1, self.labels[:, None], float("-inf"))
         self.runners_up = wrong.argsort(dim=1, descending=True, stable=True)
-        self.standing = self.clean.clone()
         shape = (len(grid), len(attack.objectives), attack.restarts, len(self.images))
         self.correct = np.full(shape, SKIPPED, np.uint8)
         self.margin, self.norm = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
-        worst = []
-        for place, eps in enumerate(grid):
-            if eps == 0:
-                self._unattacked(place, clean_margin)
-            else:
-                self._at(place, eps)
-            worst.append(_numpy(self.standing))
+        self.broken_at = torch.where(self.clean, len(grid), 0)  # place of the smallest eps known to break a sample
+        if grid[0] == 0:
+            self._unattacked(clean_margin)
+        if attack.minimal or attack.config.sweep != "bisect":
+            self._ascend()
+        else:
+            self._bisect()
+        worst = _numpy(torch.arange(len(grid), device=self.broken_at.device)[:, None] < self.broken_at)
         return Sweep(tuple(grid), tuple(map(str, attack.objectives)), _numpy(self.clean), _numpy(clean_margin), self.correct,
-                     self.margin, self.norm, np.stack(worst), self.outside)
+                     self.margin, self.norm, worst, self.outside)
 
-    def _unattacked(self, place: int, clean_margin: torch.Tensor) -> None:
+    def _unattacked(self, clean_margin: torch.Tensor) -> None:
         rows = _numpy(self.clean)
-        self.correct[place][..., rows] = 1
-        self.margin[place][..., rows] = _numpy(clean_margin)[rows]
-        self.norm[place][..., rows] = 0
+        self.correct[0][..., rows] = 1
+        self.margin[0][..., rows] = _numpy(clean_margin)[rows]
+        self.norm[0][..., rows] = 0
 
-    def _at(self, place: int, eps: float) -> None:
+    def _ascend(self) -> None:
+        """Every eps in turn, from the smallest."""
         nested = self.attack.config.sweep == "nested" and not self.attack.minimal
+        for place, eps in enumerate(self.attack.config.eps):
+            if eps > 0:
+                self._at(place, self.broken_at > place if nested else self.clean, nested)
+
+    def _bisect(self) -> None:
+        """Each sample at the middle of what is open about it, until nothing is."""
+        grid = self.attack.config.eps
+        stood_at = torch.full_like(self.broken_at, 0 if grid[0] == 0 else -1)
+        while (unsettled := self.broken_at - stood_at > 1).any():
+            middle = torch.where(unsettled, (stood_at + self.broken_at) // 2, -1)
+            for place in middle[unsettled].unique().tolist():
+                here = middle == place
+                self._at(place, here, True)
+                stood_at[here & (self.broken_at > place)] = place
+
+    def _at(self, place: int, tried: torch.Tensor, sparing: bool) -> None:
+        """Every run at one eps, on the samples ``tried``, bool (N,); ``sparing``: each only until it is broken."""
+        eps = self.attack.config.eps[place]
         for restart, (number, objective) in product(range(self.attack.restarts), enumerate(self.attack.objectives)):
-            rows = (self.standing if nested else self.clean).nonzero().squeeze(1)
+            rows = (tried & (self.broken_at > place) if sparing else tried).nonzero().squeeze(1)
             if not len(rows):
                 continue
-            stood, margin, norm = self._attempt(rows, eps, objective, restart, nested)
+            stood, margin, norm = self._attempt(rows, eps, objective, restart, sparing)
             cell = (place, number, restart, _numpy(rows))
             self.correct[cell], self.margin[cell], self.norm[cell] = _numpy(stood), _numpy(margin), _numpy(norm)
-            self.standing[rows[~stood]] = False
+            broken = rows[~stood]
+            self.broken_at[broken] = self.broken_at[broken].clamp(max=place)
 
     def _attempt(
         self, rows: torch.Tensor, eps: float, objective: Objective, restart: int, nested: bool
@@ -146,11 +170,17 @@ class _Block:
         return self._run(rows, eps, objective, restart, start)
 
     def _warm(self, rows: torch.Tensor, eps: float, objective: Objective) -> torch.Tensor | None:
-        """Where the run at the next smaller eps ended, stretched to this one."""
+        """Where each sample's last run ended, stretched or shrunk to this eps; None while there was none.
+
+        A sample that fell to the first objective has no run of the others: they start where the first ended.
+        """
         if objective not in self._last:
             return None
-        before, deltas = self._last[objective]
-        return deltas[rows] * (eps / before)
+        before, deltas = (tensor[rows] for tensor in self._last[objective])
+        if (unknown := before.isinf()).any():
+            first = self._last[self.attack.objectives[0]]
+            before[unknown], deltas[unknown] = (tensor[rows[unknown]] for tensor in first)
+        return deltas * column((eps / before).to(deltas.dtype), deltas)
 
     def _run(
         self, rows: torch.Tensor, eps: float, objective: Objective, restart: int, start: torch.Tensor | None
@@ -160,9 +190,11 @@ class _Block:
         trial = Trial(images, labels, targets, self.identity[_numpy(rows)], eps, objective, restart, start, self.rng)
         attempt = self.attack.perturb(self.victim, trial)
         if attempt.last is not None and restart == 0:
-            deltas = torch.zeros_like(self.images)
-            deltas[rows] = attempt.last
-            self._last[objective] = (eps, deltas)
+            if objective not in self._last:
+                unknown = torch.full((len(self.images),), float("inf"), dtype=torch.float64, device=rows.device)
+                self._last[objective] = unknown, torch.zeros_like(self.images)
+            before, deltas = self._last[objective]
+            before[rows], deltas[rows] = eps, attempt.last
         adversarial = attempt.adversarial
         self.outside = max(self.outside, float((adversarial - 0.5).abs().max() - 0.5))
         correct, margin = judge(self.victim.logits(adversarial), labels)

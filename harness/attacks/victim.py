@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.attacks.layout import rows_at_once
 from harness.attacks.sealed import sealed
 from harness.batching import in_batches, padded
 from harness.lazy import nn, torch
@@ -61,7 +62,7 @@ class Victim:
     def met(cls, model: nn.Module, images: torch.Tensor, batch_size: int, view: View, rng: Rng) -> Victim:
         """The victim that a network is: it is tried on a few of ``images``, whether it draws random numbers."""
         seed = rng.child("network").seed
-        return cls(model, batch_size, view, seed if _draws(model, images[:16], seed) else None)
+        return cls(model, rows_at_once(model, images, batch_size), view, seed if _draws(model, images[:16], seed) else None)
 
     @property
     def stochastic(self) -> bool:

@@ -57,7 +57,8 @@ def test_fmn_finds_the_distance_to_the_boundary_of_a_linear_network(attack, norm
     between = (linear.weight[0] - linear.weight[1]).detach()
     exact = (logits[:, 0] - logits[:, 1]).abs() / torch.linalg.vector_norm(between, dual)
     found = sweep(model, images, labels, np.arange(64), attack("fmn", norm=norm, eps=[0.1], steps=300), Rng(0)).norm[0, 0, 0]
-    assert (found >= exact.numpy() * (1 - 1e-4)).all()
+    rounding = 1e-5 / float(torch.linalg.vector_norm(between, dual))  # of float32 logits of size ten, as a distance
+    assert (found >= exact.numpy() * (1 - 1e-4) - rounding).all()
     assert np.median(found / exact.numpy()) < 1.02
 
 

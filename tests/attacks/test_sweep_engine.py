@@ -31,6 +31,7 @@ def assert_same(one, other, rows=slice(None)):
     ("fgsm", {}),
     ("pgd", {"steps": 7, "restarts": 2, "loss": ["ce", "margin"]}),
     ("pgd", {"steps": 7, "sweep": "independent", "loss": ["ce-norm"]}),
+    ("pgd", {"steps": 7, "sweep": "bisect", "restarts": 2, "loss": ["ce", "margin"], "eps": [0.0, 0.02, 0.05, 0.1, 0.15, 0.2]}),
     ("pgd", {"steps": 7, "norm": "l2", "eps": [0.0, 0.3, 0.6]}),
     ("pgd", {"steps": 7, "norm": "l1", "eps": [0.0, 2.0, 4.0], "restarts": 2}),
     ("fgsm", {"norm": "l1", "eps": [0.0, 2.0, 4.0]}),
@@ -86,7 +87,7 @@ def test_blocks_change_nothing(attack, mlp, digits):
     assert_same(run(mlp, digits, pgd), run(mlp, digits, InBlocks(pgd.config)))
 
 
-@pytest.mark.parametrize("mode", ["nested", "independent"])
+@pytest.mark.parametrize("mode", ["nested", "bisect", "independent"])
 def test_robust_accuracy_falls_with_eps_and_starts_at_clean(attack, network, digits, mode):
     result = run(network, digits, attack("pgd", eps=GRID, steps=5, restarts=2, loss=["ce", "margin"], sweep=mode))
     assert (result.worst[1:] <= result.worst[:-1]).all()
@@ -116,6 +117,64 @@ def test_nested_attacks_only_what_still_stands_and_is_about_as_strong(attack, ne
         assert (independent.correct[place][..., independent.clean] != SKIPPED).all()
     assert (nested.accuracy() <= independent.accuracy() + 0.01).all()
     assert (nested.correct != SKIPPED).sum() < 0.8 * (independent.correct != SKIPPED).sum()
+
+
+FINE = [0.0, 0.02, 0.05, 0.08, 0.1, 0.15, 0.2]
+
+
+@pytest.mark.parametrize("grid", [FINE, FINE[1:], [0.1], [0.0, 0.1]], ids=len)
+def test_bisection_finds_each_samples_first_eps_in_few_attacks(attack, network, digits, grid):
+    keys = {"eps": grid, "steps": 10, "loss": ["ce", "margin"]}
+    bisected, nested = (run(network, digits, attack("pgd", sweep=mode, **keys)) for mode in ("bisect", "nested"))
+    np.testing.assert_array_equal(bisected.clean, nested.clean)
+    assert (bisected.accuracy() <= nested.accuracy() + 0.01).all()
+    tried = (bisected.correct != SKIPPED).any((1, 2))[np.array(grid) > 0].sum(0)
+    assert (tried[bisected.clean] <= np.ceil(np.log2(len(grid) + 1))).all() and not tried[~bisected.clean].any()
+    if len(grid) == len(FINE):
+        assert (bisected.correct != SKIPPED).sum() < 0.8 * (nested.correct != SKIPPED).sum()
+
+
+def test_bisected_verdicts_follow_from_the_attacks_that_were_made(attack, mlp, digits):
+    result = run(mlp, digits, attack("pgd", eps=FINE, steps=5, restarts=2, loss=["ce", "margin"], sweep="bisect"))
+    tried = (result.correct != SKIPPED).any((1, 2))
+    broken = (result.correct == 0).any((1, 2))
+    for sample in np.flatnonzero(result.clean):
+        places = np.flatnonzero(tried[:, sample])
+        for place in range(1, len(FINE)):
+            below = places[(places <= place) & broken[places, sample]]
+            above = places[(places >= place) & ~broken[places, sample]]
+            assert len(below) > 0 or len(above) > 0, "no attack says anything about this verdict"
+            assert result.worst[place, sample] == (len(below) == 0)
+
+
+class Strict(nn.Module):
+    """Takes ``view`` of what a convolution gave, which channels last does not allow."""
+
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x):
+        for layer in self.conv[:-2]:
+            x = layer(x)
+        return self.conv[-1](x.view(len(x), -1))
+
+
+def test_the_layout_that_a_network_is_found_in_changes_no_bit_and_stays(attack, conv, digits):
+    import copy
+
+    pgd = attack("pgd", eps=GRID, steps=5, loss=["ce", "margin"])
+    other = copy.deepcopy(conv).to(memory_format=torch.channels_last)
+    layouts = [parameter.stride() for parameter in other.parameters()]
+    assert_same(run(conv, digits, pgd), run(other, digits, pgd))
+    assert [parameter.stride() for parameter in other.parameters()] == layouts
+    assert conv[0].weight.is_contiguous() and not other[3].weight.is_contiguous()
+
+
+def test_a_network_that_cannot_be_laid_out_otherwise_is_attacked_as_it_is(attack, conv, digits):
+    strict, pgd = Strict(conv), attack("pgd", eps=GRID, steps=5)
+    np.testing.assert_array_equal(run(strict, digits, pgd).worst, run(conv, digits, pgd).worst)
+    assert conv[0].weight.is_contiguous()
 
 
 def test_perturbations_stay_in_the_ball_and_the_box(attack, network, digits):

@@ -1,6 +1,6 @@
-"""Time of one nested sweep over six budgets against torchattacks' PGD run once a budget: same networks, same images.
+"""Time of one sweep over six budgets, nested or bisected, against torchattacks' PGD run once a budget: same networks and images.
 
-Run by hand: ``python tests/benchmarks/bench_sweep.py [repeats]``. One thread; the ratios are of process time, taken in turns
+Run by hand: ``python tests/benchmarks/sweep.py [repeats]``. One thread; the ratios are of process time, taken in turns
 in one process, so that a busy machine slows both alike. Robust accuracies are printed beside them, because speed
 that is paid for with strength would be no gain.
 """
@@ -110,6 +110,7 @@ def compare(name: str, grid_name: str, subject: tuple, repeats: int) -> None:
         "torchattacks PGD, once an eps": lambda: torchattacks_once_an_eps(*subject),
         "sweep: independent": lambda: ours(*subject, "independent"),
         "sweep: nested": lambda: ours(*subject, "nested"),
+        "sweep: bisect": lambda: ours(*subject, "bisect"),
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     found = {}
