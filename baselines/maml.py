@@ -2,191 +2,24 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from typing import Literal
-
-import numpy as np
-from pydantic import Field
-
-from harness.data.base import Images
-from harness.fitting import UNLIMITED, EpisodeShape, TensorLearner, balanced_rows, labels_of, training_episodes
-from harness.lazy import F, nn, torch
-from harness.learner import Budget, EpisodeClassifier, Progress, Synapses, TrainingLog, silent
-from harness.registry import Config, learners
-from harness.rng import Rng
-
-SUPPORT_IMAGES = 2000
-"""Images, at most, that ``classifier()`` adapts to."""
-
-EPISODES_AT_ONCE = 32
-"""Episodes of a perceptron adapted side by side."""
-
-ROWS = 20
-"""Rows of the training log."""
+from harness.meta import MetaConfig, MetaLearner
+from harness.registry import learners
 
 
 @learners.register("maml")
-class Maml(TensorLearner):
-    """MAML (Finn, Abbeel & Levine 2017), first or second order, by learn2learn, on a Conv4 or a perceptron.
+class Maml(MetaLearner):
+    """MAML (Finn, Abbeel & Levine 2017, Algorithm 2), on a Conv4 or a perceptron.
+
+    theta <- theta - lr d/d theta of sum over episodes of L_query(theta'), with theta' = theta - inner_lr grad
+    L_support(theta), `inner_steps` times (their equation 1); the gradient goes through the inner steps.
 
     Inductive: the Conv4 has group normalisation, so that no statistic of a query batch, nor of another image, enters.
-    (The published figures use batch normalisation over the query batch, i.e. transductive.)
+    Finn et al. report 98.7 % at Omniglot's 5-way 1-shot, with 60,000 iterations of 32 episodes and transductively (batch
+    normalisation over the query batch).
 
     The classifier layer starts at zero, so one trained model adapts to any number of ways; only the body is learned.
-    (UNICORN-MAML, Ye & Chao 2022, starts it from one learned column that all classes share. Under a softmax that is
-    the same: what is added to every class alike changes no loss, and the column's meta-gradient is zero.)
-
-    The short trainings here are far from published figures: Finn et al. report 98.7 % at Omniglot's 5-way 1-shot, with
-    60,000 iterations and transductively.
-
     As a plain classifier it is adapted to a class-balanced sample of the training set, `classifier_shots` a class.
     """
 
-    typical_training_s = 100.0
-    regimes = frozenset({"class_transfer"})
-
-    class Config(Config):
+    class Config(MetaConfig):
         """Switches of ``maml``."""
-
-        backbone: Literal["conv4", "mlp"] = Field("mlp", description="four convolution blocks, or two ReLU layers")
-        width: int = Field(64, ge=1, description="filters a block, or units a layer")
-        train_ways: int = Field(5, ge=2, description="classes in a training episode (fewer where there are not so many)")
-        train_shots: int = Field(1, ge=1, description="support images a class in a training episode")
-        train_queries: int = Field(5, ge=1, description="query images a class in a training episode")
-        inner_steps: int = Field(5, ge=1, description="gradient steps on the support set in training")
-        inner_lr: float = Field(0.1, gt=0, description="learning rate of those steps, in training and after")
-        adapt_steps: int = Field(5, ge=1, description="gradient steps on the support set after training")
-        first_order: bool = Field(False, description="FOMAML: ignore how the inner steps depend on the initial weights")
-        meta_batch: int = Field(4, ge=1, description="episodes in a step on the initial weights")
-        iterations: int = Field(500, ge=1, description="steps on the initial weights")
-        lr: float = Field(2e-3, gt=0, description="Adam's learning rate of those steps; falls linearly to zero")
-        classifier_shots: int = Field(20, ge=1, description="training images a class that classifier() adapts to")
-
-    config: Config
-
-    def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
-        super().__init__(config, image_shape, n_classes, rng)
-        self._start()
-
-    def _start(self) -> None:
-        """An untrained network, whose tensors ``self.tensors`` shares."""
-        from harness.backbones import Headed, backbone
-
-        generator = self.rng.torch("initial weights")
-        body = backbone(self.config.backbone, self.image_shape, self.config.width, generator, norm="group")
-        self.network = Headed(body, self.image_shape).to(self.device)
-        self._share(torch.zeros(0, *self.image_shape, dtype=torch.uint8, device=self.device),
-                    torch.zeros(0, dtype=torch.int64, device=self.device))
-
-    def _share(self, support_pixels: torch.Tensor, support_labels: torch.Tensor) -> None:
-        network = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        self.tensors = {**network, "support_pixels": support_pixels, "support_labels": support_labels}
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up a state; the learner then behaves as the one that gave it."""
-        super().load_state_dict(state)
-        network = {name.removeprefix("network."): v for name, v in self.tensors.items() if name.startswith("network.")}
-        self.network.to(self.device).load_state_dict(network)
-        self._share(self.tensors["support_pixels"], self.tensors["support_labels"])
-
-    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
-        """Learn the initial weights from episodes of the training classes."""
-        labels, config, log = labels_of(train, self), self.config, TrainingLog()
-        shape = EpisodeShape.within(train, EpisodeShape(config.train_ways, config.train_shots, config.train_queries))
-        per_step = shape.images * config.meta_batch
-        total = max(1, budget.cap(config.iterations * per_step) // per_step)
-        self._start()
-        log.add(self)
-        recent = []
-        for i, (loss, accuracy) in enumerate(self._train(train, shape, total)):
-            recent.append((loss, accuracy))
-            log.images_seen += per_step
-            log.step(self)
-            if (i + 1) * ROWS // total > i * ROWS // total:
-                means = np.mean(recent, axis=0)
-                log.add(self, iterations=i + 1, loss=means[0], train_accuracy=means[1])
-                progress((i + 1) / total, f"iteration {i + 1}: train accuracy {means[1]:.3f}")
-                recent = []
-        wanted = min(SUPPORT_IMAGES, config.classifier_shots * self.n_classes)
-        support = train.take(balanced_rows(labels, wanted, self.rng.child("support of the classifier")))
-        self._share(torch.from_numpy(support.pixels).to(self.device), torch.from_numpy(support.labels).to(self.device))
-        self.fitted = True
-        return log
-
-    def _train(self, train: Images, shape: EpisodeShape, total: int) -> Iterator[tuple[float, float]]:
-        """Train the network in place; yields the mean query loss and accuracy of each meta-batch."""
-        config, maml = self.config, self._maml()
-        optimiser = torch.optim.Adam(maml.parameters(), lr=config.lr)
-        images, way = torch.from_numpy(train.pixels).to(self.device), torch.arange(shape.ways, device=self.device)
-        labels = way.repeat_interleave(shape.shots), way.repeat_interleave(shape.queries)
-        rng = self.rng.child("training episodes")
-        episodes = training_episodes(train, shape, total * config.meta_batch, rng)
-        for i in range(total):
-            losses, right = [], []
-            for rows in (next(episodes) for _ in range(config.meta_batch)):
-                x, queries = (images[torch.from_numpy(part).to(self.device)].float() / 255 for part in rows)
-                clone = _adapted(maml, x, labels[0], shape.ways, config.inner_steps, first_order=config.first_order)
-                logits = clone(queries)
-                loss = F.cross_entropy(logits, labels[1])
-                (loss / config.meta_batch).backward()
-                losses.append(float(loss.detach()))
-                right.append(float((logits.argmax(1) == labels[1]).float().mean()))
-            optimiser.param_groups[0]["lr"] = config.lr * (1 - i / total)
-            optimiser.step()
-            optimiser.zero_grad()
-            yield float(np.mean(losses)), float(np.mean(right))
-
-    def _maml(self):
-        from harness.imports import import_learn2learn
-
-        return import_learn2learn().algorithms.MAML(self.network, lr=self.config.inner_lr)
-
-    def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """The body's output before any adaptation."""
-        from harness.backbones import freeze
-
-        return freeze(copy.deepcopy(self.network.body))(images)
-
-    def classifier(self) -> nn.Module:
-        """The network adapted to the class-balanced sample that ``fit`` kept; before ``fit``, not adapted."""
-        return self._classifier(self.tensors["support_pixels"].float() / 255, self.tensors["support_labels"], self.n_classes)
-
-    def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
-        """``adapt_steps`` gradient steps on the support set, from the learned initial weights."""
-        return self._classifier(support_images, support_labels, n_way)
-
-    def _classifier(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> nn.Module:
-        from harness.backbones import freeze
-
-        steps = self.config.adapt_steps if len(images) else 0
-        return freeze(_adapted(self._maml(), images.detach(), labels, n_way, steps, first_order=True).module)
-
-    def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
-        """``adapt`` over E episodes; perceptrons are adapted side by side, convolutions one by one (that is faster)."""
-        from harness.backbones import adapt_dense
-
-        if self.config.backbone == "conv4":
-            return super().adapt_many(support_images, support_labels, n_way)
-        chunks = zip(support_images.split(EPISODES_AT_ONCE), support_labels.split(EPISODES_AT_ONCE), strict=True)
-        parts = [adapt_dense(self.network, x, y, n_way, steps=self.config.adapt_steps, lr=self.config.inner_lr)
-                 for x, y in chunks]
-        return lambda queries: torch.cat(
-            [part(x) for part, x in zip(parts, queries.split(EPISODES_AT_ONCE), strict=True)])
-
-    def connectome(self) -> list[Synapses]:
-        """One bundle a layer of the initial weights; a convolution's are shared by all positions."""
-        dense = self.config.backbone == "mlp"
-        return [Synapses(name, w, presynaptic_sign=dense) for name, w in self.network.body.connections().items()]
-
-
-def _adapted(maml, images: torch.Tensor, labels: torch.Tensor, n_way: int, steps: int, *, first_order: bool):
-    """A learn2learn clone with n_way outputs, after ``steps`` gradient steps on the cross-entropy."""
-    from harness.backbones import widen
-
-    with torch.enable_grad():
-        clone = maml.clone()
-        widen(clone.module, n_way)
-        for _ in range(steps):
-            clone.adapt(F.cross_entropy(clone(images), labels), first_order=first_order)
-    return clone

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
-
-import numpy as np
 from pydantic import Field
 
 from harness import heads
-from harness.batching import in_batches
-from harness.data.base import Images
-from harness.fitting import UNLIMITED, EpisodeShape, balanced_rows, labels_of, training_episodes
-from harness.heads import FeatureLearner, HeadName
+from harness.episodic import EpisodicConfig, EpisodicLearner
+from harness.fitting import EpisodeShape
+from harness.heads import HeadName
 from harness.lazy import F, nn, torch
-from harness.learner import Budget, Progress, Synapses, TrainingLog, silent
-from harness.registry import Config, learners
-from harness.rng import Rng
-
-PROTOTYPE_IMAGES = 20_000
-"""Training images, at most, that the class means of ``classifier()`` are taken over."""
-
-ROWS = 20
-"""Rows of the training log."""
+from harness.registry import learners
 
 
 @learners.register("protonet")
-class ProtoNet(FeatureLearner):
-    """Prototypical network (Snell et al. 2017): a Conv4 trained on episodes, classified by distance to class means.
+class ProtoNet(EpisodicLearner):
+    """Prototypical network (Snell et al. 2017, equations 1 and 2): a Conv4 trained on episodes, by distance to class means.
 
     Inductive: batch normalisation uses the running statistics of training, never those of a query batch. As a plain
     classifier it compares an image with the mean embedding of each training class.
@@ -36,133 +23,38 @@ class ProtoNet(FeatureLearner):
     PGD examples against the prototypes of the clean support set. A budget of images counts an example as one image.
     """
 
-    typical_training_s = 200.0
-    regimes = frozenset({"class_transfer"})
-
-    class Config(Config):
+    class Config(EpisodicConfig):
         """Switches of ``protonet``."""
 
-        backbone: Literal["conv4", "mlp"] = Field("conv4", description="four convolution blocks, or two ReLU layers")
-        width: int = Field(64, ge=1, description="filters a block, or units a layer")
-        train_ways: int = Field(20, ge=2, description="classes in a training episode (fewer where there are not so many)")
-        train_shots: int = Field(1, ge=1, description="support images a class in a training episode")
-        train_queries: int = Field(5, ge=1, description="query images a class in a training episode")
-        episodes: int = Field(1000, ge=1, description="training episodes")
-        lr: float = Field(4e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training")
         adversarial_eps: float = Field(0.0, ge=0, le=1, description="Linf budget of attacks on training queries; 0: none")
         adversarial_steps: int = Field(7, ge=1, description="gradient steps of such an attack, of 2.5 / steps of its budget")
         head: HeadName = Field("nearest-mean", description="few-shot head on the embedding")
 
     config: Config
 
-    def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
-        super().__init__(config, image_shape, n_classes, rng)
-        self._start()
+    def scores(self, queries: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
+        """Minus the squared distance of embedded queries (Q, D) to the means of the support set's classes, (Q, ways)."""
+        return -torch.cdist(queries, support.mean(1)).square()
 
-    def _start(self) -> None:
-        """An untrained network, whose tensors ``self.tensors`` shares."""
-        from harness.backbones import backbone
-
-        generator = self.rng.torch("initial weights")
-        self.network = backbone(self.config.backbone, self.image_shape, self.config.width, generator).to(self.device)
-        with torch.no_grad():
-            width = self.body()(torch.zeros(1, *self.image_shape, device=self.device)).shape[1]
-        self._share(torch.zeros(self.n_classes, width, device=self.device))
-
-    def _share(self, prototypes: torch.Tensor) -> None:
-        body = {f"body.{name}": value for name, value in self.network.state_dict().items()}
-        self.tensors = {**body, "prototypes": prototypes}
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up a state; the learner then behaves as the one that gave it."""
-        super().load_state_dict(state)
-        body = {name.removeprefix("body."): value for name, value in self.tensors.items() if name.startswith("body.")}
-        self.network.to(self.device).load_state_dict(body)
-        self._share(self.tensors["prototypes"])
-
-    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
-        """Train on episodes of the training classes; then take each class's mean embedding."""
-        labels_of(train, self)
-        config, log = self.config, TrainingLog()
-        shape = EpisodeShape.within(train, EpisodeShape(config.train_ways, config.train_shots, config.train_queries))
-        total = max(1, budget.cap(config.episodes * shape.images) // shape.images)
-        self._start()
-        log.add(self)
-        recent = []
-        for i, (loss, accuracy) in enumerate(self._train(train, shape, total)):
-            recent.append((float(loss), float(accuracy)))
-            log.images_seen += shape.images
-            log.step(self)
-            if (i + 1) * ROWS // total > i * ROWS // total:
-                means = np.mean(recent, axis=0)
-                log.add(self, episodes=i + 1, loss=means[0], train_accuracy=means[1])
-                progress((i + 1) / total, f"episode {i + 1}: train accuracy {means[1]:.3f}")
-                recent = []
-        self.tensors["prototypes"] = self._prototypes(train)
-        self.fitted = True
-        return log
-
-    def _train(self, train: Images, shape: EpisodeShape, total: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Train the network in place; yields each episode's loss and accuracy."""
-        network, images = self.network.train(), torch.from_numpy(train.pixels).to(self.device)
-        optimiser = torch.optim.Adam(network.parameters(), lr=self.config.lr)
-        way = torch.arange(shape.ways, device=self.device)
-        targets = way.repeat_interleave(shape.queries)
-        episodes = training_episodes(train, shape, total, self.rng.child("training episodes"))
-        for i, rows in enumerate(episodes):
-            batch = images[torch.from_numpy(np.concatenate(rows)).to(self.device)].float().div_(255)
-            if self.config.adversarial_eps:
-                batch = self._attacked(batch, shape, targets, i)
-            support, queries = network(batch).split([len(rows[0]), len(rows[1])])
-            logits = _logits(queries, support, shape)
-            loss = F.cross_entropy(logits, targets)
-            optimiser.param_groups[0]["lr"] = self.config.lr * (1 - i / total)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            yield loss.detach(), (logits.argmax(1) == targets).float().mean()
-        optimiser.zero_grad()
-
-    def _attacked(self, batch: torch.Tensor, shape: EpisodeShape, targets: torch.Tensor, episode: int) -> torch.Tensor:
-        """An episode's images, support set first, with each query at an image within its budget that is hard to tell.
+    def altered(self, batch: torch.Tensor, shape: EpisodeShape, targets: torch.Tensor, episode: int) -> torch.Tensor:
+        """With ``adversarial_eps`` each query at an image within its budget that is hard to tell.
 
         The network is attacked as it would be measured: with running statistics, which stay as they are.
         """
-        eps, steps, body = self.config.adversarial_eps, self.config.adversarial_steps, self.network.folded()
+        if not self.config.adversarial_eps:
+            return batch
+        eps, steps, body = self.config.adversarial_eps, self.config.adversarial_steps, self.body()
         support, queries = batch.split([shape.ways * shape.shots, len(targets)])
         start = torch.rand(queries.shape, generator=self.rng.torch("adversarial queries", episode)).to(self.device)
         delta = eps * (2 * start - 1)
         with torch.no_grad():
-            embedded = body(support)
+            embedded = body(support).unflatten(0, (shape.ways, shape.shots))
         for _ in range(steps):
             points = (queries + delta).clamp(0, 1).requires_grad_()
-            loss = F.cross_entropy(_logits(body(points), embedded, shape), targets)
+            loss = F.cross_entropy(self.scores(body(points), embedded), targets)
             delta = (delta + 2.5 / steps * eps * torch.autograd.grad(loss, points)[0].sign()).clamp(-eps, eps)
         return torch.cat([support, (queries + delta).clamp(0, 1)])
-
-    def _prototypes(self, train: Images) -> torch.Tensor:
-        """Mean embedding of each class, (n_classes, D)."""
-        subset = train.take(balanced_rows(train.labels, PROTOTYPE_IMAGES, self.rng.child("prototype images")))
-        body, labels = self.body(), torch.from_numpy(subset.labels).to(self.device)
-        pixels = torch.from_numpy(subset.pixels).to(self.device)
-        with torch.no_grad():
-            embeddings = in_batches(lambda x: body(x.float() / 255), pixels, batch_size=256)
-            return heads.class_means(embeddings[None], labels[None], self.n_classes)[0]
-
-    def body(self) -> nn.Module:
-        """The backbone, frozen."""
-        return self.network.folded()
 
     def classifier(self) -> nn.Module:
         """Minus the scaled squared distance to each training class's mean embedding."""
         return heads.from_means(self.tensors["prototypes"][None], heads.VIEWS[self.config.head]).on(self.body())
-
-    def connectome(self) -> list[Synapses]:
-        """One bundle a layer; a convolution's weights are (inputs of one position, filters), shared by all positions."""
-        dense = self.config.backbone == "mlp"
-        return [Synapses(name, w, presynaptic_sign=dense) for name, w in self.network.connections().items()]
-
-
-def _logits(queries: torch.Tensor, support: torch.Tensor, shape: EpisodeShape) -> torch.Tensor:
-    """Minus the squared distance of embedded queries (Q, D) to the means of the support set's classes, (Q, ways)."""
-    return -torch.cdist(queries, support.unflatten(0, (shape.ways, shape.shots)).mean(1)).square()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -24,11 +24,11 @@ NEVER = -1e9
 
 
 def backbone(name: BackboneName, image_shape: tuple[int, int, int], width: int, generator: torch.Generator,
-             *, norm: Literal["batch", "group"] = "batch") -> Conv4 | Dense:
-    """A fresh body; ``norm`` concerns ``conv4`` only."""
+             *, norm: Literal["batch", "group"] = "batch", pools: int = BLOCKS) -> Conv4 | Dense:
+    """A fresh body; ``norm`` and ``pools`` concern ``conv4`` only."""
     if name == "mlp":
         return Dense(math.prod(image_shape), width, generator)
-    return Conv4(image_shape[0], width, generator, norm=norm)
+    return Conv4(image_shape[0], width, generator, norm=norm, pools=pools)
 
 
 class Conv4(nn.Module):
@@ -41,10 +41,13 @@ class Conv4(nn.Module):
         width: filters in each block.
         generator: of the initial weights.
         norm: ``"batch"``: running statistics in eval mode. ``"group"``: each image alone, in both modes (see ``Grouped``).
+        pools: blocks that pool, the first ones.
     """
 
-    def __init__(self, channels: int, width: int, generator: torch.Generator, *, norm: Literal["batch", "group"] = "batch"):
+    def __init__(self, channels: int, width: int, generator: torch.Generator, *, norm: Literal["batch", "group"] = "batch",
+                 pools: int = BLOCKS):
         super().__init__()
+        self.pools = pools
         shapes = [(width, channels if i == 0 else width, 3, 3) for i in range(BLOCKS)]
         self.weights = nn.ParameterList(
             torch.randn(shape, generator=generator) * math.sqrt(2 / math.prod(shape[1:])) for shape in shapes)
@@ -54,8 +57,8 @@ class Conv4(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = images.contiguous(memory_format=torch.channels_last)
-        for weight, norm in zip(self.weights, self.norms, strict=True):
-            x = _pooled(norm(F.conv2d(x, weight, padding=1)))
+        for i, (weight, norm) in enumerate(zip(self.weights, self.norms, strict=True)):
+            x = pooled(norm(F.conv2d(x, weight, padding=1)), i < self.pools)
         return x.flatten(1)
 
     def connections(self) -> dict[str, torch.Tensor]:
@@ -85,6 +88,7 @@ class FoldedConv4(nn.Module):
 
     def __init__(self, body: Conv4):
         super().__init__()
+        self.pools = body.pools
         scales = [norm.weight * torch.rsqrt(norm.running_var + norm.eps) for norm in body.norms]
         self.weights = nn.ParameterList(
             frozen((w * s[:, None, None, None]).contiguous(memory_format=torch.channels_last))
@@ -95,14 +99,14 @@ class FoldedConv4(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         x = images.contiguous(memory_format=torch.channels_last)
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            x = _pooled(F.conv2d(x, weight, bias, padding=1))
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = pooled(F.conv2d(x, weight, bias, padding=1), i < self.pools)
         return x.flatten(1)
 
 
-def _pooled(x: torch.Tensor) -> torch.Tensor:
-    """Max pooling and ReLU (in this order: the same values on a quarter of the activations)."""
-    return F.relu(F.max_pool2d(x, 2) if min(x.shape[2:]) >= 2 else x)
+def pooled(x: torch.Tensor, pool: bool = True) -> torch.Tensor:
+    """Max pooling, where there is anything to pool, and ReLU (in this order: the same values on a quarter of the activations)."""
+    return F.relu(F.max_pool2d(x, 2) if pool and min(x.shape[2:]) >= 2 else x)
 
 
 class Dense(nn.Module):
@@ -164,7 +168,7 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 def adapt_dense(network: Headed, images: torch.Tensor, labels: torch.Tensor, n_way: int, *, steps: int,
-                lr: float) -> Callable[[torch.Tensor], torch.Tensor]:
+                rates: Sequence[torch.Tensor | float]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Gradient steps of E perceptrons side by side, all from ``network``: what learn2learn's clones do one by one.
 
     Support images and classes are filled up to multiples of 16 with rows that have no target and classes that cannot
@@ -173,6 +177,7 @@ def adapt_dense(network: Headed, images: torch.Tensor, labels: torch.Tensor, n_w
     Args:
         images: (E, S, C, H, W).
         labels: int64 (E, S) in [0, n_way).
+        rates: step sizes of the head's weight and bias, then of the body's parameters: numbers, or tensors that broadcast.
 
     Returns:
         (E, Q, C, H, W) to logits (E, Q, n_way).
@@ -184,12 +189,13 @@ def adapt_dense(network: Headed, images: torch.Tensor, labels: torch.Tensor, n_w
     bias[:, n_way:] = NEVER
     shared = [*network.body.layers, weight, bias]
     parameters = [p.detach().expand(len(x), *p.shape).clone() for p in shared]
+    rates = [*rates[2:], *rates[:2]]
     for _ in range(steps):
         with torch.enable_grad():
             leaves = [p.requires_grad_() for p in parameters]
             loss = -(targets * F.log_softmax(perceptron(x, leaves), 2)).sum() / size
             gradients = torch.autograd.grad(loss, leaves)
-        parameters = [p.detach() - lr * g for p, g in zip(parameters, gradients, strict=True)]
+        parameters = [p.detach() - rate * g for p, g, rate in zip(parameters, gradients, rates, strict=True)]
     return lambda queries: perceptron(_filled(queries.flatten(2)), parameters)[:, : queries.shape[1], :n_way]
 
 

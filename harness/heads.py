@@ -132,7 +132,7 @@ def _even(matrices: torch.Tensor, axis: Literal[1, 2]) -> torch.Tensor:
 class FeatureLearner(TensorLearner):
     """A learner whose few-shot classifier is a head on a frozen embedding.
 
-    A subclass gives ``body()`` and has ``head`` in its config.
+    A subclass gives ``body()`` and has ``head`` in its config, or fits a head of its own.
     """
 
     @property
@@ -148,6 +148,10 @@ class FeatureLearner(TensorLearner):
         """(B, C, H, W) to (B, D)."""
         return self._still_body()(images)
 
+    def fit_head(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> Heads:
+        """The heads of E episodes from embeddings (E, S, D); a subclass may have one of its own."""
+        return fit(self.config.head, support, support_labels, n_way)
+
     def _still_body(self) -> nn.Module:
         """The body in eval mode, even where a subclass forgot it: a drawn dropout mask is no embedding."""
         return self.body().eval()
@@ -157,7 +161,7 @@ class FeatureLearner(TensorLearner):
         body = self._still_body()
         with torch.no_grad():
             support = in_batches(body, support_images, batch_size=256)
-        return fit(self.config.head, support[None], support_labels[None], n_way).on(body)
+        return self.fit_head(support[None], support_labels[None], n_way).on(body)
 
     def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         """``adapt`` over E episodes: every image is embedded once, then all heads are fitted together."""
@@ -168,9 +172,9 @@ class FeatureLearner(TensorLearner):
 
         with torch.no_grad():
             support = embedded(support_images)
-        heads = fit(self.config.head, support, support_labels, n_way)
+        heads = self.fit_head(support, support_labels, n_way)
         return lambda queries: heads(embedded(queries))
 
     def head_many(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
         """The heads of E episodes from embeddings (E, S, D)."""
-        return fit(self.config.head, support, support_labels, n_way)
+        return self.fit_head(support, support_labels, n_way)

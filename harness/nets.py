@@ -90,3 +90,21 @@ class HeadOn(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.view(self.body(images)) @ self.weight + self.bias
+
+
+class Behind(nn.Module):
+    """A function behind an embedding: images (B, C, H, W) to ``function(embeddings, *tensors)``.
+
+    Args:
+        body: images to embeddings (B, D).
+        function: embeddings and the tensors to logits (B, n_way).
+        tensors: what the function knows of an episode, frozen.
+    """
+
+    def __init__(self, body: nn.Module, function: Callable[..., torch.Tensor], *tensors: torch.Tensor):
+        super().__init__()
+        self.body, self.function, self.known = body, function, nn.ParameterList(frozen(tensor) for tensor in tensors)
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.function(self.body(images), *self.known)

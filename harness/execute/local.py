@@ -8,6 +8,7 @@ through the store's locks.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing as mp
 import os
 import random
@@ -202,12 +203,23 @@ def _work(pipe: Connection, conditions: Conditions) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent()
+    _keep_memory()
     import torch
 
     torch.set_num_threads(1)  # results do not depend on the number of cores, and small networks run faster
     sys.stdout = sys.stderr  # answers are the parent's to give
     while (cell := pipe.recv()) is not None:
         pipe.send(_attempt(cell, conditions, pipe))
+
+
+def _keep_memory() -> None:
+    """Have glibc reuse what large tensors leave instead of giving it back and faulting it in again, page by page: training
+    a convolutional network on a few hundred images at once is 1.2 to 1.4 times as fast."""
+    m_trim_threshold, m_mmap_max = -1, -4
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def _attempt(cell: Cell, conditions: Conditions, pipe: Connection) -> tuple:

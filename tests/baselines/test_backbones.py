@@ -101,7 +101,7 @@ def test_steps_side_by_side_are_plain_gradient_descent(ways, shots, scale):
     column = scale * torch.randn(16, 1, generator=generator())
     x, labels = torch.rand(2, ways * shots, 1, 4, 4), torch.arange(ways).repeat_interleave(shots).repeat(2, 1)
     queries = torch.rand(2, 6, 1, 4, 4)
-    logits = adapt_dense(network, x, labels, ways, steps=4, lr=0.3)(queries)
+    logits = adapt_dense(network, x, labels, ways, steps=4, rates=[0.3] * 6)(queries)
     for e in range(2):
         one = copy.deepcopy(network)
         one.weight, one.bias = nn.Parameter(column.repeat(1, ways)), nn.Parameter(torch.full((1, ways), scale))

@@ -106,11 +106,11 @@ def test_protonet_compares_with_the_mean_embedding_of_each_class(digits):
     assert (learner.classifier()(digits[1].tensor()).argmax(1) == nearest).float().mean() > 0.995
 
 
-@pytest.mark.parametrize("first_order", [False, True])
-def test_maml_learns_weights_that_adapt(digits, first_order):
+@pytest.mark.parametrize("kind", ["maml", "fomaml", "anil", "meta-sgd", "reptile"])
+def test_meta_learners_learn_weights_that_adapt(digits, kind):
     train, test = digits
-    cls = learners["maml"]
-    learner = cls(cls.Config(iterations=100, first_order=first_order), train.shape, 10, Rng(0))
+    cls = learners[kind]
+    learner = cls(cls.Config(iterations=100), train.shape, 10, Rng(0))
     episodes = list(training_episodes(test, EpisodeShape(5, 1, 5), 60, Rng(1)))
     images, way = test.tensor(), torch.arange(5)
     support, queries = (images[np.stack(part)] for part in zip(*episodes, strict=True))

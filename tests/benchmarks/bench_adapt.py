@@ -23,6 +23,9 @@ CASES = {
     "mlp from scratch": ("mlp", {}),
     "protonet": ("protonet", {"width": 32}),
     "maml, perceptron": ("maml", {"backbone": "mlp"}),
+    "anil, conv4": ("anil", {"backbone": "conv4", "width": 32}),
+    "baseline++": ("baseline++", {"width": 32}),
+    "relation-net": ("relation-net", {"width": 32}),
     "maml, conv4": ("maml", {"backbone": "conv4", "width": 32}),
 }
 
