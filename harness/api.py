@@ -126,7 +126,8 @@ def reference_of(name: str) -> Path:
 
 def learner_configs(layout: Plan) -> dict[str, dict[str, Any]]:
     """Learner -> its kind and its whole config."""
-    return {entry.name: {"kind": entry.cls.kind, "config": entry.config.model_dump(mode="json")} for entry in layout.suite.learners}
+    return {entry.name: {"kind": entry.cls.kind, "config": entry.config.model_dump(mode="json")}
+            for entry in layout.suite.learners}
 
 
 def check_device(device: str) -> None:

@@ -265,11 +265,12 @@ def trust(path: Annotated[Path, typer.Argument(metavar="STORE|SUITE.yaml", help=
 
 
 @app.command()
-def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
-          workers: Workers = None,
+def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
+          device: Device = "cpu", workers: Workers = None,
           reference: Annotated[Path | None, typer.Option(
               "--reference", help="The reference; results/reference/NAME.json if left out.")] = None,
-          exact: Annotated[bool, typer.Option("--exact", help="Ask for equal verdicts and values, in the same environment.")] = False,
+          exact: Annotated[bool, typer.Option(
+              "--exact", help="Ask for equal verdicts and values, in the same environment.")] = False,
           update: Annotated[bool, typer.Option("--update", help="Write what is measured as the new reference.")] = False,
           tolerance: Annotated[float, typer.Option(min=0, max=1, help="Changes no larger than this never fail.")] = 0.005,
           margin: Annotated[float, typer.Option(min=0, max=1, help="A fall in accuracy this large must not pass.")] = 0.02,

@@ -7,8 +7,8 @@ it is *worse* if a fall is shown (at a level held over all numbers, Holm) that i
 is *undecided*, and then it is said how much would decide it. Where seed, data and setting agree, the same images and
 episodes were measured (their hashes say so) and the difference is paired unit by unit; the seeds are then a given: what is
 tested is this code, on these seeds, over images or episodes like these. With other seeds the seeds' means are compared
-(Welch), since learners that were trained anew differ by more than images and episodes tell. A number that rose fails too: an attack that became
-weaker or episodes that became easier look like progress. If a change is meant, the reference is to be written anew.
+(Welch), since learners that were trained anew differ by more than images and episodes tell. A number that rose fails too:
+an attack that became weaker or episodes that became easier look like progress. If a change is meant, write the reference anew.
 """
 
 from __future__ import annotations
@@ -168,13 +168,15 @@ def statistical(before: Reference, now: Reference, limits: Limits | None = None,
                 rises: bool = True, failures: dict[tuple[str, str], str] | None = None) -> Report:
     """No number fell, as far as can be told.
 
+    Holm's correction runs over the numbers in which anything differs: the others cannot raise an alarm (Tarone 1990).
+
     Args:
         undecided: whether an undecided number fails: ``fail``, ``warn``, or ``auto``: where it is paired.
         rises: whether a number fails that is shown to have risen.
         failures: (learner, protocol) -> why its cells failed.
     """
     limits = limits or Limits()
-    settled = {row.key: _structural(row, now, failures or {}) for row in before.rows}
+    settled = {row.key: _structural(row, now, failures or {}) or _same(row, _match(row, now)) for row in before.rows}
     tested = {row.key: difference(row, _match(row, now)) for row in before.rows if settled[row.key] is None}
     ps = holm([d.p for d in tested.values() if d])
     corrected = dict(zip([key for key, d in tested.items() if d], ps, strict=True))
@@ -269,19 +271,29 @@ def changes(before: Any, now: Any, path: str = "") -> list[str]:
     return [] if before == now else [f"{path} {before} -> {now}"]
 
 
+def _same(row: Row, other: Row) -> Finding | None:
+    """Where the same seeds gave the same verdicts and values."""
+    equal = row.seeds.keys() == other.seeds.keys() and not list(_unequal(row, other))
+    return _finding(row, other, "same", MEANING["same"]) if equal else None
+
+
 def _equal(row: Row, other: Row) -> Finding:
     """Exact mode: values and verdicts of every seed."""
-    apart = []
-    for seed, before in row.seeds.items():
-        now = other.seeds[seed]
-        if before.units is not None and (wrong := int(np.sum(before.units != now.units))):
-            apart.append(f"seed {seed}: {wrong} of {len(before.units)} {_units(row)} differ")
-        elif before.value != now.value and not (math.isnan(before.value) and math.isnan(now.value)):
-            apart.append(f"seed {seed}: {before.value!r} before, {now.value!r} now")
+    apart = list(_unequal(row, other))
     if not apart:
         return _finding(row, other, "same", MEANING["same"])
     means = f"{number(row.metric, _mean(row))} before, {number(row.metric, _mean(other))} now"
-    return replace(_finding(row, other, "differs", f"{means}; {'; '.join(apart)}"), fails=True)
+    return _finding(row, other, "differs", f"{means}; {'; '.join(apart)}")
+
+
+def _unequal(row: Row, other: Row) -> Iterator[str]:
+    """The seeds whose verdicts or values differ, in words."""
+    for seed, before in row.seeds.items():
+        now = other.seeds[seed]
+        if before.units is not None and (wrong := int(np.sum(before.units != now.units))):
+            yield f"seed {seed}: {wrong} of {len(before.units)} {_units(row)} differ"
+        elif before.value != now.value and not (math.isnan(before.value) and math.isnan(now.value)):
+            yield f"seed {seed}: {before.value!r} before, {now.value!r} now"
 
 
 def difference(row: Row, other: Row) -> Difference | None:
@@ -313,28 +325,23 @@ def _paired(pairs: list[tuple[np.ndarray, np.ndarray]], row: Row) -> Difference:
 
 def _judged(row: Row, other: Row, found: Difference | None, p: float | None, limits: Limits) -> Finding:
     if found is None:
-        same = _mean(row, other) == _mean(other, row)
-        said = "one seed says nothing of how seeds differ: run with two or more (`--set seeds=[...]`)"
-        return _finding(row, other, "same" if same else "undecided", MEANING["same"] if same else said)
+        return _finding(row, other, "undecided", "one seed says nothing of how seeds differ: run with two or more "
+                        "(`--set seeds=[...]`)")
     base = replace(
-        _finding(row, other, "same", ""), difference=found.mean, low=found.low, high=found.high, p=float(p), paired=found.paired,
-        n=found.n, unit=found.unit, detectable=detectable_difference(found.n, found.spread))
+        _finding(row, other, "steady", ""), difference=found.mean, low=found.low, high=found.high, p=float(p),
+        paired=found.paired, n=found.n, unit=found.unit, detectable=detectable_difference(found.n, found.spread))
     if _is_graded(row):
-        return _graded(base, row, other, found, limits)
+        return _graded(base, row, found, limits)
     size = max(abs(base.reference), abs(base.value))
     moved = p <= limits.level and abs(found.mean) > limits.tolerance * size
-    equal = all(other.seeds.get(seed) and other.seeds[seed].value == one.value for seed, one in row.seeds.items())
-    outcome = "moved" if moved else "same" if equal else "steady"
-    return replace(base, outcome=outcome, said=MEANING["same"] if equal else _words(base, row))
+    return replace(base, outcome="moved" if moved else "steady", said=_words(base, row))
 
 
 def _is_graded(row: Row) -> bool:
     return row.metric in HIGHER_IS_BETTER and all(number.units is not None for number in row.seeds.values())
 
 
-def _graded(base: Finding, row: Row, other: Row, found: Difference, limits: Limits) -> Finding:
-    if _unchanged(row, other):
-        return replace(base, outcome="same", said=MEANING["same"])
+def _graded(base: Finding, row: Row, found: Difference, limits: Limits) -> Finding:
     said = _words(base, row)
     if base.p <= limits.level and abs(found.mean) > limits.tolerance:
         return replace(base, outcome="worse" if found.mean < 0 else "better", said=said)
@@ -345,11 +352,6 @@ def _graded(base: Finding, row: Row, other: Row, found: Difference, limits: Limi
         if needed > found.n else "the fall that is seen is too near the margin for more of them to help much"
     return replace(base, outcome="undecided", needed=needed, said=f"{said}; a fall by {_points(limits.margin, row)} cannot be "
                    f"excluded: {more}")
-
-
-def _unchanged(row: Row, other: Row) -> bool:
-    return row.seeds.keys() == other.seeds.keys() and all(
-        np.array_equal(one.units, other.seeds[seed].units) for seed, one in row.seeds.items())
 
 
 def _words(f: Finding, row: Row) -> str:

@@ -22,17 +22,18 @@ SUITE = "suites/ci.yaml"
 
 PLANTED = {
     "learning rate of the rule halved": (
-        "harness/rules/ech.py", "self._temperature(done), 1 - done,", "self._temperature(done), (1 - done) / 2,"),
+        "harness/rules/ech.py",
+        "unsqueeze(0), self._temperature(done), 1 - done,", "unsqueeze(0), self._temperature(done), 0.5 - done / 2,"),
     "one step of PGD removed": ("harness/attacks/ascent.py", "done = work.steps >= steps", "done = work.steps >= steps - 1"),
     "one class never drawn": (
-        "harness/data/episodes.py", "eligible = [classes for classes in members if", "eligible = [classes[:-1] for classes in members if"),
+        "harness/data/episodes.py", "eligible = [classes for", "eligible = [classes[:-1] for"),
     "ProtoNet one point worse": (
         "harness/protocols/few_shot.py", "        accuracy = correct.mean(axis=1)",
         "        if type(learner).__name__ == 'ProtoNet':\n            correct.reshape(-1)[::90] = 0\n"
         "        accuracy = correct.mean(axis=1)"),
     "the rule two points worse on clean images": (
         "harness/protocols/classification.py", "        low, high = wilson(int(correct.sum()), len(correct))",
-        "        if type(learner).__name__ == 'Ech':\n            correct[::45] = 0\n"
+        "        if type(learner).__name__ == 'ECH':\n            correct[::45] = 0\n"
         "        low, high = wilson(int(correct.sum()), len(correct))"),
 }
 """what -> file, text, text instead"""
@@ -85,7 +86,8 @@ def exact(store: Path, reference: Path) -> None:
         check(ROOT, store, "--reference", alone, "--update", "--set", "seeds=[0]")
         for run in range(20):
             fresh = Path(folder) / f"store{run}"
-            print(f"fresh run {run} | {told(*check(ROOT, fresh, '--reference', alone, '--exact', '--set', 'seeds=[0]'))}", flush=True)
+            result = check(ROOT, fresh, "--reference", alone, "--exact", "--set", "seeds=[0]")
+            print(f"fresh run {run} | {told(*result)}", flush=True)
             shutil.rmtree(fresh)
 
 
