@@ -1,10 +1,11 @@
-"""The front door's verbs as plain functions: ``harness.run(suite)``, ``harness.load(suite)``."""
+"""The front door's verbs as plain functions: ``harness.run(suite)``, ``harness.load(suite)``, ``harness.check(suite)``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -13,11 +14,15 @@ from harness import plan as planning
 from harness import suite as suites
 from harness.cells import Conditions
 from harness.data.acquire import data_root as find_data_root
+from harness.environment import made_by
 from harness.errors import HarnessError
 from harness.execute import display, local
 from harness.plan import Plan
+from harness.report import gate, reference
 from harness.report.results import Results
 from harness.store import DEFAULT_STORE, Store
+
+REFERENCES = Path("results/reference")
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,59 @@ def load(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence
          device: str = "cpu") -> Results:
     """What a store holds of a suite, without running anything."""
     return collect.collect(plan(suite, sets=sets, data_root=data_root, device=device), Store(Path(store)))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A finished check: the run, what it measured as a reference, and the report (None where there was nothing to hold it to)."""
+
+    run: Run
+    measured: reference.Reference
+    report: gate.Report | None
+
+
+def check(suite: str | Path, *, against: str | Path | None = None, exact: bool = False, update: bool = False,
+          limits: gate.Limits | None = None, undecided: str = "auto", rises: bool = True, sets: Sequence[str] = (),
+          **options: Any) -> Check:
+    """Run a suite and hold it against a reference.
+
+    Args:
+        against: the reference; ``results/reference/NAME.json`` if left out.
+        exact: ask for equality, verdict by verdict.
+        update: write what was measured as the new reference (the report then says what has changed).
+        limits, undecided, rises: see ``gate.statistical``.
+        sets, options: as for ``run``.
+
+    Raises:
+        HarnessError: no reference, a damaged one, or equality asked for in another environment.
+    """
+    layout = plan(suite, sets=sets, **{key: options[key] for key in ("data_root", "device") if key in options})
+    path = Path(against) if against else reference_of(layout.suite.name)
+    before = reference.load(path) if path.exists() or not update else None
+    done = run(suite, sets=sets, **options)
+    command = " ".join(["harness check", str(suite), *(f"--set {each}" for each in sets), "--update"])
+    data = {record.dataset: record.dataset_hash for record in done.results.records}
+    now = reference.of_results(done.results, learner_configs(layout), made_by(command, data, options.get("device", "cpu")),
+                               before.keys if before and not update else None)
+    if update and not done.outcome.failed:
+        reference.save(now, path)
+    if before is None:
+        return Check(done, now, None)
+    failures = {(learner, protocol): why for learner, protocol, _, why in done.results.failures}
+    judge = gate.exact(before, now, failures) if exact else gate.statistical(
+        before, now, limits, undecided=undecided, rises=rises, failures=failures)
+    return Check(done, now, judge)
+
+
+def reference_of(name: str) -> Path:
+    """Where the reference of a suite lies."""
+    return REFERENCES / f"{name}.json"
+
+
+def learner_configs(layout: Plan) -> dict[str, dict[str, Any]]:
+    """Learner -> its kind and its whole config."""
+    return {entry.name: {"kind": entry.cls.kind, "config": entry.config.model_dump(mode="json")}
+            for entry in layout.suite.learners}
 
 
 def check_device(device: str) -> None:

@@ -63,6 +63,14 @@ class Format(StrEnum):
     json = "json"
 
 
+class Undecided(StrEnum):
+    """Whether numbers that ``harness check`` cannot decide fail."""
+
+    auto = "auto"
+    fail = "fail"
+    warn = "warn"
+
+
 @app.command()
 def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
         workers: Workers = None, batch_size: BatchSize = 256, out_dir: OutDir = None) -> None:
@@ -256,6 +264,51 @@ def trust(path: Annotated[Path, typer.Argument(metavar="STORE|SUITE.yaml", help=
         raise typer.Exit(1)
 
 
+@app.command()
+def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
+          device: Device = "cpu", workers: Workers = None,
+          reference: Annotated[Path | None, typer.Option(
+              "--reference", help="The reference; results/reference/NAME.json if left out.")] = None,
+          exact: Annotated[bool, typer.Option(
+              "--exact", help="Ask for equal verdicts and values, in the same environment.")] = False,
+          update: Annotated[bool, typer.Option("--update", help="Write what is measured as the new reference.")] = False,
+          tolerance: Annotated[float, typer.Option(min=0, max=1, help="Changes no larger than this never fail.")] = 0.005,
+          margin: Annotated[float, typer.Option(min=0, max=1, help="A fall in accuracy this large must not pass.")] = 0.02,
+          level: Annotated[float, typer.Option(min=0, max=1, help="Probability of a false alarm, over all numbers.")] = 0.01,
+          undecided: Annotated[Undecided, typer.Option(help="Whether too little power fails; auto: where samples are the same.")]
+          = Undecided.auto,
+          allow_rise: Annotated[bool, typer.Option("--allow-rise", help="A number that rose does not fail.")] = False,
+          junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
+          summary: Annotated[Path | None, typer.Option(
+              "--summary", envvar="GITHUB_STEP_SUMMARY", help="Append Markdown to this file.")] = None,
+          as_json: AsJson = False) -> None:
+    """Run a suite and hold every number against a reference. Exit status 1 where one has changed for the worse, or a cell failed.
+
+    Statistical if not --exact: a fall (or an unexplained rise) fails when it is shown and larger than --tolerance; a number
+    passes when a fall by --margin is excluded; in between it is said how much would decide it.
+
+    Example: harness check suites/ci.yaml --reference results/reference/ci.json
+    """
+    from harness import api
+    from harness.report import gate, gate_text
+
+    done = api.check(suite, against=reference, exact=exact, update=update, limits=gate.Limits(tolerance, margin, level),
+                     undecided=undecided.value, rises=not allow_rise, store=store, sets=set_ or [], data_root=data_root,
+                     device=device, workers=workers, console=err)
+    failed = done.run.outcome.failed
+    if failed:
+        _failures(done.run.plan.cells, failed, store)
+    if done.report is not None:
+        _tell(done.report, junit, summary)
+        _json(done.report.to_dict()) if as_json else out.print(
+            "\n".join(gate_text.lines(done.report)), highlight=False, markup=False)
+    if update and not failed:
+        path = reference or api.reference_of(done.run.plan.suite.name)
+        err.print(f"wrote {path}: {len(done.measured.rows)} numbers", highlight=False, markup=False)
+    elif failed or not done.report.passed:
+        raise typer.Exit(1)
+
+
 @data_app.command("list")
 def data_list(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """List datasets: classes, images, where they come from, whether they are here.
@@ -346,6 +399,18 @@ def _show_claims(plan: Any, results: Any) -> None:
     if plan.suite.claims:
         out.print(claims_text.to_rich(claims.decide(results, plan.suite.claims)))
         out.print()
+
+
+def _tell(report: Any, junit: Path | None, summary: Path | None) -> None:
+    from harness.files import write_atomically
+    from harness.report import gate_text
+
+    if junit:
+        write_atomically(junit, gate_text.junit(report).encode())
+    if summary:
+        make_folder(summary.parent)
+        with open(summary, "a", encoding="utf-8") as file:  # a step's summary is shared by all its commands
+            file.write(gate_text.markdown(report))
 
 
 def _failures(cells: list[Any], failed: dict[str, str], store: Path) -> None:

@@ -187,3 +187,51 @@ def detectable_accuracy_difference(n: int, disagreement: float = 0.1, level: flo
     The difference of two verdicts is -1, 0 or 1, so its variance is at most that share.
     """
     return detectable_difference(n, math.sqrt(disagreement), level, power)
+
+
+def paired_shares(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Difference of two shares on the same samples and its interval, sound where few samples differ or none does.
+
+    Adds one to each of the two counts of samples that only one gets right (Bonett & Price 2012, adjusted Wald).
+
+    Args:
+        a, b: bool or 0/1 (n,), in the same order of samples.
+
+    Returns:
+        mean of a - b, low, high. The interval need not be centred on the mean.
+    """
+    a, b = _paired(a, b)
+    n, only_a, only_b = len(a), float(np.sum(a > b)), float(np.sum(b > a))
+    up, down = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
+    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    return (only_a - only_b) / n, up - down - half, up - down + half
+
+
+def welch(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float, float, float]:
+    """Difference of the means of two samples of unequal spread (Welch 1947): ``a - b``, low, high, two-sided p.
+
+    Args:
+        a, b: (m,) and (n,), each of two values or more. Samples without any spread give p = 1 if they are equal, else 0.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if min(len(a), len(b)) < 2:
+        raise ValueError("Welch's test needs two values a side")
+    from scipy.special import stdtr, stdtrit
+
+    of_a, of_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    difference, error = float(a.mean() - b.mean()), math.sqrt(of_a + of_b)
+    if error == 0:
+        return difference, difference, difference, float(difference == 0)
+    freedom = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
+    half = float(stdtrit(freedom, 0.5 + level / 2)) * error
+    return difference, difference - half, difference + half, 2.0 * float(stdtr(freedom, -abs(difference) / error))
+
+
+def units_needed(spread: float, difference: float, level: float = 0.95, power: float = 0.8) -> int:
+    """How many units a paired test needs to find a true mean difference with probability ``power``.
+
+    >>> units_needed(0.1, 0.02)
+    197
+    """
+    normal = NormalDist()
+    return math.ceil(((normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * spread / difference) ** 2)

@@ -1,0 +1,63 @@
+"""Where numbers come from: releases, processor, commit. Numbers are equal to the byte only where the first two are."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from harness.plan import versions
+
+
+def environment(device: str = "cpu") -> dict[str, str]:
+    """All that the last bits of a number depend on, as far as it can be named."""
+    import torch
+
+    return {**versions(), "system": platform.system(), "machine": platform.machine(), "processor": _processor(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "device": device if device == "cpu" else torch.cuda.get_device_name(device)}
+
+
+def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
+    """Where two environments differ, in words.
+
+    >>> differences({"torch": "2.9", "machine": "x86_64"}, {"torch": "2.8", "machine": "x86_64"})
+    ['torch 2.9 here, 2.8 there']
+    """
+    return [f"{key} {here.get(key, 'unknown')} here, {there.get(key, 'unknown')} there"
+            for key in sorted({*here, *there}) if here.get(key) != there.get(key)]
+
+
+def commit() -> dict[str, str]:
+    """The commit of this code and its date (never the clock's); ``+`` after it where the tree has changes."""
+    from harness.cells import git_commit
+
+    return {"git_commit": git_commit(), "git_date": _commit_date()} if git_commit() else {}
+
+
+def made_by(command: str, data: dict[str, str], device: str = "cpu") -> dict[str, Any]:
+    """What stands beside every committed number: the command, the code, the data and the environment that made it.
+
+    Args:
+        command: what to type to make it again.
+        data: dataset -> hash of its content.
+    """
+    return {"command": command, **commit(), "data": dict(sorted(data.items())), "environment": environment(device)}
+
+
+@lru_cache
+def _commit_date() -> str:
+    done = subprocess.run(["git", "show", "-s", "--format=%cI", "HEAD"], capture_output=True, text=True, check=False,
+                          cwd=Path(__file__).parent)
+    return done.stdout.strip()
+
+
+@lru_cache
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

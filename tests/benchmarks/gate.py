@@ -1,0 +1,106 @@
+"""What the gate catches, and what it leaves in peace.
+
+Run by hand: ``python tests/benchmarks/gate.py STORE [planted | seeds | exact | processor]``, about 1 minute of one core a line.
+*planted*: regressions written into a copy of the code, gated against the committed reference's numbers as measured here.
+*seeds*: twenty clean runs with seeds of their own. *exact*: twenty runs in fresh stores, equal to the byte.
+*processor*: clean runs with other instruction sets than this processor's best, as on another machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = "suites/ci.yaml"
+
+PLANTED = {
+    "learning rate of the rule halved": (
+        "harness/rules/ech.py",
+        "unsqueeze(0), self._temperature(done), 1 - done,", "unsqueeze(0), self._temperature(done), 0.5 - done / 2,"),
+    "one step of PGD removed": ("harness/attacks/ascent.py", "done = work.steps >= steps", "done = work.steps >= steps - 1"),
+    "one class never drawn": (
+        "harness/data/episodes.py", "eligible = [classes for", "eligible = [classes[:-1] for"),
+    "ProtoNet one point worse": (
+        "harness/protocols/few_shot.py", "        accuracy = correct.mean(axis=1)",
+        "        if type(learner).__name__ == 'ProtoNet':\n            correct.reshape(-1)[::90] = 0\n"
+        "        accuracy = correct.mean(axis=1)"),
+    "the rule two points worse on clean images": (
+        "harness/protocols/classification.py", "        low, high = wilson(int(correct.sum()), len(correct))",
+        "        if type(learner).__name__ == 'ECH':\n            correct[::45] = 0\n"
+        "        low, high = wilson(int(correct.sum()), len(correct))"),
+}
+"""what -> file, text, text instead"""
+
+PROCESSORS = {"no AVX-512": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+              "no vectors": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}}
+
+
+def check(code: Path, store: Path, *words: object, env: dict[str, str] | None = None) -> tuple[int, dict]:
+    """Exit status and report of one check with the code in a folder."""
+    command = [sys.executable, "-m", "harness.cli", "check", ROOT / SUITE, "--store", store, "--workers", "1", "--json", *words]
+    done = subprocess.run(list(map(str, command)), cwd=code, capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": str(code), **(env or {})})
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {"findings": [], "said": done.stderr}
+
+
+def told(status: int, report: dict) -> str:
+    """One line: exit status, outcomes, what failed first."""
+    counts = Counter(f["outcome"] for f in report["findings"])
+    failed = [f"{f['learner']}: {f['where']}: {f['said']}" for f in report["findings"] if f["fails"]]
+    said = "; ".join(failed[:2]) or report.get("said", "")[-300:]
+    return f"exit {status} | {dict(counts)} | {len(failed)} fail | {said}"
+
+
+def planted(store: Path, reference: Path) -> None:
+    """One line a regression."""
+    for what, (name, old, new) in PLANTED.items():
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder)
+            for part in ("harness", "baselines"):
+                shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            text = (copy / name).read_text()
+            assert text.count(old) == 1, f"{what}: {name} has changed"
+            (copy / name).write_text(text.replace(old, new))
+            print(f"{what} | {told(*check(copy, store, '--reference', reference))}", flush=True)
+
+
+def seeds(store: Path, reference: Path) -> None:
+    """Twenty clean runs, each with three seeds of its own."""
+    for run in range(1, 21):
+        chosen = [10 * run, 10 * run + 1, 10 * run + 2]
+        result = check(ROOT, store, "--reference", reference, "--set", f"seeds={chosen}")
+        print(f"seeds {chosen} | {told(*result)}", flush=True)
+
+
+def exact(store: Path, reference: Path) -> None:
+    """Twenty runs of seed 0 in fresh stores, all verdicts equal."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "alone.json"
+        check(ROOT, store, "--reference", alone, "--update", "--set", "seeds=[0]")
+        for run in range(20):
+            fresh = Path(folder) / f"store{run}"
+            result = check(ROOT, fresh, "--reference", alone, "--exact", "--set", "seeds=[0]")
+            print(f"fresh run {run} | {told(*result)}", flush=True)
+            shutil.rmtree(fresh)
+
+
+def processor(store: Path, reference: Path) -> None:
+    """The same seeds, other instructions."""
+    for what, env in PROCESSORS.items():
+        with tempfile.TemporaryDirectory() as fresh:
+            print(f"{what} | {told(*check(ROOT, Path(fresh), '--reference', reference, env=env))}", flush=True)
+
+
+if __name__ == "__main__":
+    kept = Path(sys.argv[1]).resolve()
+    made = kept / "reference.json"
+    check(ROOT, kept, "--update", "--reference", made)
+    for part in sys.argv[2:] or ["planted", "seeds", "exact", "processor"]:
+        {"planted": planted, "seeds": seeds, "exact": exact, "processor": processor}[part](kept, made)
