@@ -52,6 +52,7 @@ ITERATIVE = WHITE | {"converged", "at least as strong as FGSM"}
     ("fgsm", {}, WHITE),
     ("pgd", {}, ITERATIVE),
     ("pgd", {"loss": ["ce", "margin"]}, ITERATIVE),
+    ("pgd", {"loss": ["ce", "margin"], "sweep": "bisect"}, ITERATIVE | {"verdicts carried down"}),
     ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2], "loss": ["ce", "margin"]}, ITERATIVE),
     ("noise", {}, BLACK),
     ("torchattacks", {"name": "PGD"}, ITERATIVE),
@@ -152,6 +153,17 @@ def changed(attack, **methods):
 ])
 def test_a_bad_attack_is_caught(attack, mlp, digits, perturb, name):
     assert levels(mlp, digits, changed(attack("fgsm", eps=GRID), perturb=perturb))[name] == "FAIL"
+
+
+def test_an_attack_that_fails_with_more_budget_is_caught_where_its_failures_are_carried_down(attack, mlp, digits):
+    pgd = attack("pgd", eps=[0.02, 0.06, 0.1], steps=10, sweep="bisect")
+
+    def perturb(self, victim, trial):
+        return type(pgd).perturb(self, victim, trial) if trial.eps < 0.06 else Attempt(trial.images + 0.01)
+
+    grid = attack("pgd", eps=[0.05, 0.06, 0.1], steps=10, sweep="bisect")
+    assert levels(mlp, digits, changed(grid, perturb=perturb))["verdicts carried down"] == "FAIL"
+    assert levels(mlp, digits, pgd)["verdicts carried down"] == "PASS"
 
 
 def test_too_few_steps_are_caught(attack, mlp, digits):
