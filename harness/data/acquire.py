@@ -209,12 +209,14 @@ def describe_all(root: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
-def verify_all(names: list[str], root: Path | None, cache: Path | None = None) -> Iterator[list[dict[str, Any]]]:
-    """``verify`` of each named dataset (of each that is present, where none is named), as plain values."""
-    every = {name: datasets[name](datasets[name].Config(), root) for name in names or datasets}
-    for name, dataset in every.items():
-        if names or is_present(dataset):
-            yield [{"dataset": name, **asdict(check)} for check in verify(dataset, cache)]
+def present(root: Path | None) -> list[str]:
+    """Names of the datasets that are here, under their default configs."""
+    return [name for name in datasets if is_present(datasets[name](datasets[name].Config(), root))]
+
+
+def report(dataset: Dataset, cache: Path | None = None) -> list[dict[str, Any]]:
+    """``verify`` as plain values."""
+    return [{"dataset": dataset.kind, **asdict(check)} for check in verify(dataset, cache)]
 
 
 def is_present(dataset: Dataset) -> bool:

@@ -65,8 +65,14 @@ class Archive:
         elif is_tar(self.path):
             self._archive = tarfile.open(self.path)  # noqa: SIM115
             self.sizes = self._looked_through(_tar_entries(self._archive))
+        elif self._begins(b"PK", b"\x1f\x8b", b"BZh", b"\xfd7z"):
+            raise self.fault("cannot be read: an archive that is cut off or damaged", "fetch it again")
         else:
             raise self.fault("neither a folder nor a zip nor a tar archive", "fetch it again")
+
+    def _begins(self, *magic: bytes) -> bool:
+        with self.path.open("rb") as file:
+            return file.read(4).startswith(magic)
 
     def __enter__(self) -> Archive:
         return self

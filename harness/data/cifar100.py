@@ -35,8 +35,8 @@ class Cifar100(Dataset):
     origin = "data root"
     folder_name = "cifar-fs"
     licence = "none stated; free for research with citation"
-    how_to_get = (f"run `harness data get cifar-fs`; or get {OFFICIAL} from cs.toronto.edu/~kriz/cifar.html, or zips with members "
-                  "<class>/<name>.png (or .webp), for instance the cifar100.zip that Bertinetto et al. share, and run "
+    how_to_get = (f"run `harness data get cifar-fs`; or get {OFFICIAL} from cs.toronto.edu/~kriz/cifar.html, or zips with "
+                  "members <class>/<name>.png (or .webp), for instance the cifar100.zip that Bertinetto et al. share, and run "
                   "`harness data import cifar-fs FOLDER`")
     # The author's own archive (cs.toronto.edu/~kriz/cifar.html gives its MD5, eb9058c3a382ffc7106e4002c42a8d85); the sha256 is
     # the one in Keras (keras/datasets/cifar100.py).

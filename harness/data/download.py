@@ -93,7 +93,8 @@ def _go_on(remote: Remote, part: Path, have: int, report: Callable[[str, int, in
                     report(remote.name, have, remote.size)
                     first = _read(response)
         except OSError as error:
-            raise StoreError(f"cannot write it: {error.strerror}", where=str(part), hint="free some space and run it again") from error
+            raise StoreError(f"cannot write it: {error.strerror}", where=str(part),
+                             hint="free some space and run it again") from error
     if have > remote.size:
         part.unlink(missing_ok=True)
         raise DataError(f"the server sends more than the {remote.size} bytes that the file has", where=remote.url, hint=by_hand)

@@ -14,7 +14,8 @@ class FashionMNIST(IdxFamily):
     licence = "MIT"
     citation = "Xiao, Rasul, Vollgraf, Fashion-MNIST, arXiv 1708.07747, 2017"
     how_to_get = (
-        "run `harness data get fashion-mnist`; or get the four idx files from Zalando Research's fashion-mnist repository (folder data/fashion) "
+        "run `harness data get fashion-mnist`; or get the four idx files from Zalando Research's fashion-mnist repository "
+        "(folder data/fashion) "
         "and run `harness data import fashion-mnist FOLDER`"
     )
     class_names = (

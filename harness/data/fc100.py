@@ -19,6 +19,7 @@ class Fc100(Cifar100):
                             "name are taken)")
 
     citation = "Krizhevsky 2009 (CIFAR-100); Oreshkin, Rodriguez Lopez, Lacoste, TADAM, NeurIPS 2018 (the split)"
+    pinned = {'{"images": 150}': "b066f5d9d6c2bfc3416468cd5dd05072588193429b10d62879757f064263ddd7"}
     split_list = "fc100.txt", "860a1dc14c71ff2ed4324cc9bad53a86b318896c77e755c17de8563b1385c64c"
 
     def images_of(self, split: str) -> int:

@@ -12,7 +12,6 @@ import numpy as np
 
 from harness.errors import DataError
 
-
 LARGEST = 1 << 27
 """Bytes of an idx file, unpacked; MNIST's training images are 47 million."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +31,7 @@ class ImageFolder(Dataset):
                             "path")
         csv: str = Field("split.csv", min_length=1, description="the CSV (filename,label[,split]): below that folder, or an "
                          "absolute path; filenames in it are relative to the folder")
-        size: int = Field(84, ge=8, le=512, description="side in pixels: the largest square in an image's middle is resized to it")
+        size: int = Field(84, ge=8, le=512, description="side in pixels; an image's largest middle square is resized to it")
         colour: bool = Field(True, description="false: grey, one channel")
         classes: Literal["disjoint", "shared"] = Field(
             "disjoint", description="disjoint: no class may be in two splits (few-shot by class transfer); shared: every split "
@@ -69,9 +70,8 @@ class ImageFolder(Dataset):
         for row in rows:
             splits.setdefault(row.split or "test", {}).setdefault(row.label, row.line)
         self._check(splits)
-        order = sorted(splits, key=lambda split: (["train", "val", "test"].index(split) if split in ("train", "val", "test") else 3,
-                                                  split))
-        return sorted(rows, key=lambda row: (order.index(row.split or "test"), row.label, row.filename))
+        usual = {"train": 0, "val": 1, "test": 2}
+        return sorted(rows, key=lambda row: (usual.get(row.split or "test", 3), row.split, row.label, row.filename))
 
     def _check(self, splits: dict[str, dict[str, int]]) -> None:
         """``splits``: split -> class -> first line."""
@@ -94,10 +94,10 @@ class ImageFolder(Dataset):
 
     def facts(self) -> Facts:
         """Shape by the config, splits by the CSV: the one dataset of which the facts are read from a file."""
-        labels: dict[str, list[str]] = {}
+        labels: dict[str, Counter[str]] = {}
         for row in self.rows:
-            labels.setdefault(row.split or "test", []).append(row.label)
-        splits = {split: SplitFacts(len(set(found)), min(map(found.count, set(found))), len(found)) for split, found in labels.items()}
+            labels.setdefault(row.split or "test", Counter())[row.label] += 1
+        splits = {split: SplitFacts(len(found), min(found.values()), found.total()) for split, found in labels.items()}
         disjoint = frozenset({"classes"} if self.config.classes == "disjoint" else ())
         size = self.config.size
         return Facts((3 if self.config.colour else 1, size, size), {self._splitting: splits}, disjoint)
@@ -124,7 +124,8 @@ class ImageFolder(Dataset):
             if missing:
                 raise DataError(f"{len(missing)} of {len(rows)} images are not there, first {missing[0].filename!r}",
                                 where=f"{self._csv}:{missing[0].line}", hint=f"filenames are relative to {self.place}")
-            pixels = photographs(archive, [row.filename for row in rows], self.config.size, 3 if self.config.colour else 1, cropped)
+            channels = 3 if self.config.colour else 1
+            pixels = photographs(archive, [row.filename for row in rows], self.config.size, channels, cropped)
         self._no_image_twice(pixels)
         of_row = np.array([row.split or "test" for row in rows])
         splits = dict.fromkeys(row.split or "test" for row in rows)

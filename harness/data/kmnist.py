@@ -29,9 +29,12 @@ class KMNIST(Dataset):
 
     origin = "data root"
     licence = "CC BY-SA 4.0 (KMNIST), CC BY-SA 3.0 (MNIST)"
-    citation = "Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718, 2018; train: " + MNIST.citation
+    citation = ("Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718, 2018; "
+                f"train: {MNIST.citation}")
     how_to_get = ("get kmnist-test-imgs.npz and kmnist-test-labels.npz from codh.rois.ac.jp/kmnist (NumPy format) and run "
                   "`harness data import kmnist FOLDER`; it needs mnist too (`harness data get mnist`)")
+
+    pinned = {"{}": "296615b5c12ed792db02f00bc8f6431d51ce539c0140b11284d33c135d85674b"}
 
     def facts(self) -> Facts:
         """Shape and splits: ``shift`` goes from digits to characters, ``characters`` from five characters to five others."""

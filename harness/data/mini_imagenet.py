@@ -34,7 +34,7 @@ class MiniImageNet(Dataset):
     class Config(Config):
         """How large the photographs are."""
 
-        size: int = Field(SIDE, ge=8, le=SIDE, description="side of the images in pixels; smaller than 84 by antialiased resizing")
+        size: int = Field(SIDE, ge=8, le=SIDE, description="side in pixels; smaller than 84 by antialiased resizing")
 
     origin = "data root"
     licence = "ImageNet terms of access: non-commercial research and education"
@@ -138,7 +138,8 @@ def read_cache(path: Path, split: str) -> tuple[np.ndarray, dict[str, list[int]]
         raise DataError(f"its classes are not those of {split}: {', '.join(sorted(map(str, wrong))[:3])} ...", where=str(path),
                         hint="the three files may have been mixed up")
     if short := [name for name, found in rows.items() if len(found) != PER_CLASS]:
-        raise DataError(f"class {short[0]} has {len(rows[short[0]])} images, not {PER_CLASS}", where=str(path), hint="get it whole")
+        raise DataError(f"class {short[0]} has {len(rows[short[0]])} images, not {PER_CLASS}", where=str(path),
+                        hint="get it whole")
     return images, rows
 
 

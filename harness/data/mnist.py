@@ -119,7 +119,8 @@ class MNIST(IdxFamily):
     licence = "CC BY-SA 3.0"
     citation = "LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86(11), 1998"
     how_to_get = (
-        "run `harness data get mnist`; or get train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte "
+        "run `harness data get mnist`; or get "
+        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte "
         "(.gz or not) and run `harness data import mnist FOLDER`"
     )
     class_names = tuple("0123456789")

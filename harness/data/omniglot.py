@@ -49,7 +49,8 @@ class Omniglot(Dataset):
     citation = "Lake, Salakhutdinov, Tenenbaum, Human-level concept learning through probabilistic program induction, " \
                "Science 350, 2015; split: Vinyals et al., NeurIPS 2016"
     how_to_get = (
-        "run `harness data get omniglot`; or get images_background.zip and images_evaluation.zip from the repository brendenlake/omniglot (folder python) "
+        "run `harness data get omniglot`; or get "
+        "images_background.zip and images_evaluation.zip from the repository brendenlake/omniglot (folder python) "
         "and run `harness data import omniglot FOLDER`"
     )
     # The author's repository; sums and sizes as in TensorFlow Datasets (url_checksums/omniglot.txt).
@@ -164,7 +165,7 @@ def read_part(path: Path) -> Part:
     with Archive(path) as archive:
         members = sorted((match.groups(), name) for name in archive.sizes if (match := MEMBER.fullmatch(name)))
         if len(members) > MOST:
-            raise archive.fault(f"it has {len(members)} drawings, more than an Omniglot part", f"fetch it again. {Omniglot.how_to_get}")
+            raise archive.fault(f"it has {len(members)} drawings, more than an Omniglot part", Omniglot.how_to_get)
         ink = stacked([partial(_ink, archive, name) for _, name in members], (SIDE, SIDE)).view(bool)
     parts = sorted({groups[0] for groups, _ in members})
     digest = hashlib.sha256(np.packbits(ink).data).hexdigest()

@@ -8,7 +8,7 @@ import lzma
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.errors import DataError, did_you_mean
+from harness.errors import DataError
 
 LARGEST = 256 << 20
 """Bytes of a CSV, uncompressed."""
@@ -43,7 +43,7 @@ def read_rows(path: Path) -> list[Row]:
         for needed in ("filename", "label"):
             if needed not in columns:
                 raise DataError(f"there is no column {needed!r}", where=f"{path}:1",
-                                hint=f"the first line must be filename,label or filename,label,split; {did_you_mean(needed, columns)}")
+                                hint="the first line must be filename,label or filename,label,split")
         reader.fieldnames = columns
         rows: dict[str, Row] = {}
         for values in reader:

@@ -17,6 +17,7 @@ class TieredSubset(TinyImageNet):
                 "split: Ren et al., ICLR 2018 (tieredImageNet)")
     split_list = "tiered_subset.txt", "a9c90da91f74f0fbc307768ae7ca43f1aa97faaaaf97f47a272ba2b75d45446f"
     per_class = 60
+    pinned = {'{"size": 64}': "f6f376051f84b809a1144a5728b32601a47196a824f2038a739cea686459c9b2"}
 
     @property
     def title(self) -> str:
