@@ -17,7 +17,10 @@ class MiniImageNet25(TinyImageNet):
                 "split: Ravi, Larochelle, ICLR 2017")
     split_list = "mini_imagenet_25.txt", "324793b78fc836d7d3c68a07387c451ad1b8c63a327da1f629040be99fb56b99"
     per_class = 550
-    pinned = {'{"size": 64}': "a7880461e50cc33925e4993e764ceebad2415a0651d283ec53bc2b9e4af94d67"}
+    pinned = {
+        '{"size": 64}': "a7880461e50cc33925e4993e764ceebad2415a0651d283ec53bc2b9e4af94d67",
+        '{"size": 32}': "05f9d64bce5c105f95d3fa1451da62a477b001a8351e85829c395c5f1c943694",
+    }
 
     @property
     def title(self) -> str:
