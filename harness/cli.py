@@ -25,7 +25,7 @@ from harness.store import DEFAULT_STORE
 app = typer.Typer(name="harness", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   rich_markup_mode=None, help=
                   "Benchmark brain-inspired learning rules beside their controls: few-shot episodes, attack sweeps, biology.")
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, check, find and import datasets.")
+data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, get, import, check and show datasets.")
 app.add_typer(data_app, name="data")
 
 out, err = Console(soft_wrap=True), Console(stderr=True)
@@ -35,6 +35,8 @@ StorePath = Annotated[Path, typer.Option("--store", help="Folder of finished cel
 Sets = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", show_default=False,
     help="Override a value of the suite, e.g. protocols.few.episodes=50; may be repeated.")]
+Switches = Annotated[list[str] | None, typer.Option(
+    "--set", metavar="KEY=VALUE", show_default=False, help="A switch of the dataset, e.g. rotations=true; may be repeated.")]
 DataRoot = Annotated[Path | None, typer.Option(
     "--data-root", envvar="HARNESS_DATA", help="Where datasets lie that are not embedded.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; one a core if left out.")]
@@ -326,44 +328,104 @@ def data_list(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 
 @data_app.command("verify")
 def data_verify(names: Annotated[list[str] | None, typer.Argument(help="Datasets; all that are here if left out.")] = None,
-                data_root: DataRoot = None, as_json: AsJson = False) -> None:
+                set_: Switches = None, data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Read datasets and hold them against what is known of them.
 
     Example: harness data verify omniglot
     """
     from harness.data import acquire
 
-    rows = [row for report in acquire.verify_all(names or [], acquire.data_root(data_root)) for row in report]
+    if set_ and len(names or []) != 1:
+        raise HarnessError("switches belong to one dataset", where="--set",
+                           hint="name one, e.g. harness data verify cifar-fs --set train_images=150")
+    chosen = [_dataset(name, set_, data_root) for name in names or acquire.present(acquire.data_root(data_root))]
+    rows = [row for dataset in chosen for row in acquire.report(dataset)]
     _json(rows) if as_json else out.print(_grid(rows, title="verified"))
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
 
 
 @data_app.command("path")
-def data_path(name: str, data_root: DataRoot = None) -> None:
+def data_path(name: str, set_: Switches = None, data_root: DataRoot = None) -> None:
     """Print the files that a dataset is made from.
 
     Example: harness data path omniglot
     """
-    from harness import registry
-    from harness.data import acquire
-
-    cls = registry.datasets[name]
-    for path in cls(cls.Config(), acquire.data_root(data_root)).sources():
+    for path in _dataset(name, set_, data_root).sources():
         print(path)
 
 
+@data_app.command("get")
+def data_get(name: str, data_root: DataRoot = None) -> None:
+    """Fetch a dataset into the data root. Goes on where it was interrupted; every file is checked before it is opened.
+
+    Example: harness data get omniglot
+    """
+    from harness.data import acquire
+    from harness.execute.display import transfer
+
+    with transfer(err) as progress:
+        written = acquire.get(name, acquire.data_root(data_root), progress)
+    for path in written:
+        print(path)
+    if not written:
+        err.print(f"{name} is here already: nothing to fetch", highlight=False)
+
+
 @data_app.command("import")
-def data_import(name: str, path: Annotated[Path, typer.Argument(help="File or folder that you have downloaded.")],
+def data_import(name: str, paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, archives or folders that "
+                                                                       "you have.", show_default=False)],
                 data_root: DataRoot = None) -> None:
-    """Check files that you have and copy them to where the dataset is looked for.
+    """Check files that you have and copy them to where the dataset is looked for: all of them or none.
 
     Example: harness data import omniglot ~/Downloads
     """
     from harness.data import acquire
 
-    for copied in acquire.import_(name, path, acquire.data_root(data_root)):
+    for copied in acquire.import_(name, paths, acquire.data_root(data_root)):
         print(copied)
+
+
+@data_app.command("show")
+def data_show(name: str, set_: Switches = None, data_root: DataRoot = None,
+              splitting: Annotated[str | None, typer.Option("--splitting", help="Which; its first if left out.")] = None,
+              image: Annotated[Path | None, typer.Option("--out", help="The PNG; NAME.png here if left out.")] = None,
+              as_json: AsJson = False) -> None:
+    """Write a contact sheet of a dataset (classes x examples of each split) and print statistics of its splits.
+
+    Example: harness data show omniglot --out omniglot.png
+    """
+    from harness.data import acquire, sheet
+
+    data, _ = acquire.load(_dataset(name, set_, data_root))
+    rows = sheet.statistics(data, splitting)
+    written = sheet.write(data, image or Path(f"{name}.png"), splitting)
+    if as_json:
+        _json({"dataset": name, "sheet": str(written), "splits": rows})
+        return
+    out.print(_grid([{key: " ".join(f"{x:.3f}" for x in value) if isinstance(value, list) else value
+                      for key, value in row.items()} for row in rows], name))
+    err.print(f"wrote {written}", highlight=False, markup=False)
+
+
+def _dataset(name: str, sets: list[str] | None, root: Path | None) -> Any:
+    """A dataset with its switches set as on the command line."""
+    from pydantic import ValidationError
+
+    from harness import override, registry
+    from harness.data import acquire
+    from harness.explain import explain
+    from harness.source import Source
+
+    cls, tree = registry.datasets[name], Source({})
+    for assignment in sets or []:
+        tree = override.apply(tree, assignment)
+    try:
+        config = cls.Config.model_validate(tree.value)
+    except ValidationError as error:
+        first = explain(error, cls.Config, tree.value, ())[0]
+        raise HarnessError(first.message, where="--set", hint=first.hint or None) from error
+    return cls(config, acquire.data_root(root))
 
 
 def _report(plan: Any, results: Any, folder: Path) -> None:

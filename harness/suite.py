@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from harness import override, source
 from harness.data.base import Dataset
-from harness.errors import HarnessError, SuiteError, did_you_mean
+from harness.errors import DataError, HarnessError, SuiteError, did_you_mean
 from harness.explain import Problem, explain
 from harness.learner import Budget, Learner
 from harness.protocols.base import Protocol
@@ -279,7 +279,11 @@ class _Check:
         dataset = config and self.dataset(config.dataset, (*path, "dataset"))
         if not found or not config or not dataset:
             return None
-        protocol = found[0](config, dataset.facts())
+        try:
+            protocol = found[0](config, dataset.facts())
+        except DataError as error:  # images of one's own: their facts are in a file
+            self.problem((*path, "dataset"), str(error).partition("\n")[0], error.hint or "")
+            return None
         if getattr(config, "over_time", False) and not top.snapshots:
             self.problem((*path, "over_time"), "over_time needs the states during training", "set `snapshots: true` in the suite")
         for fault in protocol.faults():

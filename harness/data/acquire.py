@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.base import Dataset, Loaded, SplitFacts
-from harness.data.cache import Entry, cache_folder
+from harness.data.base import Dataset, Facts, Loaded, Remote, SplitFacts
+from harness.data.cache import Entry, cache_folder, file_sha256
 from harness.data.carve import measured_facts
+from harness.data.download import fetch
 from harness.errors import DataError
-from harness.files import write_atomically
+from harness.files import alone, installing
 from harness.registry import datasets
 
 
@@ -44,7 +46,7 @@ def load(dataset: Dataset, cache: Path | None = None) -> tuple[Loaded, str]:
         _agree(dataset, data)
         content_hash = data.content_hash()
         entry.write(data, content_hash)
-    return data, content_hash
+        return entry.read() or (data, content_hash)
 
 
 def content_hash(dataset: Dataset, cache: Path | None = None) -> str:
@@ -90,40 +92,90 @@ def pinned_hash(dataset: Dataset) -> str | None:
     return dataset.pinned.get(config)
 
 
-def import_(name: str, path: Path, root: Path | None) -> list[Path]:
+def import_(name: str, paths: Sequence[Path], root: Path | None) -> list[Path]:
     """Take a dataset's files from where a user has them into the data root, checked by content before they are taken.
 
     Args:
         name: of a dataset that is not embedded.
-        path: a file, or a folder that is searched.
-        root: the data root; the files go to ``root/name``.
+        paths: files, archives, or folders that are searched.
+        root: the data root.
+
+    Returns:
+        The files written; all of them or, where anything is wrong, none.
+
+    Raises:
+        DataError: nothing recognised, damaged files, or nowhere to put them.
+    """
+    cls, target = _shelf(name, root)
+    with installing(target) as staging:
+        for path in paths:
+            if not path.exists():
+                raise DataError("no such file or folder", where=str(path))
+            if not [_put(staging, *file) for file in cls.found_in(path)]:
+                raise DataError(f"nothing of {name} found here", where=str(path), hint=cls.how_to_get)
+        written = sorted({file.relative_to(staging) for file in staging.rglob("*") if file.is_file()})
+    return [target / file for file in written]
+
+
+def get(name: str, root: Path | None, progress: Callable[[str, int, int], None] | None = None) -> list[Path]:
+    """Fetch a dataset's files, check them, and put them into the data root; what is there already is not fetched again.
+
+    Interrupted, it goes on where it stopped when it is called again; a second process waits for the first.
+
+    Args:
+        progress: called with (file, bytes that are here, bytes in all).
 
     Returns:
         The files written.
 
     Raises:
-        DataError: nothing recognised, damaged files, or nowhere to put them.
+        DataError: no source is known, it does not answer, or what it sends is not the file.
     """
-    if datasets[name].origin == "embedded":
-        raise DataError(f"{name} is embedded: there is nothing to import")
+    cls, target = _shelf(name, root)
+    if not cls.remotes:
+        raise DataError(f"{name} has no source that is sure to be the right one", hint=cls.how_to_get)
+    incoming = root / ".incoming" / target.name
+    with alone(incoming.with_suffix(".lock")):
+        needed = [remote for remote in cls.remotes if not _is_whole(target / remote.name, remote)]
+        fetched = [fetch(remote, incoming, progress, by_hand=cls.how_to_get) for remote in needed]
+        written = import_(name, fetched, root) if fetched else []
+        shutil.rmtree(incoming, ignore_errors=True)
+    return written
+
+
+def _is_whole(path: Path, remote: Remote) -> bool:
+    return path.is_file() and path.stat().st_size == remote.size and file_sha256(path, cache_folder()) == remote.sha256
+
+
+def _shelf(name: str, root: Path | None) -> tuple[type[Dataset], Path]:
+    """A dataset that is not embedded, and the folder of its files."""
+    cls = datasets[name]
+    if cls.origin == "embedded":
+        raise DataError(f"{name} is embedded: there is nothing to get or to import")
     if root is None:
         raise DataError("no data root is set", hint="set HARNESS_DATA (or --data-root) to a folder of yours")
-    if not path.exists():
-        raise DataError("no such file or folder", where=str(path))
-    written = []
-    for file_name, content in datasets[name].found_in(path):
-        written.append(root / name / file_name)
-        write_atomically(written[-1], content)
-    if not written:
-        raise DataError(f"nothing of {name} found here", where=str(path), hint=datasets[name].how_to_get)
-    return written
+    return cls, root / (cls.folder_name or name)
+
+
+def _put(folder: Path, name: str, content: Path | bytes) -> Path:
+    place = folder / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        place.write_bytes(content)
+    else:
+        shutil.copyfile(content, place)
+    return place
 
 
 def describe(name: str, root: Path | None) -> dict[str, Any]:
     """What ``harness data list`` shows of a dataset under its default config; nothing is read."""
     dataset = datasets[name](datasets[name].Config(), root)
-    facts = dataset.facts()
-    default = next(iter(facts.splittings.values()))
+    try:
+        facts = dataset.facts()
+    except DataError:  # of images of one's own nothing is known before they are there
+        facts = Facts((), {})
+    first = next(iter(facts.splittings), None)
+    counts = [known.classes for known in facts.splittings.get(first, {}).values()]
     return {
         "name": name,
         "description": datasets.describe(name),
@@ -133,9 +185,8 @@ def describe(name: str, root: Path | None) -> dict[str, Any]:
         "splittings": {splitting: {split: {"classes": known.classes, "per_class": known.per_class, "images": known.images}
                                    for split, known in splits.items()} for splitting, splits in facts.splittings.items()},
         "class_disjoint": sorted(facts.class_disjoint),
-        "classes": sum(known.classes for known in default.values()) if next(iter(facts.splittings)) in facts.class_disjoint
-        else max(known.classes for known in default.values()),
-        "images": sum(known.images for known in default.values()),
+        "classes": sum(counts) if first in facts.class_disjoint else max(counts, default=0),
+        "images": sum(known.images for known in facts.splittings.get(first, {}).values()),
         "switches": {key: field.description for key, field in type(dataset.config).model_fields.items()},
         "licence": dataset.licence,
         "citation": dataset.citation,
@@ -158,18 +209,20 @@ def describe_all(root: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
-def verify_all(names: list[str], root: Path | None, cache: Path | None = None) -> Iterator[list[dict[str, Any]]]:
-    """``verify`` of each named dataset (of each that is present, where none is named), as plain values."""
-    every = {name: datasets[name](datasets[name].Config(), root) for name in names or datasets}
-    for name, dataset in every.items():
-        if names or is_present(dataset):
-            yield [{"dataset": name, **asdict(check)} for check in verify(dataset, cache)]
+def present(root: Path | None) -> list[str]:
+    """Names of the datasets that are here, under their default configs."""
+    return [name for name in datasets if is_present(datasets[name](datasets[name].Config(), root))]
+
+
+def report(dataset: Dataset, cache: Path | None = None) -> list[dict[str, Any]]:
+    """``verify`` as plain values."""
+    return [{"dataset": dataset.kind, **asdict(check)} for check in verify(dataset, cache)]
 
 
 def is_present(dataset: Dataset) -> bool:
     """Whether all its source files are there."""
     try:
-        return all(path.is_file() for path in dataset.sources())
+        return all(path.exists() for path in dataset.sources())
     except DataError:
         return False
 

@@ -109,7 +109,7 @@ class Loaded:
             raise DataError(f"no split {split!r} in {splitting!r}", hint=did_you_mean(split, self.splittings[splitting]))
         rows = self.splittings[splitting][split]
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
-        return Images(self.pixels[rows], labels.astype(np.int64), rows.astype(np.int64), len(classes))
+        return Images(self.pixels[_slice_or(rows)], labels.astype(np.int64), rows.astype(np.int64), len(classes))
 
     def split_groups(self, splitting: str, split: str) -> np.ndarray | None:
         """Group number of each class of a split, (n_classes,), in the order that ``split`` numbers them."""
@@ -132,6 +132,33 @@ class Loaded:
         return digest.hexdigest()
 
 
+def _slice_or(rows: np.ndarray) -> slice | np.ndarray:
+    """Neighbouring rows as a slice: a view of the (memory-mapped) pixels instead of a copy of them."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file that can be fetched.
+
+    Attributes:
+        url: http or https; its last part is the file's name.
+        sha256: of the file as it is fetched.
+        size: in bytes; more than that is never written.
+    """
+
+    url: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """What the file is called."""
+        return self.url.rpartition("/")[2]
+
+
 class Dataset(ABC):
     """One dataset: how it is described, found and read. Registered with ``@datasets.register(name)``.
 
@@ -146,10 +173,14 @@ class Dataset(ABC):
         """No switches."""
 
     origin: ClassVar[Literal["embedded", "data root"]]
+    folder_name: ClassVar[str] = ""
+    """The folder below the data root that its files lie in, where it is not called as the dataset is."""
     licence: ClassVar[str]
     citation: ClassVar[str]
     how_to_get: ClassVar[str] = ""
     """What to do where it is missing, in one or two sentences."""
+    remotes: ClassVar[tuple[Remote, ...]] = ()
+    """What ``harness data get`` fetches; empty where there is no source whose address and checksum are certain."""
     pinned: ClassVar[Mapping[str, str]] = {}
     """Content hash by config (as JSON with sorted keys), where it is known for certain."""
 
@@ -163,17 +194,32 @@ class Dataset(ABC):
         switched = [f"{key}={value}" for key, value in self.config if value != fields[key].default]
         return f"{self.kind} ({', '.join(switched)})" if switched else self.kind
 
+    @property
+    def place(self) -> Path:
+        """The folder of its files below the data root.
+
+        Raises:
+            DataError: no data root is set.
+        """
+        name = self.folder_name or self.kind
+        if self.root is None:
+            raise DataError(f"{self.kind} is not embedded, and no data root is set",
+                            hint=f"set HARNESS_DATA (or --data-root) to the folder that holds {name}/. {self.how_to_get}")
+        return self.root / name
+
     @abstractmethod
     def facts(self) -> Facts:
         """Shape and splits, without reading a file."""
 
     @abstractmethod
     def sources(self) -> list[Path]:
-        """The files it is made from (a DataError says how to get those that are missing)."""
+        """The files (or folders of files) it is made from (a DataError says how to get those that are missing)."""
 
     @classmethod
-    def found_in(cls, path: Path) -> Iterator[tuple[str, bytes]]:
-        """Name and content of each file at ``path`` that belongs in the data root; checked. For ``harness data import``.
+    def found_in(cls, path: Path) -> Iterator[tuple[str, Path | bytes]]:
+        """Name and content (or place) of each file at ``path`` that belongs in the data root; checked.
+
+        For ``harness data import``; a large file is given by its place, so that it is copied without being held in memory.
 
         Raises:
             DataError: where the dataset has no files to import, or a file is not what it should be.

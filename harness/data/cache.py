@@ -1,9 +1,12 @@
 """Derived copies of datasets on disk: built once, verified at every load, never required.
 
 One dataset under one config is one safetensors file (pixels, labels, splits; names in its header) and one small JSON
-with its content hash. The file's name is a hash of all that the content follows from: kind, config, source files, the
-code that builds it, the libraries that it is built with. A copy that cannot be read, or that is not what it says it is,
-is built again; a cache that cannot be written is done without.
+with the hashes of its content and of the file. The file's name is a hash of all that the content follows from: kind,
+config, source files, the code that builds it, the libraries that it is built with. A copy that cannot be read, or that is
+not what it says it is, is built again; a cache that cannot be written is done without.
+
+Copies are memory-mapped: processes that load the same dataset share one set of pages, and what is not looked at is not
+read. A mapping is private, so that nothing a process does to its arrays reaches the file.
 """
 
 from __future__ import annotations
@@ -14,18 +17,22 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Iterator
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
+from harness.data.archive import files_below
 from harness.data.base import Dataset, Loaded
 from harness.errors import StoreError
-from harness.files import write_atomically
+from harness.files import alone, replacing, write_atomically
 
+TYPES = {"U8": np.uint8, "I64": np.int64}
 LIBRARIES = ("numpy", "pillow", "scipy", "matplotlib", "fonttools", "scikit-learn", "mlxtend")
+SETTLED_S = 2.0
+"""A file that changed less than that ago may change again within one tick of the clock that its times are taken from."""
 KEPT = 4
 """Copies of one kind and config that are kept: they differ in sources, code or libraries."""
 
@@ -54,7 +61,7 @@ class Entry:
         self.folder = folder
         config = json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True)
         self.stem = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', dataset.kind)}-{_short(dataset.kind, config)}"
-        sources = [file_sha256(path, folder) for path in dataset.sources()]
+        sources = [_state(path) if path.is_dir() else file_sha256(path, folder) for path in dataset.sources()]
         self.key = _short(dataset.kind, config, *sources, _code_version(type(dataset)), _library_versions())
 
     @property
@@ -69,36 +76,41 @@ class Entry:
 
     def read_hash(self) -> str | None:
         """The content hash, if it is known and its line is undamaged."""
+        return self._line()[0]
+
+    def _line(self) -> tuple[str, str] | tuple[None, None]:
+        """Hash of the content and of the file that holds it."""
         try:
             line = json.loads(self.hash_path.read_text())
-            return line["sha256"] if line["check"] == _short(self.key, line["sha256"]) else None
+            if line["check"] == _short(self.key, line["sha256"], line["file"]):
+                return line["sha256"], line["file"]
         except (AttributeError, OSError, ValueError, KeyError, TypeError):
-            return None
+            pass
+        return None, None
 
     def read(self) -> tuple[Loaded, str] | None:
-        """The dataset and its content hash, or None where there is no sound copy."""
-        expected = self.read_hash()
-        if expected is None or not self.data_path.is_file():
-            return None
-        from safetensors import SafetensorError, safe_open
-
+        """The dataset (memory-mapped) and its content hash, or None where there is no sound copy."""
+        content_hash, expected = self._line()
         try:
-            with safe_open(self.data_path, framework="numpy") as file:
-                data = _from_tensors({name: file.get_tensor(name) for name in list(file.keys())}, file.metadata())
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+            if content_hash is None or file_sha256(self.data_path, self.folder) != expected:
+                return None
+            return _mapped(self.data_path), content_hash
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return (data, expected) if data.content_hash() == expected else None
 
     def write(self, data: Loaded, content_hash: str) -> None:
         """Keep a copy, or do without where that is impossible."""
         if self.folder is None:
             return
-        from safetensors.numpy import save
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
 
-        tensors, header = _to_tensors(data)
-        line = {"sha256": content_hash, "check": _short(self.key, content_hash)}
-        with contextlib.suppress(OSError, StoreError):
-            write_atomically(self.data_path, save(tensors, header))
+        with contextlib.suppress(OSError, StoreError, SafetensorError):
+            with replacing(self.data_path) as temporary:
+                tensors, header = _to_tensors(data)
+                save_file(tensors, temporary, header)
+                digest = file_sha256(temporary, None)
+            line = {"sha256": content_hash, "file": digest, "check": _short(self.key, content_hash, digest)}
             write_atomically(self.hash_path, json.dumps(line).encode())
             self._evict()
 
@@ -108,17 +120,9 @@ class Entry:
             old.unlink(missing_ok=True)
             old.with_suffix(".json").unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other processes from building the same copy meanwhile, where the file system can lock."""
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(OSError, ImportError, AttributeError):
-                import fcntl
-
-                self.folder.mkdir(parents=True, exist_ok=True)
-                lock = stack.enter_context((self.folder / f"{self.stem}.lock").open("w"))
-                fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel, even after kill -9
-            yield
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from building the same copy meanwhile."""
+        return alone(self.folder / f"{self.stem}.lock") if self.folder else contextlib.nullcontext()
 
 
 def file_sha256(path: Path, folder: Path | None) -> str:
@@ -132,10 +136,20 @@ def file_sha256(path: Path, folder: Path | None) -> str:
             return line["sha256"]
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    with contextlib.suppress(AttributeError, OSError, StoreError):
-        line = {"state": state, "sha256": digest, "check": _short(*map(str, state), digest)}
-        write_atomically(memo, json.dumps(line).encode())
+    if memo and time.time() - stat.st_ctime > SETTLED_S:
+        with contextlib.suppress(OSError, StoreError):
+            line = {"state": state, "sha256": digest, "check": _short(*map(str, state), digest)}
+            write_atomically(memo, json.dumps(line).encode())
     return digest
+
+
+def _state(folder: Path) -> str:
+    """Hash of names, sizes and times of all files below a folder: reading tens of thousands of images takes too long."""
+    found = []
+    for name, path in files_below(folder).items():
+        stat = path.stat()
+        found.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
+    return _short(*found)
 
 
 def _short(*parts: str) -> str:
@@ -167,7 +181,14 @@ def _to_tensors(data: Loaded) -> tuple[dict[str, np.ndarray], dict[str, str]]:
                      "splits": json.dumps([[splitting, *splits] for splitting, splits in data.splittings.items()])}
 
 
-def _from_tensors(tensors: dict[str, np.ndarray], header: dict[str, str]) -> Loaded:
+def _mapped(path: Path) -> Loaded:
+    """A copy whose file is known to be sound. (The format: 8 bytes with the header's length, a JSON header, the arrays.)"""
+    raw = np.memmap(path, np.uint8, mode="c").view(np.ndarray)
+    start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
+    entries = json.loads(raw[8:start].tobytes())
+    header = entries.pop("__metadata__")
+    tensors = {name: raw[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]].view(TYPES[entry["dtype"]])
+               .reshape(entry["shape"]) for name, entry in entries.items()}
     groups = json.loads(header["groups"])
     return Loaded(
         pixels=tensors["pixels"],

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.data.base import Dataset, Facts, Loaded, SplitFacts
+from harness.data.archive import files_below
+from harness.data.base import Dataset, Facts, Loaded, Remote, SplitFacts
 from harness.data.carve import carve
 from harness.data.idx import read_idx
 from harness.errors import DataError
@@ -88,8 +89,8 @@ class IdxFamily(Dataset):
         """(file name, content) of each of the four files below ``path``, or of the one at ``path``; checked."""
         for name, sha256 in zip(FILES, cls.raw_sha256, strict=True):
             spellings = {name, f"{name}.gz", name.replace("-idx", ".idx"), f"{name.replace('-idx', '.idx')}.gz"}
-            candidates = [path] if path.is_file() else sorted(path.rglob("*"))
-            files = [file for file in candidates if file.name in spellings and file.is_file()]
+            candidates = [path] if path.is_file() else files_below(path).values()
+            files = [file for file in candidates if file.name in spellings]
             if file := _first_sound(files, sha256):
                 yield name + file.suffix * (file.suffix == ".gz"), file.read_bytes()
 
@@ -118,7 +119,8 @@ class MNIST(IdxFamily):
     licence = "CC BY-SA 3.0"
     citation = "LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86(11), 1998"
     how_to_get = (
-        "get train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte "
+        "run `harness data get mnist`; or get "
+        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte "
         "(.gz or not) and run `harness data import mnist FOLDER`"
     )
     class_names = tuple("0123456789")
@@ -128,6 +130,15 @@ class MNIST(IdxFamily):
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     )
+    # PyTorch's mirror (torchvision.datasets.MNIST.mirrors); the sums of LeCun's four gzipped files are the same wherever they are
+    # recorded (TensorFlow Datasets, url_checksums/mnist.txt).
+    remotes = tuple(Remote(f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz", sha256, size)
+                    for name, sha256, size in zip(FILES, (
+                        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                    ), (9_912_422, 28_881, 1_648_877, 4_542), strict=True))
     smallest_class = {"train": 4969, "val": 452, "test": 892, "train 0-4": 5842, "test 5-9": 892}
     class_split_images = (30_596, 4_861)
     pinned = {"{}": "5175c7cc99fe5f24a6f8c1123f9341d380cc01149a358bf8113353fae3ca2b88"}

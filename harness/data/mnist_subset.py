@@ -36,8 +36,9 @@ class MnistSubset(Dataset):
         digits: Annotated[str, AfterValidator(_once)] = Field("126", pattern=r"^[0-9]{2,10}$", description="those that are kept")
 
     origin = "data root"
+    folder_name = "mnist"
     pinned = {'{"digits": "126"}': "c7ee40d6481960e986c2f2ec0d2fcf9d976c8bd5a922ff332018d97585c7effd"}
-    licence, citation, how_to_get = MNIST.licence, MNIST.citation, MNIST.how_to_get
+    licence, citation, how_to_get, remotes = MNIST.licence, MNIST.citation, MNIST.how_to_get, MNIST.remotes
 
     def facts(self) -> Facts:
         """Shape and splits, from the published counts of each digit."""
@@ -52,8 +53,8 @@ class MnistSubset(Dataset):
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, bytes]]:
-        """Nothing of its own: it is read from MNIST's files."""
-        return iter(())
+        """MNIST's four files."""
+        return MNIST.found_in(path)
 
     def build(self) -> Loaded:
         """MNIST, less the rows of other digits; labels stay the digits."""

@@ -69,7 +69,7 @@ def test_changed_source_is_read_again(source, tmp_path):
 @pytest.mark.parametrize("how", ["truncate", "empty", "flip first", "flip last", "remove", "garbage"])
 def test_damage_is_repaired_silently(source, tmp_path, suffix, how):
     cache = tmp_path / "cache"
-    built = acquire.load(Counted(source), cache)
+    built = acquire.load(Counted(source), cache)[1]  # its arrays are mapped: they must not outlive the damage
     (path,) = cache.glob(f"*{suffix}")
     content = bytearray(path.read_bytes())
     at = 12 if how == "flip first" else len(content) - 3
@@ -77,8 +77,59 @@ def test_damage_is_repaired_silently(source, tmp_path, suffix, how):
     damaged = {"truncate": content[:-5], "empty": b"", "garbage": b"\xff" * 200}.get(how, content)
     path.unlink() if how == "remove" else path.write_bytes(damaged)
     again, third = Counted(source), Counted(source)
-    assert same(built, acquire.load(again, cache)) and again.builds == 1
-    assert same(built, acquire.load(third, cache)) and third.builds == 0
+    for dataset, builds in ((again, 1), (third, 0)):
+        data, found = acquire.load(dataset, cache)
+        assert built == found == data.content_hash() and dataset.builds == builds
+
+
+def test_arrays_are_mapped_and_private(source, tmp_path):
+    acquire.load(Counted(source), tmp_path / "cache")
+    one, other = (acquire.load(Counted(source), tmp_path / "cache")[0] for _ in range(2))
+    split = one.split("standard", "train")
+    assert np.shares_memory(split.pixels, one.pixels) and not np.shares_memory(one.pixels, other.pixels)
+    before = other.pixels.copy()
+    split.pixels[:] = 0  # what one process does to its arrays reaches neither the file nor the others
+    assert np.array_equal(other.pixels, before)
+    assert np.array_equal(acquire.load(Counted(source), tmp_path / "cache")[0].pixels, before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_loading_twice_takes_no_memory_twice(tmp_path):
+    script = tmp_path / "twice.py"
+    script.write_text("""
+import sys
+from pathlib import Path
+import numpy as np
+from harness.data import acquire
+from harness.data.base import Dataset, Facts, Loaded, SplitFacts
+
+class Large(Dataset):
+    kind, origin, licence, citation = "large", "data root", "none", "none"
+
+    def facts(self):
+        return Facts((3, 64, 64), {"classes": {"train": SplitFacts(10, 800, 8000)}})
+
+    def sources(self):
+        return []
+
+    def build(self):
+        pixels, labels = np.full((8000, 3, 64, 64), 7, np.uint8), np.repeat(np.arange(10), 800)
+        return Loaded(pixels, labels, tuple("abcdefghij"), None, {"classes": {"train": np.arange(8000)}})
+
+def private():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) // 1024
+
+cache = Path(sys.argv[1])
+acquire.load(Large(Large.Config()), cache)
+before = private()
+loaded = [acquire.load(Large(Large.Config()), cache)[0] for _ in range(2)]
+totals = [int(data.split("classes", "train").pixels.sum(dtype=np.int64)) for data in loaded]
+print(private() - before, totals[0] == totals[1] == 7 * 8000 * 3 * 64 * 64)
+""")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=True, env=environment)
+    grown, same_totals = run.stdout.split()
+    assert int(grown) < 30 and same_totals == "True"  # MiB, of 94 that the images take each time
 
 
 def test_a_wrong_hash_line_is_not_believed(source, tmp_path):

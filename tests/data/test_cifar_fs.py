@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import cifar_fs
+from harness.data import cifar100, cifar_fs
 from harness.data.carve import listed
 from harness.errors import DataError
 from harness.registry import datasets
 
-NAMES = [(split, name) for split, _, *names in listed(cifar_fs.SPLIT, cifar_fs.SPLIT_SHA256) for name in names]
+NAMES = [(split, name) for split, _, *names in listed(*cifar_fs.SPLIT) for name in names]
 
 
 def photograph(value: int, size: int = 32, form: str = "PNG") -> bytes:
@@ -35,7 +35,7 @@ def write(folder, images: int = 3, *, skip: str = "", content: bytes | None = No
 
 @pytest.fixture
 def dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar_fs, "COMPLETE", 3)
+    monkeypatch.setattr(cifar100, "COMPLETE", 3)
     return lambda train_images=3: datasets["cifar-fs"](datasets["cifar-fs"].Config(train_images=train_images), tmp_path)
 
 
