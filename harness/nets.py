@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"relu": F.relu, "tanh": torch.tanh}
+
 
 def init_perceptron(sizes: Sequence[int], generator: torch.Generator, *, non_negative: bool = False) -> list[torch.Tensor]:
     """``[weight (in, out), bias (1, out), ...]`` of a perceptron with layers of ``sizes``.
@@ -25,14 +27,16 @@ def init_perceptron(sizes: Sequence[int], generator: torch.Generator, *, non_neg
     return parameters
 
 
-def perceptron(x: torch.Tensor, parameters: Sequence[torch.Tensor], *, inhibited: bool = False) -> torch.Tensor:
-    """A ReLU perceptron without a non-linearity after its last layer.
+def perceptron(x: torch.Tensor, parameters: Sequence[torch.Tensor], *, inhibited: bool = False,
+               activation: str = "relu") -> torch.Tensor:
+    """A perceptron without a non-linearity after its last layer.
 
     Args:
         x: (..., B, D).
         parameters: weights (..., in, out) and biases (..., 1, out) in turn; leading axes (episodes) as in ``x``.
         inhibited: subtract each layer's mean input, as a uniform, non-plastic inhibitory pool does: this is what lets
             weights of one sign compute a difference.
+        activation: one of ``ACTIVATIONS``.
 
     Returns:
         (..., B, out).
@@ -43,7 +47,7 @@ def perceptron(x: torch.Tensor, parameters: Sequence[torch.Tensor], *, inhibited
         if inhibited:  # mean_j (x W_j) = x mean_j W_j: the pool is folded into the weights
             weight, bias = weight - weight.mean(-1, keepdim=True), bias - bias.mean(-1, keepdim=True)
         x = x @ weight + bias
-        x = x if i == last else F.relu(x)
+        x = x if i == last else ACTIVATIONS[activation](x)
     return x
 
 
@@ -58,18 +62,20 @@ class Perceptron(nn.Module):
     Args:
         parameters: as ``perceptron`` takes them.
         inhibited: see there.
-        activity: end in a ReLU.
+        activity: end in the activation.
+        activation: one of ``ACTIVATIONS``.
     """
 
-    def __init__(self, parameters: Sequence[torch.Tensor], *, inhibited: bool = False, activity: bool = False):
+    def __init__(self, parameters: Sequence[torch.Tensor], *, inhibited: bool = False, activity: bool = False,
+                 activation: str = "relu"):
         super().__init__()
         self.layers = nn.ParameterList(frozen(p) for p in parameters)
-        self.inhibited, self.activity = inhibited, activity
+        self.inhibited, self.activity, self.activation = inhibited, activity, activation
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        out = perceptron(images.flatten(1), list(self.layers), inhibited=self.inhibited)
-        return F.relu(out) if self.activity else out
+        out = perceptron(images.flatten(1), list(self.layers), inhibited=self.inhibited, activation=self.activation)
+        return ACTIVATIONS[self.activation](out) if self.activity else out
 
 
 class HeadOn(nn.Module):

@@ -1,0 +1,52 @@
+"""Backpropagation without weight transport: feedback alignment, direct feedback alignment, sign symmetry."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.registry import learners
+from harness.supervised import PerceptronConfig, PerceptronLearner, Rule, Tensors
+
+
+@learners.register("feedback-alignment")
+class FeedbackAlignment(PerceptronLearner):
+    """Errors that come down through weights of their own: feedback alignment, layered or direct, and sign symmetry.
+
+    With e the output's error and f' the slope of a layer's activation, hidden layer i of L has the error
+
+    - ``layered``: d_i = (d_{i+1} B_{i+1}) f'_i, d_L = e, with fixed random B (Lillicrap et al. 2016, eq. 3);
+    - ``direct``: d_i = (e B_i) f'_i, with fixed random B (Nokland 2016, eq. 7);
+    - ``sign``: as layered, with B = sign(W^T) of uniform magnitude (Liao, Leibo & Poggio 2016, eq. 5; uSF in BioTorch).
+
+    Weights then change by presynaptic activity times error. With one hidden layer, the first two are one rule.
+
+    What it learns is an ordinary forward network: an attack on ``classifier()`` follows its true gradients. One that went
+    through the feedback weights, as a framework that replaces the backward pass would let it, is too weak, and the
+    network looks more robust than it is.
+    """
+
+    typical_training_s = 60.0
+
+    class Config(PerceptronConfig):
+        """Switches of ``feedback-alignment``."""
+
+        feedback: Literal["layered", "direct", "sign"] = Field("layered", description="what carries the error down")
+        activation: Literal["relu", "tanh"] = Field("relu", description="of the hidden layers")
+        optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or SGD with momentum 0.9")
+
+    config: Config
+
+    @property
+    def activation(self) -> str:
+        """Of the hidden layers."""
+        return self.config.activation
+
+    def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
+        """The rule, with its feedback weights."""
+        from harness.alignment import Alignment
+
+        config = self.config
+        return Alignment(tensors, config, feedback=config.feedback, generator=self.rng.torch("feedback"),
+                         optimiser=config.optimiser, activation=config.activation, adapting=adapting)
