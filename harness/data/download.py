@@ -45,12 +45,13 @@ def fetch(remote: Remote, folder: Path, progress: Callable[[str, int, int], None
     if target.is_file():
         return target
     report = progress or (lambda *_: None)
-    in_vain = 0
+    in_vain, most = 0, _size(part)
     while (have := _size(part)) < remote.size:
         try:
             _go_on(remote, part, have, report, timeout, by_hand)
         except _Lost as lost:
-            in_vain = 0 if _size(part) > have else in_vain + 1
+            in_vain = 0 if _size(part) > most else in_vain + 1
+            most = max(most, _size(part))
             if in_vain == ATTEMPTS:
                 raise DataError(f"cannot be fetched: {lost}; {_size(part)} of {remote.size} bytes are here", where=remote.url,
                                 hint=f"run it again to go on from there. Or {by_hand}") from lost
@@ -81,6 +82,8 @@ def _go_on(remote: Remote, part: Path, have: int, report: Callable[[str, int, in
         if response.status == 206 and not begins:
             part.unlink(missing_ok=True)
             raise _Lost("the server went on at another place than asked for")
+        if not first:
+            raise _Lost(f"the connection ended after {have} of {remote.size} bytes")
         if response.status == 200:  # it does not resume: from the beginning
             have = 0
         try:
@@ -113,8 +116,10 @@ def _opened(remote: Remote, part: Path, have: int, timeout: float, by_hand: str)
             raise _Lost("the server does not have as much of the file") from error
         if error.code >= 500 or error.code == 429:
             raise _Lost(f"the server answers {error.code} {error.reason}") from error
-        circle = error.code in (301, 302, 303, 307, 308)
-        message = "the server redirects in a circle" if circle else f"the server answers {error.code} {error.reason}"
+        message = f"the server answers {error.code} {error.reason}"
+        if 300 < error.code < 400:  # urllib follows those that lead on, over http or https
+            where = "in a circle" if "infinite loop" in str(error.reason) else f"to {error.headers.get('Location')!r:.100}"
+            message = f"the server redirects {where}"
         raise DataError(message, where=remote.url, hint=by_hand) from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
         raise _Lost(_reason(error)) from error
@@ -132,7 +137,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not newurl.startswith(("http://", "https://")):
-            raise DataError(f"the server redirects to {newurl[:100]!r}", where=req.full_url)
+            raise urllib.error.HTTPError(req.full_url, code, "not over http", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

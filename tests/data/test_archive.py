@@ -106,7 +106,8 @@ def test_a_member_that_is_larger_than_it_says_is_not_read_beyond(tmp_path):
 
 
 @pytest.mark.parametrize("content, word", [(b"", "the file is empty"), (b"no archive", "neither a folder nor a zip"),
-                                           (b"PK\x03\x04 cut", "cut off or damaged"), (b"\x1f\x8b\x08\x00", "cut off or damaged")])
+                                           (b"PK\x03\x04 cut", "cut off or damaged"),
+                                           (b"\x1f\x8b\x08\x00", "cut off or damaged")])
 def test_what_is_no_archive_is_said(tmp_path, content, word):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(DataError, match=word) as caught:

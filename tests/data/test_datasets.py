@@ -21,7 +21,8 @@ from harness.rng import Rng
 REDUCED = {"cifar-fs": {"train_images": 150}, "fc100": {"images": 150}}
 """The data root has no more of CIFAR-FS's training classes."""
 ELSEWHERE = {"image-folder": "it has no images of its own: test_image_folder.py", "mini-imagenet": "it cannot be had here"}
-CASES = [(name, REDUCED.get(name, {})) for name in datasets] + [("omniglot", {"rotations": True}), ("mini-imagenet-25", {"size": 32})]
+CASES = [*((name, REDUCED.get(name, {})) for name in datasets),
+         ("omniglot", {"rotations": True}), ("mini-imagenet-25", {"size": 32})]
 IDS = ["-".join([name, *switches]) for name, switches in CASES]
 
 

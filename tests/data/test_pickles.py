@@ -51,7 +51,8 @@ class Evil:
 def test_nothing_is_executed(tmp_path, protocol, wrap):
     trace = tmp_path / "executed"
     for evil in (Evil(os.system, f"touch {trace}"), Evil(exec, f"open({str(trace)!r}, 'w')"), Evil(open, str(trace), "w"),
-                 Evil(subprocess.Popen, ["touch", str(trace)]), Evil(getattr, "", "join"), Evil(np.load, "x"), Evil(__import__, "os")):
+                 Evil(subprocess.Popen, ["touch", str(trace)]), Evil(getattr, "", "join"), Evil(np.load, "x"),
+                 Evil(__import__, "os")):
         with pytest.raises(DataError, match="refused: this pickle asks for") as caught:
             read_pickled(pickle.dumps(wrap(evil), protocol), "file")
         assert caught.value.where == "file" and "nothing in it was executed" in caught.value.hint
