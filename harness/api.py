@@ -55,7 +55,8 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     layout = plan(suite, sets=sets, data_root=data_root, device=device)
     folder = Store(Path(store))
     folder.prepare()
-    conditions = Conditions(folder, find_data_root(data_root), device, batch_size)
+    files = {key: path for entry in layout.suite.protocols for key, path in entry.protocol.files().items()}
+    conditions = Conditions(folder, find_data_root(data_root), device, batch_size, files)
     todo = [cell for cell in layout.unique if folder.read(cell.key, mend=True) is None]
     expected, _ = estimate.expected_seconds(todo, folder)
     todo.sort(key=lambda cell: -expected[cell.key])  # so that no worker ends alone with the longest of all

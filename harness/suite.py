@@ -233,7 +233,7 @@ class _Check:
     def model(self, cls: type[BaseModel], value: Any, path: tuple) -> Any:
         """Validate one mapping; None, and problems noted, where it is faulty."""
         try:
-            return cls.model_validate(value)
+            return cls.model_validate(value, context={"folder": lambda key: self.tree.where((*path, key)).folder})
         except ValidationError as error:
             self.problems += explain(error, cls, value, path, also=() if path else ("defaults", "extends"))
             return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, t_interval
-from harness.records import TEST_IMAGES, Record, Trust
+from harness.records import CROSSED, Record, Trust
 from harness.rng import Rng
 
 LEVEL = 0.05
@@ -104,5 +104,5 @@ def _units(record: Record, verdicts: Verdicts) -> np.ndarray:
 
 def _bootstrap(values: list[np.ndarray], like: Record) -> tuple[float, float, float]:
     """Test images are the same for every seed; episodes are each seed's own."""
-    crossed = like.unit in TEST_IMAGES and len({len(v) for v in values}) == 1
+    crossed = like.unit in CROSSED and len({len(v) for v in values}) == 1
     return hierarchical_bootstrap(values, Rng(0).numpy("report bootstrap"), crossed=crossed)

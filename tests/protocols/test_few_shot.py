@@ -135,7 +135,8 @@ def test_the_schema_asks_the_same_of_ways_and_shots():
     properties = FewShot.Config.model_json_schema()["properties"]
     for key in ("ways", "shots"):
         listed = next(branch for branch in properties[key]["oneOf"] if branch["type"] == "array")
-        assert listed["minItems"] == 1 and listed["uniqueItems"] and listed["items"]["minimum"] == 1
+        assert listed["minItems"] == 1 and listed["uniqueItems"]
+        assert listed["items"]["oneOf"][0]["minimum"] == 1 and listed["items"]["oneOf"][1]["pattern"] == "^[0-9]+-[0-9]+$"
 
 
 @pytest.mark.parametrize("keys", [{"ways": [2, 3], "shots": [1, 5]}, {"ways": 4, "shots": [3]}], ids=str)
