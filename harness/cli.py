@@ -153,6 +153,19 @@ def validate(suites: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml...
 
 
 @app.command()
+def episodes(suite: SuitePath, out_dir: Annotated[Path, typer.Option("--out", help="Folder for the lists.")], set_: Sets = None,
+             data_root: DataRoot = None) -> None:
+    """Write a suite's few-shot episodes as JSON lists: for the same episodes in other code, or for `episodes_from` here.
+
+    Example: harness episodes suites/quickstart.yaml --out episodes
+    """
+    from harness import api
+
+    for path in api.episodes(suite, out_dir, sets=set_ or [], data_root=data_root):
+        print(path)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a suite, for editors.
 

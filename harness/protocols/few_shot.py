@@ -140,8 +140,9 @@ class FewShot(Protocol):
         config, splittings = self.config, self.facts.splittings
         at = ("episodes_from",) if self.list_path else ()
         if self.list_path:
-            yield from self._list_faults()
-            if not self.listed:
+            faults = list(self._list_faults())
+            yield from faults
+            if faults:
                 return
         if self.splitting not in splittings:
             yield Fault(at or ("splitting",), f"no splitting {self.splitting!r}", f"allowed: {', '.join(splittings)}")
@@ -167,11 +168,10 @@ class FewShot(Protocol):
             return
         named = self.config.dataset
         if (kind := named if isinstance(named, str) else named.get("kind")) != listed.dataset:
-            yield Fault(("episodes_from",), f"its episodes are of {listed.dataset!r}, not of {kind!r}")
+            yield Fault(("dataset",), f"the episodes of {self.list_path} are of {listed.dataset!r}, not of {kind!r}")
         if listed.split == "train":
             yield Fault(("episodes_from",), "its episodes are of the split that learners are trained on", "a list of val or test")
-        said = {"ways": listed.ways, "shots": listed.shots, "queries": listed.queries, "episodes": len(listed.episodes),
-                "splitting": listed.splitting, "split": listed.split, "mode": "replacement", "within_group": False}
+        said = {**next(self.settings()), "mode": "replacement", "within_group": False}
         for key in sorted(said.keys() & self.config.model_fields_set):
             if getattr(self.config, key) not in (said[key], [said[key]]):
                 yield Fault((key,), f"{key} cannot be chosen for episodes from a list", "leave it out")
@@ -228,10 +228,9 @@ class FewShot(Protocol):
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
-        grouped = ", classes of an episode from one group" if self.config.within_group else ""
         return {
             "regime": REGIMES[self.config.regime],
-            "split": f"{self.splitting}/{self.split}{grouped}",
+            "split": f"{self.splitting}/{self.split}",
             "image size": "x".join(map(str, self.facts.image_shape)),
             "episodes": self._episode_words(),
             "queries": f"{self.listed.queries if self.listed else self.config.queries} a class",
@@ -249,7 +248,8 @@ class FewShot(Protocol):
             (config.ways, "a range of ways: drawn uniformly for each episode"),
             (config.shots, "a range of shots: drawn uniformly for each class of each episode"),
         ) if any(isinstance(value, str) for value in _listed(values))]
-        return ", ".join([f"{config.episodes} a seed, the same for every learner", drawn, *ranges])
+        grouped = ["classes of an episode from one group"] if config.within_group else []
+        return ", ".join([f"{config.episodes} a seed, the same for every learner", drawn, *grouped, *ranges])
 
 
 def drawn(data: Loaded, setting: dict[str, Any], context: Context) -> tuple[Images, Episodes]:
@@ -261,6 +261,12 @@ def drawn(data: Loaded, setting: dict[str, Any], context: Context) -> tuple[Imag
     groups = data.split_groups(setting["splitting"], setting["split"]) if setting["within_group"] else None
     return images, sample(images, ways=setting["ways"], shots=setting["shots"], queries=setting["queries"],
                           episodes=setting["episodes"], rng=context.rng.child("episodes"), groups=groups, mode=setting["mode"])
+
+
+def list_of(data: Loaded, dataset: str, setting: dict[str, Any], context: Context) -> EpisodeList:
+    """A setting's episodes as a list."""
+    return episode_lists.listing(data, setting["splitting"], setting["split"], drawn(data, setting, context)[1], dataset=dataset,
+                                 ways=setting["ways"], shots=setting["shots"], queries=setting["queries"])
 
 
 def episode_verdicts(learner: Learner, images: Images, episodes: Episodes, context: Context) -> np.ndarray:

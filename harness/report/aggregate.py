@@ -62,7 +62,7 @@ def is_bootstrapped(seeds: Sequence[Record]) -> bool:
     return len(seeds) >= MANY_SEEDS and all(r.verdicts is not None for r in seeds)
 
 
-def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts) -> tuple[list[int], list[int]]:
+def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1) -> tuple[list[int], list[int]]:
     """Which of the candidates is the best, and which are not significantly worse than it.
 
     Each is tested against the best on the seeds and units that both have: exact McNemar (samples) or a paired t test
@@ -70,13 +70,14 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts) -> 
     besides (the larger p counts); Holm's correction runs over the candidates.
 
     Args:
-        candidates: records, one a seed, of at least two candidates with verdicts; higher values are better.
+        candidates: records, one a seed, of at least two candidates with verdicts.
+        sign: 1 where higher values are better, -1 where lower ones are.
 
     Returns:
         positions of the best (several where equal), and of its ties. Candidates that share no units with the best
         are in neither.
     """
-    means = [float(np.mean([r.value for r in seeds])) for seeds in candidates]
+    means = [sign * float(np.mean([r.value for r in seeds])) for seeds in candidates]
     best = [i for i, mean in enumerate(means) if mean == max(means)]
     tested = {i: p for i, seeds in enumerate(candidates)
               if i not in best and (p := _paired_p(candidates[best[0]], seeds, verdicts)) is not None}

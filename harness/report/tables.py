@@ -16,7 +16,7 @@ from harness.records import Record
 from harness.registry import Config
 from harness.report.aggregate import aggregate, same_as_best, worst_level
 from harness.report.derive import ATTACKED, with_worst_case
-from harness.report.formats import HIGHER_IS_BETTER, captions
+from harness.report.formats import BETTER, captions
 from harness.report.notes import distrust, failures, no_such_metric, partial, reading, warnings
 from harness.report.pivot import Grid, Labels, distinguish, fold_clean, group, labels, ordered
 from harness.report.render import FORMATS
@@ -202,14 +202,14 @@ def _mark_best(cells: dict[tuple[Labels, Labels], Cell], grid: Grid, column: lis
     rivals = [at for at in column if at in grid and _comparable(grid[at])]
     if len(rivals) < 2:
         return
-    best, ties = same_as_best([grid[at] for at in rivals], results.verdicts)
+    best, ties = same_as_best([grid[at] for at in rivals], results.verdicts, sign=BETTER[grid[rivals[0]][0].metric])
     for places, mark in ((best, "best"), (ties, "tie")):
         for place in places:
             cells[rivals[place]] = replace(cells[rivals[place]], **{mark: True})
 
 
 def _comparable(records: list[Record]) -> bool:
-    return all(r.metric in HIGHER_IS_BETTER and r.verdicts is not None for r in records)
+    return all(r.metric in BETTER and r.verdicts is not None for r in records)
 
 
 def _cell(records: list[Record], results: Results) -> Cell:
