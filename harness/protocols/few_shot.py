@@ -172,7 +172,7 @@ class FewShot(Protocol):
         if listed.split == "train":
             yield Fault(("episodes_from",), "its episodes are of the split that learners are trained on", "a list of val or test")
         said = {**next(self.settings()), "mode": "replacement", "within_group": False}
-        for key in sorted(said.keys() & self.config.model_fields_set):
+        for key in sorted((said.keys() - {"regime", "episodes_from"}) & self.config.model_fields_set):
             if getattr(self.config, key) not in (said[key], [said[key]]):
                 yield Fault((key,), f"{key} cannot be chosen for episodes from a list", "leave it out")
 
