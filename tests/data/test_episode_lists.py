@@ -95,7 +95,8 @@ def test_a_list_that_does_not_fit_the_data_is_refused(data, tmp_path, change, wo
         read(path).episodes_of(data, str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000], ids=["empty", "list", "half", "binary", "deep"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000],
+                         ids=["empty", "list", "half", "binary", "deep"])
 def test_a_file_that_is_no_list_is_refused(tmp_path, content):
     (tmp_path / "list.json").write_bytes(content)
     with pytest.raises(DataError, match="no list of episodes"):

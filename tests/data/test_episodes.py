@@ -64,7 +64,8 @@ def test_ranges_of_ways_and_shots(seed, grouped, mode):
             assert given.min() >= 1 and given.max() <= 4 and ((alike.query_labels == way).sum(1) == 3).all()
         every = np.concatenate([alike.support, alike.query], 1)
         assert all(len(set(row)) == len(row) for row in every.tolist())
-        assert np.array_equal(alike.support, episodes.support[positions][episodes.support[positions] >= 0].reshape(len(alike), -1))
+        assert all(np.array_equal(row, padded[padded >= 0])
+                   for row, padded in zip(alike.support, episodes.support[positions], strict=True))
         seen += positions.tolist()
     assert sorted(seen) == list(range(12))
     used = np.concatenate([episodes.support[episodes.support >= 0], episodes.query[episodes.query >= 0]])
@@ -92,8 +93,9 @@ def test_a_range_is_two_numbers_in_order(wrong):
 def test_one_shape_is_one_part_without_padding():
     episodes = sample(images_of([9] * 5), ways=2, shots=3, queries=1, episodes=7, rng=Rng(0))
     (positions, same), = episodes.by_shape()
-    assert np.array_equal(positions, np.arange(7)) and all(
-        np.array_equal(getattr(same, name), getattr(episodes, name)) and (getattr(same, name) != PAD).all() for name in vars(same))
+    assert np.array_equal(positions, np.arange(7))
+    for name in vars(same):
+        assert np.array_equal(getattr(same, name), getattr(episodes, name)) and (getattr(same, name) != PAD).all()
 
 
 @settings(max_examples=25, deadline=None)
