@@ -222,7 +222,9 @@ class _Check:
         for index, spec in enumerate(top.tables):
             self.table(("tables", index), spec, top, measured)
         for index, published in enumerate(top.published):
-            self.number(("published", index), published, top, measured, [published.learner])
+            if published.learner is not None:
+                self.known(("published", index, "learner"), published.learner, top)
+            self.number(("published", index), published, top, measured, [published.learner] if published.learner else [])
         for index, figure in enumerate(top.figures):
             self.figure(("figures", index), figure, top, measured)
         for index, claim in enumerate(top.claims):

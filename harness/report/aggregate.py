@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, t_interval
+from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, ranks_with_ties, t_interval
 from harness.records import CROSSED, Record, Trust
 from harness.rng import Rng
 
@@ -83,6 +83,21 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, 
               if i not in best and (p := _paired_p(candidates[best[0]], seeds, verdicts)) is not None}
     corrected = holm(list(tested.values()))
     return best, [i for i, p in zip(tested, corrected, strict=True) if p > LEVEL]
+
+
+def ranks(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1) -> np.ndarray:
+    """Rank of each candidate, 1 the best; what is not significantly worse than the best of a group shares its mean rank.
+
+    Args:
+        candidates, verdicts, sign: as for ``same_as_best``, whose test it is.
+    """
+    means = [sign * float(np.mean([r.value for r in seeds])) for seeds in candidates]
+
+    def alike(best: int, rest: list[int]) -> list[int]:
+        ties = same_as_best([candidates[best], *(candidates[i] for i in rest)], verdicts, sign=sign)[1]
+        return [rest[i - 1] for i in ties if i > 0]
+
+    return ranks_with_ties(means, alike)
 
 
 def _paired_p(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> float | None:

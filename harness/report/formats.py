@@ -13,6 +13,7 @@ Form = Literal["percent", "count", "flag", "family", "number"]
 METRICS: dict[str, tuple[str, Form]] = {
     "accuracy": ("accuracy", "percent"),
     "error": ("error", "percent"),
+    "rank": ("rank", "number"),
     "relative_drop": ("share of clean accuracy lost, %", "percent"),
     "live_share": ("live synapses, %", "percent"),
     "live_per_input": ("live synapses per input", "number"),
