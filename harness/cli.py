@@ -121,7 +121,8 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
         for learner, why in reasons.items():
             out.print(f"not in {protocol}: {learner}, because {why}", highlight=False, markup=False)
     for entry in layout.suite.protocols:
-        if words := entry.protocol.detectable():
+        spread = estimate.spread([cell for cell in layout.unique if cell.protocol == entry.name], folder)
+        if words := entry.protocol.detectable(len(entry.seeds), spread):
             out.print(f"{entry.name} can show a difference of about {words}", highlight=False, markup=False)
     basis = "from the times of like cells in the store"
     if guesses:

@@ -144,8 +144,13 @@ class Protocol(ABC):
         A class method, so that nothing but ``setting`` (and what the cell's key is a hash of) can change the result.
         """
 
-    def detectable(self) -> str:
-        """The smallest difference between two learners that one seed is likely to show, in words; "" where unknown."""
+    def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
+        """The smallest difference between two learners that is likely to show, in words; "" where unknown.
+
+        Args:
+            seeds: how many there are.
+            spread: standard deviation of the difference between two learners on one unit, as measured; None: not known.
+        """
         return ""
 
     @abstractmethod

@@ -34,7 +34,8 @@ NOTHING = 255
 """Verdict on a query that an episode does not have, because it has fewer ways than another."""
 
 SPREAD = 0.1
-"""Assumed standard deviation of the difference between two learners' accuracies in one episode, for planning only."""
+"""Assumed standard deviation of the difference between two learners' accuracies in one episode, for planning before anything
+has been measured."""
 
 Count = Annotated[int, Field(ge=1)]
 Range = Annotated[str, AfterValidator(lambda text: Span.of(text).value), Field(json_schema_extra={"pattern": "^[0-9]+-[0-9]+$"})]
@@ -220,11 +221,15 @@ class FewShot(Protocol):
         value = Value("accuracy", float(accuracy.mean()), low, high, len(accuracy), unit, verdicts="accuracy")
         return Measurement([value], {"accuracy": accuracy, "correct": correct, "classes": episodes.classes})
 
-    def detectable(self) -> str:
-        """From the number of episodes, with a spread that is usual at 5-way 1-shot."""
-        points = 100 * detectable_difference(self.config.episodes, SPREAD)
-        return (f"{points:.1f} points between two learners ({self.config.episodes} paired episodes, 80 % power, if their "
-                f"differences spread by {100 * SPREAD:.0f} points)")
+    def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
+        """From the number of episodes; seeds add episodes of their own, unless these come from a list."""
+        episodes = len(self.listed.episodes) if self.listed else self.config.episodes * seeds
+        known = "differences in the store spread by" if spread is not None else "if their differences spread by"
+        spread = SPREAD if spread is None else spread
+        points = 100 * detectable_difference(episodes, spread)
+        each = f" over {seeds} seeds" if seeds > 1 and not self.listed else ""
+        return (f"{points:.1f} points between two learners ({episodes} paired episodes{each}, 80 % power, "
+                f"{known} {100 * spread:.0f} points an episode)")
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""

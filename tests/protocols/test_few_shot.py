@@ -277,3 +277,12 @@ def test_what_a_list_fixes_may_be_said_again(data, tmp_path):
     again = {key: setting[key] for key in ("ways", "queries", "episodes", "splitting", "split", "mode")} | {"shots": [2]}
     config = FewShot.Config(dataset={"kind": "any"}, episodes_from=str(tmp_path / "list.json"), **again)
     assert not list(FewShot(config, FACTS).faults())
+
+
+def test_what_can_be_detected_follows_from_episodes_seeds_and_what_was_measured():
+    """(1.96 + 0.84) sd / sqrt(n), by hand."""
+    keys = {"dataset": "any", "ways": 3, "queries": 2, "episodes": 100}
+    few = FewShot(FewShot.Config(**keys), FACTS)
+    assert few.detectable().startswith("2.8 points") and "if their differences" in few.detectable()
+    assert few.detectable(4).startswith("1.4 points") and "400 paired episodes over 4 seeds" in few.detectable(4)
+    assert few.detectable(1, 0.2).startswith("5.6 points") and "in the store spread by 20 points" in few.detectable(1, 0.2)
