@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,17 @@ from rich.console import Console
 from harness import collect, estimate
 from harness import plan as planning
 from harness import suite as suites
-from harness.cells import Conditions
+from harness.cells import Conditions, measuring
+from harness.data import acquire
 from harness.data.acquire import data_root as find_data_root
 from harness.environment import made_by
 from harness.errors import HarnessError
 from harness.execute import display, local
+from harness.files import write_atomically
+from harness.learner import silent
 from harness.plan import Plan
+from harness.protocols.base import Context
+from harness.protocols.few_shot import FewShot, list_of
 from harness.report import gate, reference
 from harness.report.results import Results
 from harness.store import DEFAULT_STORE, Store
@@ -60,7 +66,8 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     layout = plan(suite, sets=sets, data_root=data_root, device=device)
     folder = Store(Path(store))
     folder.prepare()
-    conditions = Conditions(folder, find_data_root(data_root), device, batch_size)
+    files = {key: path for entry in layout.suite.protocols for key, path in entry.protocol.files().items()}
+    conditions = Conditions(folder, find_data_root(data_root), device, batch_size, files)
     todo = [cell for cell in layout.unique if folder.read(cell.key, mend=True) is None]
     expected, _ = estimate.expected_seconds(todo, folder)
     todo.sort(key=lambda cell: -expected[cell.key])  # so that no worker ends alone with the longest of all
@@ -69,6 +76,34 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
         outcome = local.run(todo, conditions, count, shown)
     outcome.found += sorted({cell.key for cell in layout.unique} - {cell.key for cell in todo})
     return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))
+
+
+def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> list[Path]:
+    """Write the episodes of a suite's few-shot protocols as JSON lists, one a protocol, ways, shots and seed.
+
+    Args:
+        folder: where they go; ``NAME-5w1s-seed0.json`` and so on.
+
+    Returns:
+        The files written.
+
+    Raises:
+        HarnessError: a faulty suite, a dataset that is missing, or a suite without episodes.
+    """
+    written: dict[Path, None] = {}
+    for entry in suites.load(suite, sets=sets, data_root=find_data_root(data_root)).protocols:
+        if not isinstance(entry.protocol, FewShot):
+            continue
+        data, _ = acquire.load(entry.dataset)
+        for seed, setting in itertools.product(entry.seeds, entry.protocol.settings()):
+            path = Path(folder) / f"{entry.name}-{setting['ways']}w{setting['shots']}s-seed{seed}.json"
+            if path not in written:  # attacked episodes: several attacks on the same ones
+                context = Context(measuring(seed), "cpu", 1, silent, entry.protocol.files())
+                write_atomically(path, list_of(data, entry.dataset.kind, setting, context).to_json().encode())
+                written[path] = None
+    if not written:
+        raise HarnessError("it has no few-shot protocol, hence no episodes", where=str(suite))
+    return list(written)
 
 
 def load(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from harness import registry
 from harness.data import acquire
 from harness.data.base import Images, Loaded
+from harness.data.episodes import Span
 from harness.errors import DataError
 from harness.lazy import torch
 from harness.learner import Budget, Learner, Progress, TrainingLog
@@ -34,12 +35,14 @@ class Conditions:
         data_root: where datasets that are not embedded lie.
         device: torch device name.
         batch_size: images pushed through a network at once in measuring.
+        files: hash -> where the file lies, for all that settings name by a hash.
     """
 
     store: Store
     data_root: Path | None = None
     device: str = "cpu"
     batch_size: int = 256
+    files: dict[str, Path] = field(default_factory=dict)
 
 
 def run(cell: Cell, conditions: Conditions, progress: Progress) -> float:
@@ -71,10 +74,15 @@ def _measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Ce
     identity, data = cell.identity, _dataset(cell, conditions.data_root)
     protocol = registry.protocols[identity["protocol"]["kind"]]
     learner = _trained(cell, conditions) if cell.needs else _untrained(identity, data)
-    context = Context(Rng(cell.seed).child("measure"), conditions.device, conditions.batch_size, progress)
+    context = Context(measuring(cell.seed), conditions.device, conditions.batch_size, progress, conditions.files)
     measured = protocol.measure(learner.to(conditions.device), data, identity["setting"], context)
     values = [asdict(value) for value in measured.values]
     return CellResult(identity, values, [asdict(check) for check in measured.trust]), {VERDICTS: measured.verdicts}
+
+
+def measuring(seed: int) -> Rng:
+    """All randomness of measurements under a suite seed."""
+    return Rng(seed).child("measure")
 
 
 def _dataset(cell: Cell, root: Path | None) -> Loaded:
@@ -118,7 +126,7 @@ def _states(arrays: dict[str, np.ndarray]) -> dict[int, dict[str, torch.Tensor]]
 
 
 def _untrained(identity: dict[str, Any], data: Loaded) -> Learner:
-    ways = identity["setting"]["ways"]
+    ways = Span.of(identity["setting"]["ways"]).high
     shape = tuple(data.pixels.shape[1:])
     nothing = Images(np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), ways)
     return _learner(identity, nothing)

@@ -131,7 +131,8 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
         for learner, why in reasons.items():
             out.print(f"not in {protocol}: {learner}, because {why}", highlight=False, markup=False)
     for entry in layout.suite.protocols:
-        if words := entry.protocol.detectable():
+        spread = estimate.spread([cell for cell in layout.unique if cell.protocol == entry.name], folder)
+        if words := entry.protocol.detectable(len(entry.seeds), spread):
             out.print(f"{entry.name} can show a difference of about {words}", highlight=False, markup=False)
     basis = "from the times of like cells in the store"
     if guesses:
@@ -160,6 +161,19 @@ def validate(suites: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml...
             print(error, file=sys.stderr)
     if faults:
         raise typer.Exit(2)
+
+
+@app.command()
+def episodes(suite: SuitePath, out_dir: Annotated[Path, typer.Option("--out", help="Folder for the lists.")], set_: Sets = None,
+             data_root: DataRoot = None) -> None:
+    """Write a suite's few-shot episodes as JSON lists: for the same episodes in other code, or for `episodes_from` here.
+
+    Example: harness episodes suites/quickstart.yaml --out episodes
+    """
+    from harness import api
+
+    for path in api.episodes(suite, out_dir, sets=set_ or [], data_root=data_root):
+        print(path)
 
 
 @app.command()

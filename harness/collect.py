@@ -60,7 +60,7 @@ def _block(entry: ProtocolEntry) -> dict[str, str]:
 
 def _heads(entry: ProtocolEntry) -> dict[str, str]:
     """Which few-shot head each learner's config names: rows differ in it as well as in their features."""
-    if entry.protocol.kind not in ("few_shot", "attacked_episodes"):
+    if entry.protocol.kind not in ("few_shot", "attacked_episodes", "lake_runs"):
         return {}
     scratch = entry.protocol.config.regime == "from_scratch"
     heads = {e.name: getattr(e.config, "scratch_head" if scratch else "head", None) for e in entry.learners}

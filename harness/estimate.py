@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections import defaultdict
 from statistics import median
 
+import numpy as np
+
+from harness.errors import StoreError
 from harness.plan import Cell
 from harness.registry import learners
 from harness.store import Store
@@ -30,6 +35,23 @@ def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float],
         expected[cell.key] = median(times) if times else _guess(cell)
         guesses += times is None
     return expected, guesses
+
+
+def spread(cells: list[Cell], store: Store) -> float | None:
+    """How much two learners' numbers differ from unit to unit (episode, image): a standard deviation, as far as is known.
+
+    The median over all pairs of learners that a store has in one setting and seed; None where it has no pair, or where cells
+    have several numbers each (those of an attack sweep differ too much to be told by one).
+    """
+    units: dict[str, list[np.ndarray]] = defaultdict(list)
+    for cell in cells:
+        result = store.glance(cell.key)
+        if result is not None and len(result.values) == 1 and (name := result.values[0]["verdicts"]):
+            with contextlib.suppress(StoreError, KeyError):
+                units[str((cell.seed, cell.identity["setting"]))].append(store.arrays(cell.key)[name].astype(float))
+    found = [float(np.std(a - b, ddof=1)) for arrays in units.values() for a, b in itertools.combinations(arrays, 2)
+             if a.shape == b.shape and len(a) > 1]
+    return median(found) if found else None
 
 
 def _guess(cell: Cell) -> float:

@@ -81,7 +81,10 @@ def make(suite: Suite, *, device: str = "cpu", content_hash: Callable[[Dataset],
         content_hash: dataset -> hash of its content; from the dataset cache if left out (a first call may build it).
     """
     if content_hash is None:
-        from harness.data.acquire import content_hash
+        from harness.data.acquire import content_hash, load
+
+        for entry in suite.protocols:
+            entry.protocol.examine(lambda dataset=entry.dataset: load(dataset)[0])
     hashes = {id(entry): content_hash(entry.dataset) for entry in suite.protocols}
     measuring = [cell for entry in suite.protocols for cell in _cells(suite, entry, device, hashes[id(entry)])]
     return Plan(suite, [c for c in measuring if c.role == "train"] + [c for c in measuring if c.role == "measure"])

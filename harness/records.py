@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
-Unit = Literal["sample", "image", "episode", "synapse", "neuron"]
-"""What a number is over. A sample is one verdict; an image has the mean of several."""
-TEST_IMAGES = frozenset({"sample", "image"})
+Unit = Literal["sample", "image", "episode", "listed episode", "synapse", "neuron"]
+"""What a number is over. A sample is one verdict; an image has the mean of several. Each seed draws episodes of its own."""
+CROSSED = frozenset({"sample", "image", "listed episode"})
 """Units that are the same ones in every seed."""
 Trust = Literal["PASS", "WARN", "FAIL", "-"]
 

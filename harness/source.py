@@ -31,6 +31,11 @@ class Mark:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the file; the working directory for what comes from the command line."""
+        return Path(self.file).parent if self.line else Path()
+
 
 @dataclass
 class Source:

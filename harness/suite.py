@@ -222,7 +222,9 @@ class _Check:
         for index, spec in enumerate(top.tables):
             self.table(("tables", index), spec, top, measured)
         for index, published in enumerate(top.published):
-            self.number(("published", index), published, top, measured, [published.learner])
+            if published.learner is not None:
+                self.known(("published", index, "learner"), published.learner, top)
+            self.number(("published", index), published, top, measured, [published.learner] if published.learner else [])
         for index, figure in enumerate(top.figures):
             self.figure(("figures", index), figure, top, measured)
         for index, claim in enumerate(top.claims):
@@ -233,7 +235,7 @@ class _Check:
     def model(self, cls: type[BaseModel], value: Any, path: tuple) -> Any:
         """Validate one mapping; None, and problems noted, where it is faulty."""
         try:
-            return cls.model_validate(value)
+            return cls.model_validate(value, context={"folder": lambda key: self.tree.where((*path, key)).folder})
         except ValidationError as error:
             self.problems += explain(error, cls, value, path, also=() if path else ("defaults", "extends"))
             return None

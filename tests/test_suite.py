@@ -118,7 +118,7 @@ BREAKAGES = [
     ("ways: [2, 5]", "ways: [2, 6]", "6 ways"),
     ("ways: [2, 5]", "ways: [1]", "at least 2 ways"),
     ("ways: [2, 5]", "ways: [0]", "ways"),
-    ("ways: [2, 5]", "ways: five", "ways"),
+    ("ways: [2, 5]", "ways: five", "neither a number nor a range"),
     ("shots: [1, 5]", "shots: [1, 500]", "500 shots"),
     ("queries: 10", "queries: 100000", "queries"),
     ("queries: 10", "queries: 0", "queries"),

@@ -111,6 +111,10 @@ class Loaded:
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
         return Images(self.pixels[_slice_or(rows)], labels.astype(np.int64), rows.astype(np.int64), len(classes))
 
+    def split_classes(self, splitting: str, split: str) -> tuple[str, ...]:
+        """Name of each class of a split, in the order that ``split`` numbers them."""
+        return tuple(self.class_names[label] for label in np.unique(self.labels[self.splittings[splitting][split]]))
+
     def split_groups(self, splitting: str, split: str) -> np.ndarray | None:
         """Group number of each class of a split, (n_classes,), in the order that ``split`` numbers them."""
         if self.groups is None:

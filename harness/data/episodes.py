@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -17,9 +19,52 @@ BLOCK = 256
 """Episodes drawn from one generator; part of what an episode depends on, so never to be changed."""
 
 
+PAD = -1
+"""Stands where an episode has fewer ways or shots than the widest of its set."""
+
+
+class Span(NamedTuple):
+    """A number of ways or shots: one, or drawn uniformly from ``low`` to ``high``, both included."""
+
+    low: int
+    high: int
+
+    @classmethod
+    def of(cls, value: int | str) -> Span:
+        """From a number, or from words such as ``"1-10"``.
+
+        >>> Span.of(5), Span.of("1-10")
+        (Span(low=5, high=5), Span(low=1, high=10))
+
+        Raises:
+            ValueError: it is neither, or ``low`` is below 1 or not below ``high``.
+        """
+        match = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", value) if isinstance(value, str) else None
+        if match is None and isinstance(value, str):
+            raise ValueError(f"{value!r} is neither a number nor a range such as 1-10")
+        low, high = map(int, match.groups()) if match else (value, value)
+        if low < 1:
+            raise ValueError(f"{value}: must be at least 1")
+        if match and low >= high:
+            raise ValueError(f"{value!r} is no range from a smaller to a larger number")
+        return cls(low, high)
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is one number."""
+        return self.low == self.high
+
+    @property
+    def value(self) -> int | str:
+        """As ``of`` takes it."""
+        return self.low if self.fixed else f"{self.low}-{self.high}"
+
+
 @dataclass(frozen=True)
 class Episodes:
     """E episodes. Rows are positions in the ``Images`` they were drawn from.
+
+    Where episodes differ in ways or shots, those with fewer have ``PAD`` in all five arrays where they have nothing.
 
     Attributes:
         support: int64 (E, ways * shots), way by way.
@@ -38,12 +83,36 @@ class Episodes:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def take(self, positions: np.ndarray | slice) -> Episodes:
+        """Some of the episodes."""
+        return Episodes(*(getattr(self, field.name)[positions] for field in fields(self)))
+
+    def rows(self) -> np.ndarray:
+        """The images that some episode uses, ascending, each once."""
+        every = np.concatenate([self.support.ravel(), self.query.ravel()])
+        used = np.zeros(every.max(initial=0) + 1, bool)
+        used[every[every >= 0]] = True
+        return np.flatnonzero(used)
+
+    def by_shape(self) -> Iterator[tuple[np.ndarray, Episodes]]:
+        """Episodes of one shape at a time (equally many ways, support and query images), without padding.
+
+        Yields:
+            their positions (n,), ascending, and the episodes.
+        """
+        arrays = [getattr(self, field.name) for field in fields(self)]
+        sizes = np.stack([(array >= 0).sum(1) for array in arrays], 1)
+        for shape in np.unique(sizes, axis=0):
+            positions = np.flatnonzero((sizes == shape).all(1))
+            chosen = [array[positions] for array in arrays]
+            yield positions, Episodes(*(part[part >= 0].reshape(len(part), -1) for part in chosen))
+
 
 def sample(
     images: Images,
     *,
-    ways: int,
-    shots: int,
+    ways: int | str,
+    shots: int | str,
     queries: int,
     episodes: int,
     rng: Rng,
@@ -58,10 +127,12 @@ def sample(
 
     Args:
         images: with labels.
-        shots: support images a class.
+        ways: classes an episode; ``"5-20"``: drawn anew for each episode (Triantafillou et al. 2020, arXiv 1903.03096,
+            draw them so too).
+        shots: support images a class; ``"1-10"``: drawn anew for each class of each episode.
         queries: query images a class.
         groups: int (n_classes,), the group of each class. All classes of an episode are then of one group, which is
-            drawn uniformly among those that have at least ``ways`` classes.
+            drawn uniformly among those that have enough classes for the most ``ways``.
         mode: ``replacement`` draws each episode anew; ``class_disjoint`` uses no class in two episodes,
             ``image_disjoint`` no image (intervals over episodes that share images are too narrow: Lafargue, Smith,
             Smith, Vandenhende, TMLR 2024, arXiv 2409.02850).
@@ -69,21 +140,25 @@ def sample(
     Raises:
         HarnessError: such episodes cannot be drawn; the message says what the limit is.
     """
-    pool = _Pool.of(images, ways, shots, queries, groups, mode)
-    rng = rng.child("episodes", mode, "across" if groups is None else "within", ways, shots, queries)
-    if mode == "replacement":
-        classes, rows = _with_replacement(pool, ways, shots + queries, episodes, first, rng)
-    else:
-        classes, rows = _disjoint(pool, ways, shots + queries, mode, first, episodes, rng)
-    support, query = rows[:, :, :shots], rows[:, :, shots:]
-    way = np.arange(ways)
-    return Episodes(
-        support=support.reshape(episodes, -1),
-        support_labels=np.tile(np.repeat(way, shots), (episodes, 1)),
-        query=query.reshape(episodes, -1),
-        query_labels=np.tile(np.repeat(way, queries), (episodes, 1)),
-        classes=classes,
-    )
+    try:
+        ways, shots = Span.of(ways), Span.of(shots)
+    except ValueError as error:
+        raise HarnessError(str(error)) from None
+    pool = _Pool.of(images, ways.high, shots.high, queries, groups, mode)
+    rng = rng.child("episodes", mode, "across" if groups is None else "within", ways.value, shots.value, queries)
+    draw = _with_replacement if mode == "replacement" else _disjoint
+    classes, rows = draw(pool, ways.high, shots.high + queries, mode, first, episodes, rng)
+    way = np.tile(np.arange(ways.high), (episodes, 1))
+    support, query = rows[:, :, : shots.high], rows[:, :, shots.high :]
+    labels = [np.repeat(way, shots.high, 1), np.repeat(way, queries, 1)]
+    if not (ways.fixed and shots.fixed):
+        taken, given = _sizes(ways, shots, first, episodes, rng)
+        gone, unseen = way >= taken[:, None], np.arange(shots.high) >= given[:, :, None]
+        classes = np.where(gone, PAD, classes)
+        query, support = np.where(gone[:, :, None], PAD, query), np.where(gone[:, :, None] | unseen, PAD, support)
+        labels = [np.where(part.reshape(episodes, -1) < 0, PAD, label)
+                  for part, label in zip((support, query), labels, strict=True)]
+    return Episodes(support.reshape(episodes, -1), labels[0], query.reshape(episodes, -1), labels[1], classes)
 
 
 def capacity(
@@ -134,12 +209,29 @@ class _Pool:
 
 
 def _with_replacement(
-    pool: _Pool, ways: int, size: int, episodes: int, first: int, rng: Rng
+    pool: _Pool, ways: int, size: int, mode: Mode, first: int, episodes: int, rng: Rng
 ) -> tuple[np.ndarray, np.ndarray]:
+    return _in_blocks(lambda block: _block(pool, ways, size, rng.numpy("block", block)), first, episodes)
+
+
+def _sizes(ways: Span, shots: Span, first: int, episodes: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+    """How many ways each episode has (E,), and how many shots each of its classes (E, most ways)."""
+    def drawn(block: int) -> tuple[np.ndarray, np.ndarray]:
+        generator = rng.numpy("sizes", block)
+        return (generator.integers(ways.low, ways.high, BLOCK, endpoint=True),
+                generator.integers(shots.low, shots.high, (BLOCK, ways.high), endpoint=True))
+
+    return _in_blocks(drawn, first, episodes)
+
+
+def _in_blocks(
+    drawn: Callable[[int], tuple[np.ndarray, np.ndarray]], first: int, episodes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Episodes ``first`` .. of what is drawn block by block."""
     blocks = range(first // BLOCK, -(-(first + episodes) // BLOCK))
-    drawn = [_block(pool, ways, size, rng.numpy("block", block)) for block in blocks]
+    parts = list(map(drawn, blocks))
     part = slice(first - BLOCK * blocks.start, first - BLOCK * blocks.start + episodes)
-    return (np.concatenate([classes for classes, _ in drawn])[part], np.concatenate([rows for _, rows in drawn])[part])
+    return np.concatenate([one for one, _ in parts])[part], np.concatenate([other for _, other in parts])[part]
 
 
 def _block(pool: _Pool, ways: int, size: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -105,9 +105,9 @@ class AttackSweep(Protocol):
                       batch_size=context.batch_size) if setting["trust"] else []
         return Measurement(_values(result), _arrays(result, images), trust)
 
-    def detectable(self) -> str:
+    def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images."""
-        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images)
+        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images, spread)
 
     def block(self) -> dict[str, str]:
         number = f"{self.config.images}, classes balanced" if self.config.images else "all"

@@ -95,8 +95,13 @@ class AttackedEpisodes(FewShot):
         """Those of the episodes, and attacks that cannot be made on them."""
         found = list(super().faults())
         yield from found
-        if any(fault.path[0] in ("splitting", "split", "ways") for fault in found):
+        if any(fault.path[0] in ("splitting", "split", "ways", "episodes_from") for fault in found):
             return
+        for key, value in {(key, setting[key]) for setting in super().settings() for key in ("ways", "shots")}:
+            if isinstance(value, str):
+                yield Fault(("episodes_from",) if self.listed else (key,),
+                            f"{key} {value}: attacked episodes are all of one size", "numbers, or a list of them")
+                return
         fewest = min(setting["ways"] for setting in super().settings())
         yield from attack_faults(self.config.attacks, self.facts.image_shape, fewest)
         for place, config in enumerate(self.config.attacks):

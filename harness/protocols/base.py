@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from harness.data.base import Facts, Loaded
 from harness.learner import Learner, Progress, Regime
@@ -43,12 +44,14 @@ class Context:
         device: torch device name.
         batch_size: images pushed through a network at once; changes no value.
         progress: to be called now and then.
+        files: what a setting names by its hash -> where it lies (see ``Protocol.files``).
     """
 
     rng: Rng
     device: str
     batch_size: int
     progress: Progress
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,15 @@ class Measurement:
     values: list[Value]
     verdicts: dict[str, np.ndarray] = field(default_factory=dict)
     trust: list[TrustCheck] = field(default_factory=list)
+
+
+def _beside(value: str, info: ValidationInfo) -> str:
+    folder = info.context["folder"](info.field_name) if info.context else Path()
+    return str(folder / Path(value).expanduser())
+
+
+SuiteFile = Annotated[str, AfterValidator(_beside)]
+"""A path in a suite, relative to the file that it stands in."""
 
 
 class ProtocolConfig(Config):
@@ -104,6 +116,18 @@ class Protocol(ABC):
     def faults(self) -> Iterator[Fault]:
         """Impossible combinations, found from the dataset's facts alone."""
 
+    def files(self) -> dict[str, Path]:
+        """Hash -> file, for what a setting names by its hash: where a file lies is nothing that a result depends on."""
+        return {}
+
+    def examine(self, load: Callable[[], Loaded]) -> None:
+        """Faults that only the data shows; ``load`` reads it, which costs time.
+
+        Raises:
+            DataError: what is wrong.
+        """
+        return None
+
     def refuses(self, learner: type[Learner]) -> str | None:
         """Why this protocol cannot measure a learner, or None."""
         return None
@@ -120,8 +144,13 @@ class Protocol(ABC):
         A class method, so that nothing but ``setting`` (and what the cell's key is a hash of) can change the result.
         """
 
-    def detectable(self) -> str:
-        """The smallest difference between two learners that one seed is likely to show, in words; "" where unknown."""
+    def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
+        """The smallest difference between two learners that is likely to show, in words; "" where unknown.
+
+        Args:
+            seeds: how many there are.
+            spread: standard deviation of the difference between two learners on one unit, as measured; None: not known.
+        """
         return ""
 
     @abstractmethod
@@ -129,4 +158,4 @@ class Protocol(ABC):
         """The protocol block printed under every table: each condition and its value, in words."""
 
 
-__all__ = ["Context", "Fault", "Measurement", "Protocol", "ProtocolConfig", "Regime", "TrainingData"]
+__all__ = ["Context", "Fault", "Measurement", "Protocol", "ProtocolConfig", "Regime", "SuiteFile", "TrainingData"]

@@ -66,9 +66,9 @@ class Classification(Protocol):
         value = Value("accuracy", float(correct.mean()), low, high, len(correct), "sample", verdicts="correct")
         return Measurement([value], {"correct": correct, "margin": margin.astype(np.float32), "index": images.index})
 
-    def detectable(self) -> str:
-        """From the number of images."""
-        return detectable_words(self.facts.splittings[self.splitting][self.config.split].images)
+    def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
+        """From the number of images, which are the same in every seed."""
+        return detectable_words(self.facts.splittings[self.splitting][self.config.split].images, spread)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -90,10 +90,15 @@ def _logits(learner: Learner, images: Images, context: Context) -> np.ndarray:
     return logits.double().cpu().numpy()
 
 
-def detectable_words(images: int) -> str:
-    """The difference between two accuracies on the same images that a McNemar test is likely to find."""
-    points = 100 * detectable_accuracy_difference(images)
-    return f"{points:.1f} points between two learners ({images} paired images, 80 % power, if they disagree on 10 %)"
+def detectable_words(images: int, spread: float | None = None) -> str:
+    """The difference between two accuracies on the same images that a McNemar test is likely to find.
+
+    Args:
+        spread: root of the share of images that just one of the two gets right; None: as if that were 10 %.
+    """
+    share, known = (0.1, "if they disagree on") if spread is None else (spread**2, "those in the store disagree on")
+    points = 100 * detectable_accuracy_difference(images, share)
+    return f"{points:.1f} points between two learners ({images} paired images, 80 % power, {known} {100 * share:.0f} %)"
 
 
 def shared_class_faults(protocol: Protocol, split: str) -> Iterator[Fault]:

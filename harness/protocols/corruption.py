@@ -91,9 +91,9 @@ class Corruption(Protocol):
         values, arrays = _values(clean, correct, kinds, severities)
         return Measurement(values, {**arrays, "index": images.index})
 
-    def detectable(self) -> str:
+    def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images."""
-        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images)
+        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images, spread)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""

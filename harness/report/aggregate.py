@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, t_interval
-from harness.records import TEST_IMAGES, Record, Trust
+from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, ranks_with_ties, t_interval
+from harness.records import CROSSED, Record, Trust
 from harness.rng import Rng
 
 LEVEL = 0.05
@@ -62,7 +62,7 @@ def is_bootstrapped(seeds: Sequence[Record]) -> bool:
     return len(seeds) >= MANY_SEEDS and all(r.verdicts is not None for r in seeds)
 
 
-def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts) -> tuple[list[int], list[int]]:
+def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1) -> tuple[list[int], list[int]]:
     """Which of the candidates is the best, and which are not significantly worse than it.
 
     Each is tested against the best on the seeds and units that both have: exact McNemar (samples) or a paired t test
@@ -70,18 +70,34 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts) -> 
     besides (the larger p counts); Holm's correction runs over the candidates.
 
     Args:
-        candidates: records, one a seed, of at least two candidates with verdicts; higher values are better.
+        candidates: records, one a seed, of at least two candidates with verdicts.
+        sign: 1 where higher values are better, -1 where lower ones are.
 
     Returns:
         positions of the best (several where equal), and of its ties. Candidates that share no units with the best
         are in neither.
     """
-    means = [float(np.mean([r.value for r in seeds])) for seeds in candidates]
+    means = [sign * float(np.mean([r.value for r in seeds])) for seeds in candidates]
     best = [i for i, mean in enumerate(means) if mean == max(means)]
     tested = {i: p for i, seeds in enumerate(candidates)
               if i not in best and (p := _paired_p(candidates[best[0]], seeds, verdicts)) is not None}
     corrected = holm(list(tested.values()))
     return best, [i for i, p in zip(tested, corrected, strict=True) if p > LEVEL]
+
+
+def ranks(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1) -> np.ndarray:
+    """Rank of each candidate, 1 the best; what is not significantly worse than the best of a group shares its mean rank.
+
+    Args:
+        candidates, verdicts, sign: as for ``same_as_best``, whose test it is.
+    """
+    means = [sign * float(np.mean([r.value for r in seeds])) for seeds in candidates]
+
+    def alike(best: int, rest: list[int]) -> list[int]:
+        ties = same_as_best([candidates[best], *(candidates[i] for i in rest)], verdicts, sign=sign)[1]
+        return [rest[i - 1] for i in ties if i > 0]
+
+    return ranks_with_ties(means, alike)
 
 
 def _paired_p(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> float | None:
@@ -104,5 +120,5 @@ def _units(record: Record, verdicts: Verdicts) -> np.ndarray:
 
 def _bootstrap(values: list[np.ndarray], like: Record) -> tuple[float, float, float]:
     """Test images are the same for every seed; episodes are each seed's own."""
-    crossed = like.unit in TEST_IMAGES and len({len(v) for v in values}) == 1
+    crossed = like.unit in CROSSED and len({len(v) for v in values}) == 1
     return hierarchical_bootstrap(values, Rng(0).numpy("report bootstrap"), crossed=crossed)

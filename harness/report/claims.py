@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from harness.metrics.statistics import hierarchical_bootstrap, t_interval
-from harness.records import TEST_IMAGES, Record
+from harness.records import CROSSED, Record
 from harness.registry import Config
 from harness.report.aggregate import MANY_SEEDS, aggregate
 from harness.report.derive import with_worst_case
@@ -225,7 +225,7 @@ def _difference(own: list[Record], other: list[Record], results: Results,
     low, high = t_interval(gaps, level)
     units = _paired_units(pairs, results)
     if units and len(pairs) >= MANY_SEEDS and low is not None and high is not None:
-        crossed = pairs[0][0].unit in TEST_IMAGES
+        crossed = pairs[0][0].unit in CROSSED
         drawn = hierarchical_bootstrap(units, Rng(0).numpy("claims bootstrap"), crossed=crossed, level=level)
         low, high = min(low, drawn[0]), max(high, drawn[1])
     elif units and low is None:

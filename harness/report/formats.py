@@ -12,6 +12,8 @@ Form = Literal["percent", "count", "flag", "family", "number"]
 
 METRICS: dict[str, tuple[str, Form]] = {
     "accuracy": ("accuracy", "percent"),
+    "error": ("error", "percent"),
+    "rank": ("rank", "number"),
     "relative_drop": ("share of clean accuracy lost, %", "percent"),
     "live_share": ("live synapses, %", "percent"),
     "live_per_input": ("live synapses per input", "number"),
@@ -56,8 +58,9 @@ CLEAN = "clean"
 MEAN = "mean"
 """What the mean over all corruptions is called."""
 
-HIGHER_IS_BETTER = frozenset({"accuracy"})
-"""Metrics with a best. The biology audit describes; nothing in it is better for being larger."""
+BETTER = {"accuracy": 1, "error": -1}
+"""Metrics with a best: 1 where it is the highest, -1 where it is the lowest. The biology audit describes; nothing in it is
+better for being larger."""
 
 
 def metric_name(metric: str) -> str:

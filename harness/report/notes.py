@@ -13,7 +13,8 @@ from harness.report.table import Cell
 
 _TESTS = {"sample": ("exact McNemar", "bootstrap over seeds and images, paired"),
           "image": ("t test paired by image", "bootstrap over seeds and images, paired"),
-          "episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired")}
+          "episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired"),
+          "listed episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired")}
 
 
 def reading(shown: Sequence[tuple[Cell, list[Record]]], distrusted: bool) -> Iterator[str]:
@@ -58,8 +59,8 @@ def _interval(records: Sequence[Record]) -> str:
     if several and not is_bootstrapped(records):
         return "95 % t interval over seeds"
     if several:
-        return "95 % hierarchical bootstrap over seeds" + (", then episodes" if first.unit == "episode" else
-                                                           " and test images, crossed")
+        within = {"episode": ", then episodes", "listed episode": " and episodes, crossed"}
+        return f"95 % hierarchical bootstrap over seeds{within.get(first.unit, ' and test images, crossed')}"
     if first.unit == "sample" and first.metric == "accuracy":
         return "95 % Wilson interval over test images"
     return f"95 % t interval over {'images' if first.unit == 'sample' else f'{first.unit}s'}"

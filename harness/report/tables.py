@@ -9,16 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
 from harness.files import write_atomically
 from harness.records import Record
 from harness.registry import Config
-from harness.report.aggregate import aggregate, same_as_best, worst_level
+from harness.report.aggregate import aggregate, ranks, same_as_best, worst_level
 from harness.report.derive import ATTACKED, with_worst_case
-from harness.report.formats import HIGHER_IS_BETTER, captions
+from harness.report.formats import BETTER, captions
 from harness.report.notes import distrust, failures, no_such_metric, partial, reading, warnings
 from harness.report.pivot import Grid, Labels, distinguish, fold_clean, group, labels, ordered
+from harness.report.published import SUMMARY, PublishedSpec, with_published
 from harness.report.render import FORMATS
 from harness.report.results import Results
 from harness.report.table import Cell, Table
@@ -32,20 +34,14 @@ class TableSpec(Config):
     columns: list[str] = Field([], description="keys that columns are made of: attack, eps, ways, shots, metric, dataset ...")
     metric: str | list[str] | None = Field(None, description="which number, or with `metric` among the keys which numbers; "
                                            "the protocol's headline metric (or all of them) if left out")
+    ranks: bool = Field(False, description="a last column with each learner's mean rank over the columns, ties shared")
     title: str | None = Field(None, description="printed above the table")
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
 
 
-class PublishedSpec(Config):
-    """A number that somebody else reports, to be printed beside ours."""
-
-    learner: str = Field(description="the learner of the suite that it is to be compared with")
-    protocol: str = Field(description="name of the protocol whose tables show it")
-    metric: str = Field("accuracy", description="which number")
-    setting: dict[str, Any] = Field({}, description="which of the protocol's numbers, e.g. {ways: 5, shots: 1}")
-    value: float = Field(description="the number, in our units (accuracies are fractions)")
-    source: str = Field(min_length=1, description="where it is reported, and whether it was read there")
-
+MEAN_RANK = "mean rank"
+RANKING = ("Mean rank over columns, 1 the best: the best of a column and all that is not significantly worse share their mean "
+           "rank, then the best of the rest, and so on (the tests that bold numbers rest on).")
 
 DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"], "biology": ["metric"],
                    "attacked_episodes": ["ways", "shots", "attack", "eps"], "low_data": ["per_class"],
@@ -62,42 +58,10 @@ def build_all(results: Results, specs: Sequence[TableSpec], published: Sequence[
     cached = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
     tables: list[Table] = []
     for spec in specs or default_specs(results):
-        table = _with_published(build(cached, spec), [p for p in published if p.protocol == spec.protocol])
+        table = with_published(build(cached, spec), [p for p in published if p.protocol == spec.protocol])
         taken = {other.name for other in tables}
         tables.append(replace(table, name=next(name for name in _numbered(table.name) if name not in taken)))
     return tables
-
-
-def _with_published(table: Table, published: list[PublishedSpec]) -> Table:
-    """A column of published numbers after each column that somebody has published; never bold, never tested against."""
-    places = {(row, column): p for p in published for i, row in enumerate(table.rows) for j, column in enumerate(table.columns)
-              if row == (p.learner,) and _reports(p, table, column, table.cells[i][j])}
-    if table.row_keys != ("learner",) or not places:
-        return table
-    if not table.column_keys:  # a single number: say which, now that there are two of it
-        metric = next(iter(places.values())).metric
-        table = replace(table, column_keys=("metric",), columns=((metric,),))
-        places = {(row, (metric,)): p for (row, _), p in places.items()}
-    columns, cells = [], [[] for _ in table.rows]
-    for j, column in enumerate(table.columns):
-        columns.append((*column, None))
-        shown = {row: places[row, column] for row in table.rows if (row, column) in places}
-        for i, line in enumerate(cells):
-            line.append(table.cells[i][j])
-        if shown:
-            columns.append((*column, "published"))
-            for row, line in zip(table.rows, cells, strict=True):
-                line.append(Cell(shown[row].metric, shown[row].value, None, None, 0, "", ()) if row in shown else None)
-    sources = dict.fromkeys(p.source for p in places.values())
-    return replace(table, column_keys=(*table.column_keys, "whose"), columns=tuple(columns), cells=tuple(map(tuple, cells)),
-                   notes=(*table.notes, f"Published: {'; '.join(sources)}."))
-
-
-def _reports(published: PublishedSpec, table: Table, column: Labels, cell: Cell | None) -> bool:
-    """Whether a published number is the one that a column shows."""
-    at = dict(zip(table.column_keys, column, strict=True))
-    metric = at.pop("metric", cell.metric if cell else published.metric)
-    return metric == published.metric and all(published.setting.get(key) == value for key, value in at.items())
 
 
 def _numbered(name: str) -> Iterator[str]:
@@ -141,16 +105,20 @@ def build(results: Results, spec: TableSpec) -> Table:
     planned = _planned(results, spec.protocol)
     lacking = {} if "seed" in (*row_keys, *column_keys) else _lacking(grid, planned)
     cells = {at: _cell(found, results) for at, found in grid.items()}
+    whole = [column for column in columns if all((row, column) not in lacking for row in rows)]
+    rivals = [row for i, row in enumerate(rows) if i not in distrusted]
     if row_keys == ("learner",):  # anything else in a row is another task, not a rival
-        for column in columns:
-            if all((row, column) not in lacking for row in rows):
-                _mark_best(cells, grid, [(row, column) for i, row in enumerate(rows) if i not in distrusted], results)
+        for column in whole:
+            _mark_best(cells, grid, [(row, column) for row in rivals], results)
     notes = (*absent, *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
              *partial(_by_row(lacking, rows, columns, row_keys, column_keys), planned),
              *distrust(bad, results), *warnings(measured, results), *failures(results, spec.protocol))
-    return Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
-                 tuple(rows), tuple(columns), tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
-                 distrusted, notes, dict(results.blocks.get(spec.protocol, {})))
+    table = Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
+                  tuple(rows), tuple(columns), tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
+                  distrusted, notes, dict(results.blocks.get(spec.protocol, {})))
+    if not spec.ranks or row_keys != ("learner",):
+        return table
+    return _with_ranks(table, _mean_ranks(grid, rivals, whole, results))
 
 
 def _chosen(results: Results, spec: TableSpec, keys: set[str]) -> tuple[list[Record], list[str]]:
@@ -202,14 +170,36 @@ def _mark_best(cells: dict[tuple[Labels, Labels], Cell], grid: Grid, column: lis
     rivals = [at for at in column if at in grid and _comparable(grid[at])]
     if len(rivals) < 2:
         return
-    best, ties = same_as_best([grid[at] for at in rivals], results.verdicts)
+    best, ties = same_as_best([grid[at] for at in rivals], results.verdicts, sign=BETTER[grid[rivals[0]][0].metric])
     for places, mark in ((best, "best"), (ties, "tie")):
         for place in places:
             cells[rivals[place]] = replace(cells[rivals[place]], **{mark: True})
 
 
+def _mean_ranks(grid: Grid, rivals: list[Labels], columns: list[Labels], results: Results) -> dict[Labels, float]:
+    """Mean rank over the columns of every rival that has a number in all of them; nothing where there are not two."""
+    there = [row for row in rivals if all((row, c) in grid and _comparable(grid[row, c]) for c in columns)]
+    if len(there) < 2 or not columns:
+        return {}
+    each = [ranks([grid[row, column] for row in there], results.verdicts, sign=BETTER[grid[there[0], column][0].metric])
+            for column in columns]
+    return dict(zip(there, np.mean(each, axis=0).tolist(), strict=True))
+
+
+def _with_ranks(table: Table, means: dict[Labels, float]) -> Table:
+    """A last column with the mean ranks."""
+    if not means:
+        return table
+    columns = len(table.columns)
+    last = [Cell("rank", means[row], None, None, columns, "column", ()) if row in means else None for row in table.rows]
+    return replace(table, column_keys=(*table.column_keys, SUMMARY),
+                   columns=(*((*column, None) for column in table.columns), (*(None for _ in table.column_keys), MEAN_RANK)),
+                   cells=tuple((*cells, rank) for cells, rank in zip(table.cells, last, strict=True)),
+                   notes=(*table.notes, RANKING))
+
+
 def _comparable(records: list[Record]) -> bool:
-    return all(r.metric in HIGHER_IS_BETTER and r.verdicts is not None for r in records)
+    return all(r.metric in BETTER and r.verdicts is not None for r in records)
 
 
 def _cell(records: list[Record], results: Results) -> Cell:

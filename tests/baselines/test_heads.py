@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import NearestCentroid
 
 from harness import heads
 
-NAMES = ("nearest-mean", "cosine", "ridge")
+NAMES = ("nearest-mean", "cosine", "ridge", "logistic")
 
 
 def episodes(count: int, ways: int, shots: int, queries: int, width: int, seed: int = 0, shift: float = 0.0):
@@ -53,6 +53,37 @@ def test_ridge_is_sklearns_ridge(ways, shots, width, seed):
     reference = Ridge(alpha=penalty).fit(x, np.eye(ways)[labels[0].numpy()])
     logits = heads.fit("ridge", support, labels, ways)(queries)[0]
     np.testing.assert_allclose(logits.numpy() / heads.SHARPNESS, reference.predict(queries[0].numpy()), atol=2e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(**sizes)
+def test_logistic_is_sklearns_logistic_regression(ways, shots, width, seed):
+    """Whose penalty spares the bias: there it is the weight of a column of ones. Two classes share one weight there."""
+    def seen(x: torch.Tensor) -> np.ndarray:
+        x = torch.nn.functional.normalize(x, dim=1).double().numpy()
+        return np.concatenate([x, np.ones((len(x), 1))], 1)
+
+    support, labels, queries = episodes(1, ways, shots, 5, width, seed)
+    strength = (2 if ways == 2 else 1) / (heads.LOGISTIC * ways * shots)
+    reference = LogisticRegression(C=strength, fit_intercept=False, tol=1e-8, max_iter=2000)
+    reference.fit(seen(support[0]), labels[0].numpy())
+    expected = seen(queries[0]) @ (reference.coef_ if ways > 2 else np.concatenate([-reference.coef_, reference.coef_]) / 2).T
+    logits = heads.fit("logistic", support, labels, ways)(queries)[0].numpy()
+    np.testing.assert_allclose(logits - logits[:, :1], expected - expected[:, :1], atol=2e-3)
+    np.testing.assert_allclose(logits.sum(1), 0, atol=1e-3)
+
+
+def test_unbalanced_support_sets_are_fitted_as_they_are():
+    """The mean of one image and of four; ridge against scikit-learn."""
+    support, _, queries = episodes(2, 5, 1, 3, 12)
+    labels = torch.tensor([[0, 1, 1, 1, 1], [0, 0, 1, 0, 0]])
+    head = heads.fit("nearest-mean", support, labels, 2)
+    means = torch.stack([torch.stack([support[e][labels[e] == way].mean(0) for way in (0, 1)]) for e in (0, 1)])
+    torch.testing.assert_close(head(queries), heads.from_means(means)(queries), rtol=1e-4, atol=1e-4)
+    x = support[1].double().numpy()
+    reference = Ridge(alpha=heads.RIDGE * ((x - x.mean(0)) ** 2).sum()).fit(x, np.eye(2)[labels[1].numpy()])
+    found = heads.fit("ridge", support, labels, 2)(queries)[1] / heads.SHARPNESS
+    np.testing.assert_allclose(found.numpy(), reference.predict(queries[1].numpy()), atol=2e-4)
 
 
 def test_cosine_does_not_see_the_length_of_an_embedding():

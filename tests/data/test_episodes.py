@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from harness.data.base import Images
-from harness.data.episodes import BLOCK, capacity, sample
+from harness.data.episodes import BLOCK, PAD, Span, capacity, sample
 from harness.errors import HarnessError
 from harness.rng import Rng
 
@@ -48,9 +48,61 @@ def test_episodes_are_valid(shape, counts, seed, grouped):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 3 * BLOCK), st.integers(1, 2 * BLOCK), st.sampled_from(["replacement", "image_disjoint"]))
-def test_any_part_of_the_sequence_can_be_drawn_alone(first, episodes, mode):
-    images, asked = images_of([4 * 1300] * 2), dict(ways=2, shots=1, queries=2, rng=Rng(3), mode=mode)
+@given(st.integers(0, 99), st.booleans(), st.sampled_from(["replacement", "image_disjoint"]))
+def test_ranges_of_ways_and_shots(seed, grouped, mode):
+    """Every episode is valid in its own shape, and keeps to the ranges; images of episodes stay apart where asked."""
+    images, groups = images_of([40] * 12, seed), np.arange(12) // 6 if grouped else None
+    episodes = sample(images, ways="2-5", shots="1-4", queries=3, episodes=12, rng=Rng(seed), groups=groups, mode=mode)
+    assert episodes.support.shape == episodes.support_labels.shape == (12, 5 * 4) and episodes.query.shape == (12, 5 * 3)
+    seen = []
+    for positions, alike in episodes.by_shape():
+        ways = alike.classes.shape[1]
+        assert 2 <= ways <= 5 and (alike.support >= 0).all()
+        assert np.array_equal(images.labels[alike.support], np.take_along_axis(alike.classes, alike.support_labels, 1))
+        for way in range(ways):
+            given = (alike.support_labels == way).sum(1)
+            assert given.min() >= 1 and given.max() <= 4 and ((alike.query_labels == way).sum(1) == 3).all()
+        every = np.concatenate([alike.support, alike.query], 1)
+        assert all(len(set(row)) == len(row) for row in every.tolist())
+        assert all(np.array_equal(row, padded[padded >= 0])
+                   for row, padded in zip(alike.support, episodes.support[positions], strict=True))
+        seen += positions.tolist()
+    assert sorted(seen) == list(range(12))
+    used = np.concatenate([episodes.support[episodes.support >= 0], episodes.query[episodes.query >= 0]])
+    assert np.array_equal(episodes.rows(), np.unique(used))
+    if mode == "image_disjoint":
+        assert len(np.unique(used)) == used.size
+
+
+def test_sizes_are_uniform_over_their_range():
+    episodes = sample(images_of([9] * 6), ways="3-5", shots="1-4", queries=2, episodes=6000, rng=Rng(0))
+    ways = (episodes.classes >= 0).sum(1)
+    assert chisquare(np.bincount(ways)[3:]).pvalue > 0.001
+    shots = (episodes.support.reshape(6000, 5, 4) >= 0).sum(2)[:, :3]
+    assert chisquare(np.bincount(shots.ravel())[1:]).pvalue > 0.001 and len(np.bincount(shots.ravel())) == 5
+
+
+@pytest.mark.parametrize("wrong", ["five", "3-2", "0-4", "4-4", "1-", "-2", "1 - 3", ""])
+def test_a_range_is_two_numbers_in_order(wrong):
+    with pytest.raises(ValueError):
+        Span.of(wrong)
+    with pytest.raises(HarnessError):
+        sample(images_of([9] * 5), ways=2, shots=wrong, queries=1, episodes=1, rng=Rng(0))
+
+
+def test_one_shape_is_one_part_without_padding():
+    episodes = sample(images_of([9] * 5), ways=2, shots=3, queries=1, episodes=7, rng=Rng(0))
+    (positions, same), = episodes.by_shape()
+    assert np.array_equal(positions, np.arange(7))
+    for name in vars(same):
+        assert np.array_equal(getattr(same, name), getattr(episodes, name)) and (getattr(same, name) != PAD).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 3 * BLOCK), st.integers(1, 2 * BLOCK), st.sampled_from(["replacement", "image_disjoint"]),
+       st.sampled_from([1, "1-2"]))
+def test_any_part_of_the_sequence_can_be_drawn_alone(first, episodes, mode, shots):
+    images, asked = images_of([4 * 1300] * 2), dict(ways=2, shots=shots, queries=2, rng=Rng(3), mode=mode)
     whole = sample(images, episodes=5 * BLOCK, **asked)
     part = sample(images, first=first, episodes=episodes, **asked)
     for name in vars(whole):

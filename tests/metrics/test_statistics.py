@@ -135,3 +135,19 @@ def test_detectable_difference_has_the_power_it_says():
     found = np.mean([ours.paired_t(d, np.zeros(n))[3] < 0.05 for d in draws])
     assert found == pytest.approx(0.8, abs=0.03)
     assert ours.detectable_accuracy_difference(n, spread**2) == pytest.approx(gap)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=9))
+def test_ranks_without_a_test_are_scipys_ranks(scores):
+    found = ours.ranks_with_ties(scores, lambda best, rest: [])
+    assert found.tolist() == stats.rankdata([-score for score in scores], method="average").tolist()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9, unique=True), st.floats(0, 0.5))
+def test_ranks_of_ties_are_shared_and_sum_to_the_same(scores, reach):
+    """With `alike` by distance, every group lies within reach of its best, and the next group's best does not."""
+    found = ours.ranks_with_ties(scores, lambda best, rest: [i for i in rest if scores[best] - scores[i] <= reach])
+    assert found.sum() == pytest.approx(len(scores) * (len(scores) + 1) / 2)
+    groups = [[s for s, r in zip(scores, found, strict=True) if r == rank] for rank in sorted(set(found))]
+    assert all(max(group) - min(group) <= reach for group in groups)
+    assert all(max(one) - max(other) > reach for one, other in zip(groups, groups[1:], strict=False))

@@ -12,10 +12,11 @@ from torch import nn
 
 from harness import heads
 from harness.data.base import Facts, Loaded, SplitFacts
+from harness.data.episodes import sample
 from harness.heads import FeatureLearner
 from harness.learner import Learner, TrainingLog, silent
 from harness.protocols.base import Context
-from harness.protocols.few_shot import FewShot
+from harness.protocols.few_shot import NOTHING, FewShot, episode_verdicts, list_of
 from harness.registry import Config, learners
 from harness.rng import Rng
 
@@ -121,6 +122,7 @@ def adapting(**faults) -> Adapting:
 
 @pytest.mark.parametrize("key", ["ways", "shots"])
 @pytest.mark.parametrize(("value", "type_", "below"), [
+    ("five", "value_error", ()), ([1, "3-2"], "value_error", (1,)),
     ([], "too_short", ()), ([2, 3, 2], "value_error", ()), ([2, 0], "greater_than_equal", (1,)), (0, "greater_than_equal", ()),
 ], ids=str)
 def test_ways_and_shots_are_positive_distinct_and_at_least_one(key, value, type_, below):
@@ -135,10 +137,12 @@ def test_the_schema_asks_the_same_of_ways_and_shots():
     properties = FewShot.Config.model_json_schema()["properties"]
     for key in ("ways", "shots"):
         listed = next(branch for branch in properties[key]["oneOf"] if branch["type"] == "array")
-        assert listed["minItems"] == 1 and listed["uniqueItems"] and listed["items"]["minimum"] == 1
+        assert listed["minItems"] == 1 and listed["uniqueItems"]
+        assert listed["items"]["oneOf"][0]["minimum"] == 1 and listed["items"]["oneOf"][1]["pattern"] == "^[0-9]+-[0-9]+$"
 
 
-@pytest.mark.parametrize("keys", [{"ways": [2, 3], "shots": [1, 5]}, {"ways": 4, "shots": [3]}], ids=str)
+@pytest.mark.parametrize("keys", [{"ways": [2, 3], "shots": [1, 5]}, {"ways": 4, "shots": [3]},
+                                  {"ways": [4, "2-5"], "shots": [1, "1-3"]}], ids=str)
 def test_one_setting_for_each_ways_and_shots(keys):
     found = [(s["ways"], s["shots"]) for s in protocol(**keys).settings()]
     wide = keys["ways"] if isinstance(keys["ways"], list) else [keys["ways"]]
@@ -148,7 +152,8 @@ def test_one_setting_for_each_ways_and_shots(keys):
 @pytest.mark.parametrize(("keys", "path"), [
     ({"ways": [2, 7]}, ("ways", 1)), ({"ways": 1}, ("ways",)), ({"shots": [1, 9]}, ("shots", 1)),
     ({"splitting": "none"}, ("splitting",)), ({"split": "val"}, ("split",)), ({"splitting": "standard"}, ("splitting",)),
-    ({"mode": "image_disjoint"}, ("episodes",)),
+    ({"mode": "image_disjoint"}, ("episodes",)), ({"ways": "2-7"}, ("ways",)), ({"ways": "1-3"}, ("ways",)),
+    ({"shots": ["1-3", "1-9"]}, ("shots", 1)), ({"episodes_from": "nowhere.json"}, ("episodes_from",)),
 ], ids=str)
 def test_impossible_episodes_are_faults_at_their_key(keys, path):
     assert path in [fault.path for fault in protocol(**keys).faults()]
@@ -207,3 +212,77 @@ def test_the_block_says_so_and_leaves_intervals_to_the_note():
     block = protocol().block()
     assert "each query on its own" in block["inference"]
     assert "interval" not in block and "batch norm" not in block
+
+
+def one_by_one(learner, images, episodes):
+    """Which queries of each episode are right, one episode at a time, by adapt() alone."""
+    found = []
+    for i in range(len(episodes)):
+        support, query = (rows[i][rows[i] >= 0] for rows in (episodes.support, episodes.query))
+        labels, right = (of[i][of[i] >= 0] for of in (episodes.support_labels, episodes.query_labels))
+        model = learner.adapt(images.take(support).tensor(), torch.from_numpy(labels), int((episodes.classes[i] >= 0).sum()))
+        with torch.no_grad():
+            found.append(model(images.take(query).tensor()).argmax(1).numpy() == right)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "switches"), [
+    ("nearest-mean", {}), ("nearest-mean", {"head": "cosine"}), ("nearest-mean", {"head": "ridge"}),
+    ("nearest-mean", {"head": "logistic"}), ("protonet", {"backbone": "mlp", "width": 8, "episodes": 2}),
+    ("maml", {"backbone": "mlp", "width": 8, "iterations": 1}), ("maml", {"backbone": "conv4", "width": 16, "iterations": 1}),
+], ids=str)
+@pytest.mark.parametrize(("ways", "shots"), [(3, 2), ("2-4", "1-5")], ids=["equal", "ranges"])
+def test_many_episodes_at_once_are_each_as_it_is_alone(data, kind, switches, ways, shots):
+    learner = learners[kind](learners[kind].Config(**switches), (1, 4, 4), CLASSES, Rng(0))
+    learner.fit(data.split("classes", "train"))
+    images = data.split("classes", "test")
+    episodes = sample(images, ways=ways, shots=shots, queries=3, episodes=40, rng=Rng(2))
+    together = episode_verdicts(learner, images, episodes, Context(Rng(0), "cpu", 64, silent))
+    assert together.shape == episodes.query.shape
+    for row, alone in zip(together, one_by_one(learner, images, episodes), strict=True):
+        np.testing.assert_array_equal(row[: len(alone)], alone)
+        assert (row[len(alone):] == NOTHING).all()
+
+
+def test_episodes_of_a_list_are_those_that_were_written(data, tmp_path):
+    context = Context(Rng(3), "cpu", 64, silent)
+    for name, keys in (("equal", {}), ("ranges", {"ways": "2-4", "shots": "1-3"})):
+        setting = next(protocol(**keys).settings())
+        drawn = FewShot.measure(adapting(), data, setting, context)
+        path = tmp_path / f"{name}.json"
+        path.write_text(list_of(data, "any", setting, context).to_json())
+        again = FewShot(FewShot.Config(dataset="any", episodes_from=str(path)), FACTS)
+        assert not list(again.faults()) and len(list(again.settings())) == 1
+        again.examine(lambda: data)
+        found = FewShot.measure(adapting(), data, next(again.settings()), Context(Rng(9), "cpu", 64, silent, again.files()))
+        np.testing.assert_array_equal(found.verdicts["accuracy"], drawn.verdicts["accuracy"])
+        assert found.values[0].unit == "listed episode"
+        assert f"20 of {name}.json" in again.block()["episodes"]
+
+
+@pytest.mark.parametrize(("keys", "path"), [
+    ({"ways": 4}, ("ways",)), ({"shots": [1, 2]}, ("shots",)), ({"episodes": 10}, ("episodes",)), ({"split": "val"}, ("split",)),
+    ({"mode": "image_disjoint"}, ("mode",)), ({"within_group": True}, ("within_group",)), ({"dataset": "other"}, ("dataset",)),
+], ids=str)
+def test_what_a_list_fixes_cannot_be_chosen_again(data, tmp_path, keys, path):
+    text = list_of(data, "any", next(protocol().settings()), Context(Rng(3), "cpu", 64, silent)).to_json()
+    (tmp_path / "list.json").write_text(text)
+    keys = {"dataset": "any", "episodes_from": str(tmp_path / "list.json"), **keys}
+    assert path in [fault.path for fault in FewShot(FewShot.Config(**keys), FACTS).faults()]
+
+
+def test_what_a_list_fixes_may_be_said_again(data, tmp_path):
+    setting = next(protocol().settings())
+    (tmp_path / "list.json").write_text(list_of(data, "any", setting, Context(Rng(3), "cpu", 64, silent)).to_json())
+    again = {key: setting[key] for key in ("ways", "queries", "episodes", "splitting", "split", "mode")} | {"shots": [2]}
+    config = FewShot.Config(dataset={"kind": "any"}, episodes_from=str(tmp_path / "list.json"), **again)
+    assert not list(FewShot(config, FACTS).faults())
+
+
+def test_what_can_be_detected_follows_from_episodes_seeds_and_what_was_measured():
+    """(1.96 + 0.84) sd / sqrt(n), by hand."""
+    keys = {"dataset": "any", "ways": 3, "queries": 2, "episodes": 100}
+    few = FewShot(FewShot.Config(**keys), FACTS)
+    assert few.detectable().startswith("2.8 points") and "if their differences" in few.detectable()
+    assert few.detectable(4).startswith("1.4 points") and "400 paired episodes over 4 seeds" in few.detectable(4)
+    assert few.detectable(1, 0.2).startswith("5.6 points") and "in the store spread by 20 points" in few.detectable(1, 0.2)

@@ -25,7 +25,8 @@ def few(*learners: str):
 def test_published_numbers_stand_beside_ours_and_are_never_bold():
     table, = build_all(results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [PUBLISHED])
     shown = dict(zip(table.columns, table.cells[0], strict=True))
-    assert table.columns == ((1, None), (1, "published"), (2, None))
+    assert table.columns == ((1, None), (1, "published"), (1, "difference"), (2, None))
+    assert shown[1, "difference"].value == pytest.approx(0.6 - 0.987) and not shown[1, "difference"].bold
     assert shown[1, "published"].value == 0.987 and not shown[1, "published"].bold
     assert table.cells[1][1] is None and any("a paper, table 2" in note for note in table.notes)
     for form in ("markdown", "csv", "latex", "json"):
@@ -35,7 +36,38 @@ def test_published_numbers_stand_beside_ours_and_are_never_bold():
 def test_a_single_number_is_named_when_there_are_two_of_it():
     spec = PublishedSpec(learner="bio", protocol="few", value=0.9, source="s")
     table, = build_all(results_of(plain(record("bio", {}, 0.8, protocol="few"))), [TableSpec(protocol="few")], [spec])
-    assert table.columns == (("accuracy", None), ("accuracy", "published"))
+    assert table.columns == (("accuracy", None), ("accuracy", "published"), ("accuracy", "difference"))
+
+
+def test_a_difference_has_the_interval_of_ours():
+    results = results_of(plain(record("bio", {}, 0.8, low=0.7, high=0.85, protocol="few")))
+    spec = PublishedSpec(learner="bio", protocol="few", value=0.9, source="s")
+    table, = build_all(results, [TableSpec(protocol="few")], [spec])
+    gap = table.cells[0][2]
+    assert (gap.value, gap.low, gap.high) == pytest.approx((-0.1, -0.2, -0.05))
+
+
+def test_a_setting_may_leave_out_what_a_protocol_has_one_of():
+    spec = PublishedSpec(learner="bio", protocol="few", setting={"shots": 2}, value=0.9, source="s")
+    table, = build_all(results_of(few("bio")), [TableSpec(protocol="few", columns=["ways", "shots"])], [spec])
+    assert [column for column in table.columns if column[-1] == "published"] == [(5, 2, "published")]
+
+
+def test_what_is_of_no_learner_has_a_row_of_its_own():
+    people = PublishedSpec(row="people", protocol="few", setting={"ways": 5, "shots": 1}, value=0.955, source="a paper")
+    table, = build_all(results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [people])
+    assert table.rows == (("bio",), ("bp",), ("people",)) and table.columns == ((1, None), (1, "published"), (2, None))
+    assert [cell and cell.value for cell in table.cells[2]] == [None, 0.955, None] and table.cells[0][0].value == 0.6
+    both, = build_all(results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [PUBLISHED, people])
+    assert both.columns == ((1, None), (1, "published"), (1, "difference"), (2, None)) and both.cells[2][2] is None
+    for form in ("markdown", "csv", "latex", "json"):
+        assert "people" in render(both, form)
+
+
+@pytest.mark.parametrize("who", [{}, {"learner": "bio", "row": "people"}])
+def test_a_published_number_is_of_a_learner_or_has_a_row(who):
+    with pytest.raises(ValidationError, match="one of the two"):
+        PublishedSpec(**who, protocol="few", value=0.5, source="s")
 
 
 def test_a_table_without_published_numbers_is_as_before():

@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.metrics.statistics import paired_t, t_interval, wilson
 from harness.records import TrustCheck
 from harness.report.aggregate import worst_level
+from harness.report.render import render
 from harness.report.tables import TableSpec, build, build_all
 from harness.report.wording import headings, row_name
 
@@ -326,3 +327,29 @@ def test_a_warning_is_named_once_for_all_that_it_was_given_to():
     results = replace(results, trust={cell: [TrustCheck("converged", "WARN", "2 points")] for cell in cells})
     notes = build(results, ROBUST).notes
     assert "Warning, converged: a (pgd), b (pgd)." in notes
+
+
+def test_mean_ranks_share_ties_and_leave_out_who_lacks_a_column():
+    """a and b are told apart by nothing, c is worse; d has no number in the second column."""
+    rng = np.random.default_rng(0)
+    easy = (rng.random(400) < 0.9).astype(int).tolist()
+    near = [1 - v if i == 7 else v for i, v in enumerate(easy)]
+    poor = [v if i % 3 else 0 for i, v in enumerate(easy)]
+    cells = [made for shots in (1, 5) for name, verdicts in (("a", easy), ("b", near), ("c", poor), ("d", easy))
+             if (name, shots) != ("d", 5) for made in episodes(name, verdicts, shots=shots)]
+    table, = build_all(results_of(cells), [TableSpec(protocol="few", columns=["shots"], ranks=True)])
+    assert table.columns == ((1, None), (5, None), (None, "mean rank")) and table.column_keys == ("shots", "summary")
+    shown = {row[0]: line[-1] and line[-1].value for row, line in zip(table.rows, table.cells, strict=True)}
+    assert shown == {"a": 1.5, "b": 1.5, "c": 3.0, "d": None}
+    assert any("Mean rank" in note for note in table.notes)
+    for form in ("markdown", "csv", "latex", "json"):
+        assert "mean rank" in render(table, form)
+
+
+def test_of_errors_the_lowest_is_the_best():
+    rng = np.random.default_rng(1)
+    wrong = {"good": rng.random(300) < 0.1, "bad": rng.random(300) < 0.5}
+    cells = [made for name, verdicts in wrong.items() for made in episodes(name, verdicts.astype(float))]
+    cells = [(replace(made, metric="error"), verdicts) for made, verdicts in cells]
+    table, = build_all(results_of(cells), [TableSpec(protocol="few", columns=["shots"])])
+    assert [line[0].bold for line in table.cells] == [True, False]
