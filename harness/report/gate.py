@@ -31,7 +31,7 @@ from harness.metrics.statistics import (
     units_needed,
     welch,
 )
-from harness.records import TEST_IMAGES
+from harness.records import CROSSED
 from harness.report.formats import HIGHER_IS_BETTER, is_percent, number
 from harness.report.reference import Number, Reference, Row
 
@@ -256,7 +256,7 @@ def _length(number: Number) -> int | None:
 
 
 def _units(row: Row) -> str:
-    return "episodes" if row.unit == "episode" else "images" if row.unit in TEST_IMAGES else f"{row.unit}s"
+    return "images" if row.unit == "sample" else f"{row.unit}s"
 
 
 def changes(before: Any, now: Any, path: str = "") -> list[str]:
@@ -314,7 +314,7 @@ def difference(row: Row, other: Row) -> Difference | None:
 
 def _paired(pairs: list[tuple[np.ndarray, np.ndarray]], row: Row) -> Difference:
     """Test images are the same in every seed: an image counts once, with its mean over seeds. Episodes are each seed's own."""
-    crossed = row.unit in TEST_IMAGES and len({len(a) for a, _ in pairs}) == 1
+    crossed = row.unit in CROSSED and len({len(a) for a, _ in pairs}) == 1
     join = (lambda arrays: np.mean(arrays, axis=0)) if crossed else np.concatenate
     now, before = (join([pair[side] for pair in pairs]) for side in (0, 1))
     n, unit, spread = len(now), _units(row), float(np.std(now - before, ddof=1))
