@@ -32,7 +32,7 @@ from harness.metrics.statistics import (
     welch,
 )
 from harness.records import CROSSED
-from harness.report.formats import HIGHER_IS_BETTER, is_percent, number
+from harness.report.formats import BETTER, is_percent, number
 from harness.report.reference import Number, Reference, Row
 
 Outcome = Literal["same", "kept", "steady", "undecided", "worse", "better", "moved", "differs", "changed", "missing", "untrusted"]
@@ -338,7 +338,7 @@ def _judged(row: Row, other: Row, found: Difference | None, p: float | None, lim
 
 
 def _is_graded(row: Row) -> bool:
-    return row.metric in HIGHER_IS_BETTER and all(number.units is not None for number in row.seeds.values())
+    return BETTER.get(row.metric) == 1 and all(number.units is not None for number in row.seeds.values())
 
 
 def _graded(base: Finding, row: Row, found: Difference, limits: Limits) -> Finding:
