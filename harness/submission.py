@@ -18,7 +18,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +36,7 @@ from harness.registry import Config
 from harness.report.results import Results
 from harness.report.tables import PublishedSpec, TableSpec
 from harness.store import VERDICTS, CellResult, Store
-from harness.suite import Name
+from harness.suite import Name, resolved
 
 FORMAT = "bioharness submission"
 VERSION = 1
@@ -132,6 +132,13 @@ def pack(plan: Plan, store: Store, suite_text: str, path: Path) -> Manifest:
                         files={name: _digest(data) for name, data in sorted(files.items())})
     write_atomically(path, _zipped({MANIFEST: manifest.model_dump_json(indent=1).encode(), **dict(sorted(files.items()))}))
     return manifest
+
+
+def suite_text(path: Path, sets: Sequence[str] = ()) -> str:
+    """A suite file with all that it extends, as YAML."""
+    import yaml
+
+    return yaml.safe_dump(resolved(path, sets).value, sort_keys=False, allow_unicode=True, width=130)
 
 
 def _members(key: str, store: Store) -> Iterator[tuple[str, bytes]]:
