@@ -103,7 +103,8 @@ def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str) -
                 protocol = {"kind": entry.protocol.kind, "code": [code_version(name) for name in entry.protocol.modules(setting)]}
                 identity = {**common, "role": "measure", "training": train and train.key, "protocol": protocol,
                             "setting": setting}
-                yield Cell(cell_key(identity), "measure", identity, train and train.key, learner.name, entry.name, _label(setting))
+                yield Cell(cell_key(identity), "measure", identity, train and train.key, learner.name, entry.name,
+                           _label(setting))
 
 
 def _training_cell(suite: Suite, learner: LearnerEntry, data: TrainingData, common: dict, dataset: str) -> Cell:

@@ -194,7 +194,7 @@ def read(path: Path) -> Submission:
 
 
 def _refused(path: Path, why: str) -> HarnessError:
-    return HarnessError(f"not taken as a submission: {why}", where=str(path), hint="`harness submit SUITE.yaml -o FILE` makes one")
+    return HarnessError(f"not taken as a submission: {why}", where=str(path), hint="`harness submit SUITE.yaml` makes one")
 
 
 def _checked_members(packed: zipfile.ZipFile) -> dict[str, bytes]:
@@ -227,7 +227,7 @@ def _check_hashes(manifest: Manifest, files: dict[str, bytes]) -> None:
         raise HarnessError(f"{MANIFEST} and the files there are do not agree on {odd[0]!r}")
     altered = [name for name, data in files.items() if _digest(data) != manifest.files[name]]
     if altered:
-        raise HarnessError(f"{len(altered)} of {len(files)} files are not those that were packed (sha256), the first: {altered[0]}")
+        raise HarnessError(f"{len(altered)} of {len(files)} files are not what was packed (sha256), the first: {altered[0]}")
 
 
 _RESULT, _VALUES, _CHECKS = TypeAdapter(CellResult), TypeAdapter(list[Value]), TypeAdapter(list[TrustCheck])

@@ -243,7 +243,8 @@ def _shown(cell: Cell | None, rank: int | None, column: dict[int, int]) -> Shown
         return None
     text, arms = cell_text(cell)
     scale = 100 if is_percent(cell.metric) else 1
-    value, low, high = (None if v is None or not math.isfinite(v) else round(scale * v, 6) for v in (cell.value, cell.low, cell.high))
+    value, low, high = (None if v is None or not math.isfinite(v) else round(scale * v, 6)
+                        for v in (cell.value, cell.low, cell.high))
     return Shown(text, arms.strip(), value, low, high, rank, list(column.values()).count(rank) > 1, cell.bold)
 
 

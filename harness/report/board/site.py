@@ -51,7 +51,8 @@ def page(shown: Sequence[tuple[Division, list[Tab]]], refused: Sequence[Refusal]
     everyone = [profiles(division, tabs_) for division, tabs_ in shown]
     return environment.get_template("board.html").render(
         title=", ".join(division.results.suite for division, _ in shown), shown=shown, everyone=everyone, refused=refused,
-        pictures=_pictures(everyone), order=_order, style=_text("templates/board.css"), scripts=[_script(name) for name in SCRIPTS],
+        pictures=_pictures(everyone), order=_order, style=_text("templates/board.css"),
+        scripts=[_script(name) for name in SCRIPTS],
         hashes=[_hash(_script(name)) for name in SCRIPTS], data=_inert(_data(shown, everyone)), several=len(shown) > 1)
 
 

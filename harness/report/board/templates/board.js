@@ -377,6 +377,7 @@
   function route() {
     const parts = location.hash.slice(1).split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
     const [kind, ...rest] = parts;
+    page.hidden = false;  // what is drawn asks how wide it may be
     const title = kind === "learner" ? showLearner(rest[0], rest.slice(1).join("/"))
       : kind === "compare" ? showComparison(`${rest[0]}/${rest[1]}`, rest[2], rest[3], rest[4]) : false;
     const tab = tabs.find((t) => t.id === parts.join("/")) ?? (title ? null : current ?? tabs[0]);
