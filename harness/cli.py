@@ -325,6 +325,48 @@ def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
         raise typer.Exit(1)
 
 
+@app.command()
+def board(sources: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml|SUBMISSION.zip...", show_default=False, help=
+                                                        "Suite files (what --store holds of them) and submissions.")],
+          folder: Annotated[Path, typer.Option("-o", "--out", help="Folder of the site.")] = Path("site"),
+          store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, device: Device = "cpu") -> None:
+    """Write a leaderboard as a static site that needs no network: index.html, and its tables for download. Runs nothing.
+
+    The first source of a suite's name sets its conditions. A row of a later one that was measured on other data, under another
+    protocol block or without the trust checks (or failed one) is refused and named; the exit status is then 1.
+
+    Example: harness board suites/quickstart.yaml -o site
+    """
+    from harness import leaderboard
+    from harness.report.board.site import write_site
+
+    laid = leaderboard.gather(sources, store=store, data_root=data_root, device=device)
+    written = write_site(laid.divisions, laid.refused, folder)
+    for row in laid.refused:
+        err.print(f"refused: {row}", highlight=False, markup=False)
+    err.print(f"wrote {written[0]} and {len(written) - 1} tables beside it", highlight=False, markup=False)
+    if laid.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def submit(suite: SuitePath, path: Annotated[Path, typer.Option("-o", "--out", help="The file to write, *.zip.")],
+           store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu") -> None:
+    """Pack what the store holds of a suite (records, verdicts, trust checks, hashes; no weights) for somebody's leaderboard.
+
+    Example: harness submit suites/quickstart.yaml -o mine.zip
+    """
+    from harness import api, submission
+    from harness.store import Store
+
+    if path.suffix != ".zip":
+        raise HarnessError("a submission is a zip file", where=str(path), hint=f"-o {path.with_suffix('.zip')}")
+    layout = api.plan(suite, sets=set_ or [], data_root=data_root, device=device)
+    manifest = submission.pack(layout, Store(store), submission.suite_text(suite, set_ or []), path)
+    err.print(f"packed {len(manifest.cells)} cells of {manifest.name} into {path}: {path.stat().st_size / 2**20:.1f} MiB",
+              highlight=False, markup=False)
+
+
 @data_app.command("list")
 def data_list(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """List datasets: classes, images, where they come from, whether they are here.

@@ -3,54 +3,117 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from harness.files import write_atomically
-from harness.plan import Cell, Plan
+from harness.plan import Plan
 from harness.records import Record, TrustCheck
 from harness.report.aggregate import worst_level
-from harness.report.results import Results
-from harness.store import CellResult, Store
-from harness.suite import ProtocolEntry
+from harness.report.results import Results, Training
+from harness.store import CellResult
+from harness.suite import ProtocolEntry, Suite
 
 
-def collect(plan: Plan, store: Store, failed: dict[str, str] | None = None) -> Results:
+@dataclass(frozen=True)
+class Outline:
+    """What results say of their suite; JSON-able, so that it can travel with cells to where the suite is not.
+
+    Attributes:
+        name, description: of the suite.
+        learners: name -> its ``kind`` and whole ``config``.
+        protocols: name -> its ``kind``, its protocol ``block`` and its ``seeds``.
+    """
+
+    name: str
+    description: str
+    learners: dict[str, dict[str, Any]]
+    protocols: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, suite: Suite) -> Outline:
+        """The outline of a suite."""
+        return cls(suite.name, suite.description,
+                   {e.name: {"kind": e.cls.kind, "config": e.config.model_dump(mode="json")} for e in suite.learners},
+                   {e.name: {"kind": e.protocol.kind, "block": _block(e), "seeds": list(e.seeds)} for e in suite.protocols})
+
+
+class Named(Protocol):
+    """A cell under the names that its suite gives (``harness.plan.Cell`` is one)."""
+
+    key: str
+    role: str
+    learner: str
+    protocol: str
+
+
+class Finished(Protocol):
+    """Where finished cells are read from (``harness.store.Store`` is one)."""
+
+    def read(self, key: str) -> CellResult | None:
+        """A finished cell, or None."""
+
+    def glance(self, key: str) -> CellResult | None:
+        """The same without its arrays being looked at."""
+
+    def arrays(self, key: str) -> dict[str, np.ndarray]:
+        """Its verdicts."""
+
+
+def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -> Results:
     """Everything that a plan's finished cells hold, as results.
 
     Args:
         failed: cell key -> why it failed, to be shown where the numbers would be.
     """
-    suite, records, trust, failures = plan.suite, [], {}, []
-    for cell in plan.cells:
-        if cell.role == "train":
+    failures = [(cell.learner, cell.protocol, cell.seed, failed[cell.key]) for cell in plan.cells
+                if cell.role == "measure" and cell.key in (failed or {})]
+    return gather(Outline.of(plan.suite), plan.cells, store, failures)
+
+
+def gather(outline: Outline, cells: Iterable[Named], store: Finished,
+           failures: Sequence[tuple[str, str, int, str]] = ()) -> Results:
+    """Everything that some named cells hold, as results; cells that are not finished are left out."""
+    records, trust, logs = [], {}, {}
+    for cell in cells:
+        result = store.glance(cell.key) if cell.role == "train" else store.read(cell.key)
+        if result is None:
             continue
-        if cell.key in (failed or {}):
-            failures.append((cell.learner, cell.protocol, cell.seed, failed[cell.key]))
-        result = store.read(cell.key)
-        if result is not None:
+        if cell.role == "train":
+            logs.setdefault(cell.learner, {})[cell.key] = _training(result)
+        else:
             trust[cell.key] = [TrustCheck(**check) for check in result.trust]
-            records += _records(suite.name, cell, result, trust[cell.key])
+            records += _records(outline.name, cell, result, trust[cell.key])
 
     @lru_cache(maxsize=256)
     def arrays(key: str) -> dict[str, np.ndarray]:
         return store.arrays(key)
 
     return Results(
-        suite=suite.name,
-        configs={entry.name: entry.config.model_dump(mode="json") for entry in suite.learners},
-        seeds={entry.name: list(entry.seeds) for entry in suite.protocols},
-        learners=[entry.name for entry in suite.learners],
-        protocols={entry.name: entry.protocol.kind for entry in suite.protocols},
-        blocks={entry.name: _block(entry) for entry in suite.protocols},
+        suite=outline.name,
+        configs={name: entry["config"] for name, entry in outline.learners.items()},
+        kinds={name: entry["kind"] for name, entry in outline.learners.items()},
+        seeds={name: entry["seeds"] for name, entry in outline.protocols.items()},
+        learners=list(outline.learners),
+        protocols={name: entry["kind"] for name, entry in outline.protocols.items()},
+        blocks={name: entry["block"] for name, entry in outline.protocols.items()},
         records=records,
         verdicts=lambda key, name: arrays(key)[name],
         trust=trust,
-        failures=failures,
+        failures=list(failures),
+        trainings={learner: list(found.values()) for learner, found in logs.items()},
     )
+
+
+def _training(result: CellResult) -> Training:
+    identity = result.identity
+    data = f"{identity['dataset']['kind']}/{identity['splitting']}" + ("" if identity["labelled"] else ", unlabelled")
+    return Training(data, identity["seed"], result.log.get("images_seen", 0), result.log.get("rows", []), result.wall_s)
 
 
 def _block(entry: ProtocolEntry) -> dict[str, str]:
@@ -68,13 +131,13 @@ def _heads(entry: ProtocolEntry) -> dict[str, str]:
     return {"heads": ", ".join(named)} if named else {}
 
 
-def _records(suite: str, cell: Cell, result: CellResult, checks: list[TrustCheck]) -> Iterator[Record]:
+def _records(suite: str, cell: Named, result: CellResult, checks: list[TrustCheck]) -> Iterator[Record]:
     identity = result.identity
     worst = worst_level(check.level for check in checks)
     for value in result.values:
         yield Record(
             suite=suite, cell=cell.key, learner=cell.learner, dataset=identity["dataset"]["kind"], protocol=cell.protocol,
-            setting={**identity["setting"], **(value["setting"] or {})}, seed=cell.seed, metric=value["metric"],
+            setting={**identity["setting"], **(value["setting"] or {})}, seed=identity["seed"], metric=value["metric"],
             value=value["value"], low=value["low"], high=value["high"], n=value["n"], unit=value["unit"],
             verdicts=value["verdicts"], trust=worst, wall_s=result.wall_s, device=result.device, versions=result.versions,
             dataset_hash=identity["dataset"]["content"], git_commit=result.git_commit, created=result.created)

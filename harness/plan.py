@@ -106,14 +106,15 @@ def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str) -
                 protocol = {"kind": entry.protocol.kind, "code": [code_version(name) for name in entry.protocol.modules(setting)]}
                 identity = {**common, "role": "measure", "training": train and train.key, "protocol": protocol,
                             "setting": setting}
-                yield Cell(_hash(identity), "measure", identity, train and train.key, learner.name, entry.name, _label(setting))
+                yield Cell(cell_key(identity), "measure", identity, train and train.key, learner.name, entry.name,
+                           _label(setting))
 
 
 def _training_cell(suite: Suite, learner: LearnerEntry, data: TrainingData, common: dict, dataset: str) -> Cell:
     identity = {**common, "role": "train", "splitting": data.splitting, "labelled": data.labelled, "budget": suite.budget.images,
                 "snapshots": suite.snapshots}
     label = f"{dataset}/{data.splitting}" + ("" if data.labelled else ", unlabelled")
-    return Cell(_hash(identity), "train", identity, None, learner.name, "", label)
+    return Cell(cell_key(identity), "train", identity, None, learner.name, "", label)
 
 
 def _label(setting: dict[str, Any]) -> str:
@@ -122,7 +123,8 @@ def _label(setting: dict[str, Any]) -> str:
     return " ".join(filter(None, [episode, labelled, str(setting.get("attack", ""))]))
 
 
-def _hash(identity: dict[str, Any]) -> str:
+def cell_key(identity: dict[str, Any]) -> str:
+    """The key of a cell: a hash of all that can change its result."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 

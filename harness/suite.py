@@ -106,16 +106,21 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)  # a suite may name `my_module:MyLearner` beside it; after all that is installed
-    tree = read_tree(Path(path))
-    for assignment in sets:
-        tree = override.apply(tree, assignment)
-    tree = apply_defaults(tree)
+    tree = resolved(Path(path), sets)
     check = _Check(tree, data_root)
     suite = check.run()
     if check.problems:
         raise _first(check.problems, tree)
     assert suite is not None
     return suite
+
+
+def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
+    """A suite file with all that it extends, its overrides and its defaults laid into it; not yet checked."""
+    tree = read_tree(path)
+    for assignment in sets:
+        tree = override.apply(tree, assignment)
+    return apply_defaults(tree)
 
 
 def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Source:

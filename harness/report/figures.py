@@ -178,41 +178,60 @@ Curves = dict[tuple[Labels, Labels], dict[float, list[Record]]]
 """(learner, panel) -> place along the axis -> records, one a seed."""
 
 
+Panels = list[tuple[str, Labels]]
+"""Title and panel, in reading order."""
+
+
 def robustness_curves(results: Results, protocol: str) -> Figure | None:
     """Accuracy against eps: a panel an attack, a line a learner, 95 % bands."""
+    return _curves(results, *robustness(results, protocol), "eps")
+
+
+def robustness(results: Results, protocol: str) -> tuple[Curves, Panels]:
+    """Accuracies along eps, by attack."""
     keys, grid = _grid(results, protocol, ("norm", "attack", "eps"))
     curves, keys = _along("eps", keys, grid)
-    attacks = ordered({panel for _, panel in curves}, keys, results.learners)
     panels = []
-    for attack in attacks:
+    for attack in ordered({panel for _, panel in curves}, keys, results.learners):
         names = [label(k, v) for k, v in zip(keys, attack, strict=True)]
         panels.append((" ".join(filter(None, [*names[1:], f"({names[0]})" if names[0] else ""])), attack))
-    return _curves(results, curves, panels, "eps")
+    return curves, panels
 
 
 def severity_curves(results: Results, protocol: str) -> Figure | None:
     """Accuracy against severity, from clean images (0): a panel a corruption and their mean, a line a learner, 95 % bands."""
+    return _curves(results, *severities(results, protocol), "severity")
+
+
+def severities(results: Results, protocol: str) -> tuple[Curves, Panels]:
+    """Accuracies along severity, by corruption."""
     keys, grid = _grid(results, protocol, ("corruption", "severity"))
     clean = {row: records for (row, column), records in grid.items() if CLEAN in column}
     curves, keys = _along("severity", keys, grid)
     curves = {(row, panel): {0: clean[row], **points} for (row, panel), points in curves.items()}
     panels = ordered({panel for _, panel in curves}, keys, results.learners)
-    return _curves(results, curves, [(" ".join(map(str, panel)), panel) for panel in panels], "severity")
+    return curves, [(" ".join(map(str, panel)), panel) for panel in panels]
 
 
 def learning_curve(results: Results, protocol: str) -> Figure | None:
     """Accuracy against labelled images of a class (their mean, where all are used), on a logarithmic axis."""
-    _, grid = _grid(results, protocol, ("per_class",))
-    curves: Curves = {}
-    for (row, _), records in grid.items():
-        curves.setdefault((row, ()), {})[records[0].setting["labelled"] / records[0].setting["ways"]] = records
-    figure = _curves(results, curves, [("", ())] if curves else [], "labelled images a class", (5.2, 3.4))
+    curves, panels = learning(results, protocol)
+    figure = _curves(results, curves, panels, "labelled images a class", (5.2, 3.4))
     if figure is not None:
         axis, shown = figure.axes[0], sorted({x for points in curves.values() for x in points})
         axis.set_xscale("log")
         axis.set_xticks(shown, [f"{x:.4g}" for x in shown])
         axis.minorticks_off()
     return figure
+
+
+def learning(results: Results, protocol: str) -> tuple[Curves, Panels]:
+    """Accuracies along labelled images of a class, in one panel."""
+    _, grid = _grid(results, protocol, ("per_class",))
+    curves: Curves = {}
+    for (row, _), records in grid.items():
+        curves.setdefault((row, ()), {})[records[0].setting["labelled"] / records[0].setting["ways"]] = records
+    return curves, [("", ())] if curves else []
 
 
 def _along(key: str, keys: tuple[str, ...], grid: Grid) -> tuple[Curves, tuple[str, ...]]:
@@ -224,7 +243,7 @@ def _along(key: str, keys: tuple[str, ...], grid: Grid) -> tuple[Curves, tuple[s
     return curves, (*keys[:at], *keys[at + 1:])
 
 
-def _curves(results: Results, curves: Curves, panels: list[tuple[str, Labels]], along: str,
+def _curves(results: Results, curves: Curves, panels: Panels, along: str,
             size: tuple[float, float] = (3.2, 2.7)) -> Figure | None:
     """Accuracy along something: a titled panel each, a line a learner, 95 % bands; None where there are no panels.
 

@@ -12,6 +12,25 @@ from harness.records import Record, TrustCheck
 
 
 @dataclass(frozen=True)
+class Training:
+    """How one training of a learner went.
+
+    Attributes:
+        data: what it was trained on, in words.
+        seed: of the suite.
+        images_seen: repeats counted.
+        rows: one an epoch (or a stretch of episodes).
+        wall_s: seconds it took.
+    """
+
+    data: str
+    seed: int
+    images_seen: int
+    rows: list[dict[str, float]]
+    wall_s: float
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything the tables and figures of one suite need.
 
@@ -26,6 +45,8 @@ class Results:
         failures: learner/protocol cells that ended in an exception: (learner, protocol, seed, last line).
         seeds: protocol name -> the seeds it was planned for; where left out, those that anything was measured with count.
         configs: learner -> its config, for figures that have a key of it on an axis.
+        kinds: learner -> what kind of learner it is.
+        trainings: learner -> its finished trainings.
     """
 
     suite: str
@@ -38,3 +59,5 @@ class Results:
     failures: list[tuple[str, str, int, str]]
     seeds: dict[str, list[int]] = field(default_factory=dict)
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    trainings: dict[str, list[Training]] = field(default_factory=dict)

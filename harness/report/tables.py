@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +91,9 @@ def build(results: Results, spec: TableSpec) -> Table:
     cell, become further columns: two things are never averaged in silence.
     """
     results = with_worst_case(results)
-    row_keys = (spec.rows,) if isinstance(spec.rows, str) else tuple(spec.rows)
-    records, absent = _chosen(results, spec, {*row_keys, *spec.columns})
-    measured = records
-    column_keys, records = distinguish(records, row_keys, tuple(spec.columns))
-    if results.protocols.get(spec.protocol) in ATTACKED:
-        column_keys, records = distinguish(fold_clean(records, row_keys, column_keys), row_keys, column_keys)
-    grid = group(records, row_keys, column_keys)
-    rows = ordered({row for row, _ in grid} | _failed_rows(results, spec), row_keys, results.learners)
-    columns = ordered({column for _, column in grid}, column_keys, results.learners)
-    bad = [r for r in records if r.trust == "FAIL"]
+    laid = lay_out(results, spec)
+    grid, rows, columns, row_keys, column_keys = laid.grid, laid.rows, laid.columns, laid.row_keys, laid.column_keys
+    bad = [r for found in grid.values() for r in found if r.trust == "FAIL"]
     distrusted = frozenset(rows.index(labels(r, row_keys)) for r in bad)
     planned = _planned(results, spec.protocol)
     lacking = {} if "seed" in (*row_keys, *column_keys) else _lacking(grid, planned)
@@ -110,15 +103,49 @@ def build(results: Results, spec: TableSpec) -> Table:
     if row_keys == ("learner",):  # anything else in a row is another task, not a rival
         for column in whole:
             _mark_best(cells, grid, [(row, column) for row in rivals], results)
-    notes = (*absent, *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
+    notes = (*laid.absent, *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
              *partial(_by_row(lacking, rows, columns, row_keys, column_keys), planned),
-             *distrust(bad, results), *warnings(measured, results), *failures(results, spec.protocol))
+             *distrust(bad, results), *warnings(laid.measured, results), *failures(results, spec.protocol))
     table = Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
                   tuple(rows), tuple(columns), tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
                   distrusted, notes, dict(results.blocks.get(spec.protocol, {})))
     if not spec.ranks or row_keys != ("learner",):
         return table
     return _with_ranks(table, _mean_ranks(grid, rivals, whole, results))
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """The records of a table, each in its place.
+
+    Attributes:
+        row_keys, column_keys, rows, columns: as in ``Table``, before anything is published beside it.
+        grid: place -> records, one a seed.
+        measured: the records that it is about, breakdowns and all.
+        absent: a note on the metrics that it asks for in vain.
+    """
+
+    row_keys: tuple[str, ...]
+    column_keys: tuple[str, ...]
+    rows: list[Labels]
+    columns: list[Labels]
+    grid: Grid
+    measured: list[Record]
+    absent: list[str]
+
+
+def lay_out(results: Results, spec: TableSpec) -> LaidOut:
+    """The records that ``spec`` asks for, sorted into rows and columns."""
+    results = with_worst_case(results)
+    row_keys = (spec.rows,) if isinstance(spec.rows, str) else tuple(spec.rows)
+    measured, absent = _chosen(results, spec, {*row_keys, *spec.columns})
+    column_keys, records = distinguish(measured, row_keys, tuple(spec.columns))
+    if results.protocols.get(spec.protocol) in ATTACKED:
+        column_keys, records = distinguish(fold_clean(records, row_keys, column_keys), row_keys, column_keys)
+    grid = group(records, row_keys, column_keys)
+    rows = ordered({row for row, _ in grid} | _failed_rows(results, spec), row_keys, results.learners)
+    columns = ordered({column for _, column in grid}, column_keys, results.learners)
+    return LaidOut(row_keys, column_keys, rows, columns, grid, measured, absent)
 
 
 def _chosen(results: Results, spec: TableSpec, keys: set[str]) -> tuple[list[Record], list[str]]:

@@ -1,0 +1,144 @@
+"""The page and the files beside it, without a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import re
+from importlib.resources import files
+
+import pytest
+from board_kit import HOSTILE, division
+
+from harness.errors import HarnessError
+from harness.report.board.model import Division, Refusal, tabs
+from harness.report.board.site import write_site
+from harness.report.render import render
+from harness.report.results import Results
+from harness.report.tables import build_all
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would make of a page, as far as these tests ask."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.scripts, self.links, self.ids, self.handlers, self.texts, self._inside = [], [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self._inside = [tag, given] if tag == "script" else self._inside
+        self.links += [value for key, value in given.items() if key in ("href", "src")]
+        self.handlers += [key for key in given if key.startswith("on")]
+        self.ids += [given["id"]] if "id" in given else []
+
+    def handle_data(self, data):
+        if self._inside:
+            self.scripts.append((self._inside[1], data))
+        else:
+            self.texts.append(data)
+
+    def handle_endtag(self, tag):
+        self._inside = [] if tag == "script" else self._inside
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    write_site([division("alpha", "beta", "gamma", "delta")], [Refusal("theirs", "omega", "robust", "other data")], folder)
+    return folder
+
+
+def test_tables_beside_the_page_are_the_suites_tables(site):
+    whole = division("alpha", "beta", "gamma", "delta")
+    for table in build_all(whole.results, whole.tables):
+        for form, ending in (("markdown", ".md"), ("csv", ".csv"), ("latex", ".tex"), ("json", ".json")):
+            assert (site / "tables" / "suite" / f"{table.name}{ending}").read_text() == render(table, form)
+
+
+def test_every_link_is_in_the_site(site):
+    page = Page((site / "index.html").read_text())
+    outward = [link for link in page.links if not link.startswith(("#", "data:"))]
+    assert outward and all((site / link).is_file() for link in outward)
+    assert len(page.ids) == len(set(page.ids)) and not page.handlers
+
+
+def test_only_the_pages_own_scripts_may_run(site):
+    text = (site / "index.html").read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1).replace("&#39;", "'")
+    allowed = re.findall(r"'sha256-([^']+)'", policy)
+    scripts = [body for given, body in Page(text).scripts if given.get("type") != "application/json"]
+    assert [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts] == allowed and len(allowed) == 3
+    assert policy.startswith("default-src 'none'") and "unsafe-eval" not in policy and "http" not in policy
+
+
+def test_what_comes_from_suites_is_text(tmp_path):
+    hostile = division(HOSTILE, "</template><img src=x onerror=alert(2)>", "plain", "last", suite="suite")
+    results = hostile.results
+    results.configs["plain"] |= {"note": "</script><script>alert(3)</script>"}
+    results.blocks["few"]["episodes"] = "<b onclick=alert(4)>40</b>"
+    write_site([Division(results, hostile.tables, [], "<i>description</i>", hostile.origins)],
+               [Refusal("<u>x</u>", HOSTILE, "robust", "<u>why</u>")], tmp_path)
+    page = Page((tmp_path / "index.html").read_text())
+    assert len(page.scripts) == 4 and not page.handlers and "x" not in page.links
+    assert HOSTILE in page.texts and "<i>description</i>" in "".join(page.texts)
+    data = json.loads(page.scripts[0][1])
+    assert data["divisions"][0]["learners"][0] == HOSTILE
+
+
+def test_same_results_same_bytes(tmp_path):
+    for name in ("one", "other"):
+        write_site([division("a", "b", "c", "d")], [], tmp_path / name)
+    names = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
+    assert len(names) == 13
+    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes() for name in names)
+
+
+def test_a_failed_row_has_no_rank_and_says_why():
+    table = tabs(division("a", "b", "c", "d"))[0].tables[0]
+    assert all(cell.rank is None and not cell.bold for cell in table.rows[3].cells)
+    assert [remark.level for remark in table.rows[3].remarks] == ["FAIL", "FAIL"]
+    assert {cell.rank for cell in table.rows[0].cells} == {1}
+    assert [cell.bold for row in table.rows for cell in row.cells] == [cell.rank == 1 for row in table.rows for cell in row.cells]
+
+
+def test_pairs_are_over_all_who_are_ranked_and_numbers_agree_with_the_table():
+    table = tabs(division("a", "b", "c", "d"))[0].tables[0]
+    assert sorted(table.pairs) == ["0,1", "0,2", "1,2"] and table.all_pairs
+    for key, pair in table.pairs.items():
+        i, j = map(int, key.split(","))
+        for column, found in zip(table.compared, pair, strict=True):
+            assert found[0] == pytest.approx(table.rows[i].cells[column].value - table.rows[j].cells[column].value, abs=2e-3)
+
+
+def test_of_many_learners_each_is_compared_with_the_best():
+    table = tabs(division(*[f"l{i}" for i in range(70)]))[0].tables[0]
+    best = {row.learner for row in table.rows if row.cells[table.first].rank == 1}
+    assert len(table.pairs) <= 1500 and not table.all_pairs
+    assert {i for key in table.pairs for i in map(int, key.split(","))} >= set(range(1, 69)) | best
+
+
+def test_the_pareto_front_leaves_out_the_distrusted_and_the_dominated():
+    chart = next(c for c in tabs(division("a", "b", "c", "d"))[0].charts if c["type"] == "scatter")
+    for choice in chart["choices"]:
+        front = {p["learner"]: (p["x"][0], p["y"][0]) for p in choice["points"] if p["front"]}
+        assert front and 3 not in front
+        for p in (p for p in choice["points"] if p["learner"] not in front and p["trusted"]):
+            assert any(x >= p["x"][0] and y >= p["y"][0] for x, y in front.values())
+
+
+def test_the_libraries_inside_are_those_that_were_published():
+    vendor = files("harness.report.board") / "vendor"
+    for line in vendor.joinpath("SHA256SUMS").read_text().splitlines():
+        digest, name = line.split()
+        assert hashlib.sha256(vendor.joinpath(name).read_bytes()).hexdigest() == digest
+        assert "Permission to use, copy, modify" in vendor.joinpath(f"{name.partition('-')[0]}.LICENSE").read_text()
+
+
+def test_an_empty_board_is_an_error(tmp_path):
+    empty = Division(Results("s", [], {}, {}, [], lambda cell, name: None, {}, []), [])
+    with pytest.raises(HarnessError, match="nothing to put on a board"):
+        write_site([empty], [], tmp_path)

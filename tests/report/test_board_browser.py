@@ -1,0 +1,237 @@
+"""The board as its readers meet it, in a real headless Chromium (the extra `browser`, and a Chromium of the system)."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from board_kit import HOSTILE, division
+
+from harness.report.board.model import Refusal
+from harness.report.board.site import write_site
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not here: pip install 'bioharness[browser]'")
+pytestmark = pytest.mark.browser
+NAMES = (HOSTILE, "beta", "gamma", "delta", "epsilon", "omega")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium here")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    write_site([division(*NAMES), division("one", "two", "three", suite="other")],
+               [Refusal("theirs", "late", "robust", "data a, the board's is b")], folder)
+    return folder / "index.html"
+
+
+@pytest.fixture
+def page(browser, site):
+    """The board, opened; afterwards nothing may have been complained of or asked of the network."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page, complaints, asked = context.new_page(), [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(site.as_uri())
+    page.wait_for_selector(".panel.current .charts svg")
+    yield page
+    context.close()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("data:", "blob:", site.parent.as_uri()))] == []
+
+
+def rows(page) -> list[str]:
+    shown = "rows => rows.filter(r => !r.hidden).map(r => r.querySelector('th a').textContent)"
+    return page.eval_on_selector_all(".panel.current tbody tr", shown)
+
+
+def column(page, index: int) -> list[float]:
+    numbers = f"rows => rows.map(r => parseFloat(r.cells[{index + 2}].textContent))"
+    return page.eval_on_selector_all(".panel.current tbody tr", numbers)
+
+
+def test_it_opens_in_order_of_rank_with_its_charts(page):
+    assert page.text_content("[role=tab][aria-selected=true]").strip() == "suite robust"
+    ranks = page.eval_on_selector_all(".panel.current tbody .rank", "all => all.map(one => one.textContent)")
+    assert ranks[0].startswith("1") and ranks[-1] == "–" and rows(page)[-1] == "omega"
+    assert page.locator(".panel.current .charts svg[role=img]").count() == 4  # three attacks, and the scatter
+    assert page.locator(".panel.current .charts g[data-learner='0'] path").count() >= 6
+
+
+def test_hostile_names_are_text(page):
+    assert HOSTILE in rows(page)
+    page.get_by_role("link", name=HOSTILE).first.click()
+    assert page.text_content(".page h2") == HOSTILE and page.locator(".page script").count() == 0
+
+
+def test_sorting_by_a_column_both_ways(page):
+    head = page.locator(".panel.current thead .sort[data-column='2']")
+    head.click()
+    assert column(page, 2) == sorted(column(page, 2), reverse=True)
+    assert head.locator("xpath=..").get_attribute("aria-sort") == "descending"
+    head.press("Enter")
+    assert column(page, 2) == sorted(column(page, 2))
+    assert page.locator(".panel.current [aria-sort]").count() == 1
+    assert "ascending" in page.text_content(".panel.current .status")
+    page.locator(".panel.current thead .sort[data-column='-1']").click()
+    assert rows(page) == list(NAMES)
+
+
+def test_filtering_by_name_and_by_trust(page):
+    page.fill(".panel.current .filter", "ta")
+    assert rows(page) == ["beta", "delta"] and page.text_content(".panel.current .status") == "2 of 6 rows"
+    playwright.expect(page.locator(".panel.current .legend button")).to_have_count(2)
+    page.check(".panel.current .passing")
+    assert rows(page) == ["delta"]
+    page.fill(".panel.current .filter", "nobody")
+    assert rows(page) == []
+
+
+def test_every_tab_opens_by_keyboard(page):
+    page.focus("[role=tab][aria-selected=true]")
+    seen = []
+    for _ in range(page.locator("[role=tab]").count()):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector(".panel.current .charts svg")
+        seen.append(page.evaluate("[document.activeElement.dataset.tab, document.querySelector('.panel.current').dataset.view]"))
+    assert all(tab == view for tab, view in seen) and len({tab for tab, _ in seen}) == 6
+
+
+def test_trust_marks_tell_on_hover_and_on_focus(page):
+    tip, mark = page.locator("#tip"), page.locator(".panel.current tr:has(a:text-is('omega')) .mark")
+    assert tip.is_hidden()
+    mark.hover()
+    assert "failed: unbounded" in tip.text_content() and "accuracy of omega at half the box" in tip.text_content()
+    page.mouse.move(5, 5)
+    assert tip.is_hidden()
+    page.focus(".panel.current tr:has(a:text-is('omega')) th a")
+    page.keyboard.press("Tab")
+    assert tip.is_visible() and page.evaluate("document.activeElement.classList.contains('fail')")
+    box = tip.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1280
+    page.keyboard.press("Escape")
+    assert tip.is_hidden()
+
+
+def test_a_learners_page(page):
+    page.get_by_role("link", name="beta", exact=True).first.click()
+    assert page.text_content(".page h2") == "beta" and page.title().startswith("beta")
+    assert page.locator(".panel.current").count() == 0
+    assert page.locator(".page .fields img").evaluate("image => image.naturalWidth") > 0
+    captions = page.eval_on_selector_all(".page figcaption", "all => all.map(one => one.textContent)")
+    assert any("live weights" in text for text in captions) and any(text.startswith("loss") for text in captions)
+    assert "warned: unbounded" in page.text_content(".page .remarks") and "20" in page.text_content(".page .config")
+    page.go_back()
+    page.wait_for_selector(".panel.current")
+
+
+def test_a_comparison_and_its_mirror(page):
+    page.locator(".panel.current .compare").click()
+    page.wait_for_selector(".page .versus")
+    page.locator(".pickers select").nth(0).select_option(label="beta")
+    page.locator(".pickers select").nth(1).select_option(label="delta")
+    playwright.expect(page.locator(".page h2")).to_have_text("beta against delta")
+    signed = "rows => rows.map(row => parseFloat(row.cells[3].textContent.replace('−', '-')))"
+    forward = page.eval_on_selector_all(".page tbody tr", signed)
+    page.goto(page.url.replace("beta/delta", "delta/beta"))
+    playwright.expect(page.locator(".page h2")).to_have_text("delta against beta")
+    assert page.eval_on_selector_all(".page tbody tr", signed) == [-value or 0.0 for value in forward] and max(forward) > 0
+    assert page.locator(".page svg[role=img]").count() == 1
+
+
+def test_a_downloaded_table_is_the_file_beside_the_page(page, site):
+    with page.expect_download() as caught:
+        page.locator(".panel.current .downloads a", has_text="CSV").click()
+    assert caught.value.suggested_filename == "robust.csv"
+    assert caught.value.path().read_bytes() == (site.parent / "tables" / "suite" / "robust.csv").read_bytes()
+
+
+def test_refused_rows_are_told(page):
+    assert page.text_content(".refused summary").strip() == "1 row of submissions refused"
+    assert "data a, the board's is b" in page.text_content(".refused li")
+
+
+PLACES = ["suite/robust", "suite/few", "suite/audit", "learner/suite/beta", "compare/suite/robust/robust/beta/delta"]
+CONTRAST = """() => {
+  // Whatever the browser calls a colour, drawn on a canvas it is bytes.
+  const dot = Object.assign(document.createElement('canvas'), {width: 1, height: 1});
+  const canvas = dot.getContext('2d', {willReadFrequently: true});
+  const parse = text => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = text;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const none = ['SCRIPT', 'TEMPLATE', 'STYLE', 'OPTION', 'TITLE', 'NOSCRIPT'], found = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility() || none.includes(element.tagName)) continue;
+    const style = getComputedStyle(element), text = element.closest('svg') && element.tagName !== 'svg';
+    const [a, b] = [light(parse(text ? style.fill : style.color)), light(behind(element))].sort((x, y) => y - x);
+    found.push([(a + 0.05) / (b + 0.05), element.tagName + ' ' + element.textContent.trim().slice(0, 30)]);
+  }
+  return found.sort((x, y) => x[0] - y[0]);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("place", PLACES)
+def test_every_text_can_be_read(page, scheme, place):
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("place => { location.hash = place; }", place)
+    page.locator(".view.current svg, .page svg").locator("visible=true").first.wait_for()
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 30 and found[0][0] >= 4.5, found[:5]
+
+
+def test_the_button_overrules_the_systems_colours(page):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="light")
+    bright = page.evaluate(ground)
+    page.click("#theme")
+    assert page.evaluate(ground) == bright and "light" in page.text_content("#theme")
+    page.click("#theme")
+    assert page.evaluate(ground) != bright and "dark" in page.text_content("#theme")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_is_wider_than_a_phone(page, place):
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.evaluate("place => { location.hash = place; }", place)
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_print_has_light_paper_and_no_controls(page):
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)", "color(srgb 1 1 1)")
+    assert page.locator(".tools >> visible=true").count() == 0 and page.locator("nav >> visible=true").count() == 0
+    assert page.locator(".panel.current table >> visible=true").count() == 1
+
+
+def test_without_scripts_the_tables_are_there(browser, site):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(site.as_uri())
+    assert page.locator("table >> visible=true").count() == 6
+    context.close()
