@@ -19,7 +19,8 @@ protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
-COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "trust", "data", "episodes"]
+COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "trust", "data",
+            "episodes"]
 SWEPT = """
 name: swept
 learners: {pixels: {kind: nearest-mean}}
