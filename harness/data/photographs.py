@@ -63,10 +63,10 @@ def squashed(image: Image, size: int) -> Image:
 
 
 def cropped(image: Image, size: int) -> Image:
-    """The largest square in its middle, resized to ``size`` x ``size`` (antialiased Lanczos)."""
+    """The largest square in its middle, as a camera's orientation tag turns it, resized to ``size`` x ``size`` (Lanczos)."""
     from PIL import Image, ImageOps
 
-    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+    return ImageOps.fit(ImageOps.exif_transpose(image), (size, size), Image.Resampling.LANCZOS)
 
 
 def exactly(image: Image, size: int) -> Image:
