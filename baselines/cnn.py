@@ -58,9 +58,10 @@ class Cnn(BackpropLearner):
 
     def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
         """The network, its normalisation folded."""
-        from harness.convnets import ConvNet
+        from harness.convnets import convnet, folded
+        from harness.nets import Function
 
-        return ConvNet(tensors, inhibited=self.config.inhibited, activity=activity)
+        return Function(convnet, folded(tensors, inhibited=self.config.inhibited), activity=activity)
 
     def connectome(self) -> list[Synapses]:
         """One bundle a layer; a convolution's weights are (inputs of one position, filters), shared by all positions."""

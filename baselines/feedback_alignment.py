@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
+from harness.layerwise import Layers, LayerwiseRule
+from harness.lazy import torch
 from harness.registry import learners
 from harness.supervised import PerceptronConfig, PerceptronLearner, Rule, Tensors
 
@@ -45,8 +49,48 @@ class FeedbackAlignment(PerceptronLearner):
 
     def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
         """The rule, with its feedback weights."""
-        from harness.alignment import Alignment
-
         config = self.config
         return Alignment(tensors, config, feedback=config.feedback, generator=self.rng.torch("feedback"),
                          optimiser=config.optimiser, activation=config.activation, adapting=adapting)
+
+
+class Alignment(LayerwiseRule):
+    """The rule at work.
+
+    Args:
+        feedback: which, see ``FeedbackAlignment``.
+        generator: of fixed feedback weights.
+        switches: as ``LayerwiseRule`` takes them.
+    """
+
+    def __init__(self, *args, feedback: str, generator: torch.Generator, **switches):
+        super().__init__(*args, **switches)
+        self.feedback = feedback
+        self.fixed = [] if feedback == "sign" else feedback_weights(self.weights, feedback, generator)
+
+    def errors(self, activities: Layers, output: torch.Tensor) -> Layers:
+        """See ``LayerwiseRule``."""
+        found, error = [], output
+        for i in reversed(range(1, len(activities))):
+            error = (output if self.feedback == "direct" else error) @ self.down(i) * self.slope(activities[i])
+            found.append(error)
+        return found[::-1]
+
+    def down(self, i: int) -> torch.Tensor:
+        """The weights (units that send, units of hidden layer ``i``) that bring the error to that layer."""
+        if self.feedback != "sign":
+            return self.fixed[i - 1]
+        return self.weights[i].T.sign() * math.sqrt(2 / sum(self.weights[i].shape))
+
+
+def feedback_weights(weights: Sequence[torch.Tensor], feedback: str, generator: torch.Generator) -> list[torch.Tensor]:
+    """The fixed weights into each hidden layer, (senders, units), normal with variance 1 / senders.
+
+    Args:
+        weights: of each layer, (in, out).
+        feedback: ``"layered"``: the next layer sends; ``"direct"``: the output does.
+        generator: draws them.
+    """
+    classes = weights[-1].shape[1]
+    sizes = [(classes if feedback == "direct" else weight.shape[1], weight.shape[0]) for weight in weights[1:]]
+    return [(torch.randn(size, generator=generator) / math.sqrt(size[0])).to(weights[0].device) for size in sizes]

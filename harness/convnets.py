@@ -1,4 +1,4 @@
-"""Convolutional classifiers as plain functions of their tensors and as a module. Reached lazily: this file imports torch."""
+"""Convolutional classifiers as plain functions of their tensors. Reached lazily: this file imports torch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-
-from harness.nets import frozen
 
 NORM_EPSILON = 1e-5
 
@@ -102,21 +99,8 @@ def _block(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, tensors: d
     return F.relu(F.max_pool2d(x, 2) if min(x.shape[2:]) >= 2 else x)
 
 
-class ConvNet(nn.Module):
-    """``convnet`` as a frozen module in eval mode, normalisation folded into weights and biases."""
-
-    def __init__(self, tensors: dict[str, torch.Tensor], *, inhibited: bool = False, activity: bool = False):
-        super().__init__()
-        self.layers = nn.ParameterDict({name: frozen(value) for name, value in _folded(tensors, inhibited).items()})
-        self.activity = activity
-        self.eval()
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return convnet(images, dict(self.layers.items()), activity=self.activity)
-
-
-def _folded(tensors: dict[str, torch.Tensor], inhibited: bool) -> dict[str, torch.Tensor]:
-    """The same function without pools and normalisation."""
+def folded(tensors: dict[str, torch.Tensor], *, inhibited: bool = False) -> dict[str, torch.Tensor]:
+    """The tensors of the same function without pools and normalisation."""
     folded = {}
     for i in range(sum(name.startswith("weight") for name in tensors)):
         weight, bias = tensors[f"weight{i}"], tensors[f"bias{i}"]

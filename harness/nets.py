@@ -114,3 +114,20 @@ class Behind(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.function(self.body(images), *self.known)
+
+
+class Function(nn.Module):
+    """A function of images, tensors and switches as a frozen module in eval mode.
+
+    Args:
+        function: called with images, a dict of ``tensors``, and ``switches``.
+    """
+
+    def __init__(self, function: Callable[..., torch.Tensor], tensors: dict[str, torch.Tensor], **switches):
+        super().__init__()
+        self.tensors = nn.ParameterDict({name: frozen(value) for name, value in tensors.items()})
+        self.function, self.switches = function, switches
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.function(images, dict(self.tensors.items()), **self.switches)

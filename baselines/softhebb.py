@@ -1,0 +1,60 @@
+"""SoftHebb: soft winner-take-all Hebbian learning, with a read-out by gradient descent."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from harness.hebbian import HebbianConfig, HebbianLearner
+from harness.lazy import F, nn, torch
+from harness.registry import learners
+
+SMALLEST = 1e-30
+
+
+@learners.register("softhebb")
+class SoftHebb(HebbianLearner):
+    """SoftHebb (Moraitis et al. 2022; Journe et al. 2023): a soft winner-take-all layer, then a read-out trained on labels.
+
+    With x the image at length one, u = w . x and y = softmax(u / tau), every unit changes by
+
+        dw = eta y (x - u w)                            (Moraitis et al. 2022, eq. 5; Journe et al. 2023, eq. 2)
+
+    averaged over the batch and divided by its largest entry. A unit's rate is eta |1 - norm(w)|^0.5 where ``adaptive`` (Journe et
+    al. 2023, eq. 5): weights converge to length one, and a unit that has converged stops.
+    """
+
+    typical_training_s = 120.0
+
+    class Config(HebbianConfig):
+        """Switches of ``softhebb``."""
+
+        tau: float = Field(0.02, gt=0, description="temperature of the soft winner-take-all while it learns")
+        code_tau: float = Field(0.05, gt=0, description="temperature of the code that is read out")
+        adaptive: bool = Field(False, description="rates that fall as a unit's weights come to length one")
+
+    config: Config
+
+    def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Normal weights of about length one."""
+        return torch.randn(n, self.config.hidden, generator=generator) / n**0.5
+
+    def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
+        """One step."""
+        x = F.normalize(x, dim=1)
+        u = x @ weight
+        y = torch.softmax(u / self.config.tau, 1)
+        step = (x.T @ y).sub_((y * u).sum(0) * weight)
+        step *= self.config.lr * (1 - done) / step.abs().max().clamp_min(SMALLEST)
+        if self.config.adaptive:
+            step *= (1 - weight.norm(dim=0)).abs().sqrt()
+        weight.add_(step)
+
+    def code(self, weight: torch.Tensor) -> nn.Module:
+        """softmax(u / code_tau)."""
+        from harness.nets import Function
+
+        return Function(_code, {"weight": weight}, tau=self.config.code_tau)
+
+
+def _code(images: torch.Tensor, tensors: dict[str, torch.Tensor], tau: float) -> torch.Tensor:
+    return torch.softmax(F.normalize(images.flatten(1), dim=1) @ tensors["weight"] / tau, 1)
