@@ -42,8 +42,9 @@ def with_worst_case(results: Results) -> Results:
     for record in swept:
         groups[_key(record)].append(record)
     arrays: dict[tuple[str, str], np.ndarray] = {}
+    expected = _expected(groups)
     derived = [record for key, group in groups.items()
-               for record in _worst_cases(group, _expected(groups, key), results, arrays)]
+               for record in _worst_cases(group, expected[_whatever_learner(key)], results, arrays)]
     checked = _with_checks(results, list(groups.values()))
     return replace(checked, records=checked.records + derived,
                    verdicts=lambda cell, name: arrays[cell, name] if (cell, name) in arrays else results.verdicts(cell, name))
@@ -69,10 +70,16 @@ def _name(record: Record) -> str:
     return record.setting.get("config", {}).get("attack", record.setting["attack"])
 
 
-def _expected(groups: dict[Key, list[Record]], key: Key) -> set[tuple[str, float]]:
-    protocol, _, _, *what = key
-    return {(_attack(r), r.setting["eps"]) for other, group in groups.items()
-            if (other[0], *other[3:]) == (protocol, *what) for r in group}
+def _whatever_learner(key: Key) -> tuple:
+    return key[0], *key[3:]
+
+
+def _expected(groups: dict[Key, list[Record]]) -> dict[tuple, set[tuple[str, float]]]:
+    """Which attacks and budgets any learner met."""
+    out: dict[tuple, set[tuple[str, float]]] = defaultdict(set)
+    for key, group in groups.items():
+        out[_whatever_learner(key)] |= {(_attack(r), r.setting["eps"]) for r in group}
+    return out
 
 
 def _worst_cases(group: list[Record], expected: set[tuple[str, float]], results: Results,

@@ -99,22 +99,32 @@ def distinguish(records: list[Record], rows: tuple[str, ...],
     Raises:
         HarnessError: two records that nothing tells apart have different values.
     """
-    records = list({id(r): r for r in records}.values())
+    records, key = list({id(r): r for r in records}.values()), None
     while True:
-        clash = _clash(group(records, rows, columns))
-        if not clash:
+        columns, dropped = (*columns, *([key] if key else [])), set()
+        for found in group(records, rows, columns).values():
+            key, out = _told_apart(found, {*rows, *columns})
+            dropped |= out
+            if key:  # everything is grouped anew with it
+                break
+        records = [r for r in records if id(r) not in dropped]
+        if key is None:
             return columns, records
-        keys = [*sorted({k for r in clash for k in r.setting}), *_SEPARATING]
-        differing = [k for k in keys if k not in {*rows, *columns} and len({str(_field(r, k)) for r in clash}) > 1]
-        shared = [k for k in differing if all(_field(r, k) is not None for r in clash)]
-        if shared:
-            columns = (*columns, shared[0])
-            continue
-        dropped = {id(r) for r in clash if any(_is_summary(s, r) for s in clash)} or _repeated(clash, differing)
-        if dropped:
-            records = [r for r in records if id(r) not in dropped]
-        else:
-            columns = (*columns, differing[0])
+
+
+def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int]]:
+    """The key without which one cell holds two records of a seed (None: it does not), and those to be dropped from it."""
+    dropped: set[int] = set()
+    while _clashes(cell):
+        keys = [*sorted({k for r in cell for k in r.setting}), *_SEPARATING]
+        differing = [k for k in keys if k not in used and len({str(_field(r, k)) for r in cell}) > 1]
+        shared = [k for k in differing if all(_field(r, k) is not None for r in cell)]
+        out = set() if shared else {id(r) for r in cell if any(_is_summary(s, r) for s in cell)} or _repeated(cell, differing)
+        if not out:
+            return (shared or differing)[0], dropped
+        dropped |= out
+        cell = [r for r in cell if id(r) not in out]
+    return None, dropped
 
 
 def _is_summary(record: Record, of: Record) -> bool:
@@ -139,9 +149,9 @@ def _repeated(clash: list[Record], differing: list[str]) -> set[int]:
     return {id(r) for r in clash} - {id(r) for r in first.values()}
 
 
-def _clash(grid: Grid) -> list[Record]:
-    """The records of one cell that holds two of one seed."""
-    return next((found for found in grid.values() if len({r.seed for r in found}) < len(found)), [])
+def _clashes(cell: list[Record]) -> bool:
+    """Whether a cell holds two records of one seed."""
+    return len({r.seed for r in cell}) < len(cell)
 
 
 def ordered(values: set[Labels], keys: tuple[str, ...], learners: list[str]) -> list[Labels]:

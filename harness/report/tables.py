@@ -94,7 +94,8 @@ def build(results: Results, spec: TableSpec) -> Table:
     laid = lay_out(results, spec)
     grid, rows, columns, row_keys, column_keys = laid.grid, laid.rows, laid.columns, laid.row_keys, laid.column_keys
     bad = [r for found in grid.values() for r in found if r.trust == "FAIL"]
-    distrusted = frozenset(rows.index(labels(r, row_keys)) for r in bad)
+    place = {row: i for i, row in enumerate(rows)}
+    distrusted = frozenset(place[labels(r, row_keys)] for r in bad)
     planned = _planned(results, spec.protocol)
     lacking = {} if "seed" in (*row_keys, *column_keys) else _lacking(grid, planned)
     cells = {at: _cell(found, results) for at, found in grid.items()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.report.board.charts import charts
 from harness.report.derive import with_worst_case
 from harness.report.formats import BETTER, captions, is_percent, metric_name
 from harness.report.pairs import Pair, Rivals, ranks
+from harness.report.pivot import Labels
 from harness.report.results import Results
 from harness.report.table import Cell, Table
 from harness.report.tables import LaidOut, PublishedSpec, TableSpec, build_all, default_specs, lay_out
@@ -187,10 +189,13 @@ def _table(results: Results, laid: LaidOut, table: Table) -> BoardTable:
     rivals = {j: _rivals(laid, table, j, results) for j in range(len(columns)) if of_learners}
     rank = {j: _ranks(table, j, *found) for j, found in rivals.items() if found}
     columns = [replace(column, ranked=j in rank) for j, column in enumerate(columns)]
+    sharing = {j: Counter(found.values()) for j, found in rank.items()}
+    behind: dict[Labels, list[Record]] = {}
+    for (labels, _), found in laid.grid.items():
+        behind.setdefault(labels, []).extend(found)
     rows = [Row(" / ".join(filter(None, captions(table.row_keys, labels))), place.get(labels[0]) if of_learners else None,
-                worst_level(r.trust for (row, _), found in laid.grid.items() if row == labels for r in found),
-                _remarks(results, laid, labels),
-                [_shown(cell, rank.get(j, {}).get(i), rank.get(j, {})) for j, cell in enumerate(table.cells[i])])
+                worst_level(r.trust for r in behind.get(labels, ())), _remarks(results, behind.get(labels, ())),
+                [_shown(cell, rank.get(j, {}).get(i), sharing.get(j, {})) for j, cell in enumerate(table.cells[i])])
             for i, labels in enumerate(table.rows)]
     first = max(rank, default=None)
     pairs, everyone = _pairs(rivals, rank.get(first, {}), rows)
@@ -219,16 +224,14 @@ def _heads(levels: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
     return out
 
 
-def _remarks(results: Results, laid: LaidOut, row: tuple[Any, ...]) -> list[Remark]:
+def _remarks(results: Results, records: Sequence[Record]) -> list[Remark]:
     """What warned or failed behind a row, failures first, each check once an attack and seed."""
     found = {}
-    for (labels, _), records in laid.grid.items():
-        for record in records if labels == row else ():
-            for check in results.trust.get(record.cell, ()):
-                if check.level in ("FAIL", "WARN"):
-                    where = " ".join(filter(None, [str(record.setting.get("config", {}).get("label") or _attack(record)),
-                                                   f"seed {record.seed}"]))
-                    found[record.cell, check.name] = Remark(check.level, where, check.name, check.detail)
+    for record in records:
+        for check in results.trust.get(record.cell, ()):
+            if check.level in ("FAIL", "WARN"):
+                where = " ".join(filter(None, [_attack(record), f"seed {record.seed}"]))
+                found[record.cell, check.name] = Remark(check.level, where, check.name, check.detail)
     return sorted(found.values(), key=lambda remark: (remark.level, remark.where, remark.name))
 
 
@@ -238,14 +241,14 @@ def _attack(record: Record) -> str:
     return "" if attack in (None, "clean") else attack
 
 
-def _shown(cell: Cell | None, rank: int | None, column: dict[int, int]) -> Shown | None:
+def _shown(cell: Cell | None, rank: int | None, sharing: Mapping[int, int]) -> Shown | None:
     if cell is None:
         return None
     text, arms = cell_text(cell)
     scale = 100 if is_percent(cell.metric) else 1
     value, low, high = (None if v is None or not math.isfinite(v) else round(scale * v, 6)
                         for v in (cell.value, cell.low, cell.high))
-    return Shown(text, arms.strip(), value, low, high, rank, list(column.values()).count(rank) > 1, cell.bold)
+    return Shown(text, arms.strip(), value, low, high, rank, rank is not None and sharing[rank] > 1, cell.bold)
 
 
 # ------------------------------------------------------------------------------------------------- ranks and comparisons
