@@ -102,8 +102,8 @@ def board(folder: Path, cells: int) -> Path:
 
 
 OPEN = "performance.getEntriesByType('navigation')[0].loadEventEnd"
-SORT = """column => { const button = document.querySelector(`.panel.current .sort[data-column='${column}']`); const start = performance.now();
-  button.click(); document.body.offsetHeight; return performance.now() - start; }"""
+SORT = """column => { const button = document.querySelector(`.panel.current .sort[data-column='${column}']`);
+  const start = performance.now(); button.click(); document.body.offsetHeight; return performance.now() - start; }"""
 FILTER = """text => { const field = document.querySelector('.panel.current .filter'); const start = performance.now();
   field.value = text; field.dispatchEvent(new Event('input')); document.body.offsetHeight; return performance.now() - start; }"""
 
@@ -140,7 +140,9 @@ def made_up_results(records: int, seeds: int) -> Results:
     def add(learner: str, seed: int, protocol: str, setting: dict, metric: str, units: np.ndarray | None, unit: str) -> None:
         cell = f"{learner}/{protocol}/{seed}/{setting.get('attack', setting.get('ways'))}/{setting.get('shots')}"
         value = float(draw.random()) if units is None else float(units.mean())
-        low, high = (None, None) if units is None else wilson(int(units.sum()), len(units)) if unit == "sample" else t_interval(units)
+        low = high = None
+        if units is not None:
+            low, high = wilson(int(units.sum()), len(units)) if unit == "sample" else t_interval(units)
         name = None if units is None else f"u{setting.get('eps')}"
         arrays[cell, name] = units
         out.append(Record("made-up", cell, learner, "digits", protocol, setting, seed, metric, value, low, high,
