@@ -332,3 +332,16 @@ def test_a_number_that_will_never_be_measured_is_refused_before_the_run(write_su
     with pytest.raises(SuiteError, match=r"suite.*\.yaml:35:\d+: ") as caught:
         suite.load(write_suite(GOOD + CLAIM.replace(old, new)))
     assert words in str(caught.value), caught.value
+
+
+def test_a_folder_beside_the_suite_that_is_called_as_a_package_of_ours_hides_nothing(tmp_path):
+    import subprocess
+    import sys
+
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "own.yaml").write_text(
+        "name: own\nlearners: {plain: {kind: mlp}}\nprotocols: {clean: {kind: classification, dataset: digits}}\n")
+    main = "import sys; sys.path = [p for p in sys.path if p]; sys.argv = ['harness', 'validate', 'own.yaml']; " \
+           "from harness import cli; cli.main()"
+    done = subprocess.run([sys.executable, "-c", main], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
