@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["load", "run"]
+__all__ = ["check", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """``harness.run`` and ``harness.load``, imported when asked for."""
+    """``harness.run``, ``harness.load`` and ``harness.check``, imported when asked for."""
     if name in __all__:
         from harness import api
 

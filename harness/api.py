@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -27,6 +27,9 @@ from harness.protocols.few_shot import FewShot, list_of
 from harness.report import gate, reference
 from harness.report.results import Results
 from harness.store import DEFAULT_STORE, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REFERENCES = Path("results/reference")
 
@@ -106,10 +109,50 @@ def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (),
     return list(written)
 
 
-def load(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
-         device: str = "cpu") -> Results:
+def results(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
+            device: str = "cpu") -> Results:
     """What a store holds of a suite, without running anything."""
     return collect.collect(plan(suite, sets=sets, data_root=data_root, device=device), Store(Path(store)))
+
+
+def load(path: str | Path, **options: Any) -> pd.DataFrame:
+    """Every record of a suite, or of all that lies in a store, one a row; keys of settings are columns ``setting_eps`` ...
+
+    Args:
+        path: a suite file, or the folder of a store (its learners go by kind and keys, its protocols by kind).
+        options: as for ``results``, where it is a suite.
+    """
+    from harness.report.frames import frame
+
+    if Path(path).is_dir():
+        return frame(collect.stored(Store(Path(path))))
+    return frame(results(path, **options).records)
+
+
+def measured(path: str | Path, **options: Any) -> reference.Reference:
+    """What a suite has in its store, or a reference file holds, number by number.
+
+    Raises:
+        HarnessError: nothing was measured.
+    """
+    if Path(path).suffix == ".json":
+        return reference.load(Path(path))
+    layout = plan(path, **{key: value for key, value in options.items() if key != "store"})
+    found = reference.of_results(results(path, **options), learner_configs(layout))
+    if not found.rows:
+        raise HarnessError("nothing of it is in the store", where=str(path), hint=f"`harness run {path}` makes it")
+    return found
+
+
+def resolved(suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> dict[str, Any]:
+    """A suite with all that it extends, its defaults and every default of its kinds written out."""
+    loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
+    return {"name": loaded.name, "budget": loaded.budget.images, "snapshots": loaded.snapshots,
+            "learners": {e.name: {"kind": e.cls.kind, **e.config.model_dump(mode="json")} for e in loaded.learners},
+            "protocols": {e.name: {"kind": e.protocol.kind, **e.protocol.config.model_dump(mode="json"), "seeds": e.seeds,
+                                   "learners": [learner.name for learner in e.learners]} for e in loaded.protocols},
+            **{key: [spec.model_dump(mode="json") for spec in getattr(loaded, key)]
+               for key in ("tables", "published", "figures", "claims")}}
 
 
 @dataclass(frozen=True)

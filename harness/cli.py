@@ -237,16 +237,115 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
 
 
 @app.command()
-def records(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
-            device: Device = "cpu") -> None:
-    """Print every record of a suite as JSON lines.
+def records(suite: Annotated[Path, typer.Argument(metavar="SUITE.yaml|STORE", help="A suite file, or a folder of finished cells.",
+                                                  show_default=False)],
+            store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
+            query: Annotated[str | None, typer.Option("--query", help="Only the rows that a pandas query chooses.")] = None,
+            out_file: Annotated[Path | None, typer.Option(
+                "--out", help="Write a flat table here: .jsonl, .csv, .parquet.")] = None) -> None:
+    """Print every record of a suite or a store as JSON lines; with --query or --out as a flat table, settings as columns.
 
-    Example: harness records suites/quickstart.yaml > records.jsonl
+    Example: harness records suites/quickstart.yaml --query "learner == 'bio' and setting_eps > 0" --out bio.csv
+    """
+    from harness import api, collect
+    from harness.store import Store
+
+    options = {} if suite.is_dir() else {"store": store, "sets": set_ or [], "data_root": data_root, "device": device}
+    if query is None and out_file is None:
+        found = collect.stored(Store(suite)) if suite.is_dir() else api.results(suite, **options).records
+        for record in found:
+            print(json.dumps(record.to_dict(), sort_keys=True))
+        return
+    from harness.report import frames
+
+    table = api.load(suite, **options)
+    table = frames.query(table, query) if query else table
+    if out_file:
+        frames.write(table, out_file)
+        err.print(f"wrote {len(table)} records to {out_file}", highlight=False, markup=False)
+    else:
+        print(table.to_json(orient="records", lines=True), end="")
+
+
+@app.command()
+def compare(a: Annotated[str, typer.Argument(metavar="A", help="A suite or reference file, or with --suite a learner.",
+                                             show_default=False)],
+            b: Annotated[str, typer.Argument(metavar="B", help="As A.", show_default=False)],
+            suite: Annotated[Path | None, typer.Option("--suite", help="Compare two learners of this suite.")] = None,
+            store: StorePath = DEFAULT_STORE,
+            store_b: Annotated[Path | None, typer.Option("--store-b", help="Folder of B's finished cells; --store if left out.")]
+            = None, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu", as_json: AsJson = False) -> None:
+    """Differences of two runs, or of two learners, with intervals; paired where images and episodes are the same. Runs nothing.
+
+    A and B are suites, as measured in their stores (one suite in two stores, say), or reference files (of two commits, say).
+
+    Example: harness compare bio backprop --suite suites/quickstart.yaml
+    """
+    from dataclasses import asdict
+
+    from harness import api
+    from harness.report import compare as comparing
+    from harness.report.formats import number
+
+    options = {"sets": set_ or [], "data_root": data_root, "device": device}
+    if suite:
+        lines = comparing.learners(api.measured(suite, store=store, **options), a, b)
+    else:
+        lines = comparing.runs(api.measured(a, store=store, **options), api.measured(b, store=store_b or store, **options))
+    if as_json:
+        _json([asdict(line) for line in lines])
+        return
+    rows = [{
+        "learner": line.learner, "number": line.where, "A": number(line.metric, line.a), "B": number(line.metric, line.b),
+        "B - A": "" if line.difference is None else number(line.metric, line.difference), "95 % interval": "" if line.low is None
+        else f"{number(line.metric, line.low)} to {number(line.metric, line.high)}",
+        "p (Holm)": "" if line.p is None else f"{line.p:.2g}{' *' if line.differs else ''}",
+        "over": f"{line.n}, paired" if line.paired else f"{line.n} seeds",
+        **({"set differently": "; ".join(line.apart)} if any(each.apart for each in lines) else {})} for line in lines]
+    out.print(_grid(rows, f"A: {a}, B: {b}"))
+    out.print("paired: over images or episodes, these seeds a given; `harness table` tests over seeds too", highlight=False)
+
+
+@app.command()
+def diff(a: Annotated[Path, typer.Argument(metavar="A.yaml", help="A suite file.", show_default=False)],
+         b: Annotated[Path, typer.Argument(metavar="B.yaml", help="Another.", show_default=False)],
+         data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """Where two suites differ once everything is written out: what they extend, defaults, every key of every entry.
+
+    Exit status 1 where they differ.
+
+    Example: harness diff suites/quickstart.yaml suites/ci.yaml
     """
     from harness import api
+    from harness.report.gate import changes
 
-    for record in api.load(suite, store=store, sets=set_ or [], data_root=data_root, device=device).records:
-        print(json.dumps(record.to_dict(), sort_keys=True))
+    found = changes(*(api.resolved(path, data_root=data_root) for path in (a, b)))
+    _json(found) if as_json else out.print("\n".join(found) or "no difference", highlight=False, markup=False)
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(cell: Annotated[str, typer.Argument(metavar="CELL", help="Its key, or the first characters of it.", show_default=False)],
+         store: StorePath = DEFAULT_STORE) -> None:
+    """Print what a store holds of a cell, as JSON: what its key is a hash of, its values, trust checks and training log.
+
+    Example: harness show 3f9a12cd
+    """
+    from dataclasses import asdict
+
+    from harness.store import Store
+
+    folder = Store(store)
+    keys = [key for key in folder.finished() if key.startswith(cell)]
+    if len(keys) != 1:
+        hint = f"{len(keys)} begin so: {', '.join(keys[:5])}" if keys else "`harness plan SUITE.yaml --json` lists keys"
+        raise HarnessError(f"{'no cell' if not keys else 'no single cell'} {cell!r}", where=str(store), hint=hint)
+    result = folder.read(keys[0])
+    if result is None:
+        raise HarnessError(f"cell {keys[0]} is damaged", where=str(store), hint="run its suite again: it is made anew")
+    files = sorted(path.name for path in (folder.root / "cells" / keys[0]).iterdir())
+    _json({"key": keys[0], "files": files, **asdict(result)})
 
 
 @app.command()

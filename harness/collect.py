@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from harness import registry
+from harness.errors import HarnessError
 from harness.files import write_atomically
-from harness.plan import Plan
+from harness.plan import Cell, Plan
 from harness.records import Record, TrustCheck
 from harness.report.aggregate import worst_level
 from harness.report.results import Results, Training
-from harness.store import CellResult
+from harness.store import CellResult, Store
 from harness.suite import ProtocolEntry, Suite
 
 
@@ -114,6 +116,35 @@ def _training(result: CellResult) -> Training:
     identity = result.identity
     data = f"{identity['dataset']['kind']}/{identity['splitting']}" + ("" if identity["labelled"] else ", unlabelled")
     return Training(data, identity["seed"], result.log.get("images_seen", 0), result.log.get("rows", []), result.wall_s)
+
+
+def stored(store: Store) -> list[Record]:
+    """Every record in a store, whichever suite asked for it: learners and protocols go by what their cells say of them.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    records = []
+    for key in store.finished():
+        result = store.read(key)
+        if result is not None and "protocol" in result.identity:
+            identity, checks = result.identity, [TrustCheck(**check) for check in result.trust]
+            cell = Cell(key, "measure", identity, identity["training"], title(result), identity["protocol"]["kind"], "")
+            records += _records("", cell, result, checks)
+    if not records:
+        raise HarnessError("no measurement in it", where=str(store.root), hint="`harness run SUITE.yaml` makes them")
+    return records
+
+
+def title(result: CellResult) -> str:
+    """A learner without a name, by its kind and what sets it apart."""
+    kind, config = (result.identity["learner"][key] for key in ("kind", "config"))
+    try:
+        usual = registry.learners[kind].Config().model_dump(mode="json")
+    except (HarnessError, ValueError):  # a learner of somebody's that is not here, or one whose keys have no defaults
+        usual = {}
+    switched = [f"{key}={value}" for key, value in config.items() if key not in usual or usual[key] != value]
+    return f"{kind} ({', '.join(switched)})" if switched else kind
 
 
 def _block(entry: ProtocolEntry) -> dict[str, str]:

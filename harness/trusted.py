@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness import collect, registry
+from harness import collect
 from harness.errors import HarnessError
 from harness.plan import Plan
 from harness.records import Trust, TrustCheck
 from harness.report.aggregate import worst_level
 from harness.report.derive import ATTACKED, with_worst_case
-from harness.store import CellResult, Store
+from harness.store import Store
 
 
 @dataclass(frozen=True)
@@ -74,23 +74,12 @@ def _stored(store: Store) -> Iterator[Row]:
         result = store.read(key)
         if result is not None and result.identity.get("protocol", {}).get("kind") in ATTACKED:
             dataset = result.identity["dataset"]["kind"]
-            yield _row(_title(result), dataset, result.identity, key, [TrustCheck(**check) for check in result.trust])
+            yield _row(collect.title(result), dataset, result.identity, key, [TrustCheck(**check) for check in result.trust])
 
 
 def _row(learner: str, protocol: str, identity: dict[str, Any], key: str, checks: list[TrustCheck]) -> Row:
     level = worst_level(check.level for check in checks)
     return Row(learner, protocol, identity["setting"]["attack"], identity["seed"], key, level, tuple(checks))
-
-
-def _title(result: CellResult) -> str:
-    """A learner without a name, by what sets it apart."""
-    kind, config = (result.identity["learner"][key] for key in ("kind", "config"))
-    try:
-        usual = registry.learners[kind].Config().model_dump(mode="json")
-    except (HarnessError, ValueError):  # a learner of somebody's that is not here, or one whose keys have no defaults
-        usual = {}
-    switched = [f"{key}={value}" for key, value in config.items() if key not in usual or usual[key] != value]
-    return f"{kind} ({', '.join(switched)})" if switched else kind
 
 
 def _some(rows: list[Row], where: str) -> list[Row]:

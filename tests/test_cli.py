@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -19,8 +20,8 @@ protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
-COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "trust", "data",
-            "episodes"]
+COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "compare",
+            "diff", "show", "trust", "data", "episodes"]
 SWEPT = """
 name: swept
 learners: {pixels: {kind: nearest-mean}}
@@ -183,3 +184,61 @@ def test_trust_of_nothing_is_no_pass(ran, tmp_path):
     for words in ((ran[0] / "store",), (tmp_path,), (ran[0] / "tiny.yaml", "--store", ran[0] / "store"), (tmp_path / "no.yaml",)):
         done = harness("trust", *words)
         assert done.returncode == 2 and "harness" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_records_can_be_chosen_and_written_flat(ran, tmp_path):
+    here = (ran[0] / "tiny.yaml", "--store", ran[0] / "store")
+    done = harness("records", *here, "--query", "learner == 'random' and setting_shots == 2")
+    assert [json.loads(line)["setting_shots"] for line in done.stdout.splitlines()] == [2]
+    assert harness("records", *here, "--out", tmp_path / "all.csv").returncode == 0
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + 6
+    assert len(harness("records", ran[0] / "store").stdout.splitlines()) == 6
+    for words in (["--query", "nothing =="], ["--query", "no_column > 1"], ["--out", tmp_path / "all.xyz"]):
+        wrong = harness("records", *here, *words)
+        assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
+
+
+def test_parquet_needs_pyarrow_and_says_so(ran, tmp_path):
+    done = harness("records", ran[0] / "store", "--out", tmp_path / "all.parquet")
+    if importlib.util.find_spec("pyarrow"):
+        assert done.returncode == 0 and (tmp_path / "all.parquet").exists()
+    else:
+        assert done.returncode == 2 and "pip install pyarrow" in done.stderr
+
+
+def test_two_learners_are_compared_pair_by_pair(ran):
+    here = ("--suite", ran[0] / "tiny.yaml", "--store", ran[0] / "store", "--json")
+    lines = json.loads(harness("compare", "pixels", "random", *here).stdout)
+    assert len(lines) == 3 and all(line["paired"] for line in lines)
+    assert all(abs(line["difference"] - (line["b"] - line["a"])) < 1e-9 and line["low"] < line["high"] for line in lines)
+    wrong = harness("compare", "pixels", "randm", *here)
+    assert wrong.returncode == 2 and "did you mean 'random'" in wrong.stderr
+
+
+def test_a_run_against_itself_has_no_difference(ran):
+    path = ran[0] / "tiny.yaml"
+    lines = json.loads(harness("compare", path, path, "--store", ran[0] / "store", "--json").stdout)
+    assert len(lines) == 6 and {line["difference"] for line in lines} == {0.0}
+
+
+def test_diff_is_of_suites_as_resolved(ran, tmp_path):
+    (tmp_path / "other.yaml").write_text(f"extends: {ran[0] / 'tiny.yaml'}\nlearners: {{random: {{width: 60}}}}\n")
+    done = harness("diff", ran[0] / "tiny.yaml", tmp_path / "other.yaml")
+    assert done.returncode == 1 and done.stdout.strip() == "learners.random.width 50 -> 60"
+    same = harness("diff", ran[0] / "tiny.yaml", ran[0] / "tiny.yaml")
+    assert same.returncode == 0 and "no difference" in same.stdout
+
+
+def test_show_prints_a_cell_by_the_start_of_its_key(ran):
+    key = next((ran[0] / "store" / "cells").iterdir()).name
+    shown = json.loads(harness("show", key[:10], "--store", ran[0] / "store").stdout)
+    assert shown["key"] == key and shown["identity"]["learner"]["kind"] in ("nearest-mean", "random-features")
+    assert harness("show", "zz", "--store", ran[0] / "store").returncode == 2
+
+
+def test_load_gives_a_frame_of_a_suite_or_a_store(ran):
+    import harness as front
+
+    suite, store = front.load(ran[0] / "tiny.yaml", store=ran[0] / "store"), front.load(ran[0] / "store")
+    assert len(suite) == len(store) == 6 and sorted(suite["value"]) == sorted(store["value"])
+    assert set(suite["learner"]) == {"pixels", "random"} and suite["setting_shots"].max() == 2

@@ -1,0 +1,67 @@
+"""Records as a pandas frame, and a frame as JSON lines, CSV or parquet."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a record; a setting's plain keys are columns of their own, ``setting_eps`` say, the rest of it is text."""
+    import pandas as pd
+
+    rows = []
+    for record in records:
+        row = record.to_dict()
+        setting = row.pop("setting")
+        rows.append(row | {"versions": str(row["versions"])} | {
+            f"setting_{key}": value if value is None or isinstance(value, str | int | float) else str(value)
+            for key, value in setting.items()})
+    return pd.DataFrame(rows)
+
+
+def query(table: pd.DataFrame, words: str) -> pd.DataFrame:
+    """The rows that a pandas query chooses, e.g. ``learner == 'bio' and setting_eps > 0``.
+
+    Raises:
+        HarnessError: no such column, or not a query.
+    """
+    try:
+        return table.query(words, engine="python", local_dict={}, global_dict={})
+    except Exception as error:  # pandas raises what Python raises: any of a dozen classes
+        columns = ", ".join(map(str, table.columns))
+        raise HarnessError(f"not a query: {error}", where="--query",
+                           hint=f"e.g. \"learner == 'bio' and value > 0.9\"; columns: {columns}") from None
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """As JSON lines, CSV or parquet, by the file's ending.
+
+    Raises:
+        HarnessError: another ending, or parquet without pyarrow.
+    """
+    import io
+
+    from harness.files import write_atomically
+
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise HarnessError("parquet needs pyarrow, which is not installed", where=str(path),
+                           hint="pip install pyarrow, or write .csv or .jsonl")
+    out = io.BytesIO()
+    if path.suffix == ".parquet":
+        table.to_parquet(out)
+    elif path.suffix == ".csv":
+        table.to_csv(out, index=False)
+    elif path.suffix == ".jsonl":
+        table.to_json(out, orient="records", lines=True)
+    else:
+        raise HarnessError(f"no format {path.suffix!r}", where=str(path), hint="write .jsonl, .csv or .parquet")
+    write_atomically(path, out.getvalue())
