@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.data import acquire, episode_lists
 from harness.data.carve import split_file
+from harness.data.omniglot import shrink
 from harness.learner import silent
 from harness.protocols.base import Context
 from harness.protocols.lake_runs import RUNS, LakeRuns
@@ -28,6 +33,22 @@ def test_the_shipped_runs():
     for run in runs.episodes:
         examples, items = ({rank for ranks in side for rank in ranks} for side in (run.support, run.query))
         assert len(run.classes) == 20 and len(examples) == len(items) == 1 and examples != items
+
+
+def test_they_are_the_published_images_and_answers(data_root):
+    data, _ = acquire.load(omniglot(data_root))
+    with zipfile.ZipFile(data_root / "omniglot" / "lake_extras" / "all_runs.zip") as archive:
+        def drawing(name):
+            return shrink(~np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("1"))[None])[0]
+
+        for number, run in enumerate(episode_lists.read(split_file(RUNS)).episodes, 1):
+            answers = dict(line.split() for line in archive.read(f"run{number:02d}/class_labels.txt").decode().splitlines())
+            item_of = {example: item for item, example in answers.items()}
+            for place, (name, (shown,), (asked,)) in enumerate(zip(run.classes, run.support, run.query, strict=True), 1):
+                example, rows = f"run{number:02d}/training/class{place:02d}.png", np.flatnonzero(
+                    data.labels == data.class_names.index(name))
+                assert np.array_equal(drawing(example), data.pixels[rows[shown], 0])
+                assert np.array_equal(drawing(item_of[example]), data.pixels[rows[asked], 0])
 
 
 def test_they_fit_omniglot_alone():
