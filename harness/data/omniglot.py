@@ -13,9 +13,8 @@ import numpy as np
 from pydantic import Field
 
 from harness.data.archive import Archive, files_below, packed
-from harness.data.base import Dataset, Facts, Images, Loaded, Remote, SplitFacts
+from harness.data.base import Dataset, Facts, Loaded, Remote, SplitFacts
 from harness.data.carve import listed, split_file
-from harness.data.episodes import Episodes
 from harness.data.mnist import find_files
 from harness.data.photographs import exactly, photograph, stacked
 from harness.errors import DataError
@@ -23,7 +22,6 @@ from harness.registry import Config, datasets
 
 VINYALS = "omniglot_vinyals.txt"
 VINYALS_SHA256 = "a3e400e39958fdd0cae03fdc107ba10e14bdc2bc8d6f4cc96d5dae3dae145b4c"
-RUNS, RUNS_SHA256 = "omniglot_lake_runs.txt", "093385adef4256cbc74010bd11e05fea22f2242f5e813c592d763a80d908eaf3"
 SIDE, SMALL, DRAWERS = 105, 28, 20
 MOST = 964 * DRAWERS
 """Drawings of the larger part."""
@@ -178,32 +176,6 @@ def read_part(path: Path) -> Part:
 def _ink(archive: Archive, name: str) -> np.ndarray:
     """One drawing, uint8 (105, 105): 1 where there is ink."""
     return (photograph(archive, name, SIDE, 1, exactly)[0] < 128).view(np.uint8)
-
-
-def lake_runs(data: Loaded) -> tuple[Images, Episodes]:
-    """Lake's 20 runs of one-shot classification: 20 characters of one alphabet each, one drawing of each to learn from.
-
-    Source: Lake, Salakhutdinov, Tenenbaum, Science 350, 2015: people 4.5 % errors, BPL 3.3 %. Runs and items are in the order
-    of the published files, of which every image is one of Omniglot's own drawings (at 105 x 105).
-
-    Args:
-        data: Omniglot, with rotations or without.
-
-    Returns:
-        The evaluation images (splitting ``lake``, split ``test``), and the runs as 20 episodes of 20 ways, 1 shot, 20 queries
-        in all. Unlike those of ``sample``, an episode's queries are not way by way: item i is of class ``query_labels[:, i]``.
-    """
-    images = data.split("lake", "test")
-    label_of = {name: label for label, name in enumerate(data.class_names)}
-    support, query, answers = [], [], []
-    for _, alphabet, shown, asked, classes, items in listed(RUNS, RUNS_SHA256):
-        first = {number: DRAWERS * label_of[f"{alphabet}/character{number}"] - 1 for number in classes.split(",")}
-        support.append([row + int(shown) for row in first.values()])
-        query.append([first[number] + int(asked) for number in items.split(",")])
-        answers.append([list(first).index(number) for number in items.split(",")])
-    support, query = (np.searchsorted(images.index, rows) for rows in (support, query))
-    return images, Episodes(support, np.tile(np.arange(support.shape[1]), (len(support), 1)), query, np.array(answers),
-                            images.labels[support])
 
 
 def shrink(ink: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import re
 import tarfile
 import zipfile
 
@@ -16,7 +15,6 @@ from harness.data import acquire, cifar100, kmnist
 from harness.data.carve import listed
 from harness.data.cifar_fs import SPLIT
 from harness.data.mini_imagenet_25 import MiniImageNet25
-from harness.data.omniglot import lake_runs
 from harness.errors import DataError
 from harness.registry import datasets
 
@@ -111,24 +109,3 @@ def test_damaged_npz_files_are_data_errors(tmp_path, content):
     np.savez(path, arr_0=np.zeros(10_000, np.uint8))
     with pytest.raises(DataError, match="not the expected content"):
         kmnist.read_npz(path)
-
-
-@pytest.mark.parametrize("rotations", [False, True])
-def test_lakes_runs_are_the_published_ones(make, shared_cache, data_root, rotations):
-    data, _ = acquire.load(make("omniglot", rotations=rotations), shared_cache)
-    images, runs = lake_runs(data)
-    assert runs.support.shape == runs.query.shape == (20, 20) and (np.sort(runs.query_labels, 1) == np.arange(20)).all()
-    found = np.take_along_axis(runs.classes, runs.query_labels, 1)
-    assert np.array_equal(images.labels[runs.query], found) and np.array_equal(images.labels[runs.support], runs.classes)
-    from harness.data.omniglot import shrink
-
-    with zipfile.ZipFile(data_root / "omniglot" / "lake_extras" / "all_runs.zip") as archive:
-        for run in range(20):
-            answers = dict(line.split() for line in archive.read(f"run{run + 1:02d}/class_labels.txt").decode().splitlines())
-            for place, rows in (("training/class", runs.support), ("test/item", runs.query)):
-                for i in range(20):
-                    name = f"run{run + 1:02d}/{place}{i + 1:02d}.png"
-                    ink = ~np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("1"))
-                    assert np.array_equal(shrink(ink[None])[0], images.pixels[rows[run, i], 0])
-                    if place == "test/item":
-                        assert int(re.search(r"(\d\d)\.png$", answers[name])[1]) == runs.query_labels[run, i] + 1
