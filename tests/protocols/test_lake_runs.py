@@ -78,3 +78,25 @@ def test_the_error_of_raw_pixels_by_hand(data_root, head, errors):
     error, = measured.values
     assert error.metric == "error" and error.n == 20 and error.value == pytest.approx(wrong / 400) == errors / 400
     assert error.low < error.value < error.high
+
+
+@pytest.mark.parametrize("rotations", [False, True])
+def test_they_are_the_published_ones(data_root, rotations):
+    """Example and item of every class, pixel for pixel, in the files that Lake published."""
+    path = data_root / "omniglot" / "lake_extras" / "all_runs.zip"
+    if not path.is_file():
+        pytest.skip("the published files are not there")
+    cls = datasets["omniglot"]
+    data, _ = acquire.load(cls(cls.Config(rotations=rotations), data_root))
+    images, runs = data.split("lake", "test"), episode_lists.read(split_file(RUNS)).episodes_of(data)
+    with zipfile.ZipFile(path) as archive:
+        def drawing(name: str) -> bytes:
+            ink = ~np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("1"))
+            return shrink(ink[None])[0].tobytes()
+
+        for run, (examples, items) in enumerate(zip(runs.support, runs.query, strict=True)):
+            lines = archive.read(f"run{run + 1:02d}/class_labels.txt").decode().split("\n")
+            published = {(drawing(example), drawing(item)) for item, example in map(str.split, filter(None, lines))}
+            assert published == {tuple(images.pixels[row, 0].tobytes() for row in pair)
+                                 for pair in zip(examples, items, strict=True)}
+            assert len(published) == 20
