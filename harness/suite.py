@@ -104,7 +104,7 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
         SuiteError: the first fault in the file, with file:line:column, what is allowed, and how many more there are.
     """
     folder = str(Path(path).resolve().parent)
-    # A suite may name `my_module:MyLearner` beside it: found after all that is installed. The place of our own packages comes first,
+    # A suite may name `my_module:MyLearner` beside it: found after all that is installed. That of our own packages comes first,
     # or a folder beside the suite that is called as one of them would be taken for it, here and in the workers.
     sys.path += [place for place in (str(Path(__file__).resolve().parent.parent), folder) if place not in sys.path]
     tree = resolved(Path(path), sets)
