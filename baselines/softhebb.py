@@ -30,19 +30,26 @@ class SoftHebb(HebbianLearner):
 
         tau: float = Field(0.02, gt=0, description="temperature of the soft winner-take-all while it learns")
         code_tau: float = Field(0.05, gt=0, description="temperature of the code that is read out")
-        adaptive: bool = Field(False, description="rates that fall as a unit's weights come to length one")
+        radius: float = Field(5.0, gt=0, description="length of a unit's weights before it learns; above one, units that have not"
+                              " learned yet go on competing")
+        anti: bool = Field(False, description="units other than the winner unlearn, in proportion to y")
+        lr: float = Field(0.1, gt=0, description="rate eta of the largest change of a weight; falls linearly to zero")
+        adaptive: bool = Field(True, description="rates that fall as a unit's weights come to length one")
 
     config: Config
 
     def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Normal weights of about length one."""
-        return torch.randn(n, self.config.hidden, generator=generator) / n**0.5
+        """Normal weights of about length ``radius``."""
+        return torch.randn(n, self.config.hidden, generator=generator) * (self.config.radius / n**0.5)
 
     def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
         """One step."""
         x = F.normalize(x, dim=1)
         u = x @ weight
         y = torch.softmax(u / self.config.tau, 1)
+        if self.config.anti:
+            winner = u.argmax(1, keepdim=True)
+            y = -y.scatter(1, winner, -y.gather(1, winner))
         step = (x.T @ y).sub_((y * u).sum(0) * weight)
         step *= self.config.lr * (1 - done) / step.abs().max().clamp_min(SMALLEST)
         if self.config.adaptive:
