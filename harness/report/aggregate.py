@@ -78,9 +78,10 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, 
         are in neither.
     """
     means = [sign * float(np.mean([r.value for r in seeds])) for seeds in candidates]
-    best = [i for i, mean in enumerate(means) if mean == max(means)]
+    top = max(means)
+    best = [i for i, mean in enumerate(means) if mean == top]
     tested = {i: p for i, seeds in enumerate(candidates)
-              if i not in best and (p := _paired_p(candidates[best[0]], seeds, verdicts)) is not None}
+              if means[i] != top and (p := _paired_p(candidates[best[0]], seeds, verdicts)) is not None}
     corrected = holm(list(tested.values()))
     return best, [i for i, p in zip(tested, corrected, strict=True) if p > LEVEL]
 
