@@ -78,11 +78,14 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, 
         are in neither.
     """
     means = [sign * float(np.mean([r.value for r in seeds])) for seeds in candidates]
-    best = [i for i, mean in enumerate(means) if mean == max(means)]
-    tested = {i: p for i, seeds in enumerate(candidates)
-              if i not in best and (p := _paired_p(candidates[best[0]], seeds, verdicts)) is not None}
-    corrected = holm(list(tested.values()))
-    return best, [i for i, p in zip(tested, corrected, strict=True) if p > LEVEL]
+    top = max(means)
+    best = [i for i, mean in enumerate(means) if mean == top]
+    first = candidates[best[0]]
+    pairs = {i: found for i, seeds in enumerate(candidates) if means[i] != top and (found := _paired(first, seeds, verdicts))}
+    # What ties by the least that its p can be is a tie, and stays out of the way of the rest: most are spared the bootstrap.
+    p = {i: _least_p(found, first[0]) for i, found in pairs.items()}
+    p |= {i: _p(pairs[i], first[0], p[i]) for i, least in zip(p, holm(list(p.values())), strict=True) if least <= LEVEL}
+    return best, [i for i, corrected in zip(p, holm(list(p.values())), strict=True) if corrected > LEVEL]
 
 
 def ranks(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1) -> np.ndarray:
@@ -100,18 +103,29 @@ def ranks(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: i
     return ranks_with_ties(means, alike)
 
 
-def _paired_p(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> float | None:
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+"""The units of two candidates, a seed each."""
+
+
+def _paired(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> Pairs:
+    """The units that both have; nothing where they cannot be paired."""
     of_a, of_b = {r.seed: r for r in a}, {r.seed: r for r in b}
     shared = sorted(of_a.keys() & of_b.keys())
     pairs = [(_units(of_a[s], verdicts), _units(of_b[s], verdicts)) for s in shared]
-    if not pairs or any(x.shape != y.shape or len(x) < 2 for x, y in pairs):
-        return None
+    return [] if any(x.shape != y.shape or len(x) < 2 for x, y in pairs) else pairs
+
+
+def _least_p(pairs: Pairs, like: Record) -> float:
+    """The p of one seed; of several what it is at least."""
     if len(pairs) == 1:
-        return mcnemar_exact(*pairs[0]) if a[0].unit == "sample" else paired_t(*pairs[0])[3]
-    p = _bootstrap([x - y for x, y in pairs], a[0])[2]
+        return mcnemar_exact(*pairs[0]) if like.unit == "sample" else paired_t(*pairs[0])[3]
     if len(pairs) >= MANY_SEEDS:
-        return p
-    return max(p, paired_t(*np.array([(x.mean(), y.mean()) for x, y in pairs]).T)[3])
+        return 0.0
+    return paired_t(*np.array([(x.mean(), y.mean()) for x, y in pairs]).T)[3]
+
+
+def _p(pairs: Pairs, like: Record, least: float) -> float:
+    return least if len(pairs) == 1 else max(least, _bootstrap([x - y for x, y in pairs], like)[2])
 
 
 def _units(record: Record, verdicts: Verdicts) -> np.ndarray:

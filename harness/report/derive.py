@@ -35,7 +35,8 @@ def with_worst_case(results: Results) -> Results:
     sweep, since a perturbation stays feasible in a larger budget. Where any learner met an attack that another did not
     (a failed cell), the other gets no worst case: it would look better for having been attacked less.
     """
-    swept = [r for r in results.records if _is_swept(r, results)]
+    attacked = {name for name, kind in results.protocols.items() if kind in ATTACKED}
+    swept = [r for r in results.records if r.protocol in attacked and _is_swept(r)]
     if not swept or any(r.setting["attack"] == WORST for r in swept):
         return results
     groups: dict[Key, list[Record]] = defaultdict(list)
@@ -50,9 +51,8 @@ def with_worst_case(results: Results) -> Results:
                    verdicts=lambda cell, name: arrays[cell, name] if (cell, name) in arrays else results.verdicts(cell, name))
 
 
-def _is_swept(record: Record, results: Results) -> bool:
-    return (results.protocols.get(record.protocol) in ATTACKED and record.metric == "accuracy" and record.verdicts is not None
-            and {"attack", "eps"} <= record.setting.keys())
+def _is_swept(record: Record) -> bool:
+    return record.metric == "accuracy" and record.verdicts is not None and {"attack", "eps"} <= record.setting.keys()
 
 
 def _key(record: Record) -> Key:

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from harness.metrics.statistics import DRAWS, holm, mcnemar_exact, paired_t, t_interval
+from harness.metrics.statistics import DRAWS, holm, mcnemar_exact, paired_t, ranks_with_ties, t_interval
 from harness.records import CROSSED, Record
 from harness.report.aggregate import LEVEL, MANY_SEEDS, Verdicts
 from harness.rng import Rng
@@ -127,16 +127,10 @@ def ranks(means: Sequence[float], top: Sequence[int], p: Callable[[int, int], fl
     >>> ranks([0.9, 0.8, 0.5, 0.49], [0, 1], lambda i, j: 0.4 if {i, j} == {2, 3} else 0.001)
     [1, 1, 3, 3]
     """
-    out, group = [0] * len(means), list(top)
-    left = sorted(set(range(len(means))) - set(top), key=lambda i: (-means[i], i))
-    rank = 1
-    while group or left:
-        if not group:
-            best, *rivals = left
-            corrected = holm([p(best, i) for i in rivals])
-            group = [best, *(i for i, q in zip(rivals, corrected, strict=True) if q > LEVEL or means[i] == means[best])]
-        for i in group:
-            out[i] = rank
-        rank += len(group)
-        left, group = [i for i in left if i not in group], []
-    return out
+    def alike(best: int, rest: list[int]) -> list[int]:
+        if best in top:
+            return [i for i in rest if i in top]
+        return [i for i, corrected in zip(rest, holm([p(best, i) for i in rest]), strict=True) if corrected > LEVEL]
+
+    shared = ranks_with_ties(means, alike)
+    return [1 + int((shared < own).sum()) for own in shared]

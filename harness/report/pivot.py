@@ -55,12 +55,15 @@ def _is_clean(record: Record) -> bool:
 def _field(record: Record, key: str) -> Any:
     """What a record has at ``key``; lists become text, so that it can label a column."""
     value = getattr(record, key) if key in _FIELDS else record.setting.get(key)
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    return value if isinstance(value, _LABELS) else str(value)
+
+
+_LABELS = (str, int, float, type(None))
 
 
 def labels(record: Record, keys: Iterable[str]) -> Labels:
     """What a record has at each of ``keys``: its place along an axis of a table."""
-    return tuple(_field(record, key) for key in keys)
+    return tuple([_field(record, key) for key in keys])
 
 
 def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, Any], learner: str) -> list[Record]:
@@ -129,8 +132,8 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
 
 def _is_summary(record: Record, of: Record) -> bool:
     """Whether ``of`` is what ``record`` is, in one part of it."""
-    alike = labels(record, (*_SEPARATING, "seed")) == labels(of, (*_SEPARATING, "seed"))
-    return alike and record.setting.items() < of.setting.items()
+    part = len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
+    return part and labels(record, (*_SEPARATING, "seed")) == labels(of, (*_SEPARATING, "seed"))
 
 
 def _repeated(clash: list[Record], differing: list[str]) -> set[int]:

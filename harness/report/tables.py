@@ -99,7 +99,8 @@ def build(results: Results, spec: TableSpec) -> Table:
     planned = _planned(results, spec.protocol)
     lacking = {} if "seed" in (*row_keys, *column_keys) else _lacking(grid, planned)
     cells = {at: _cell(found, results) for at, found in grid.items()}
-    whole = [column for column in columns if all((row, column) not in lacking for row in rows)]
+    partly = {column for _, column in lacking}
+    whole = [column for column in columns if column not in partly]
     rivals = [row for i, row in enumerate(rows) if i not in distrusted]
     if row_keys == ("learner",):  # anything else in a row is another task, not a rival
         for column in whole:

@@ -256,9 +256,10 @@ def _shown(cell: Cell | None, rank: int | None, sharing: Mapping[int, int]) -> S
 
 def _rivals(laid: LaidOut, table: Table, j: int, results: Results) -> tuple[list[int], Rivals] | None:
     """The rows of a column that can be tested against each other, distrusted ones aside; None where there are no two."""
-    column = table.columns[j][: len(laid.column_keys)]
-    if len(table.columns[j]) > len(column) and table.columns[j][-1] is not None or column not in laid.columns:
-        return None  # published, or a single number that a published one stands beside
+    keys = len(laid.column_keys)
+    column, added = table.columns[j][:keys], dict(zip(table.column_keys[keys:], table.columns[j][keys:], strict=True))
+    if any(value is not None for key, value in added.items() if key != "metric"):
+        return None  # published, or a summary; what measures a single number may have a name only where such stand beside it
     rows = [i for i, row in enumerate(table.rows) if (row, column) in laid.grid and i not in table.distrusted
             and all(BETTER.get(r.metric) == 1 and r.verdicts is not None for r in laid.grid[row, column])]
     if len(rows) < 2:
