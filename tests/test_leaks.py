@@ -1,0 +1,67 @@
+"""No learner sees, before it is measured, a class that it is measured on."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness
+from harness import cells, suite
+from harness import plan as planning
+from harness.protocols import few_shot
+from harness.protocols.base import Context
+from harness.registry import learners
+from harness.store import Store
+
+SUITE = """
+name: leaks
+learners:
+  it: {{kind: {kind}}}
+protocols:
+  few: {{kind: few_shot, dataset: glyphs, ways: 5, shots: 1, queries: 5, episodes: 20_000}}
+"""
+
+
+class Seen(Exception):
+    """What a learner was given to learn from."""
+
+
+@pytest.mark.parametrize("kind", list(learners))
+def test_training_classes_are_not_those_of_twenty_thousand_test_episodes(kind, write_suite, tmp_path, monkeypatch):
+    layout = planning.make(suite.load(write_suite(SUITE.format(kind=kind).replace("20_000", "20000"))))
+    measuring = next(cell for cell in layout.cells if cell.role != "train")
+    data = cells._dataset(measuring, None)
+    conditions = cells.Conditions(Store(tmp_path / "store"))
+    images, episodes = few_shot.drawn(data, measuring.identity["setting"], Context(cells.measuring(0), "cpu", 256, lambda *_: None))
+    tested = np.unique(data.labels[images.index[episodes.rows()]])
+    assert len(episodes) == 20_000 and len(tested) > 50
+    trainings = [cell for cell in layout.cells if cell.role == "train"]
+    assert len(trainings) == (measuring.needs is not None)
+
+    def spy(self, train, **_):
+        raise Seen(train)
+
+    monkeypatch.setattr(learners[kind], "fit", spy)
+    for cell in trainings:
+        with pytest.raises(Seen) as caught:
+            cells.run(cell, conditions, lambda fraction, note: None)
+        given = caught.value.args[0].index
+        assert len(given) and not np.isin(data.labels[given], tested).any()
+
+
+def test_learn2learn_gives_algorithms_and_no_tasks():
+    """Its task sets draw classes without regard to splits, so nothing of ours may reach for them."""
+    used = set()
+    root = Path(harness.__file__).parent.parent
+    for path in [*root.glob("harness/**/*.py"), *root.glob("baselines/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
+                if getattr(node.value.func, "id", "") == "import_learn2learn":
+                    used.add(node.attr)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                assert not any(name.name.split(".")[0] == "learn2learn" for name in node.names), path
+                assert not (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "learn2learn"), path
+    assert used == {"algorithms"}
