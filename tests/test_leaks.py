@@ -35,7 +35,8 @@ def test_training_classes_are_not_those_of_twenty_thousand_test_episodes(kind, w
     measuring = next(cell for cell in layout.cells if cell.role != "train")
     data = cells._dataset(measuring, None)
     conditions = cells.Conditions(Store(tmp_path / "store"))
-    images, episodes = few_shot.drawn(data, measuring.identity["setting"], Context(cells.measuring(0), "cpu", 256, lambda *_: None))
+    context = Context(cells.measuring(0), "cpu", 256, lambda *_: None)
+    images, episodes = few_shot.drawn(data, measuring.identity["setting"], context)
     tested = np.unique(data.labels[images.index[episodes.rows()]])
     assert len(episodes) == 20_000 and len(tested) > 50
     trainings = [cell for cell in layout.cells if cell.role == "train"]

@@ -1,0 +1,45 @@
+"""Each baseline at its published level, as its suite in suites/baselines trains it: MNIST, one seed, minutes each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness import cells, suite
+from harness import plan as planning
+from harness.store import Store
+
+SUITES = Path(__file__).parents[2] / "suites" / "baselines"
+BANDS = {
+    ("backprop", "adam"): 1.8,
+    ("backprop", "sgd"): 1.8,
+    ("feedback", "feedback-alignment"): 2.6,
+    ("feedback", "direct"): 2.6,
+    ("feedback", "sign-symmetry"): 2.6,
+    ("feedback", "ddtp-linear"): 2.4,
+    ("dale", "eg-adam"): 3.0,
+    ("dale", "eg-sgd"): 3.0,
+    ("dale", "eg-positive"): 3.0,
+    ("dale", "dales-ann"): 2.2,
+    ("competitive", "krotov-hopfield"): 2.0,
+    ("competitive", "softhebb"): 3.8,
+}
+"""Suite and learner -> test error in %, at most."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "learner"), BANDS, ids="-".join)
+def test_error_on_mnist_is_within_the_band(name, learner, tmp_path):
+    root = os.environ.get("HARNESS_DATA")
+    if not root or not (Path(root) / "mnist").exists():
+        pytest.skip("MNIST is not here")
+    layout = planning.make(suite.load(SUITES / f"{name}.yaml", sets=["seeds=[0]"], data_root=Path(root)))
+    store = Store(tmp_path)
+    measuring = next(cell for cell in layout.cells if cell.role != "train" and cell.learner == learner)
+    training = next(cell for cell in layout.cells if cell.key == measuring.needs)
+    for cell in (training, measuring):
+        cells.run(cell, cells.Conditions(store, Path(root)), lambda fraction, note: None)
+    accuracy = next(value["value"] for value in store.read(measuring.key).values if value["metric"] == "accuracy")
+    assert 100 * (1 - accuracy) <= BANDS[name, learner]
