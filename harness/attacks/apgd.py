@@ -52,7 +52,7 @@ class APGD(Attack):
                 f"{c.restarts} random start{'s' * (c.restarts > 1)}, best iterate")
 
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
-        """From a random point at every eps: to start where a smaller eps ended leaves more standing (a step of 2 eps wants room)."""
+        """From a random point at every eps: to start where a smaller eps ended leaves more standing, as steps begin at 2 eps."""
         loss, work = LOSSES[trial.objective.loss], WorkingSet(trial, self.config.norm, random_start=True)
         found, last = trial.images.clone(), trial.images.clone()
         lowest = torch.full((len(found),), float("inf"), device=found.device)
