@@ -64,6 +64,11 @@ SLOPE = (0.15, 0.30)
 """Part of the promised gain that may be missing: at most 0.08 was on those honest networks (0.04 on MNIST), 0.21 to 0.32
 behind the coarsest ripple, 0.38 and more on every other masked one."""
 
+BENT = 0.5
+"""Up to this part an honest network may just bend: 0.30 to 0.38 were missing on a ProtoNet of four pooled convolutions whose
+accuracy falls from 79 to 16 % between 0.05 and 0.1. A mask that costs so little also lets searches win over the ascent
+(`BLACK_BOX`), so it takes both to fail."""
+
 CORNER = (0.35, 3.0)
 """What must be gained at random points of the ball, and times what is gained at the image, for the image to be a corner of
 an honest function that an iterated attack leaves with its first step. A network that normalises blank patches
@@ -335,8 +340,9 @@ def _by_other_attacks(bench: _Bench) -> Iterator[TrustCheck]:
     if norm not in ("linf", "l2") or not bench.attack.climbs:
         return
     yield _scale(bench, eps, norm)
-    yield _slope(bench, eps, norm)
-    yield _black_box(bench, eps, norm)
+    searched = _black_box(bench, eps, norm)
+    yield _slope(bench, eps, norm, searched.level)
+    yield searched
     if stronger is not None:
         fgsm = FGSM(FGSM.Config(attack="fgsm", norm=norm, eps=[eps]))
         taken, broken, words = _taken(bench, fgsm, bench.nearest(bench.share(10)), eps)
@@ -395,10 +401,11 @@ def _black_box_level(bench: _Bench, blind: int, together: int, tried: int) -> Tr
     return "WARN" if level == "FAIL" and bench.attack.stronger() is None else level
 
 
-def _slope(bench: _Bench, eps: float, norm: str) -> TrustCheck:
+def _slope(bench: _Bench, eps: float, norm: str, searched: Trust) -> TrustCheck:
     """The margin's change over a step along its gradient, as a share of what the gradient promises.
 
-    At what stands: where a mask would show, and where an honest margin has not bent yet.
+    At what stands: where a mask would show, and where an honest margin has not bent yet. ``searched``: what became of searches
+    that need no gradient.
     """
     name = "gradient matches the function"
     rows = bench.pick(bench.result.worst[bench.middle], bench.share(10, 100), "slope")
@@ -422,6 +429,8 @@ def _slope(bench: _Bench, eps: float, norm: str) -> TrustCheck:
         away = float((gained[usable] / promised[usable]).median()) if usable.any() else 0.0
         said += f", and {away:.2f} at random points of the ball"
         level = "WARN" if away >= max(CORNER[0], CORNER[1] * share) else level
+    if level == "FAIL" and 1 - share <= BENT and searched != "FAIL":
+        level = "WARN"
     return TrustCheck(name, level, said)
 
 

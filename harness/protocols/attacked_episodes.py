@@ -188,10 +188,11 @@ def _attacked(
 
 
 def _merged(checks: Iterable[TrustCheck], episodes: int) -> list[TrustCheck]:
-    """One check a name: it fails where it does in at least half of the episodes, and warns where any does not pass.
+    """One check a name: it fails where it does in more than half of the episodes, and warns where any does not pass.
 
     An episode has few queries. At 5 ways and 5 queries one image is 4 points, more than the 3 at which a check of
-    convergence fails, which on honest networks it does in one episode of six: the worst of several would say nothing.
+    convergence fails, which on honest networks it does in one episode of six: neither the worst of several nor two of four
+    would say anything.
     """
     by_name: dict[str, list[TrustCheck]] = defaultdict(list)
     for check in checks:
@@ -199,7 +200,7 @@ def _merged(checks: Iterable[TrustCheck], episodes: int) -> list[TrustCheck]:
     merged = []
     for name, made in by_name.items():
         failed, passed = ([c for c in made if c.level == level] for level in ("FAIL", "PASS"))
-        level = "FAIL" if 2 * len(failed) >= episodes else "WARN" if len(passed) < len(made) else "PASS"
+        level = "FAIL" if 2 * len(failed) > episodes else "WARN" if len(passed) < len(made) else "PASS"
         worst = next((c for c in (*failed, *made) if c.level != "PASS"), made[0])
         counts = f"{len(failed)} of {episodes} episodes fail, {len(made) - len(failed) - len(passed)} warn"
         merged.append(TrustCheck(name, level, f"{counts}; {worst.detail}"))
