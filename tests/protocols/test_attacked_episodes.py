@@ -364,7 +364,8 @@ def test_poison_finds_the_corner_where_the_loss_only_rises():
 
 @pytest.mark.parametrize(("levels", "expected"), [
     (["PASS"] * 4, "PASS"), (["PASS"] * 3 + ["WARN"], "WARN"), (["PASS"] * 3 + ["FAIL"], "WARN"),
-    (["FAIL", "PASS"] * 2, "WARN"), (["WARN"] * 4, "WARN"), (["FAIL"] * 3, "FAIL"), (["FAIL"] * 3 + ["PASS"], "FAIL"), (["FAIL"], "WARN"),
+    (["FAIL", "PASS"] * 2, "WARN"), (["WARN"] * 4, "WARN"), (["FAIL"] * 3, "FAIL"), (["FAIL"] * 3 + ["PASS"], "FAIL"),
+    (["FAIL"], "WARN"),
 ], ids=str)
 def test_a_check_fails_where_it_does_in_most_of_the_episodes_and_warns_where_any_does_not_pass(levels, expected):
     merged, = _merged([TrustCheck("x", level, f"{level} here") for level in levels], 4)
