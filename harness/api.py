@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from harness.errors import HarnessError
 from harness.execute import display, local
 from harness.files import write_atomically
 from harness.learner import silent
-from harness.plan import Plan
+from harness.plan import Cell, Plan
 from harness.protocols.base import Context
 from harness.protocols.few_shot import FewShot, list_of
 from harness.report import gate, reference
@@ -43,15 +43,19 @@ class Run:
     results: Results
 
 
-def plan(suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None, device: str = "cpu") -> Plan:
+def plan(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
+         device: str = "cpu") -> Plan:
     """Read a suite file and lay it out as cells.
+
+    Args:
+        store: where the outcome of each ``match`` is looked up; what stands behind one that is not there waits.
 
     Raises:
         HarnessError: a faulty suite, or a dataset that is missing.
     """
     loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
     check_device(device)
-    return planning.make(loaded, device=device)
+    return planning.make(loaded, device=device, found=Store(Path(store)).glance)
 
 
 def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
@@ -66,19 +70,32 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
         batch_size: images pushed through a network at once in measuring; changes no value.
         console: where progress is shown (a rich console); nowhere if left out.
     """
-    layout = plan(suite, sets=sets, data_root=data_root, device=device)
     folder = Store(Path(store))
+    layout = plan(suite, store=store, sets=sets, data_root=data_root, device=device)
     folder.prepare()
     files = {key: path for entry in layout.suite.protocols for key, path in entry.protocol.files().items()}
     conditions = Conditions(folder, find_data_root(data_root), device, batch_size, files)
-    todo = [cell for cell in layout.unique if folder.read(cell.key, mend=True) is None]
-    expected, _ = estimate.expected_seconds(todo, folder)
-    todo.sort(key=lambda cell: -expected[cell.key])  # so that no worker ends alone with the longest of all
-    count = workers or local.default_workers()
-    with local.terminating(), display.show(console or Console(quiet=True), len(todo), expected, count) as shown:
-        outcome = local.run(todo, conditions, count, shown)
-    outcome.found += sorted({cell.key for cell in layout.unique} - {cell.key for cell in todo})
+    outcome, count = local.Outcome(), workers or local.default_workers()
+    todo, expected = _todo(layout, folder)
+    total = len(todo) + len(layout.waiting)
+    with local.terminating(), display.show(console or Console(quiet=True), total, expected, count) as shown:
+        outcome.add(local.run(todo, conditions, count, shown))
+        while waiting := len(layout.waiting):  # what stands behind a match is known now, but for what stands behind another one
+            layout = planning.make(layout.suite, device=device, found=folder.glance)
+            if len(layout.waiting) == waiting:
+                break  # the matches have failed
+            todo, expected = _todo(layout, folder, outcome.failed)
+            shown.clock.expect(expected)
+            outcome.add(local.run(todo, conditions, count, shown))
+    outcome.found += sorted({cell.key for cell in layout.unique} - {*outcome.done, *outcome.found, *outcome.failed})
     return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))
+
+
+def _todo(layout: Plan, store: Store, failed: Collection[str] = ()) -> tuple[list[Cell], dict[str, float]]:
+    """Cells that can be run and are not done, and the expected seconds of all that is to come."""
+    todo = [cell for cell in layout.unique if cell.key not in failed and store.read(cell.key, mend=True) is None]
+    expected, _ = estimate.expected_seconds([*todo, *layout.waiting], store)
+    return sorted(todo, key=lambda cell: -expected[cell.key]), expected  # so that no worker ends alone with the longest of all
 
 
 def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> list[Path]:
@@ -112,7 +129,7 @@ def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (),
 def results(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
             device: str = "cpu") -> Results:
     """What a store holds of a suite, without running anything."""
-    return collect.collect(plan(suite, sets=sets, data_root=data_root, device=device), Store(Path(store)))
+    return collect.collect(plan(suite, store=store, sets=sets, data_root=data_root, device=device), Store(Path(store)))
 
 
 def load(path: str | Path, **options: Any) -> pd.DataFrame:
@@ -137,8 +154,8 @@ def measured(path: str | Path, **options: Any) -> reference.Reference:
     """
     if Path(path).suffix == ".json":
         return reference.load(Path(path))
-    layout = plan(path, **{key: value for key, value in options.items() if key != "store"})
-    found = reference.of_results(results(path, **options), learner_configs(layout))
+    done = results(path, **options)
+    found = reference.of_results(done, learner_configs(done))
     if not found.rows:
         raise HarnessError("nothing of it is in the store", where=str(path), hint=f"`harness run {path}` makes it")
     return found
@@ -148,7 +165,8 @@ def resolved(suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | N
     """A suite with all that it extends, its defaults and every default of its kinds written out."""
     loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
     return {"name": loaded.name, "budget": loaded.budget.images, "snapshots": loaded.snapshots,
-            "learners": {e.name: {"kind": e.cls.kind, **e.config.model_dump(mode="json")} for e in loaded.learners},
+            "learners": {e.name: {"kind": e.cls.kind, **e.settled, **({"match": asdict(e.match)} if e.match else {})}
+                         for e in loaded.learners},
             "protocols": {e.name: {"kind": e.protocol.kind, **e.protocol.config.model_dump(mode="json"), "seeds": e.seeds,
                                    "learners": [learner.name for learner in e.learners]} for e in loaded.protocols},
             **{key: [spec.model_dump(mode="json") for spec in getattr(loaded, key)]
@@ -179,13 +197,13 @@ def check(suite: str | Path, *, against: str | Path | None = None, exact: bool =
     Raises:
         HarnessError: no reference, a damaged one, or equality asked for in another environment.
     """
-    layout = plan(suite, sets=sets, **{key: options[key] for key in ("data_root", "device") if key in options})
+    layout = plan(suite, sets=sets, **{key: options[key] for key in ("data_root", "device", "store") if key in options})
     path = Path(against) if against else reference_of(layout.suite.name)
     before = reference.load(path) if path.exists() or not update else None
     done = run(suite, sets=sets, **options)
     command = " ".join(["harness check", str(suite), *(f"--set {each}" for each in sets), "--update"])
     data = {record.dataset: record.dataset_hash for record in done.results.records}
-    now = reference.of_results(done.results, learner_configs(layout), made_by(command, data, options.get("device", "cpu")),
+    now = reference.of_results(done.results, learner_configs(done.results), made_by(command, data, options.get("device", "cpu")),
                                before.keys if before and not update else None)
     if update and not done.outcome.failed:
         reference.save(now, path)
@@ -202,10 +220,9 @@ def reference_of(name: str) -> Path:
     return REFERENCES / f"{name}.json"
 
 
-def learner_configs(layout: Plan) -> dict[str, dict[str, Any]]:
+def learner_configs(results: Results) -> dict[str, dict[str, Any]]:
     """Learner -> its kind and its whole config."""
-    return {entry.name: {"kind": entry.cls.kind, "config": entry.config.model_dump(mode="json")}
-            for entry in layout.suite.learners}
+    return {name: {"kind": results.kinds[name], "config": results.configs[name]} for name in results.learners}
 
 
 def check_device(device: str) -> None:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import datetime
+import random
 import subprocess
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness import registry
+from harness import matching, registry
 from harness.data import acquire
 from harness.data.base import Images, Loaded
 from harness.data.episodes import Span
 from harness.errors import DataError
 from harness.lazy import torch
 from harness.learner import Budget, Learner, Progress, TrainingLog
-from harness.plan import Cell
+from harness.matching import Search
+from harness.plan import Cell, candidate
 from harness.protocols.base import Context
-from harness.rng import Rng
+from harness.rng import Rng, derive
 from harness.snapshots import Snapshots, by_moment
 from harness.store import SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Store
+
+POLL_S = 0.5
+"""How often a cell that another process is working on is looked at again."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +53,22 @@ class Conditions:
 def run(cell: Cell, conditions: Conditions, progress: Progress) -> float:
     """Compute one cell and store it; returns the seconds it took."""
     start = time.perf_counter()
-    work = _train if cell.role == "train" else _measure
+    _seed_globals(cell)
+    work = {"train": _train, "match": _match, "measure": _measure}[cell.role]
     result, arrays = work(cell, conditions, progress)
     result.wall_s = round(time.perf_counter() - start, 3)
     result.device, result.versions, result.git_commit = conditions.device, cell.identity["versions"], git_commit()
     result.created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     conditions.store.write(cell.key, result, arrays)
     return result.wall_s
+
+
+def _seed_globals(cell: Cell) -> None:
+    """Nothing here uses global random state, but a third party's learner may (any plain ``nn.Linear`` does)."""
+    seed = derive(cell.seed, "global state", cell.role)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
@@ -68,6 +82,39 @@ def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cell
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state_dict().items()}
     summary = {"rows": log.rows, "images_seen": log.images_seen, "sign_changes": log.sign_changes}
     return CellResult(identity, log=summary), {WEIGHTS: weights, SNAPSHOTS: snapshots.taken}
+
+
+def _match(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
+    """Choose a key of a learner. Each training on the way is a cell of its own, found where it is done and kept if this is
+    cut off."""
+    identity, task = cell.identity, Search(**cell.identity["match"]["search"])
+    keys: dict[float, str] = {}
+
+    def number(trained: Cell) -> float:
+        learner = _trained(trained, conditions).to(conditions.device)
+        return matching.measured(task.measure, learner, lambda: _dataset(cell, conditions.data_root).split(
+            identity["splitting"], "val"), conditions.batch_size)
+
+    def tried(value: float) -> float:
+        train, before = candidate(cell, value), len(keys)
+        _finish(train, conditions, lambda fraction, note="": progress(
+            (before + fraction) / task.trainings, f"training {before + 1}, {task.key} {value:g}: {note}"))
+        keys[value] = train.key
+        return number(replace(cell, needs=train.key))
+
+    wanted = task.target if cell.needs is None else number(cell)
+    match = matching.search(tried, wanted, task)
+    return CellResult(identity, log={"match": match.to_dict(), "training": keys[match.value]}), {}
+
+
+def _finish(cell: Cell, conditions: Conditions, progress: Progress) -> None:
+    """Have a cell finished: by this process, or by another that is at work on it."""
+    while conditions.store.read(cell.key, mend=True) is None:
+        with conditions.store.lock(cell.key) as mine:
+            if mine and not conditions.store.done(cell.key):
+                run(cell, conditions, progress)
+        if not mine:
+            time.sleep(POLL_S)
 
 
 def _measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:

@@ -113,20 +113,23 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
     from harness.execute.local import default_workers
     from harness.store import Store
 
-    layout, folder = api.plan(suite, sets=set_ or [], data_root=data_root, device=device), Store(store)
-    todo = [cell for cell in layout.unique if not folder.done(cell.key)]
+    layout, folder = api.plan(suite, store=store, sets=set_ or [], data_root=data_root, device=device), Store(store)
+    todo = [*(cell for cell in layout.unique if not folder.done(cell.key)), *layout.waiting]
     expected, guesses = estimate.expected_seconds(todo, folder)
     count = workers or default_workers()
     seconds = max(sum(expected.values()) / count, max(expected.values(), default=0.0))
-    rows = [{"key": c.key, "learner": c.learner, "what": c.protocol or "train", "setting": c.label, "seed": c.seed,
-             "done": c.key not in expected, "seconds": round(expected.get(c.key, 0.0), 1)} for c in layout.unique]
+    rows = [{"key": None if c.behind else c.key, "learner": c.learner, "what": c.protocol or c.role, "setting": c.label,
+             "seed": c.seed, "done": c.key not in expected, "seconds": round(expected.get(c.key, 0.0), 1)}
+            for c in [*layout.unique, *layout.waiting]]
     skipped = {p.name: p.skipped for p in layout.suite.protocols if p.skipped}
     if as_json:
         _json({"suite": layout.suite.name, "cells": rows, "skipped": skipped, "seconds_left": round(seconds, 1),
                "rough_guesses": guesses})
         return
     title = f"{layout.suite.name}: {len(rows)} cells, {len(rows) - len(todo)} done"
-    out.print(_grid([{**row, "key": row["key"][:8]} for row in rows], title))
+    out.print(_grid([{**row, "key": (row["key"] or "open")[:8]} for row in rows], title))
+    if layout.waiting:
+        out.print(f"open: {len(layout.waiting)} cells not yet resolved, what they stand on is chosen by a match", highlight=False)
     for protocol, reasons in skipped.items():
         for learner, why in reasons.items():
             out.print(f"not in {protocol}: {learner}, because {why}", highlight=False, markup=False)
@@ -213,10 +216,11 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     from harness.report import claims, claims_text, render, tables
     from harness.store import Store
 
-    layout = api.plan(suite, sets=set_ or [], data_root=data_root, device=device)
+    layout = api.plan(suite, store=store, sets=set_ or [], data_root=data_root, device=device)
     folder = Store(store)
     results = collect.collect(layout, folder)
-    missing = sum(not folder.done(cell.key) for cell in layout.unique if cell.role == "measure")
+    missing = sum(bool(cell.behind) or not folder.done(cell.key) for cell in [*layout.unique, *layout.waiting]
+                  if cell.role == "measure")
     if missing:
         err.print(f"{missing} measurements are not in {store}: `harness run {suite}` makes them", highlight=False, markup=False)
     if out_dir:
@@ -365,7 +369,7 @@ def trust(path: Annotated[Path, typer.Argument(metavar="STORE|SUITE.yaml", help=
     if path.is_dir():
         rows = trusted.of_store(Store(path))
     else:
-        rows = trusted.of_suite(api.plan(path, sets=set_ or [], data_root=data_root, device=device), Store(store))
+        rows = trusted.of_suite(api.plan(path, store=store, sets=set_ or [], data_root=data_root, device=device), Store(store))
     failed = sum(row.level == "FAIL" for row in rows)
     if as_json:
         _json([row.to_dict() for row in rows])
@@ -460,7 +464,7 @@ def submit(suite: SuitePath, path: Annotated[Path, typer.Option("-o", "--out", h
 
     if path.suffix != ".zip":
         raise HarnessError("a submission is a zip file", where=str(path), hint=f"-o {path.with_suffix('.zip')}")
-    layout = api.plan(suite, sets=set_ or [], data_root=data_root, device=device)
+    layout = api.plan(suite, store=store, sets=set_ or [], data_root=data_root, device=device)
     manifest = submission.pack(layout, Store(store), submission.suite_text(suite, set_ or []), path)
     err.print(f"packed {len(manifest.cells)} cells of {manifest.name} into {path}: {path.stat().st_size / 2**20:.1f} MiB",
               highlight=False, markup=False)

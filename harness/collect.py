@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,10 +14,11 @@ import numpy as np
 from harness import registry
 from harness.errors import HarnessError
 from harness.files import write_atomically
+from harness.matching import Match
 from harness.plan import Cell, Plan
 from harness.records import Record, TrustCheck
 from harness.report.aggregate import worst_level
-from harness.report.results import Results, Training
+from harness.report.results import Matched, Results, Training
 from harness.store import CellResult, Store
 from harness.suite import ProtocolEntry, Suite
 
@@ -28,7 +29,7 @@ class Outline:
 
     Attributes:
         name, description: of the suite.
-        learners: name -> its ``kind`` and whole ``config``.
+        learners: name -> its ``kind`` and whole ``config``; where a key of it is chosen, that is None, and ``match`` says how.
         protocols: name -> its ``kind``, its protocol ``block`` and its ``seeds``.
     """
 
@@ -41,7 +42,8 @@ class Outline:
     def of(cls, suite: Suite) -> Outline:
         """The outline of a suite."""
         return cls(suite.name, suite.description,
-                   {e.name: {"kind": e.cls.kind, "config": e.config.model_dump(mode="json")} for e in suite.learners},
+                   {e.name: {"kind": e.cls.kind, "config": e.settled, "match": e.match and asdict(e.match)}
+                    for e in suite.learners},
                    {e.name: {"kind": e.protocol.kind, "block": _block(e), "seeds": list(e.seeds)} for e in suite.protocols})
 
 
@@ -73,24 +75,30 @@ def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -
     Args:
         failed: cell key -> why it failed, to be shown where the numbers would be.
     """
+    failed = failed or {}
     failures = [(cell.learner, cell.protocol, cell.seed, failed[cell.key]) for cell in plan.cells
-                if cell.role == "measure" and cell.key in (failed or {})]
+                if cell.role == "measure" and cell.key in failed]
+    failures += [(cell.learner, cell.protocol, cell.seed, f"not measured: its match failed ({failed[cell.behind]})")
+                 for cell in plan.waiting if cell.role == "measure" and cell.behind in failed]
     return gather(Outline.of(plan.suite), plan.cells, store, failures)
 
 
 def gather(outline: Outline, cells: Iterable[Named], store: Finished,
            failures: Sequence[tuple[str, str, int, str]] = ()) -> Results:
     """Everything that some named cells hold, as results; cells that are not finished are left out."""
-    records, trust, logs = [], {}, {}
+    records, trust, logs, matches = [], {}, {}, _Matches(outline)
     for cell in cells:
-        result = store.glance(cell.key) if cell.role == "train" else store.read(cell.key)
+        result = store.read(cell.key) if cell.role == "measure" else store.glance(cell.key)
         if result is None:
             continue
         if cell.role == "train":
             logs.setdefault(cell.learner, {})[cell.key] = _training(result)
+        elif cell.role == "match":
+            matches.add(cell.learner, result)
         else:
             trust[cell.key] = [TrustCheck(**check) for check in result.trust]
             records += _records(outline.name, cell, result, trust[cell.key])
+            matches.used(cell, result)
 
     @lru_cache(maxsize=256)
     def arrays(key: str) -> dict[str, np.ndarray]:
@@ -98,7 +106,7 @@ def gather(outline: Outline, cells: Iterable[Named], store: Finished,
 
     return Results(
         suite=outline.name,
-        configs={name: entry["config"] for name, entry in outline.learners.items()},
+        configs={name: matches.config(name) for name in outline.learners},
         kinds={name: entry["kind"] for name, entry in outline.learners.items()},
         seeds={name: entry["seeds"] for name, entry in outline.protocols.items()},
         learners=list(outline.learners),
@@ -109,7 +117,47 @@ def gather(outline: Outline, cells: Iterable[Named], store: Finished,
         trust=trust,
         failures=list(failures),
         trainings={learner: list(found.values()) for learner, found in logs.items()},
+        matches=matches.of_protocols(),
     )
+
+
+class _Matches:
+    """The keys that were chosen for learners, and which measurements stand on which choice."""
+
+    def __init__(self, outline: Outline):
+        self.outline = outline
+        self.made: dict[str, dict[str, Matched]] = {}
+        self.trained: dict[tuple[str, str], dict[str, None]] = {}
+
+    def add(self, learner: str, result: CellResult) -> None:
+        """Take up a choice that was made for a learner."""
+        identity = result.identity
+        data = f"{identity['dataset']['kind']}/{identity['splitting']}"
+        target = self.outline.learners[learner]["match"]["target"]
+        self.made.setdefault(learner, {})[result.log["training"]] = Matched(
+            data, identity["seed"], target if isinstance(target, str) else "", Match(**result.log["match"]))
+
+    def used(self, cell: Named, result: CellResult) -> None:
+        """Note on which training a measurement stands."""
+        self.trained.setdefault((cell.protocol, cell.learner), {})[result.identity["training"]] = None
+
+    def config(self, learner: str) -> dict[str, Any]:
+        """A learner's config with the value that was chosen; several, each under its data and seed, where they differ."""
+        entry, found = self.outline.learners[learner], list(self.made.get(learner, {}).values())
+        if not found:
+            return entry["config"]
+        values = {f"{one.data}, seed {one.seed}": one.match.value for one in found}
+        alike = len(set(values.values())) == 1
+        return {**entry["config"], found[0].match.key: found[0].match.value if alike else values}
+
+    def of_protocols(self) -> dict[str, dict[str, list[Matched]]]:
+        """Protocol -> learner -> the choices that its numbers stand on."""
+        out: dict[str, dict[str, list[Matched]]] = {}
+        for (protocol, learner), keys in self.trained.items():
+            found = [self.made[learner][key] for key in keys if key in self.made.get(learner, {})]
+            if found:
+                out.setdefault(protocol, {})[learner] = found
+        return out
 
 
 def _training(result: CellResult) -> Training:

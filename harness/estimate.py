@@ -6,10 +6,12 @@ import contextlib
 import itertools
 from collections import defaultdict
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from harness.errors import StoreError
+from harness.matching import TYPICAL_TRAININGS
 from harness.plan import Cell
 from harness.registry import learners
 from harness.store import Store
@@ -31,10 +33,19 @@ def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float],
                 history[likeness].append(result.wall_s)
     expected, guesses = {}, 0
     for cell in cells:
-        times = next((history[likeness] for likeness in _likenesses(cell.identity) if likeness in history), None)
-        expected[cell.key] = median(times) if times else _guess(cell)
-        guesses += times is None
+        seconds = _seen(cell.identity, history)
+        expected[cell.key] = _guess(cell) if seconds is None else seconds
+        guesses += seconds is None
     return expected, guesses
+
+
+def _seen(identity: dict[str, Any], history: dict[tuple, list[float]]) -> float | None:
+    """From like cells. A search takes the time of its trainings, of which some may be in the store."""
+    if identity["role"] == "match":
+        training = _seen({**identity, "role": "train"}, history)
+        return None if training is None else TYPICAL_TRAININGS * training
+    times = next((history[likeness] for likeness in _likenesses(identity) if likeness in history), None)
+    return median(times) if times else None
 
 
 def spread(cells: list[Cell], store: Store) -> float | None:
@@ -55,7 +66,10 @@ def spread(cells: list[Cell], store: Store) -> float | None:
 
 
 def _guess(cell: Cell) -> float:
-    return MEASURING_S if cell.role == "measure" else learners[cell.identity["learner"]["kind"]].typical_training_s
+    if cell.role == "measure":
+        return MEASURING_S
+    training = learners[cell.identity["learner"]["kind"]].typical_training_s
+    return TYPICAL_TRAININGS * training if cell.role == "match" else training
 
 
 def _likenesses(identity: dict) -> list[tuple]:

@@ -59,7 +59,7 @@ def _read(path: Path, store: Path, data_root: Path | None, device: str) -> Divis
     if path.is_dir():
         raise HarnessError("a folder does not say which names its cells have", where=str(path),
                            hint=f"name the suite and its store: `harness board SUITE.yaml --store {path}`")
-    layout = api.plan(path, data_root=data_root, device=device)
+    layout = api.plan(path, store=store, data_root=data_root, device=device)
     return _division(path, collect.collect(layout, Store(store)), layout.suite)
 
 
@@ -147,6 +147,9 @@ def _joined(board: Division, other: Division, names: dict[str, str], taken: set[
         trust=own.trust | {cell: checks for cell, checks in found.trust.items() if cell in cells},
         configs=own.configs | {name: found.configs[was[name]] for name in new},
         kinds=own.kinds | {name: found.kinds[was[name]] for name in new},
+        matches={protocol: own.matches.get(protocol, {}) | {
+            name: found.matches[protocol][was[name]] for name in new if was[name] in found.matches.get(protocol, {})}
+            for protocol in own.protocols},
         trainings=own.trainings | {name: found.trainings[was[name]] for name in new if was[name] in found.trainings})
     return replace(board, results=results, origins=board.origins | {name: other.origins[was[name]] for name in new})
 

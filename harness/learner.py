@@ -21,6 +21,9 @@ Progress = Callable[[float, str], None]
 
 Regime = Literal["from_scratch", "semi_supervised", "class_transfer"]
 
+Scale = Literal["log", "linear"]
+"""How a range of values is searched."""
+
 EpisodeClassifier = Callable[["torch.Tensor"], "torch.Tensor"]
 """Query images or embeddings of E episodes, (E, Q, ...), to logits (E, Q, n_way)."""
 
@@ -46,6 +49,22 @@ class Synapses:
     mask: torch.Tensor | None = None
     presynaptic_sign: bool = True
     enforced: bool = False
+
+
+@dataclass(frozen=True)
+class Tunable:
+    """A key of a learner's config that ``match`` of a suite may choose, and in which range.
+
+    Attributes:
+        key: its name.
+        low, high: ends of the range; a learner must be able to train at both.
+        scale: how the range is searched.
+    """
+
+    key: str
+    low: float
+    high: float
+    scale: Scale = "log"
 
 
 @dataclass(frozen=True)
@@ -116,6 +135,8 @@ class Learner(ABC):
     """Of a learner that came from a store: images seen -> its state then; None where none were kept."""
     regimes: ClassVar[frozenset[Regime]] = frozenset({"from_scratch", "semi_supervised", "class_transfer"})
     """Ways of learning from few examples that make sense for it."""
+    tunable: ClassVar[tuple[Tunable, ...]] = ()
+    """Keys by which it can be made as sparse or as accurate as another learner; ``match`` takes the first if none is named."""
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
         self.config, self.image_shape, self.n_classes, self.rng = config, image_shape, n_classes, rng

@@ -9,7 +9,7 @@ import json
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from harness.data.base import Dataset
 from harness.protocols.base import TrainingData
+from harness.store import CellResult
 from harness.suite import LearnerEntry, ProtocolEntry, Suite
 
 SCHEMA_VERSION = 1
@@ -30,24 +31,26 @@ CORE = ("harness.cells", "harness.batching", "harness.rng")
 
 @dataclass(frozen=True)
 class Cell:
-    """The smallest unit of work: training one learner, or measuring one setting of it.
+    """The smallest unit of work: training one learner, choosing a key of it (``match``), or measuring one setting of it.
 
     Attributes:
         key: hash of ``identity``.
-        role: ``train`` or ``measure``.
+        role: ``train``, ``match`` or ``measure``.
         identity: JSON-able; all that can change the result, and all that a worker needs to compute it.
-        needs: key of the training cell that comes first, or None.
-        learner, protocol: names in the suite (for people; not part of the identity). A training cell has no protocol.
+        needs: key of the training cell that comes first (of a match: of the learner that it is to equal), or None.
+        learner, protocol: names in the suite (for people; not part of the identity). Measurements alone have a protocol.
         label: the setting in a few words.
+        behind: key of a match that has to be found first; until then the cell cannot be run, and its own key is not final.
     """
 
     key: str
-    role: Literal["train", "measure"]
+    role: Literal["train", "match", "measure"]
     identity: dict[str, Any]
     needs: str | None
     learner: str
     protocol: str
     label: str
+    behind: str = ""
 
     @property
     def seed(self) -> int:
@@ -57,16 +60,22 @@ class Cell:
     @property
     def title(self) -> str:
         """What it does, in a line."""
-        what = "train" if self.role == "train" else self.protocol
+        what = self.protocol or self.role
         return " · ".join(filter(None, [self.learner, what, self.label, f"seed {self.seed}"]))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a suite, training before measuring; equal work stands once in ``unique``."""
+    """The cells of a suite, training before measuring; equal work stands once in ``unique``.
+
+    Attributes:
+        cells: what can be run, or has been.
+        waiting: what stands behind a match that has not been found yet.
+    """
 
     suite: Suite
     cells: list[Cell]
+    waiting: list[Cell] = field(default_factory=list)
 
     @property
     def unique(self) -> list[Cell]:
@@ -74,11 +83,19 @@ class Plan:
         return list({cell.key: cell for cell in self.cells}.values())
 
 
-def make(suite: Suite, *, device: str = "cpu", content_hash: Callable[[Dataset], str] | None = None) -> Plan:
+Found = Callable[[str], CellResult | None]
+"""Key of a cell -> what it came to, or None (``harness.store.Store.glance`` is one)."""
+
+_ORDER = ("train", "match", "measure")
+
+
+def make(suite: Suite, *, device: str = "cpu", content_hash: Callable[[Dataset], str] | None = None,
+         found: Found = lambda key: None) -> Plan:
     """Lay out a suite.
 
     Args:
         content_hash: dataset -> hash of its content; from the dataset cache if left out (a first call may build it).
+        found: where the outcome of a ``match`` is looked up.
     """
     if content_hash is None:
         from harness.data.acquire import content_hash, load
@@ -86,35 +103,71 @@ def make(suite: Suite, *, device: str = "cpu", content_hash: Callable[[Dataset],
         for entry in suite.protocols:
             entry.protocol.examine(lambda dataset=entry.dataset: load(dataset)[0])
     hashes = {id(entry): content_hash(entry.dataset) for entry in suite.protocols}
-    measuring = [cell for entry in suite.protocols for cell in _cells(suite, entry, device, hashes[id(entry)])]
-    return Plan(suite, [c for c in measuring if c.role == "train"] + [c for c in measuring if c.role == "measure"])
+    laid = [cell for entry in suite.protocols for cell in _cells(suite, entry, device, hashes[id(entry)], found)]
+    laid.sort(key=lambda cell: _ORDER.index(cell.role))
+    # A training behind a match is one of those that the match makes: nothing to be done for it.
+    waiting = {cell.key: cell for cell in laid if cell.behind and cell.role != "train"}
+    return Plan(suite, [cell for cell in laid if not cell.behind], list(waiting.values()))
 
 
-def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str) -> Iterator[Cell]:
+def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str, found: Found) -> Iterator[Cell]:
     data = {"kind": entry.dataset.kind, "config": entry.dataset.config.model_dump(mode="json"), "content": dataset_hash}
     training = entry.protocol.training()
     for seed in entry.seeds:
         for learner in entry.learners:
-            who = {"kind": learner.cls.kind, "config": learner.config.model_dump(mode="json"),
-                   "code": code_version(learner.cls.__module__)}
-            common = {"schema": SCHEMA_VERSION, "dataset": data, "learner": who, "seed": seed, "device": device,
+            common = {"schema": SCHEMA_VERSION, "dataset": data, "seed": seed, "device": device,
                       "versions": versions(), "core": [_digest([module]) for module in CORE]}
-            train = _training_cell(suite, learner, training, common, entry.dataset.kind) if training else None
-            if train:
-                yield train
+            first = _before(suite, learner, training, common, found) if training else []
+            yield from first
+            train = first[-1] if first else None
+            who = train.identity["learner"] if train else _who(learner)
             for setting in entry.protocol.settings():
                 protocol = {"kind": entry.protocol.kind, "code": [code_version(name) for name in entry.protocol.modules(setting)]}
-                identity = {**common, "role": "measure", "training": train and train.key, "protocol": protocol,
+                identity = {**common, "learner": who, "role": "measure", "training": train and train.key, "protocol": protocol,
                             "setting": setting}
                 yield Cell(cell_key(identity), "measure", identity, train and train.key, learner.name, entry.name,
-                           _label(setting))
+                           _label(setting), train.behind if train else "")
 
 
-def _training_cell(suite: Suite, learner: LearnerEntry, data: TrainingData, common: dict, dataset: str) -> Cell:
-    identity = {**common, "role": "train", "splitting": data.splitting, "labelled": data.labelled, "budget": suite.budget.images,
-                "snapshots": suite.snapshots}
-    label = f"{dataset}/{data.splitting}" + ("" if data.labelled else ", unlabelled")
-    return Cell(cell_key(identity), "train", identity, None, learner.name, "", label)
+def _who(learner: LearnerEntry) -> dict[str, Any]:
+    return {"kind": learner.cls.kind, "config": learner.settled, "code": code_version(learner.cls.__module__)}
+
+
+def _before(suite: Suite, learner: LearnerEntry, data: TrainingData, common: dict, found: Found) -> list[Cell]:
+    """What comes before a learner is measured, in order; its training is the last."""
+    identity = {**common, "learner": _who(learner), "role": "train", "splitting": data.splitting, "labelled": data.labelled,
+                "budget": suite.budget.images, "snapshots": suite.snapshots}
+    young = _training(identity, learner.name)
+    if learner.match is None:
+        return [young]
+    equal = next((entry for entry in suite.learners if entry.name == learner.match.target), None)
+    first = _before(suite, equal, data, common, found) if equal else []
+    match = _match_cell(young, learner, first[-1] if first else None)
+    outcome = None if match.behind else found(match.key)
+    if outcome is None:
+        return [*first, match, replace(young, key=match.key, behind=match.key)]  # of that key: two matches are not one
+    return [*first, match, candidate(match, outcome.log["match"]["value"])]
+
+
+def _match_cell(young: Cell, learner: LearnerEntry, target: Cell | None) -> Cell:
+    """The choice of a key: its identity is that of the training, with the key open, and of what is to be reached."""
+    search = asdict(learner.match) | ({"target": target.key} if target else {})
+    identity = {**young.identity, "role": "match", "match": {"search": search, "code": code_version("harness.matching")}}
+    return Cell(cell_key(identity), "match", identity, target and target.key, learner.name, "",
+                f"{young.label}, {learner.match.words}", target.behind if target else "")
+
+
+def candidate(match: Cell, value: float) -> Cell:
+    """The training that a match makes with a value in the place of the key that it chooses."""
+    identity, learner = match.identity, match.identity["learner"]
+    chosen = {**learner, "config": {**learner["config"], identity["match"]["search"]["key"]: value}}
+    identity = {key: each for key, each in identity.items() if key != "match"} | {"role": "train", "learner": chosen}
+    return _training(identity, match.learner)
+
+
+def _training(identity: dict[str, Any], learner: str) -> Cell:
+    label = f"{identity['dataset']['kind']}/{identity['splitting']}" + ("" if identity["labelled"] else ", unlabelled")
+    return Cell(cell_key(identity), "train", identity, None, learner, "", label)
 
 
 def _label(setting: dict[str, Any]) -> str:

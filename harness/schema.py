@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import registry
+from harness.matching import MatchConfig
 from harness.registry import Registry
 from harness.suite import SuiteConfig
 
@@ -55,11 +56,15 @@ def _entry(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[st
     model = entries[name].Config.model_json_schema()
     definitions |= model.pop("$defs", {})
     model.pop("required", None)
-    kind = {"kind": {"const": name, "description": entries.describe(name)}}
-    return {**model, "title": name, "properties": {**kind, **model.get("properties", {})}}
+    beside = {"kind": {"const": name, "description": entries.describe(name)}}
+    if entries is registry.learners:
+        match = MatchConfig.model_json_schema()
+        definitions |= match.pop("$defs", {})
+        beside["match"] = {**match, "description": "choose a key so that it is as sparse or as accurate as it should be"}
+    return {**model, "title": name, "properties": {**beside, **model.get("properties", {})}}
 
 
 def _partial(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     full = definitions[f"{entries.what} {name}"]
-    return {"type": "object", "properties": {key: value for key, value in full["properties"].items() if key != "kind"},
-            "additionalProperties": False}
+    own = {key: value for key, value in full["properties"].items() if key not in ("kind", "match")}
+    return {"type": "object", "properties": own, "additionalProperties": False}

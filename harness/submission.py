@@ -30,6 +30,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from harness.collect import Outline, gather
 from harness.errors import HarnessError, StoreError
 from harness.files import write_atomically
+from harness.matching import Match, Search
 from harness.plan import Plan, cell_key
 from harness.records import TrustCheck, Value
 from harness.registry import Config
@@ -54,16 +55,17 @@ class CellName(Config):
     """A cell under the names that its suite gives."""
 
     key: str = Field(pattern=r"^[0-9a-f]{24}$", description="the cell's key")
-    role: Literal["train", "measure"] = Field(description="training, or measuring")
+    role: Literal["train", "match", "measure"] = Field(description="training, choosing a key of a learner, or measuring")
     learner: str = Field(description="name of the learner in the suite")
-    protocol: str = Field(description="name of the protocol in the suite; empty for a training cell")
+    protocol: str = Field(description="name of the protocol in the suite; measurements alone have one")
 
 
 class LearnerOutline(Config):
     """A learner as its suite has it."""
 
     kind: str = Field(description="what kind of learner")
-    config: dict[str, Any] = Field(description="every key of it")
+    config: dict[str, Any] = Field(description="every key of it; null in the place of one that is chosen by a match")
+    match: Search | None = Field(None, strict=False, description="which key is chosen, and what is to be reached")
 
 
 class ProtocolOutline(Config):
@@ -119,9 +121,10 @@ def pack(plan: Plan, store: Store, suite_text: str, path: Path) -> Manifest:
     Raises:
         HarnessError: a measurement is missing or damaged.
     """
-    missing = [cell.title for cell in plan.unique if store.read(cell.key) is None]
+    missing = [cell.title for cell in [*plan.unique, *plan.waiting] if cell.behind or store.read(cell.key) is None]
     if missing:
-        raise HarnessError(f"{len(missing)} of {len(plan.unique)} cells are not in {store.root}, the first: {missing[0]}",
+        count = len(plan.unique) + len(plan.waiting)
+        raise HarnessError(f"{len(missing)} of {count} cells are not in {store.root}, the first: {missing[0]}",
                            hint="`harness run` makes them")
     files = {SUITE: suite_text.encode(), **{name: data for cell in plan.unique for name, data in _members(cell.key, store)}}
     outline = Outline.of(plan.suite)
@@ -231,6 +234,7 @@ def _check_hashes(manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 _RESULT, _VALUES, _CHECKS = TypeAdapter(CellResult), TypeAdapter(list[Value]), TypeAdapter(list[TrustCheck])
+_MATCH = TypeAdapter(Match)
 
 
 class _Packed:
@@ -269,16 +273,28 @@ def _check_identity(cell: CellName, manifest: Manifest, cells: _Packed) -> None:
     try:
         if cell_key(identity) != cell.key:
             raise HarnessError(f"cell {cell.key} is not what its key is a hash of")
-        learner = {name: identity["learner"][name] for name in ("kind", "config")}
+        kind_of, config = (identity["learner"][name] for name in ("kind", "config"))
         kind = identity["protocol"]["kind"] if cell.role == "measure" else None
+        configs = _configs(cell, known, manifest, cells) if known else []
         needed = (identity["dataset"]["kind"], identity["dataset"]["content"], identity["seed"], identity["role"])
         needed += (identity["setting"],) if cell.role == "measure" else (identity["splitting"], identity["labelled"])
     except (KeyError, TypeError, ValueError) as error:
         raise HarnessError(f"cell {cell.key} does not say what it is: {error}") from None
-    if known is None or learner != known.model_dump() or needed[3] != cell.role:
+    if known is None or kind_of != known.kind or config not in configs or needed[3] != cell.role:
         raise HarnessError(f"cell {cell.key} is not of the learner that it is named after, {cell.learner[:60]!r}")
     if cell.role == "measure" and kind != getattr(manifest.protocols.get(cell.protocol), "kind", None):
         raise HarnessError(f"cell {cell.key} is not of the protocol that it is named after, {cell.protocol[:60]!r}")
+
+
+def _configs(cell: CellName, known: LearnerOutline, manifest: Manifest, cells: _Packed) -> list[dict[str, Any]]:
+    """The configs that a cell of a learner may have: its own, or where a key is chosen, those with a value that was chosen."""
+    if known.match is None:
+        return [] if cell.role == "match" else [known.config]
+    if cell.role == "match":
+        return [known.config]
+    made = [_MATCH.validate_python(cells.read(one.key).log["match"]) for one in manifest.cells
+            if (one.role, one.learner) == ("match", cell.learner)]
+    return [{**known.config, known.match.key: match.value} for match in made]
 
 
 def _check_numbers(results: Results) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from harness.data.base import Dataset
 from harness.errors import DataError, HarnessError, SuiteError, did_you_mean
 from harness.explain import Problem, explain
 from harness.learner import Budget, Learner
+from harness.matching import MatchConfig, Search, search_for
 from harness.protocols.base import Protocol
 from harness.registry import Config, Registry, datasets, distinct, learners, protocols
 from harness.report.claims import COMPARING, ClaimSpec
@@ -56,11 +57,17 @@ class SuiteConfig(Config):
 
 @dataclass(frozen=True)
 class LearnerEntry:
-    """A learner of a suite: its name there, its class and its validated config."""
+    """A learner of a suite: its name there, its class, its validated config, and how a key of it is to be chosen."""
 
     name: str
     cls: type[Learner]
     config: Config
+    match: Search | None = None
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """The config as JSON; None in the place of the key that ``match`` chooses."""
+        return self.config.model_dump(mode="json") | ({self.match.key: None} if self.match else {})
 
 
 @dataclass(frozen=True)
@@ -224,6 +231,7 @@ class _Check:
         if top is None:
             return None
         entries = [e for name in top.learners if (e := self.learner(name))]
+        entries = self.targets(entries, top)
         measured = [p for name in top.protocols if (p := self.protocol(name, top, entries))]
         for index, spec in enumerate(top.tables):
             self.table(("tables", index), spec, top, measured)
@@ -243,7 +251,8 @@ class _Check:
         try:
             return cls.model_validate(value, context={"folder": lambda key: self.tree.where((*path, key)).folder})
         except ValidationError as error:
-            self.problems += explain(error, cls, value, path, also=() if path else ("defaults", "extends"))
+            also = ("match",) if path[:1] == ("learners",) and len(path) == 2 else () if path else ("defaults", "extends")
+            self.problems += explain(error, cls, value, path, also=also)
             return None
 
     def kind(self, registry: Registry, path: tuple) -> tuple[type, dict] | None:
@@ -266,8 +275,46 @@ class _Check:
     def learner(self, name: str) -> LearnerEntry | None:
         path = ("learners", name)
         found = self.kind(learners, path)
-        config = found and self.model(found[0].Config, found[1], path)
-        return LearnerEntry(name, found[0], config) if config is not None and found else None
+        if not found:
+            return None
+        cls, keys = found
+        match = self.match(cls, keys, path) if "match" in keys else None
+        ends = [{match.key: end} for end in (match.high, match.low)] if match else [{}]
+        for end in ends:  # it must be able to train at both ends of a range
+            config = self.model(cls.Config, keys | end, path)
+            if config is None:
+                return None
+        return LearnerEntry(name, cls, config, match)
+
+    def match(self, cls: type[Learner], keys: dict[str, Any], path: tuple) -> Search | None:
+        """The search that ``match`` asks for, taken out of the keys of an entry."""
+        spec = self.model(MatchConfig, keys.pop("match"), (*path, "match"))
+        if spec is None:
+            return None
+        try:
+            found = search_for(spec, cls)
+        except HarnessError as error:
+            self.problem((*path, "match", "vary"), error.message, error.hint or "")
+            return None
+        if found.key in keys:
+            self.problem((*path, found.key), f"`match` chooses {found.key!r}", "leave it out here, or name another key to `vary`")
+        return found
+
+    def targets(self, entries: list[LearnerEntry], top: SuiteConfig) -> list[LearnerEntry]:
+        """Entries whose targets are learners that are there, and that do not wait for them in their turn."""
+        wanted = {entry.name: entry.match.target for entry in entries if entry.match and isinstance(entry.match.target, str)}
+        sound = []
+        for entry in entries:
+            path, chain = ("learners", entry.name, "match"), [entry.name]
+            while chain[-1] in wanted and chain[-1] not in chain[:-1]:
+                chain.append(wanted[chain[-1]])
+            fault = chain[-1] in chain[:-1]
+            if chain[-1] == entry.name and fault:
+                self.problem(path, f"it waits for itself: {' -> '.join(chain)}", "give one of them a number to reach")
+            elif entry.name in wanted:
+                fault |= not self.known((*path, entry.match.measure), wanted[entry.name], top)
+            sound.append(replace(entry, match=None) if fault else entry)
+        return sound
 
     def dataset(self, value: str | dict[str, Any], path: tuple) -> Dataset | None:
         if isinstance(value, dict):
@@ -309,7 +356,7 @@ class _Check:
         for entry in entries:
             if wanted is not None and entry.name not in wanted:
                 continue
-            why = protocol.refuses(entry.cls)
+            why = protocol.refuses(entry.cls) or _unmatched(entry, protocol, entries)
             if why and wanted is not None:
                 self.problem((*path, "learners", wanted.index(entry.name)), f"cannot measure {entry.name!r}: {why}")
             elif why:
@@ -388,6 +435,22 @@ class _Check:
                 if entry and key not in keys:
                     at = (*path, axis) if isinstance(names, str) else (*path, axis, index)
                     self.problem(at, f"{spec.protocol!r} has no {key!r} to tabulate by", did_you_mean(key, keys))
+
+
+def _unmatched(entry: LearnerEntry, protocol: Protocol, entries: list[LearnerEntry]) -> str | None:
+    """Why a learner cannot be matched for a protocol, or None."""
+    if entry.match is None:
+        return None
+    data, measure = protocol.training(), entry.match.measure
+    if data is None:
+        return "`match` chooses among trained learners, and here nothing is trained beforehand"
+    splits = protocol.facts.splittings.get(data.splitting, {})
+    shown = data.labelled and "val" in splits and data.splitting not in protocol.facts.class_disjoint
+    if measure == "clean_accuracy" and not shown:
+        return f"{data.splitting} has no validation images of the classes that are trained on, to match the clean accuracy with"
+    target = next((each for each in entries if each.name == entry.match.target), None)
+    why = target and (protocol.refuses(target.cls) or _unmatched(target, protocol, entries))
+    return f"it is matched to {target.name}: {why}" if why else None
 
 
 def _keys(entry: ProtocolEntry) -> Iterator[str]:

@@ -12,7 +12,7 @@ from harness.data.base import Images
 from harness.fitting import UNLIMITED, labels_of
 from harness.heads import FeatureLearner, HeadName
 from harness.lazy import nn, torch
-from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
+from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, Tunable, silent
 from harness.registry import Config
 from harness.rng import Rng
 
@@ -217,6 +217,8 @@ class BackpropConfig(SupervisedConfig):
 
 class BackpropLearner(SupervisedLearner):
     """Backpropagation on the cross-entropy; a subclass gives the network."""
+
+    tunable = (Tunable("l1", 1e-6, 1e-2), Tunable("density", 0.01, 1.0, "linear"))
 
     config: BackpropConfig
 

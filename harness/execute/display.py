@@ -59,6 +59,10 @@ class _Clock:
         self.foreseen += self.expected.pop(key, 0.0)
         self.spent += seconds
 
+    def expect(self, expected: dict[str, float]) -> None:
+        """What is still to come, where that is known better now."""
+        self.expected = dict(expected)
+
     def left(self) -> float:
         trust = min(1.0, self.foreseen / (self.foreseen + sum(self.expected.values()) + 1e-9) * 4)
         factor = 1 + trust * (self.spent / self.foreseen - 1) if self.foreseen > 0 else 1.0

@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import multiprocessing as mp
 import os
-import random
 import signal
 import sys
 import threading
@@ -23,13 +22,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from harness.cells import Conditions
+from harness.cells import POLL_S, Conditions
 from harness.errors import DataError, HarnessError, StoreError
 from harness.plan import Cell
-from harness.rng import derive
-
-POLL_S = 0.5
-"""How often a cell that another run is working on is looked at again."""
 
 
 @dataclass
@@ -39,6 +34,12 @@ class Outcome:
     done: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: Outcome) -> None:
+        """Take up how a further run ended."""
+        self.done += other.done
+        self.found += other.found
+        self.failed |= other.failed
 
 
 class Display(Protocol):
@@ -233,24 +234,12 @@ def _attempt(cell: Cell, conditions: Conditions, pipe: Connection) -> tuple:
             if not mine:
                 return ("elsewhere",)
             pipe.send(("started",))
-            _seed_globals(cell)
             return "done", cells.run(cell, conditions, _throttled(pipe))
     except (StoreError, DataError) as error:  # the next cell would not survive it either
         return "fatal", str(error)
     except (Exception, SystemExit) as error:
         conditions.store.write_failure(cell.key, f"{cell.title}\n\n{traceback.format_exc()}")
         return "failed", time.perf_counter() - start, f"{type(error).__name__}: {error}".partition("\n")[0]
-
-
-def _seed_globals(cell: Cell) -> None:
-    """Nothing here uses global random state, but a third party's learner may (any plain ``nn.Linear`` does)."""
-    import numpy as np
-    import torch
-
-    seed = derive(cell.seed, "global state", cell.role)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 @contextlib.contextmanager

@@ -164,7 +164,8 @@ def _number(results: Results, spec: NumberSpec, learner: str) -> Aggregate | Non
     """A learner's number for an axis, percentages as such; None where it was not measured."""
     if spec.config is not None:
         value = results.configs.get(learner, {}).get(spec.config)
-        return None if value is None else Aggregate(float(value), None, None)
+        values = list(value.values()) if isinstance(value, dict) else [] if value is None else [value]  # one a choice of `match`
+        return Aggregate(float(np.mean(values)), None, None) if values else None
     found = numbers_of(results, spec.protocol, spec.metric, spec.setting, learner)
     if not found:
         return None

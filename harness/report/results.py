@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.matching import Match
 from harness.records import Record, TrustCheck
 
 
@@ -31,6 +32,23 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Matched:
+    """A key of a learner, chosen so that it is as sparse or as accurate as it should be.
+
+    Attributes:
+        data: what it was trained and chosen on, in words.
+        seed: of the suite.
+        target: the learner that it was to equal; empty where it was a number.
+        match: what was chosen, and what was reached.
+    """
+
+    data: str
+    seed: int
+    target: str
+    match: Match
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything the tables and figures of one suite need.
 
@@ -44,9 +62,10 @@ class Results:
         trust: cell -> the checks made in it.
         failures: learner/protocol cells that ended in an exception: (learner, protocol, seed, last line).
         seeds: protocol name -> the seeds it was planned for; where left out, those that anything was measured with count.
-        configs: learner -> its config, for figures that have a key of it on an axis.
+        configs: learner -> its config; a key that was chosen has its value, or where those differ {data and seed: value}.
         kinds: learner -> what kind of learner it is.
         trainings: learner -> its finished trainings.
+        matches: protocol -> learner -> the choices that its numbers stand on, one a training.
     """
 
     suite: str
@@ -61,3 +80,4 @@ class Results:
     configs: dict[str, dict[str, Any]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     trainings: dict[str, list[Training]] = field(default_factory=dict)
+    matches: dict[str, dict[str, list[Matched]]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from harness.registry import Config
 from harness.report.aggregate import aggregate, ranks, same_as_best, worst_level
 from harness.report.derive import ATTACKED, with_worst_case
 from harness.report.formats import BETTER, captions
-from harness.report.notes import distrust, failures, no_such_metric, partial, reading, warnings
+from harness.report.notes import distrust, failures, matched, no_such_metric, partial, reading, warnings
 from harness.report.pivot import Grid, Labels, distinguish, fold_clean, group, labels, ordered
 from harness.report.published import SUMMARY, PublishedSpec, with_published
 from harness.report.render import FORMATS
@@ -107,7 +107,8 @@ def build(results: Results, spec: TableSpec) -> Table:
             _mark_best(cells, grid, [(row, column) for row in rivals], results)
     notes = (*laid.absent, *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
              *partial(_by_row(lacking, rows, columns, row_keys, column_keys), planned),
-             *distrust(bad, results), *warnings(laid.measured, results), *failures(results, spec.protocol))
+             *matched(results, spec.protocol), *distrust(bad, results), *warnings(laid.measured, results),
+             *failures(results, spec.protocol))
     table = Table(spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys, column_keys,
                   tuple(rows), tuple(columns), tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
                   distrusted, notes, dict(results.blocks.get(spec.protocol, {})))

@@ -29,7 +29,7 @@ from harness.errors import HarnessError
 from harness.fitting import UNLIMITED, balanced_rows
 from harness.heads import fit
 from harness.lazy import nn, torch
-from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
+from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, Tunable, silent
 from harness.rng import Rng
 from harness.rules import plasticity
 from harness.rules import readouts as readout
@@ -55,6 +55,7 @@ class ECH(Learner):
     """Excitatory competitive Hebbian rule (reconstruction): sparse code without labels, three-factor read-out."""
 
     typical_training_s = 20.0
+    tunable = (Tunable("prune", 0.02, 0.9, "linear"),)
 
     class Config(registry.Config):
         """Every ingredient has a switch: a rate of 0, or false, turns it off."""

@@ -24,7 +24,7 @@ from harness.errors import HarnessError
 from harness.fitting import UNLIMITED, balanced_rows
 from harness.heads import fit
 from harness.lazy import nn, torch
-from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, silent
+from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, Tunable, silent
 from harness.rng import Rng
 from harness.rules import plasticity
 from harness.rules import readouts as readout
@@ -53,6 +53,7 @@ class EchStack(Learner):
     """Excitatory competitive Hebbian layers with local receptive fields, one or more (reconstruction)."""
 
     typical_training_s = 20.0
+    tunable = (Tunable("prune", 0.02, 0.9, "linear"),)
 
     class Config(registry.Config):
         """Every ingredient has a switch: a rate of 0, false or null turns it off."""

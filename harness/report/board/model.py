@@ -14,6 +14,7 @@ from harness.report.aggregate import worst_level
 from harness.report.board.charts import charts
 from harness.report.derive import with_worst_case
 from harness.report.formats import BETTER, captions, is_percent, metric_name
+from harness.report.notes import choices
 from harness.report.pairs import Pair, Rivals, ranks
 from harness.report.pivot import Labels
 from harness.report.results import Results
@@ -362,12 +363,12 @@ def profiles(division: Division, shown: Sequence[Tab]) -> list[Profile]:
             [Number(tab, table, column, cell) for tab, table, row in own
              for column, cell in zip(table.columns, row.cells, strict=True) if cell],
             list(remarks), sum(len(results.trust.get(cell, ())) for cell in {r.cell for r in records.get(name, [])}),
-            list(_provenance(records.get(name, []))), list(_trainings(results, name)),
+            list(_provenance(records.get(name, []), results)), list(_trainings(results, name)),
             log_weights(results, records.get(name, [])), fields(results, records.get(name, []))))
     return out
 
 
-def _provenance(records: Sequence[Record]) -> Iterator[tuple[str, dict[str, str]]]:
+def _provenance(records: Sequence[Record], results: Results) -> Iterator[tuple[str, dict[str, str]]]:
     by_protocol: dict[str, list[Record]] = {}
     for record in records:
         by_protocol.setdefault(record.protocol, []).append(record)
@@ -375,8 +376,9 @@ def _provenance(records: Sequence[Record]) -> Iterator[tuple[str, dict[str, str]
         said = {"dataset": [f"{r.dataset} {r.dataset_hash[:12]}" for r in found], "seeds": [str(r.seed) for r in found],
                 "commit": [r.git_commit or "unknown" for r in found], "device": [r.device for r in found],
                 "versions": [", ".join(f"{k} {v}" for k, v in r.versions.items()) for r in found],
-                "measured": sorted(r.created[:10] for r in found), "cells": [r.cell for r in found]}
-        yield protocol, {key: ", ".join(dict.fromkeys(values)) for key, values in said.items()}
+                "measured": sorted(r.created[:10] for r in found), "cells": [r.cell for r in found],
+                "matched": list(choices(results, protocol, found[0].learner))}
+        yield protocol, {key: ", ".join(dict.fromkeys(values)) for key, values in said.items() if values}
 
 
 def _trainings(results: Results, name: str) -> Iterator[dict[str, Any]]:
