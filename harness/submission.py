@@ -65,7 +65,7 @@ class LearnerOutline(Config):
 
     kind: str = Field(description="what kind of learner")
     config: dict[str, Any] = Field(description="every key of it; null in the place of one that is chosen by a match")
-    match: Search | None = Field(None, strict=False, description="which key is chosen, and what is to be reached")
+    match: dict[str, Any] | None = Field(None, description="which key is chosen, and what is to be reached")
 
 
 class ProtocolOutline(Config):
@@ -234,7 +234,7 @@ def _check_hashes(manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 _RESULT, _VALUES, _CHECKS = TypeAdapter(CellResult), TypeAdapter(list[Value]), TypeAdapter(list[TrustCheck])
-_MATCH = TypeAdapter(Match)
+_SEARCH, _MATCH = TypeAdapter(Search), TypeAdapter(Match)
 
 
 class _Packed:
@@ -290,11 +290,12 @@ def _configs(cell: CellName, known: LearnerOutline, manifest: Manifest, cells: _
     """The configs that a cell of a learner may have: its own, or where a key is chosen, those with a value that was chosen."""
     if known.match is None:
         return [] if cell.role == "match" else [known.config]
+    key = _SEARCH.validate_python(known.match).key
     if cell.role == "match":
         return [known.config]
     made = [_MATCH.validate_python(cells.read(one.key).log["match"]) for one in manifest.cells
             if (one.role, one.learner) == ("match", cell.learner)]
-    return [{**known.config, known.match.key: match.value} for match in made]
+    return [{**known.config, key: match.value} for match in made]
 
 
 def _check_numbers(results: Results) -> None:

@@ -288,7 +288,11 @@ class _Check:
 
     def match(self, cls: type[Learner], keys: dict[str, Any], path: tuple) -> Search | None:
         """The search that ``match`` asks for, taken out of the keys of an entry."""
-        spec = self.model(MatchConfig, keys.pop("match"), (*path, "match"))
+        wanted = keys.pop("match")
+        if not isinstance(wanted, dict):
+            self.problem((*path, "match"), f"match is a mapping, not {str(wanted)[:40]}", "e.g. match: {density: 0.28}")
+            return None
+        spec = self.model(MatchConfig, wanted, (*path, "match"))
         if spec is None:
             return None
         try:

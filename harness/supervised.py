@@ -218,7 +218,7 @@ class BackpropConfig(SupervisedConfig):
 class BackpropLearner(SupervisedLearner):
     """Backpropagation on the cross-entropy; a subclass gives the network."""
 
-    tunable = (Tunable("l1", 1e-6, 1e-2), Tunable("density", 0.01, 1.0, "linear"))
+    tunable = (Tunable("l1", 1e-6, 1e-1), Tunable("density", 0.01, 1.0, "linear"))
 
     config: BackpropConfig
 
