@@ -56,7 +56,10 @@ def test_every_suite_here_is_accepted(validator, path):
     changed("learners", "bio", to={"hidden": 4}) | {"extends": "base.yaml"},
     {"extends": ["base.yaml", "more.yaml"], "name": "on-top"},
     changed("defaults", "learners", "mlp", "hidden", to=4),
-], ids=["whole", "a key from defaults", "a kind from the base", "nearly all from the bases", "defaults"])
+    changed("learners", "bio", "match", to={"density": 0.28}),
+    changed("learners", "bio", "match", to={"clean_accuracy": "own", "vary": {"eta": [0.1, 1]}, "tolerance": 0.02}),
+], ids=["whole", "a key from defaults", "a kind from the base", "nearly all from the bases", "defaults", "match a number",
+        "match a learner"])
 def test_good_suites_are_accepted(validator, suite):
     assert not places(validator, suite)
 
@@ -106,5 +109,5 @@ def test_every_entry_is_offered_with_its_keys_described():
         assert kinds == list(entries)
         for name in entries:
             described = schema["$defs"][f"{entries.what} {name}"]["properties"]
-            assert set(described) == {"kind", *entries[name].Config.model_fields}
+            assert set(described) == {"kind", *(("match",) if room == "learners" else ()), *entries[name].Config.model_fields}
             assert all(value.get("description") for value in described.values())
