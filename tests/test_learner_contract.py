@@ -16,6 +16,7 @@ from harness.batching import in_batches
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.learner import Budget, Learner, TrainingLog
+from harness.matching import density
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -98,6 +99,18 @@ def test_config_is_strict_and_every_field_is_described(kind):
     assert all(info.description for info in model.model_fields.values())
     assert model.model_json_schema()["additionalProperties"] is False
     assert learners.describe(kind).endswith((".", ":"))
+
+
+@pytest.mark.parametrize(("kind", "one"), [(kind, one) for kind in learners for one in learners[kind].tunable],
+                         ids=lambda each: getattr(each, "key", each))
+def test_keys_that_match_may_choose_change_the_density(kind, one):
+    found = []
+    for value in (one.low, one.high):
+        learner = learners[kind](learners[kind].Config(**{one.key: value}), SHAPE, CLASSES, Rng(0))
+        learner.fit(TRAIN, budget=Budget(BUDGET))
+        assert torch.isfinite(learner.classifier()(TEST.tensor())).all()
+        found.append(density(learner))
+    assert abs(found[0] - found[1]) > 0.1
 
 
 @every_learner

@@ -24,9 +24,10 @@ from harness.cli import app
 from harness.data import acquire
 from harness.errors import SuiteError
 from harness.learner import silent
-from harness.matching import Match, Search, search
+from harness.matching import Match, MatchConfig, Search, search
 from harness.protocols.base import Context
 from harness.protocols.biology import Biology
+from harness.registry import learners
 from harness.report import compare
 from harness.report.tables import build_all
 from harness.rng import Rng
@@ -187,16 +188,12 @@ protocols:
         suite.load(write_suite(text.replace(protocol, protocol[:-1] + ", learners: [own]}")))
 
 
-def test_each_learner_that_declares_a_key_trains_at_both_ends_of_its_range():
-    from harness.registry import learners
-
-    declaring = [learners[name] for name in learners if learners[name].tunable]
-    assert {"mlp", "cnn", "ech"} <= {cls.kind for cls in declaring}
-    for cls in declaring:
-        for one in cls.tunable:
-            assert one.low < one.high and (one.scale == "linear" or one.low > 0)
-            for value in (one.low, one.high):
-                cls.Config.model_validate({one.key: value})
+@pytest.mark.parametrize("kind", [kind for kind in learners if learners[kind].tunable])
+def test_one_line_is_enough_for_learners_that_declare_a_key(kind):
+    for one in learners[kind].tunable:
+        found = matching.search_for(MatchConfig(density=0.3, vary=one.key), learners[kind])
+        assert (found.key, found.low, found.high, found.scale) == (one.key, one.low, one.high, one.scale)
+    assert matching.search_for(MatchConfig(density=0.3), learners[kind]).key == learners[kind].tunable[0].key
 
 
 # ------------------------------------------------------------------------------------------------------------- the plan
