@@ -28,7 +28,8 @@ from harness.matching import Match, MatchConfig, Search, search
 from harness.protocols.base import Context
 from harness.protocols.biology import Biology
 from harness.registry import learners
-from harness.report import compare
+from harness.report import claims, compare
+from harness.report.claims import ClaimSpec
 from harness.report.tables import build_all
 from harness.rng import Rng
 from harness.store import CellResult, Store
@@ -284,6 +285,14 @@ def test_a_target_out_of_reach_is_said_under_every_table(ran):
     notes = "\n".join(table.notes)
     assert "Not matched: far, seed 0, 1: no l1 that was tried" in notes and "Not matched: l1" not in notes
     assert "Matched: pruned to density of bio (digits/standard): seed 0: density = " in notes
+
+
+def test_a_claim_against_a_matched_control_says_what_was_chosen(ran):
+    spec = ClaimSpec.model_validate({"name": "better", "claim": "it is", "learner": "bio", "controls": ["far"],
+                                     "measures": [{"protocol": "plain", "above_controls_by": 0}]})
+    notes = "\n".join(claims.notes(claims.decide(ran[2].results, [spec]), [spec]))
+    assert "Matched: far to clean accuracy 0.05" in notes and "Not matched: far, seed 0, 1" in notes
+    assert "l1 to density" not in notes
 
 
 def test_another_run_finds_everything_done(ran):

@@ -19,6 +19,7 @@ from harness.registry import Config
 from harness.report.aggregate import MANY_SEEDS, aggregate
 from harness.report.derive import with_worst_case
 from harness.report.formats import label, metric_name, number
+from harness.report.notes import matched
 from harness.report.pivot import numbers_of
 from harness.report.results import Results
 from harness.rng import Rng
@@ -181,6 +182,7 @@ def _compared(results: Results, claim: ClaimSpec, spec: MeasureSpec, own: list[R
     mean, low, high = differences[closest]
     verdicts = [_verdict(sign * d, *sorted_ends(sign, lo, hi), limit, True) for d, lo, hi in differences.values()]
     verdict = "holds" if all(v == "holds" for v in verdicts) else "fails" if "fails" in verdicts else "open"
+    notes += tuple(matched(results, spec.protocol, found))
     for name in (name for name, records in found.items() if any(r.trust == "FAIL" for r in records)):
         trusted, notes = False, (*notes, f"{claim.name}: a trust check failed on {name}")
     return Row(**known | {"control": closest, "control_value": float(np.mean([r.value for r in found[closest]])),

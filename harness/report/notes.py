@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.records import Record
 from harness.report.aggregate import LEVEL, MANY_SEEDS, is_bootstrapped
@@ -91,9 +91,15 @@ def no_such_metric(wanted: Sequence[str], present: Iterable[str]) -> Iterator[st
         yield f"No {', '.join(missing)} was measured. Metrics there are: {', '.join(present)}."
 
 
-def matched(results: Results, protocol: str) -> Iterator[str]:
-    """One line a learner of which a key was chosen: what was chosen, and what it reached; another where that is not near."""
+def matched(results: Results, protocol: str, learners: Collection[str] | None = None) -> Iterator[str]:
+    """One line a learner of which a key was chosen: what was chosen, and what it reached; another where that is not near.
+
+    Args:
+        learners: these alone; all of them if left out.
+    """
     for learner, found in results.matches.get(protocol, {}).items():
+        if learners is not None and learner not in learners:
+            continue
         first, measure = found[0], found[0].match.measure.replace("_", " ")
         of = f" of {first.target}" if first.target else f" {first.match.wanted:g}"
         seen = ", validation images" if first.match.measure == "clean_accuracy" else ""
