@@ -36,7 +36,7 @@ class MatchConfig(Config):
 
     density: Target | None = Field(None, description="share of live synapses to reach, or the learner whose share it is")
     clean_accuracy: Target | None = Field(
-        None, description="accuracy on validation images to reach, or the learner whose accuracy it is")
+        None, description="accuracy on validation images to keep, or the learner whose accuracy it is")
     vary: str | dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = Field(
         None, description="the key to choose; with a range {key: [low, high]} where its learner does not give one")
     scale: Scale | None = Field(None, description="log or linear: how the range is searched; log where the learner does not say")
@@ -95,7 +95,8 @@ class Match:
         measure, key: what was matched, by which key.
         value: what was chosen.
         wanted, reached: the number that was to be reached, and the one at ``value``.
-        near: whether that is within the tolerance.
+        tolerance: how far from it is near enough.
+        near: whether it is.
         tried: [value, number] of each training, in their order.
     """
 
@@ -104,6 +105,7 @@ class Match:
     value: Value
     wanted: float
     reached: float
+    tolerance: float
     near: bool
     tried: list[list[float]]
 
@@ -160,46 +162,61 @@ class _Enough(Exception):
 def search(number: Callable[[Value], float], wanted: float, task: Search) -> Match:
     """Find the value at which ``number`` is ``wanted``, by Brent's method between the ends of the range.
 
-    The ends are tried first, then the middle where they lie on one side of the target. It stops at the first value that is
-    near enough; where none is found, the nearest that was tried is chosen, so that a ``number`` that is not quite monotone
-    costs trainings and nothing else. Values have three digits, so that a printed one is the one that was tried.
+    A density is matched by the first value that is near enough. An accuracy hardly depends on a key over much of its range, and a
+    control that is hardly constrained would be a weak one: there the strongest value is looked for that is near enough, which is
+    the one closest to the end of the range where accuracy is lower. Where none is near enough, the nearest that was tried is
+    chosen; a ``number`` that is noisy or not quite monotone thus costs trainings and nothing else. Values have three digits, so
+    that a printed one is the one that was tried.
 
     Args:
         number: value -> what is matched; called once a value, and at most ``task.trainings`` times.
     """
-    from scipy.optimize import brentq
-
     tried: dict[Value, float] = {}
-    forth, back = (math.log, math.exp) if task.scale == "log" else (float, float)
 
-    def gap(place: float) -> float:
-        """0 within the tolerance: the end of the search."""
-        value = _rounded(back(place), task)
+    def at(place: float) -> float:
+        value = _rounded(math.exp(place) if task.scale == "log" else place, task)
         if value not in tried:
             if len(tried) >= task.trainings:
                 raise _Enough
             tried[value] = number(value)
-        distance = tried[value] - wanted
-        return 0.0 if abs(distance) <= task.tolerance else distance
+        return tried[value]
 
     with contextlib.suppress(_Enough):
-        ends = forth(task.low), forth(task.high)
-        bracket = _bracket(gap, *ends)
-        if bracket:
-            brentq(gap, *bracket, xtol=1e-6 * (ends[1] - ends[0]), disp=False)
-    value = min(tried, key=lambda each: abs(tried[each] - wanted))
-    return Match(task.measure, task.key, value, wanted, tried[value], abs(tried[value] - wanted) <= task.tolerance,
+        _look(at, wanted, task)
+    distance = {value: abs(found - wanted) for value, found in tried.items()}
+    near = [value for value in tried if distance[value] <= task.tolerance]
+    chosen = min(tried, key=distance.__getitem__)
+    if near and task.measure == "clean_accuracy":
+        low, high = (tried[_rounded(end, task)] for end in (task.low, task.high))
+        chosen = min(near) if low < high else max(near)
+    return Match(task.measure, task.key, chosen, wanted, tried[chosen], task.tolerance, bool(near),
                  [[*pair] for pair in tried.items()])
 
 
-def _bracket(gap: Callable[[float], float], low: float, high: float) -> tuple[float, float] | None:
-    """Two places on either side of the target; None where one is near enough, or none was found."""
+def _look(at: Callable[[float], float], wanted: float, task: Search) -> None:
+    """Try values until one is what is looked for, or none can be."""
+    from scipy.optimize import brentq
+
+    low, high = (math.log(end) if task.scale == "log" else end for end in (task.low, task.high))
+
+    def gap(place: float) -> float:
+        """How far from what is looked for; 0 where it is near enough."""
+        if task.measure == "density":
+            above = at(place) - wanted
+            return 0.0 if abs(above) <= task.tolerance else above
+        above = at(place) - (wanted - task.tolerance)
+        if 0 <= above <= task.tolerance / 2 and place not in (low, high):  # at an end, the edge may be far
+            return 0.0
+        # How flat it is says nothing of how far the edge is: without a bound, steps from a plateau would be tiny.
+        return min(max(above, -2 * task.tolerance), 2 * task.tolerance) or math.ulp(1)
+
     if not gap(low) or not gap(high):
-        return None
-    middle = (low + high) / 2
-    if gap(low) * gap(high) < 0:
-        return low, high
-    return (low, middle) if gap(low) * gap(middle) < 0 else None
+        return
+    weak, strong = sorted((low, high), key=gap, reverse=True)
+    if gap(weak) < 0:  # both ends are below: the middle may not be
+        weak = (low + high) / 2
+    if gap(weak) > 0 > gap(strong):
+        brentq(gap, *sorted((weak, strong)), xtol=1e-6 * (high - low), disp=False)
 
 
 def _rounded(value: float, task: Search) -> Value:

@@ -101,9 +101,10 @@ def matched(results: Results, protocol: str, learners: Collection[str] | None = 
         if learners is not None and learner not in learners:
             continue
         first, measure = found[0], found[0].match.measure.replace("_", " ")
-        of = f" of {first.target}" if first.target else f" {first.match.wanted:g}"
-        seen = ", validation images" if first.match.measure == "clean_accuracy" else ""
-        yield f"Matched: {learner} to {measure}{of} ({first.data}{seen}): {'; '.join(choices(results, protocol, learner))}."
+        of = f"{measure} of {first.target}" if first.target else f"{measure} {first.match.wanted:g}"
+        how = f"; the strongest {first.match.key} that keeps it on validation images" if measure == "clean accuracy" else ""
+        yield (f"Matched: {learner} to {of} within {first.match.tolerance:g} ({first.data}{how}): "
+               f"{'; '.join(choices(results, protocol, learner))}.")
         missed = [str(one.seed) for one in found if not one.match.near]
         if missed:
             yield (f"Not matched: {learner}, seed {', '.join(missed)}: no {first.match.key} that was tried comes near enough to "
