@@ -27,6 +27,10 @@ Measure = Literal["density", "clean_accuracy"]
 Target = Annotated[float, Field(gt=0, le=1)] | str
 Value = float | int
 
+EDGE = 1 / 50
+"""Share of a range to which the strongest value that keeps an accuracy is found."""
+ROUNDING = 1e-9
+"""0.93 - 0.92 is more than 0.01 in floating point."""
 TYPICAL_TRAININGS = 6
 """Trainings of a search that has not been run, for estimates of its time."""
 
@@ -160,13 +164,13 @@ class _Enough(Exception):
 
 
 def search(number: Callable[[Value], float], wanted: float, task: Search) -> Match:
-    """Find the value at which ``number`` is ``wanted``, by Brent's method between the ends of the range.
+    """Find the value at which ``number`` is ``wanted``, between the ends of the range.
 
-    A density is matched by the first value that is near enough. An accuracy hardly depends on a key over much of its range, and a
-    control that is hardly constrained would be a weak one: there the strongest value is looked for that is near enough, which is
-    the one closest to the end of the range where accuracy is lower. Where none is near enough, the nearest that was tried is
-    chosen; a ``number`` that is noisy or not quite monotone thus costs trainings and nothing else. Values have three digits, so
-    that a printed one is the one that was tried.
+    A density is matched by the first value that is near enough; Brent's method looks for it. An accuracy hardly depends on a key
+    over much of its range, and a control that is hardly constrained would be a weak one: there the strongest value is looked for
+    that is near enough, the one closest to the end of the range where accuracy is lower; the edge is found by halving. Where none
+    is near enough, the nearest that was tried is chosen; a ``number`` that is noisy or not quite monotone thus costs trainings
+    and nothing else. Values have three digits, so that a printed one is the one that was tried.
 
     Args:
         number: value -> what is matched; called once a value, and at most ``task.trainings`` times.
@@ -184,7 +188,7 @@ def search(number: Callable[[Value], float], wanted: float, task: Search) -> Mat
     with contextlib.suppress(_Enough):
         _look(at, wanted, task)
     distance = {value: abs(found - wanted) for value, found in tried.items()}
-    near = [value for value in tried if distance[value] <= task.tolerance]
+    near = [value for value in tried if distance[value] <= task.tolerance + ROUNDING]
     chosen = min(tried, key=distance.__getitem__)
     if near and task.measure == "clean_accuracy":
         low, high = (tried[_rounded(end, task)] for end in (task.low, task.high))
@@ -200,15 +204,11 @@ def _look(at: Callable[[float], float], wanted: float, task: Search) -> None:
     low, high = (math.log(end) if task.scale == "log" else end for end in (task.low, task.high))
 
     def gap(place: float) -> float:
-        """How far from what is looked for; 0 where it is near enough."""
+        """How far above what is looked for; 0 where it is near enough."""
+        above = at(place) - wanted
         if task.measure == "density":
-            above = at(place) - wanted
-            return 0.0 if abs(above) <= task.tolerance else above
-        above = at(place) - (wanted - task.tolerance)
-        if 0 <= above <= task.tolerance / 2 and place not in (low, high):  # at an end, the edge may be far
-            return 0.0
-        # How flat it is says nothing of how far the edge is: without a bound, steps from a plateau would be tiny.
-        return min(max(above, -2 * task.tolerance), 2 * task.tolerance) or math.ulp(1)
+            return 0.0 if abs(above) <= task.tolerance + ROUNDING else above
+        return 1.0 if above >= -task.tolerance - ROUNDING else -1.0  # a side of the edge: how far off, a plateau does not tell
 
     if not gap(low) or not gap(high):
         return
@@ -216,7 +216,7 @@ def _look(at: Callable[[float], float], wanted: float, task: Search) -> None:
     if gap(weak) < 0:  # both ends are below: the middle may not be
         weak = (low + high) / 2
     if gap(weak) > 0 > gap(strong):
-        brentq(gap, *sorted((weak, strong)), xtol=1e-6 * (high - low), disp=False)
+        brentq(gap, *sorted((weak, strong)), xtol=(high - low) * (1e-6 if task.measure == "density" else EDGE), disp=False)
 
 
 def _rounded(value: float, task: Search) -> Value:

@@ -102,7 +102,7 @@ def matched(results: Results, protocol: str, learners: Collection[str] | None = 
             continue
         first, measure = found[0], found[0].match.measure.replace("_", " ")
         of = f"{measure} of {first.target}" if first.target else f"{measure} {first.match.wanted:g}"
-        how = f"; the strongest {first.match.key} that keeps it on validation images" if measure == "clean accuracy" else ""
+        how = f"; the strongest {first.match.key} found to keep it on validation images" if measure == "clean accuracy" else ""
         yield (f"Matched: {learner} to {of} within {first.match.tolerance:g} ({first.data}{how}): "
                f"{'; '.join(choices(results, protocol, learner))}.")
         missed = [str(one.seed) for one in found if not one.match.near]
