@@ -30,7 +30,7 @@ BANDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "learner"), BANDS, ids="-".join)
+@pytest.mark.parametrize(("name", "learner"), BANDS, ids=str)
 def test_error_on_mnist_is_within_the_band(name, learner, tmp_path):
     root = os.environ.get("HARNESS_DATA")
     if not root or not (Path(root) / "mnist").exists():
