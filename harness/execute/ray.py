@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
 import sys
 import time
 from collections import OrderedDict, deque
@@ -146,10 +147,13 @@ class Ray(Executor):
             yield worker, event
 
     def _connect(self) -> None:
+        address = self.config.address
         try:
-            self.ray.init(self.config.address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise HarnessError(f"cannot connect to a Ray cluster: {error}".partition("\n")[0], where=f"--address {self.config.address}",
+            if address and ":" in address:  # Ray itself goes on trying for minutes
+                socket.create_connection(address.rpartition("/")[2].rsplit(":", 1), timeout=10).close()
+            self.ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise HarnessError(f"cannot connect to a Ray cluster: {error}".partition("\n")[0], where=f"--address {address}",
                                hint="`ray status` shows whether one is running; `--address local` starts one here") from error
 
     def _before(self, cell: Cell) -> Any:

@@ -26,6 +26,8 @@ def settle_in() -> None:
     """Once in each worker process, before its first cell."""
     import torch
 
+    import harness.preload  # noqa: F401, so that no cell's time is that of imports
+
     torch.set_num_threads(1)  # results do not depend on the number of cores, and small networks run faster
     sys.stdout = sys.stderr  # answers are the parent's to give
     _keep_memory()
