@@ -61,6 +61,7 @@ class Executor(ABC):
     def __enter__(self) -> Executor:
         return self
 
+    @abstractmethod
     def __exit__(self, *_: object) -> None:
         """Stop all workers, at once and whatever they are doing."""
 

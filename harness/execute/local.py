@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing as mp
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ import types
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +110,7 @@ class Local(Executor):
     def _spawn(self, worker: int) -> None:
         _start_server()
         ours, theirs = self.context.Pipe()
-        place = dict(os.environ), Path.cwd()
+        place = dict(os.environ), Path.cwd(), get_temp_dir()
         process = self.context.Process(target=_work, args=(theirs, self.conditions, *place), daemon=True)
         with _without_main(), _deaf_to_ctrl_c():  # which the new process inherits: it is not ours to answer there
             process.start()
@@ -145,11 +147,11 @@ def _likeness(cell: Cell) -> tuple:
     return cell.learner, cell.protocol, cell.role, cell.label
 
 
-def _work(pipe: Connection, conditions: Conditions, environment: dict[str, str], folder: Path) -> None:
+def _work(pipe: Connection, conditions: Conditions, environment: dict[str, str], folder: Path, temporary: str) -> None:
     """A worker's life: take a cell, compute it, say so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent()
+    _die_with_parent(temporary)
     os.environ.clear()  # the server's are those of the first run in this process
     os.environ.update({**environment, **work.ONE_THREAD})
     os.chdir(folder)
@@ -210,12 +212,14 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _die_with_parent() -> None:
-    """A worker must not outlive a parent that was killed: it would go on holding its cell's lock."""
+def _die_with_parent(temporary: str) -> None:
+    """A worker must not outlive a parent that was killed: it would go on holding its cell's lock. Last it removes the folder of
+    the server's socket, which the parent would have removed."""
     sentinel = mp.parent_process().sentinel
 
     def watch() -> None:
         wait([sentinel])
+        shutil.rmtree(temporary, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

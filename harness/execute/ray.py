@@ -51,11 +51,12 @@ class Ray(Executor):
     class Config(registry.Config):
         """Which cluster, and what a cell takes up of it. A cell computes in one thread and takes one CPU."""
 
-        address: str | None = Field(None, description="HOST:PORT of a running cluster, `auto` for the one this machine is in, `local` "
-                                    "for one of this run's own; RAY_ADDRESS or what there is if left out")
-        workers: int | None = Field(None, ge=1, description="cells in the cluster at once; as many as it has room for if left out")
-        gpus: float | None = Field(None, ge=0, description="GPUs that a cell takes up: at 0.25 four share one; one if left out with "
-                                   "--device cuda")
+        address: str | None = Field(None, description="HOST:PORT of a running cluster, `auto` for the one this machine is in, "
+                                    "`local` for one of this run's own; RAY_ADDRESS or what there is if left out")
+        workers: int | None = Field(None, ge=1, description="cells in the cluster at once; if left out, twice as many as it has "
+                                    "room for, half of them waiting on their nodes")
+        gpus: float | None = Field(None, ge=0, description="GPUs that a cell takes up: at 0.25 four share one; if left out, one "
+                                   "where the device is cuda")
         memory: float = Field(0.0, ge=0, description="GiB that a cell takes up; not looked at if left out")
 
     def __init__(self, config: Config, conditions: Conditions):
@@ -80,8 +81,8 @@ class Ray(Executor):
             if not self.size:
                 wanted = ", ".join(f"{amount:g} {name}" for name, amount in self.demand.items() if amount)
                 raise HarnessError(f"no node of the Ray cluster has what a cell takes up: {wanted}", where="--executor ray",
-                                   hint="ask for less with --gpus and --memory, or start a node that has it; where nodes are started "
-                                        "on demand, say with --workers how many cells to send at once")
+                                   hint="ask for less with --gpus and --memory, or start a node that has it; where nodes are "
+                                        "started on demand, say with --workers how many cells to send at once")
             beside = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
                 self.ray.get_runtime_context().get_node_id(), soft=True)
             self.board = self.ray.remote(_Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote()
@@ -154,7 +155,8 @@ class Ray(Executor):
             self.ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise HarnessError(f"cannot connect to a Ray cluster: {error}".partition("\n")[0], where=f"--address {address}",
-                               hint="`ray status` shows whether one is running; `--address local` starts one here") from error
+                               hint="`ray status` shows whether one is running, RAY_AUTH_MODE must be as where it was started; "
+                                    "`--address local` starts one here") from error
 
     def _before(self, cell: Cell) -> Any:
         """Reference to the training that a cell needs, put into the object store once for all that need it about now."""

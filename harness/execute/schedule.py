@@ -150,7 +150,8 @@ class _Run:
             if work.since is not None and now - work.since > self.limit and not self.store.done(work.cell.key):
                 self.executor.stop(worker)
                 del self.busy[worker]
-                self._fail(worker, work.cell, now - work.since, f"stopped: it took longer than the time limit of {self.limit:g} s")
+                why = f"stopped: it took longer than the time limit of {self.limit:g} s"
+                self._fail(worker, work.cell, now - work.since, why)
 
 
 @contextlib.contextmanager

@@ -140,8 +140,9 @@ def main() -> None:
                 one, two = (run(equal, name, workers, 12)[1] for workers in (1, 2))
                 ratios.append(one / two)
                 limits.append(bare(burning.burn, products, 12, 1) / bare(burning.burn, products, 12, 2))
-            print(f"{name}: two workers {statistics.median(ratios):.2f} times as fast as one on 12 equal cells of {given.seconds:g} s; "
-                  f"two bare processes {statistics.median(limits):.2f}")
+            two, bound = statistics.median(ratios), statistics.median(limits)
+            print(f"{name}: two workers {two:.2f} times as fast as one on 12 equal cells of {given.seconds:g} s; "
+                  f"two bare processes {bound:.2f}")
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from harness.records import MEASURED
 
 SUITE = """
 name: small
-seeds: [0, 1, 2]
+seeds: [0, 1]
 learners:
   backprop: {kind: mlp, hidden: 32, epochs: 3}
   bio: {kind: ech, hidden: 40, epochs: 2, readout_steps: 50}
   pixels: {kind: nearest-mean}
 protocols:
   plain: {kind: classification, dataset: digits}
-  few: {kind: few_shot, dataset: digits, ways: [2, 5], shots: 1, queries: 5, episodes: 40}
+  few: {kind: few_shot, dataset: digits, ways: 5, shots: 1, queries: 5, episodes: 40}
   robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]}
 """
 

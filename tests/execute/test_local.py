@@ -123,6 +123,37 @@ def test_bad_options_are_refused_before_anything_runs(reference, tmp_path, execu
     assert words in str(caught.value) and not (tmp_path / "store").exists()
 
 
+INLINE = '''
+from harness import registry
+from harness.execute import work
+from harness.execute.base import Executor
+
+class Inline(Executor):
+    """One cell after another, in this very process."""
+    Config = registry.Config
+    size, cell = 1, None
+    def __exit__(self, *_):
+        pass
+    def idle(self):
+        return [0] if self.cell is None else []
+    def start(self, worker, cell):
+        self.cell = cell
+    def stop(self, worker):
+        self.cell = None
+    def receive(self, timeout):
+        cell, self.cell = self.cell, None
+        if cell:
+            yield 0, work.attempt(cell, self.conditions, lambda event: None)
+'''
+
+
+def test_one_file_adds_an_executor(reference, tmp_path, monkeypatch):
+    (tmp_path / "inline.py").write_text(INLINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    path, run = reference
+    assert measured(api.run(path, store=tmp_path / "store", executor="inline:Inline").results) == measured(run.results)
+
+
 def test_every_executor_is_described():
     assert list(executors) == ["local", "ray"] and all(executors.describe(name) for name in executors)
     assert all(field.description for name in executors for field in executors[name].Config.model_fields.values())
