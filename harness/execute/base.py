@@ -23,8 +23,8 @@ class Event:
 
     Attributes:
         kind: ``started``; ``progress``; ``done``: its result is in the store; ``found``: it was there, by another run;
-            ``elsewhere``: another run is at work on it; ``failed``: it would fail again; ``lost``: through no fault of its own (its
-            node is gone, memory ran short), so it is tried again; ``fatal``: no cell would survive it.
+            ``elsewhere``: another run is at work on it; ``failed``: it would fail again; ``lost``: through no fault of its
+            own (its node is gone, memory ran short), so it is tried again; ``fatal``: no cell would survive it.
         seconds: that it took.
         fraction: of ``progress``, how far it is.
         text: a line: the note of ``progress``; why it failed, was lost, or is fatal.

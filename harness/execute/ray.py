@@ -30,12 +30,14 @@ from harness import plan, registry
 from harness.cells import Conditions
 from harness.data.acquire import data_root
 from harness.environment import differences
-from harness.errors import HarnessError
+from harness.errors import HarnessError, StoreError
 from harness.execute import work
 from harness.execute.base import Event, Executor, executors
 from harness.plan import Cell
-from harness.store import SNAPSHOTS, WEIGHTS, CellResult
+from harness.store import SNAPSHOTS, WEIGHTS, CellResult, Store
 
+Stored = tuple[CellResult, dict[str, dict[str, np.ndarray]]]
+"""A finished cell and its arrays, by file and name."""
 LOOK_S = 0.5
 """How often the driver asks how far tasks are."""
 CAPACITY_S = 5.0
@@ -84,8 +86,9 @@ class Ray(Executor):
                                    hint="ask for less with --gpus and --memory, or start a node that has it; where nodes are "
                                         "started on demand, say with --workers how many cells to send at once")
             beside = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-                self.ray.get_runtime_context().get_node_id(), soft=True)
-            self.board = self.ray.remote(_Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote()
+                self.ray.get_runtime_context().get_node_id(), soft=False)
+            self.desk = self.ray.remote(_Desk).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote(
+                Store(self.conditions.store.root.resolve()))
             self.compute = self.ray.remote(_compute).options(
                 num_cpus=self.demand["CPU"], num_gpus=self.demand["GPU"], memory=self.demand["memory"] or None, max_retries=0,
                 runtime_env={"env_vars": work.ONE_THREAD})
@@ -120,7 +123,7 @@ class Ray(Executor):
             self.events.append((worker, Event("found" if self.conditions.store.done(cell.key) else "elsewhere")))
             return
         number = next(self.numbers)
-        reference = self.compute.remote(cell, self.place, self._before(cell), self.board, number)
+        reference = self.compute.remote(cell, self.place, self._before(cell), self.desk, number)
         self.tasks[worker] = _Task(cell, reference, number, lock)
 
     def stop(self, worker: int) -> None:
@@ -164,10 +167,7 @@ class Ray(Executor):
         if key is None:
             return None
         if key not in self.weights:
-            store = self.conditions.store
-            result = store.read(key)
-            kept = [WEIGHTS, *([SNAPSHOTS] if result and result.identity["snapshots"] else [])]
-            self.weights[key] = self.ray.put((result, {name: store.arrays(key, name) for name in kept}))
+            self.weights[key] = self.ray.put(stored(self.conditions.store, key))
         self.weights.move_to_end(key)
         while len(self.weights) > max(8, len(self.tasks)):
             self.weights.popitem(last=False)
@@ -179,7 +179,7 @@ class Ray(Executor):
         self.looked = time.monotonic()
         told = []
         with contextlib.suppress(self.ray.exceptions.RayError):
-            told = self.ray.get(self.board.take.remote(), timeout=LOOK_S)
+            told = self.ray.get(self.desk.take.remote(), timeout=LOOK_S)
         workers = {task.number: worker for worker, task in self.tasks.items()}
         yield from ((workers[number], event) for number, event in told if number in workers)
 
@@ -226,26 +226,57 @@ class _Place:
 
 
 class _Carried:
-    """The store as a task sees it: what it needs has been carried to it, what it writes is carried away."""
+    """The store as a task sees it: the training that its cell needs has been carried to it, and what the cell writes is carried
+    away. Trainings that a cell makes on its way are asked for, and kept, at the driver's desk."""
 
-    def __init__(self, before: tuple[CellResult, dict[str, dict[str, np.ndarray]]] | None):
-        self.before, self.written = before, None
+    def __init__(self, cell: Cell, before: Stored | None, desk: Any):
+        self.cell, self.before, self.desk = cell, before, desk
+        self.written: Stored | None = None
+        self.fetched: dict[str, Stored | None] = {}
 
-    def read(self, key: str) -> CellResult | None:
-        return self.before[0] if self.before else None
+    def read(self, key: str, *, mend: bool = False) -> CellResult | None:
+        found = self._stored(key)
+        return found and found[0]
 
     def arrays(self, key: str, name: str) -> dict[str, np.ndarray]:
-        return {key: array.copy() for key, array in self.before[1][name].items()}  # Ray's own are shared and cannot be written
+        found = self._stored(key)[1][name]
+        return {key: array.copy() for key, array in found.items()}  # Ray's own are shared and cannot be written
 
     def write(self, key: str, result: CellResult, arrays: dict[str, dict[str, np.ndarray]]) -> None:
-        self.written = result, arrays
+        if key == self.cell.key:
+            self.written = result, arrays
+        else:
+            self._ask(self.desk.keep, key, result, arrays)
+            self.fetched = {key: (result, arrays)}
+
+    def done(self, key: str) -> bool:
+        return self._stored(key) is not None
+
+    def lock(self, key: str) -> contextlib.AbstractContextManager[bool]:
+        """Two cells may make the same training at once: of two writers the first wins, and both hold the same."""
+        return contextlib.nullcontext(True)
+
+    def _stored(self, key: str) -> Stored | None:
+        if key == self.cell.needs:
+            return self.before
+        if self.fetched.get(key) is None:
+            self.fetched = {key: self._ask(self.desk.fetch, key)}
+        return self.fetched[key]
+
+    def _ask(self, method: Any, *words: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(method.remote(*words))
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
 
 
-class _Board:
-    """An actor: tasks tell it how far they are, the driver takes it from there."""
+class _Desk:
+    """An actor beside the driver: tasks tell it how far they are, and ask it for what else is in the store."""
 
-    def __init__(self) -> None:
-        self.told: list[tuple[int, Event]] = []
+    def __init__(self, store: Store) -> None:
+        self.store, self.told = store, []
 
     def tell(self, number: int, event: Event) -> None:
         self.told.append((number, event))
@@ -253,6 +284,24 @@ class _Board:
     def take(self) -> list[tuple[int, Event]]:
         told, self.told = self.told, []
         return told
+
+    def fetch(self, key: str) -> Stored | None:
+        return stored(self.store, key)
+
+    def keep(self, key: str, result: CellResult, arrays: dict[str, dict[str, np.ndarray]]) -> None:
+        self.store.write(key, result, arrays)
+
+
+def stored(store: Store, key: str) -> Stored | None:
+    """A finished training with its arrays, None where there is none."""
+    result = store.read(key, mend=True)
+    if result is None:
+        return None
+    arrays = {WEIGHTS: store.arrays(key, WEIGHTS)}
+    if result.identity["snapshots"]:
+        with contextlib.suppress(StoreError):  # of a learner that was never looked at while it learned
+            arrays[SNAPSHOTS] = store.arrays(key, SNAPSHOTS)
+    return result, arrays
 
 
 def room(node: dict[str, float], demand: dict[str, float]) -> int:
@@ -264,15 +313,15 @@ def room(node: dict[str, float], demand: dict[str, float]) -> int:
     return int(min(node.get(name, 0.0) / amount for name, amount in demand.items() if amount))
 
 
-def _compute(cell: Cell, place: _Place, before: Any, board: Any, number: int) -> tuple[Event, Any]:
+def _compute(cell: Cell, place: _Place, before: Stored | None, desk: Any, number: int) -> tuple[Event, Any]:
     """The task: compute one cell on whatever node this is. Returns how it ended, and what it would have stored."""
     _settle_in(place.path)
     if reason := _foreign(cell):
         raise HarnessError(f"{os.uname().nodename} has other code than the driver: {reason}")
-    board.tell.remote(number, Event("started"))
-    carried, root = _Carried(before), place.conditions.data_root
+    desk.tell.remote(number, Event("started"))
+    carried, root = _Carried(cell, before, desk), place.conditions.data_root
     here = replace(place.conditions, store=carried, data_root=root if root and root.is_dir() else data_root())
-    event = work.attempt(cell, here, lambda event: board.tell.remote(number, event))
+    event = work.attempt(cell, here, lambda event: desk.tell.remote(number, event))
     return event, carried.written
 
 

@@ -15,13 +15,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from harness.cells import POLL_S
 from harness.errors import HarnessError
 from harness.execute.base import Display, Event, Executor, Outcome
 from harness.plan import Cell
 from harness.store import Store
 
-POLL_S = 0.5
-"""How often a cell that another run is working on is looked at again, and clocks are."""
 LOSSES = 6
 """A cell that was lost that often (with its node, for want of memory) has failed: it may be what takes them down."""
 

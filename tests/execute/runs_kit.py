@@ -22,6 +22,15 @@ protocols:
   robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]}
 """
 
+MATCHED = """
+name: matched
+snapshots: true
+learners:
+  bio: {kind: ech, hidden: 40, epochs: 2, readout_steps: 50}
+  l1: {kind: mlp, hidden: 32, epochs: 2, match: {density: bio, trainings: 4}}
+protocols: {plain: {kind: classification, dataset: digits}}
+"""
+
 WRONG = '''
 import ctypes, os, time
 import torch

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs_kit import SUITE, WAITING, Watch, interrupted, measured
+from runs_kit import MATCHED, SUITE, WAITING, Watch, interrupted, measured
 
 from harness import api, collect
 from harness.cells import Conditions
@@ -94,6 +94,15 @@ def test_each_way_to_go_wrong_is_one_line_and_stops_nobody_else(going_wrong, clu
         "raises": "ArithmeticError: as it should", "interrupts": "KeyboardInterrupt: ", "exits": died, "crashes": died,
         "hangs": "stopped: it took longer than the time limit of 12 s"}
     assert {record.learner for record in run.results.records} == {"pixels"}
+
+
+def test_a_match_keeps_each_training_on_its_way(cluster, write_suite, tmp_path):
+    path = write_suite(MATCHED)
+    here = api.run(path, store=tmp_path / "here", workers=1)
+    there = api.run(path, store=tmp_path / "there", executor="ray", options={"address": cluster.address})
+    assert there.outcome.failed == {} and measured(there.results) == measured(here.results)
+    assert Store(tmp_path / "there").finished() == Store(tmp_path / "here").finished()
+    assert len(Store(tmp_path / "there").finished()) > len(there.plan.unique), "those that were not chosen, too"
 
 
 def test_two_runs_on_one_store_do_each_cell_once(reference, cluster, tmp_path):
