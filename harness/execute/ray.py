@@ -88,7 +88,7 @@ class Ray(Executor):
             beside = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
                 self.ray.get_runtime_context().get_node_id(), soft=False)
             self.desk = self.ray.remote(_Desk).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote(
-                Store(self.conditions.store.root.resolve()))
+                self.conditions.store, Path.cwd())
             self.compute = self.ray.remote(_compute).options(
                 num_cpus=self.demand["CPU"], num_gpus=self.demand["GPU"], memory=self.demand["memory"] or None, max_retries=0,
                 runtime_env={"env_vars": work.ONE_THREAD})
@@ -275,7 +275,8 @@ class _Carried:
 class _Desk:
     """An actor beside the driver: tasks tell it how far they are, and ask it for what else is in the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folder: Path) -> None:
+        os.chdir(folder)  # the driver's: the store's place may be relative to it
         self.store, self.told = store, []
 
     def tell(self, number: int, event: Event) -> None:
