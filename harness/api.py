@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from harness import collect, estimate
@@ -18,12 +19,15 @@ from harness.data import acquire
 from harness.data.acquire import data_root as find_data_root
 from harness.environment import made_by
 from harness.errors import HarnessError
-from harness.execute import display, local
+from harness.execute import display, schedule
+from harness.execute.base import Executor, Outcome, executors
+from harness.explain import explain
 from harness.files import write_atomically
 from harness.learner import silent
 from harness.plan import Cell, Plan
 from harness.protocols.base import Context
 from harness.protocols.few_shot import FewShot, list_of
+from harness.registry import Config
 from harness.report import gate, reference
 from harness.report.results import Results
 from harness.store import DEFAULT_STORE, Store
@@ -39,7 +43,7 @@ class Run:
     """A finished run: what it planned, how it went, and what it measured."""
 
     plan: Plan
-    outcome: local.Outcome
+    outcome: Outcome
     results: Results
 
 
@@ -53,49 +57,72 @@ def plan(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence
     Raises:
         HarnessError: a faulty suite, or a dataset that is missing.
     """
+    return _laid_out(suite, Store(Path(store)), sets, data_root, device)
+
+
+def _laid_out(suite: str | Path, store: Store, sets: Sequence[str], data_root: Path | None, device: str, *,
+              here: bool = True) -> Plan:
     loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
-    check_device(device)
-    return planning.make(loaded, device=device, found=Store(Path(store)).glance)
+    if here:
+        check_device(device)
+    return planning.make(loaded, device=device, found=store.glance)
 
 
 def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
-        device: str = "cpu", workers: int | None = None, batch_size: int = 256, console: Console | None = None) -> Run:
+        device: str = "cpu", workers: int | None = None, batch_size: int = 256, console: Console | None = None,
+        executor: str = "local", options: Mapping[str, Any] | None = None, time_limit: float | None = None) -> Run:
     """Run a suite: compute the cells that its store does not have, and collect all of them.
 
     Args:
         suite: path of the YAML file.
         store: folder of finished cells; may be shared with other runs, also at the same time.
         sets: overrides, ``key.key=value``.
-        workers: processes; by default one a core.
+        workers: how many cells run side by side; by default one a core.
         batch_size: images pushed through a network at once in measuring; changes no value.
         console: where progress is shown (a rich console); nowhere if left out.
+        executor: ``local`` (processes of this machine) or ``ray`` (a cluster).
+        options: further keys of the executor's ``Config``, e.g. ``{"address": "auto"}`` of ``ray``.
+        time_limit: seconds that one cell may take; one that takes longer is stopped and has failed.
+
+    Raises:
+        HarnessError: a faulty suite or option, a dataset that is missing, a disk that is full.
     """
+    chosen = executors[executor]
+    config = _configured(chosen, {"workers": workers, **(options or {})})
     folder = Store(Path(store))
-    layout = plan(suite, store=store, sets=sets, data_root=data_root, device=device)
+    layout = _laid_out(suite, folder, sets, data_root, device, here=chosen.local)
     folder.prepare()
     files = {key: path for entry in layout.suite.protocols for key, path in entry.protocol.files().items()}
     conditions = Conditions(folder, find_data_root(data_root), device, batch_size, files)
-    outcome, count = local.Outcome(), workers or local.default_workers()
-    todo, expected = _todo(layout, folder)
-    total = len(todo) + len(layout.waiting)
-    with local.terminating(), display.show(console or Console(quiet=True), total, expected, count) as shown:
-        outcome.add(local.run(todo, conditions, count, shown))
-        while waiting := len(layout.waiting):  # what stands behind a match is known now, but for what stands behind another one
-            layout = planning.make(layout.suite, device=device, found=folder.glance)
-            if len(layout.waiting) == waiting:
-                break  # the matches have failed
-            todo, expected = _todo(layout, folder, outcome.failed)
-            shown.clock.expect(expected)
-            outcome.add(local.run(todo, conditions, count, shown))
+    outcome, (todo, expected) = Outcome(), _todo(layout, folder)
+    if total := len(todo) + len(layout.waiting):
+        with schedule.terminating(), chosen(config, conditions) as workplace, \
+                display.show(console or Console(quiet=True), total, expected, workplace.size) as shown:
+            outcome.add(schedule.run(todo, workplace, folder, shown, time_limit))
+            while waiting := len(layout.waiting):  # what stands behind a match is known now, but for what stands behind another
+                layout = planning.make(layout.suite, device=device, found=folder.glance)
+                if len(layout.waiting) == waiting:
+                    break  # the matches have failed
+                todo, expected = _todo(layout, folder, outcome.failed)
+                shown.clock.expect(expected)
+                outcome.add(schedule.run(todo, workplace, folder, shown, time_limit))
     outcome.found += sorted({cell.key for cell in layout.unique} - {*outcome.done, *outcome.found, *outcome.failed})
     return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))
 
 
+def _configured(executor: type[Executor], options: Mapping[str, Any]) -> Config:
+    try:
+        return executor.Config.model_validate({key: value for key, value in options.items() if value is not None})
+    except ValidationError as error:
+        problem = explain(error, executor.Config, dict(options), ())[0]
+        raise HarnessError(problem.message, where=f"--executor {executor.kind}", hint=problem.hint or None) from error
+
+
 def _todo(layout: Plan, store: Store, failed: Collection[str] = ()) -> tuple[list[Cell], dict[str, float]]:
-    """Cells that can be run and are not done, and the expected seconds of all that is to come."""
+    """Cells that can be run and are not done, in the order to run them in, and the expected seconds of all that is to come."""
     todo = [cell for cell in layout.unique if cell.key not in failed and store.read(cell.key, mend=True) is None]
     expected, _ = estimate.expected_seconds([*todo, *layout.waiting], store)
-    return sorted(todo, key=lambda cell: -expected[cell.key]), expected  # so that no worker ends alone with the longest of all
+    return schedule.in_order(todo, expected), expected
 
 
 def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> list[Path]:

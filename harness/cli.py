@@ -39,7 +39,13 @@ Switches = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", show_default=False, help="A switch of the dataset, e.g. rotations=true; may be repeated.")]
 DataRoot = Annotated[Path | None, typer.Option(
     "--data-root", envvar="HARNESS_DATA", help="Where datasets lie that are not embedded.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes; one a core if left out.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Cells side by side; one a core if left out.")]
+ExecutorName = Annotated[str, typer.Option("--executor", help="local: processes of this machine; ray: a cluster.")]
+Address = Annotated[str | None, typer.Option("--address", show_default=False, help="ray: HOST:PORT, auto or local.")]
+Gpus = Annotated[float | None, typer.Option("--gpus", min=0, show_default=False, help="ray: GPUs of a cell; 0.25 shares one.")]
+Memory = Annotated[float | None, typer.Option("--memory", min=0, show_default=False, help="GiB that a cell needs.")]
+TimeLimit = Annotated[float | None, typer.Option(
+    "--time-limit", min=0, show_default=False, help="Seconds that a cell may take; one that takes longer has failed.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images measured at once; changes no value.")]
 OutDir = Annotated[Path | None, typer.Option("--out", help="Folder for every format and the figures.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
@@ -75,10 +81,11 @@ class Undecided(StrEnum):
 
 @app.command()
 def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
-        workers: Workers = None, batch_size: BatchSize = 256, out_dir: OutDir = None) -> None:
+        workers: Workers = None, batch_size: BatchSize = 256, out_dir: OutDir = None, executor: ExecutorName = "local",
+        address: Address = None, gpus: Gpus = None, memory: Memory = None, time_limit: TimeLimit = None) -> None:
     """Run a suite: compute what its store lacks, then write and show its tables. Resumes where it stopped.
 
-    Tables and figures go to --out, or to tables/NAME in the store.
+    Tables and figures go to --out, or to tables/NAME in the store. On a cluster: docs/cluster.md.
 
     Example: harness run suites/quickstart.yaml
     """
@@ -88,7 +95,8 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
         make_folder(out_dir)  # now rather than when everything has been computed
     try:
         done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
-                       batch_size=batch_size, console=err)
+                       batch_size=batch_size, console=err, executor=executor, time_limit=time_limit,
+                       options={"address": address, "gpus": gpus, "memory": memory})
     except KeyboardInterrupt:
         err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
         raise typer.Exit(130) from None

@@ -116,7 +116,7 @@ def _cells(suite: Suite, entry: ProtocolEntry, device: str, dataset_hash: str, f
     for seed in entry.seeds:
         for learner in entry.learners:
             common = {"schema": SCHEMA_VERSION, "dataset": data, "seed": seed, "device": device,
-                      "versions": versions(), "core": [_digest([module]) for module in CORE]}
+                      "versions": versions(), "core": core_versions()}
             first = _before(suite, learner, training, common, found) if training else []
             yield from first
             train = first[-1] if first else None
@@ -192,6 +192,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "absent"
     return found
+
+
+@lru_cache
+def core_versions() -> list[str]:
+    """Hashes of the modules that every cell runs through."""
+    return [_digest([module]) for module in CORE]
 
 
 @lru_cache

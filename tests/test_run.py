@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -113,10 +114,18 @@ def kill_when_it_prints(path: Path, folder: Path, lines: int) -> None:
 
 
 def kill(run: subprocess.Popen) -> None:
-    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    below = descendants(run.pid)
     run.kill()
     run.wait()
-    assert all(dead(int(child)) for child in children), "a worker outlived its parent"
+    assert all(dead(child) for child in below), "a worker outlived its parent"
+
+
+def descendants(pid: int) -> list[int]:
+    """Workers are children of a server process, which is the run's child."""
+    with contextlib.suppress(OSError):
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children + [further for child in children for further in descendants(child)]
+    return []
 
 
 def killed_after(path: Path, folder: Path, *, kills: int, longest_s: float) -> int:

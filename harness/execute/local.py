@@ -1,250 +1,197 @@
-"""Run cells on N local worker processes, one thread each.
+"""Cells on worker processes of this machine, one thread each.
 
-The parent hands out cells and listens; a worker computes a cell and stores it before it says so, hence whatever is
-killed, and whenever, finished cells stay and the rest is computed by the next run. Two runs on one store share the work
-through the store's locks.
+Workers are forked from a server process that has imported what they need, so that the second costs milliseconds and shares
+the memory of the first, and they stay for many cells. A worker computes a cell and stores it before it says so.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing as mp
 import os
+import shutil
 import signal
 import sys
 import threading
 import time
-import traceback
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from multiprocessing.util import get_temp_dir
+from pathlib import Path
+from typing import Any
 
-from harness.cells import POLL_S, Conditions
-from harness.errors import DataError, HarnessError, StoreError
+from pydantic import Field
+
+from harness import registry
+from harness.cells import Conditions
+from harness.errors import StoreError
+from harness.execute import memory, work
+from harness.execute.base import Event, Executor, executors
 from harness.plan import Cell
 
-
-@dataclass
-class Outcome:
-    """How a run ended: keys of cells done here, found done, failed (key -> last line of the error)."""
-
-    done: list[str] = field(default_factory=list)
-    found: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def add(self, other: Outcome) -> None:
-        """Take up how a further run ended."""
-        self.done += other.done
-        self.found += other.found
-        self.failed |= other.failed
+PRELOADED = ["harness.preload"]
 
 
-class Display(Protocol):
-    """Shows a run as it goes; see ``harness.execute.display``."""
+@executors.register("local")
+class Local(Executor):
+    """Worker processes on this machine."""
 
-    def started(self, worker: int, cell: Cell) -> None:
-        """A worker took up a cell."""
+    class Config(registry.Config):
+        """What can be said of them."""
 
-    def progressed(self, worker: int, fraction: float, note: str) -> None:
-        """A worker is this far into its cell."""
+        workers: int | None = Field(None, ge=1, description="worker processes; one a core if left out")
+        memory: float = Field(0.0, ge=0, description="GiB that a cell needs, as long as no like cell has been measured")
 
-    def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
-        """A cell is done (``error`` None) or has failed; also called when another run has done it."""
-
-
-def run(cells: list[Cell], conditions: Conditions, workers: int, display: Display) -> Outcome:
-    """Execute cells; the store has been prepared. Each is computed once, here or by another run on the same store.
-
-    Raises:
-        HarnessError: an error that no further cell would survive either (a full disk, a missing dataset).
-        KeyboardInterrupt: after the workers have been stopped.
-    """
-    outcome = Outcome()
-    if cells:
-        with _Pool(min(workers, len(cells)), conditions) as pool:
-            _Run(cells, pool, display, outcome).loop()
-    return outcome
-
-
-class _Run:
-    """The parent's side: which cells wait, which are under way."""
-
-    def __init__(self, todo: list[Cell], pool: _Pool, display: Display, outcome: Outcome):
-        self.todo, self.pool, self.display, self.outcome = list(todo), pool, display, outcome
-        self.unfinished = {cell.key for cell in todo}
-        self.busy: dict[int, Cell] = {}
-        self.elsewhere: dict[str, float] = {}  # cells that another run holds -> when to look again
-
-    def loop(self) -> None:
-        while self.todo or self.busy:
-            self._drop_orphans()
-            for worker in self.pool.idle():
-                cell = self._next(worker)
-                if cell is not None:
-                    self.todo.remove(cell)
-                    self.busy[worker] = cell
-                    self.pool.send(worker, cell)
-            for worker, message in self.pool.receive(POLL_S):
-                self._handle(worker, *message)
-
-    def _drop_orphans(self) -> None:
-        """Cells whose training failed cannot be measured: they fail with it."""
-        for cell in [c for c in self.todo if c.needs in self.outcome.failed]:
-            self.todo.remove(cell)
-            self._finish(-1, cell, 0.0, f"not measured: its training failed ({self.outcome.failed[cell.needs]})")
-
-    def _next(self, worker: int) -> Cell | None:
-        """A ready cell, by preference one that uses what the worker has just had in hand."""
-        now = time.monotonic()
-        ready = [c for c in self.todo if c.needs not in self.unfinished and self.elsewhere.get(c.key, 0.0) <= now]
-        last = self.pool.last.get(worker)
-        return next((c for c in ready if last and c.needs in (last.key, last.needs) and c.needs), ready[0] if ready else None)
-
-    def _handle(self, worker: int, kind: str, *rest: Any) -> None:
-        cell = self.busy.get(worker)
-        if cell is None:
-            return
-        if kind == "started":
-            self.display.started(worker, cell)
-        elif kind == "progress":
-            self.display.progressed(worker, *rest)
-        elif kind == "fatal":
-            raise HarnessError(rest[0])
-        else:
-            del self.busy[worker]
-            self.pool.last[worker] = cell
-            if kind == "elsewhere":
-                self.elsewhere[cell.key] = time.monotonic() + POLL_S
-                self.todo.append(cell)
-            else:
-                seconds, error = rest if kind == "failed" else (rest[0], None)
-                self._finish(worker, cell, seconds, error, found=kind == "found")
-
-    def _finish(self, worker: int, cell: Cell, seconds: float, error: str | None, *, found: bool = False) -> None:
-        self.unfinished.discard(cell.key)
-        if error is not None:
-            self.outcome.failed[cell.key] = error
-        else:
-            (self.outcome.found if found else self.outcome.done).append(cell.key)
-        self.display.finished(worker, cell, seconds, error)
-
-
-class _Pool:
-    """Worker processes and the pipes to them; a worker that dies is replaced and its cell has failed."""
-
-    def __init__(self, size: int, conditions: Conditions):
-        self.context, self.conditions, self.size = mp.get_context("spawn"), conditions, size
+    def __init__(self, config: Config, conditions: Conditions):
+        super().__init__(config, conditions)
+        self.context = mp.get_context("forkserver")
         self.pipes: dict[int, Connection] = {}
         self.processes: dict[int, Any] = {}
-        self.working: set[int] = set()
-        self.last: dict[int, Cell] = {}
+        self.cells: dict[int, Cell] = {}  # under way, in the order of their start
+        self.peaks: dict[tuple, int] = {}  # what cells are like -> bytes that one has used at most
+        self.reserve = max(2**28, memory.total() // 20)
 
-    def __enter__(self) -> _Pool:
-        for worker in range(self.size):
-            self._start(worker)
-        return self
+    @property
+    def size(self) -> int:
+        return self.config.workers or default_workers()
 
     def __exit__(self, *_: object) -> None:
-        for pipe in self.pipes.values():
-            with contextlib.suppress(OSError):
-                pipe.send(None)
-        for worker, process in self.processes.items():
-            if worker in self.working:
-                process.kill()
         for process in self.processes.values():
-            process.join(5)
-            process.kill()
-
-    def _start(self, worker: int) -> None:
-        ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_work, args=(theirs, self.conditions), daemon=True)
-        with _without_main(), _deaf_to_ctrl_c():  # which the new process inherits: it is not ours to answer there
-            process.start()
-        theirs.close()
-        self.pipes[worker], self.processes[worker] = ours, process
+            process.kill()  # what it has finished is in the store
+        for process in self.processes.values():
+            process.join()
+        for pipe in self.pipes.values():
+            pipe.close()
 
     def idle(self) -> list[int]:
-        return [worker for worker in self.pipes if worker not in self.working]
+        return [worker for worker in range(self.size) if worker not in self.cells]
 
-    def send(self, worker: int, cell: Cell) -> None:
-        self.working.add(worker)
+    def room(self, worker: int, cell: Cell) -> bool:
+        """Whether it will fit into memory beside those under way, as far as like cells have shown."""
+        if not self.cells:
+            return True
+        growth = sum(max(0, self._need(cell) - self._used(who)) for who, cell in [*self.cells.items(), (worker, cell)])
+        return memory.available() - self.reserve >= growth
+
+    def start(self, worker: int, cell: Cell) -> None:
+        if worker not in self.processes:
+            self._spawn(worker)
+        self.cells[worker] = cell
         with contextlib.suppress(OSError):  # a dead worker is noticed in receive()
             self.pipes[worker].send(cell)
 
-    def receive(self, timeout: float) -> Iterator[tuple[int, tuple]]:
-        """Messages that have come, each with its worker; the death of a worker is a message too."""
-        by_pipe = {self.pipes[worker]: worker for worker in self.working}
+    def stop(self, worker: int) -> None:
+        process = self.processes.pop(worker)
+        process.kill()
+        process.join()
+        self.pipes.pop(worker).close()
+        self.cells.pop(worker, None)
+
+    def receive(self, timeout: float) -> Iterator[tuple[int, Event]]:
+        by_pipe = {self.pipes[worker]: worker for worker in self.cells}
         if not by_pipe:
             time.sleep(timeout)
         for pipe in wait(list(by_pipe), timeout) if by_pipe else []:
             worker = by_pipe[pipe]
             try:
-                message = pipe.recv()
+                event = pipe.recv()
             except (EOFError, OSError):
-                message = self._bury(worker)
-            if message[0] in ("done", "found", "failed", "elsewhere"):
-                self.working.discard(worker)
-            yield worker, message
+                event = self._bury(worker)
+            if event.kind not in ("started", "progress"):
+                cell = self.cells.pop(worker, None)
+                if cell and event.peak:
+                    self.peaks[_likeness(cell)] = max(event.peak, self.peaks.get(_likeness(cell), 0))
+            yield worker, event
+        if len(self.cells) > 1 and memory.available() < self.reserve // 2:
+            yield self._make_room()
 
-    def _bury(self, worker: int) -> tuple:
-        process = self.processes[worker]
+    def _spawn(self, worker: int) -> None:
+        _start_server()
+        ours, theirs = self.context.Pipe()
+        place = dict(os.environ), Path.cwd(), get_temp_dir()
+        process = self.context.Process(target=_work, args=(theirs, self.conditions, *place), daemon=True)
+        with _without_main(), _deaf_to_ctrl_c():  # which the new process inherits: it is not ours to answer there
+            process.start()
+        theirs.close()
+        self.pipes[worker], self.processes[worker] = ours, process
+
+    def _bury(self, worker: int) -> Event:
+        process, cell = self.processes[worker], self.cells[worker]
         process.join(5)
         code = process.exitcode or 0
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         guess = "; out of memory?" if code == -signal.SIGKILL else ""
-        self._start(worker)
-        return "failed", 0.0, f"the worker process died ({how}){guess}"
+        self.stop(worker)
+        if self.conditions.store.done(cell.key):  # it got that far
+            return Event("done")
+        return Event("failed", text=f"the worker process died ({how}){guess}")
+
+    def _make_room(self) -> tuple[int, Event]:
+        """Stop the cell that started last, before the machine swaps or the kernel chooses."""
+        worker, cell = list(self.cells.items())[-1]
+        self.peaks[_likeness(cell)] = max(self._used(worker), self._need(cell))
+        self.stop(worker)
+        return worker, Event("lost", text="memory ran short")
+
+    def _need(self, cell: Cell) -> int:
+        return self.peaks.get(_likeness(cell), int(self.config.memory * 2**30))
+
+    def _used(self, worker: int) -> int:
+        return memory.used(self.processes[worker].pid) if worker in self.processes else 0
 
 
-def _work(pipe: Connection, conditions: Conditions) -> None:
+def _likeness(cell: Cell) -> tuple:
+    """Cells that differ in their seed alone need the same memory."""
+    return cell.learner, cell.protocol, cell.role, cell.label
+
+
+def _work(pipe: Connection, conditions: Conditions, environment: dict[str, str], folder: Path, temporary: str) -> None:
     """A worker's life: take a cell, compute it, say so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent()
-    _keep_memory()
-    import torch
-
-    torch.set_num_threads(1)  # results do not depend on the number of cores, and small networks run faster
-    sys.stdout = sys.stderr  # answers are the parent's to give
-    while (cell := pipe.recv()) is not None:
-        pipe.send(_attempt(cell, conditions, pipe))
-
-
-def _keep_memory() -> None:
-    """Have glibc reuse what large tensors leave instead of giving it back and faulting it in again, page by page: training
-    a convolutional network on a few hundred images at once is 1.2 to 1.4 times as fast."""
-    m_trim_threshold, m_mmap_max = -1, -4
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.mallopt(m_mmap_max, 0)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
+    _die_with_parent(temporary)
+    os.environ.clear()  # the server's are those of the first run in this process
+    os.environ.update({**environment, **work.ONE_THREAD})
+    os.chdir(folder)
+    work.settle_in()
+    while True:
+        pipe.send(_alone(pipe.recv(), conditions, pipe))
 
 
-def _attempt(cell: Cell, conditions: Conditions, pipe: Connection) -> tuple:
-    from harness import cells
-
-    start = time.perf_counter()
+def _alone(cell: Cell, conditions: Conditions, pipe: Connection) -> Event:
+    """Attempt a cell that nobody has done or is at work on."""
     try:
         with conditions.store.lock(cell.key) as mine:
             if conditions.store.done(cell.key):
-                return "found", 0.0  # by another run, since this one looked
+                return Event("found")  # by another run, since this one looked
             if not mine:
-                return ("elsewhere",)
-            pipe.send(("started",))
-            return "done", cells.run(cell, conditions, _throttled(pipe))
-    except (StoreError, DataError) as error:  # the next cell would not survive it either
-        return "fatal", str(error)
-    except (Exception, SystemExit) as error:
-        conditions.store.write_failure(cell.key, f"{cell.title}\n\n{traceback.format_exc()}")
-        return "failed", time.perf_counter() - start, f"{type(error).__name__}: {error}".partition("\n")[0]
+                return Event("elsewhere")
+            pipe.send(Event("started"))
+            event = work.attempt(cell, conditions, pipe.send)
+    except StoreError as error:
+        return Event("fatal", text=str(error))
+    return Event(event.kind, event.seconds, text=event.text, trace=event.trace, peak=memory.peak())
+
+
+def _start_server() -> None:
+    """The process that workers are forked from, with the environment that they need when libraries are loaded."""
+    here = str(Path(__file__).resolve().parents[2])
+    before = dict(os.environ)
+    os.environ.update({**work.ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")]))})
+    try:
+        with _without_main(), _deaf_to_ctrl_c():
+            forkserver.set_forkserver_preload(PRELOADED)
+            forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextlib.contextmanager
 def _without_main() -> Iterator[None]:
-    """A spawned process imports its parent's main module, which may be a script that has no guard. Workers need none."""
+    """A new process imports its parent's main module, which may be a script that has no guard. Workers need none."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -265,49 +212,19 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _throttled(pipe: Connection) -> Callable[[float, str], None]:
-    last = 0.0
-
-    def progress(fraction: float, note: str = "") -> None:
-        nonlocal last
-        if time.monotonic() - last > 0.2:
-            last = time.monotonic()
-            pipe.send(("progress", fraction, note))
-
-    return progress
-
-
-def _die_with_parent() -> None:
-    """A worker must not outlive a parent that was killed: it would go on holding its cell's lock."""
+def _die_with_parent(temporary: str) -> None:
+    """A worker must not outlive a parent that was killed: it would go on holding its cell's lock. Last it removes the folder of
+    the server's socket, which the parent would have removed."""
     sentinel = mp.parent_process().sentinel
 
     def watch() -> None:
         wait([sentinel])
+        shutil.rmtree(temporary, ignore_errors=True)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-@contextlib.contextmanager
-def terminating() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does. Only the main thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def default_workers() -> int:
     """Processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-__all__ = ["Display", "Outcome", "default_workers", "run", "terminating"]

@@ -1,0 +1,9 @@
+"""What every worker needs, imported once: workers are forked from a process that has imported this."""
+
+import torch  # noqa: F401
+
+from harness import registry
+from harness.execute import local  # noqa: F401
+
+for entries in (registry.learners, registry.datasets, registry.attacks, registry.protocols):
+    list(entries)

@@ -1,0 +1,121 @@
+"""A suite for executors, what it measures, and learners that go wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+from harness.records import MEASURED
+
+SUITE = """
+name: small
+seeds: [0, 1]
+learners:
+  backprop: {kind: mlp, hidden: 32, epochs: 3}
+  bio: {kind: ech, hidden: 40, epochs: 2, readout_steps: 50}
+  pixels: {kind: nearest-mean}
+protocols:
+  plain: {kind: classification, dataset: digits}
+  few: {kind: few_shot, dataset: digits, ways: 5, shots: 1, queries: 5, episodes: 40}
+  robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]}
+"""
+
+MATCHED = """
+name: matched
+snapshots: true
+learners:
+  bio: {kind: ech, hidden: 40, epochs: 2, readout_steps: 50}
+  l1: {kind: mlp, hidden: 32, epochs: 2, match: {density: bio, trainings: 4}}
+protocols: {plain: {kind: classification, dataset: digits}}
+"""
+
+WRONG = '''
+import ctypes, os, time
+import torch
+from baselines.nearest_mean import NearestMean
+
+class Raises(NearestMean):
+    """Raises in training."""
+    def fit(self, train, **_):
+        raise ArithmeticError("as it should")
+
+class Interrupts(NearestMean):
+    """Raises what no learner should."""
+    def fit(self, train, **_):
+        raise KeyboardInterrupt
+
+class Exits(NearestMean):
+    """Leaves the process without a word."""
+    def fit(self, train, **_):
+        os._exit(0)
+
+class Crashes(NearestMean):
+    """Reads where nothing is."""
+    def fit(self, train, **_):
+        ctypes.string_at(0)
+
+class Hangs(NearestMean):
+    """Never comes back."""
+    def fit(self, train, **_):
+        time.sleep(1000)
+
+class Tells(NearestMean):
+    """Says where it is."""
+    def fit(self, train, **_):
+        where = [os.getpid(), os.getcwd(), os.environ.get("OF_THE_RUN"), torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]]
+        raise ArithmeticError(" ".join(map(str, where)))
+'''
+
+WAITING = '''
+import time
+from pathlib import Path
+from baselines.mlp import Mlp
+
+class Waits(Mlp):
+    """Backprop that does not begin before a file beside it is there."""
+    def fit(self, train, **options):
+        while not Path(__file__).with_name("go").exists():
+            time.sleep(0.05)
+        return super().fit(train, **options)
+'''
+
+
+def measured(results) -> list[str]:
+    """Record values as bytes would have them, in a fixed order."""
+    return sorted(json.dumps({key: record.to_dict()[key] for key in MEASURED}, sort_keys=True) for record in results.records)
+
+
+class Watch:
+    """A display that remembers."""
+
+    def __init__(self, *, running: int = 0, then=None):
+        self.starts, self.ends, self.errors, self.running, self.then = [], [], {}, running, then
+
+    def started(self, worker, cell) -> None:
+        """Once, when so many cells are running, something happens."""
+        self.starts.append(cell.key)
+        if self.then and len(set(self.starts) - set(self.ends)) == self.running:
+            self.then = self.then()
+
+    def progressed(self, worker, fraction, note) -> None:
+        pass
+
+    def finished(self, worker, cell, seconds, error) -> None:
+        self.ends.append(cell.key)
+        if error:
+            self.errors[cell.key] = error
+
+
+def interrupted(*words: str, after: int) -> subprocess.Popen:
+    """``harness run`` that gets Ctrl-C after so many finished cells; gives it back when it has ended."""
+    run = subprocess.Popen([sys.executable, "-m", "harness.cli", "run", *map(str, words)], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in run.stderr:
+        if line.startswith("[") and line.partition("/")[0].strip("[ ") == str(after):
+            run.send_signal(signal.SIGINT)
+            break
+    run.errors = run.stderr.read()
+    run.wait(60)
+    return run
