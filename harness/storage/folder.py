@@ -45,11 +45,11 @@ class Folder:
         Raises:
             FileNotFoundError: there is none.
         """
+        path = f"{self.root}/{name}"  # many small files are read: no Path is made for each
         if length is None:
-            with open(self.root / name, "rb", buffering=0) as handle:
-                handle.seek(start)
+            with open(path, "rb", buffering=0) as handle:
                 return handle.read()
-        with open(self.root / name, "rb") as handle:
+        with open(path, "rb") as handle:
             handle.seek(start)
             return handle.read(length)
 
