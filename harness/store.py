@@ -114,6 +114,7 @@ class Store:
         Raises:
             StoreError: a cell of a newer release.
         """
+        self.packs.refresh(mend=True)
         there, keys = set(self.finished()), list(keys)
         found = sorted((key for key in keys if key in there), key=self._place)
         sizes = self.files.sizes("cells") if self.files.remote else None

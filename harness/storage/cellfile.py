@@ -1,7 +1,8 @@
 """The format of ``cell.json``: one JSON object that begins with its format, its length and its own sha256.
 
-``{"format":2,"bytes":N,"sha256":"...","files":{...},"result":{...}}``: the hash is of the N bytes behind it, so that whatever
-changes in them is noticed before anything is made of them. ``files`` holds the length and sha256 of each file beside it.
+``{"format":2,"bytes":N,"sha256":"...","files":{...},"result":{...}}``: the hash is of the format and of the N bytes behind the
+head, so that whatever changes is noticed before anything is made of it; every later format begins so. ``files`` holds the length
+and sha256 of each file beside it.
 
 Format 1 had no such head, ``files`` without lengths, and a hash of the result alone; it is read as ever and never rewritten.
 """
@@ -34,7 +35,7 @@ class Member:
     sha256: str
     bytes: int | None
 
-    def check(self, data: bytes | memoryview) -> None:
+    def check(self, data: bytes) -> None:
         """Hold a content against it.
 
         Raises:
@@ -58,7 +59,7 @@ def encode(result: dict[str, Any], files: dict[str, bytes]) -> bytes:
     """``cell.json`` of a result and the files that lie beside it."""
     members = {name: {"bytes": len(data), "sha256": digest(data)} for name, data in files.items()}
     rest = json.dumps({"files": members, "result": result}, separators=(",", ":"))[1:].encode()
-    return b'{"format":%d,"bytes":%d,"sha256":"%s",' % (FORMAT, len(rest), digest(rest).encode()) + rest
+    return b'{"format":%d,"bytes":%d,"sha256":"%s",' % (FORMAT, len(rest), _digest_of(FORMAT, rest).encode()) + rest
 
 
 def decode(data: bytes) -> CellFile:
@@ -71,10 +72,13 @@ def decode(data: bytes) -> CellFile:
     head = _HEAD.match(data)
     if head is None:
         return _decode_1(data)
-    if int(head[1]) != FORMAT:
-        raise UnknownFormat(f"format {int(head[1])}; this release reads up to {FORMAT}")
-    rest = memoryview(data)[head.end():]
-    Member(head[3].decode(), int(head[2])).check(rest)
+    rest, found = data[head.end():], int(head[1])
+    if len(rest) < int(head[2]):
+        raise Damage(f"truncated: {len(data)} of {head.end() + int(head[2])} bytes")
+    if len(rest) > int(head[2]) or _digest_of(found, rest) != head[3].decode():
+        raise Damage("changed: not the sha256 that it was written with")
+    if found != FORMAT:
+        raise UnknownFormat(f"format {found}; this release reads up to {FORMAT}")
     content = json.loads(b"{" + rest)
     return CellFile(content["result"], {name: Member(**member) for name, member in content["files"].items()})
 
@@ -92,6 +96,12 @@ def _decode_1(data: bytes) -> CellFile:
         raise Damage("truncated" if ended else f"changed: {type(error).__name__}: {str(error).splitlines()[0][:80]}") from None
 
 
-def digest(data: bytes | memoryview) -> str:
+def _digest_of(number: int, rest: bytes) -> str:
+    found = hashlib.sha256(b"%d\n" % number)
+    found.update(rest)
+    return found.hexdigest()
+
+
+def digest(data: bytes) -> str:
     """The sha256 of a content."""
     return hashlib.sha256(data).hexdigest()

@@ -113,6 +113,7 @@ class Folder:
         with self._explaining(), self._staging() as staging:
             for name, data in files.items():
                 _write(staging / name, data)
+            (self.root / folder).parent.mkdir(parents=True, exist_ok=True)
             while True:
                 try:
                     staging.rename(self.root / folder)

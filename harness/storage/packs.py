@@ -122,8 +122,11 @@ class Packs:
         self._open: dict[str, Pack] = {}
         self._by_key: dict[str, Pack] = {}
 
-    def refresh(self) -> None:
+    def refresh(self, *, mend: bool = False) -> None:
         """Look again which there are.
+
+        Args:
+            mend: save what is sound in one that is damaged.
 
         Raises:
             StoreError: one is damaged.
@@ -136,8 +139,11 @@ class Packs:
                 try:
                     self._open[name] = Pack(self._files, name)
                 except FileNotFoundError:  # replaced by another in this moment
-                    return self.refresh()
+                    return self.refresh(mend=mend)
                 except Damage as damage:
+                    if mend:
+                        salvage(self._files, name)
+                        return self.refresh(mend=mend)
                     raise StoreError(f"pack {name} is damaged: {damage}", where=str(self._files.root),
                                      hint="`harness store verify --repair` saves what is sound in it") from None
         self._open = {name: self._open[name] for name in there}
@@ -212,7 +218,7 @@ def write_index(files: Files, columns: dict[str, list], arrays: str) -> str:
     table = pa.table({name: pa.array(values, types.get(name)) for name, values in {**columns, **queried}.items()})
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(table.replace_schema_metadata({"arrays": arrays, "format": "1"}), sink, row_group_size=ROWS,
-                           compression="zstd")
+                           compression="zstd", use_dictionary=[*queried], write_statistics=[*queried])
     data = sink.getvalue().to_pybytes()
     name = hashlib.sha256(data).hexdigest() + INDEX
     files.write(f"{FOLDER}/{name}", data)
@@ -244,13 +250,16 @@ def sound(cell: Cell) -> bool:
 
 
 def salvage(files: Files, name: str) -> list[str]:
-    """Put an index of what is sound in the place of a damaged pack's, which is moved aside; keys of the cells that are lost.
+    """Put an index of what is sound in the place of a damaged pack's. What is damaged is kept in ``damaged/``.
 
-    What cannot even be told to have been there is lost unnamed.
+    Returns:
+        Keys of the cells that are lost, as far as it can be told which there were.
     """
     columns: dict[str, list] = {column: [] for column in ("key", "cell", "names", "starts", "sizes")}
-    lost, arrays = [], ""
-    for row, arrays in _readable_rows(files.read(f"{FOLDER}/{name}")):
+    data, lost, arrays = files.read(f"{FOLDER}/{name}"), [], ""
+    if hashlib.sha256(data).hexdigest() != name.removesuffix(INDEX):
+        files.write(aside(name), data)
+    for row, arrays in _readable_rows(data):
         cell = {CELL: row["cell"].encode()}
         for member, start, size in zip(row["names"], row["starts"], row["sizes"], strict=True):
             try:
@@ -265,7 +274,7 @@ def salvage(files: Files, name: str) -> list[str]:
             files.install(aside(row["key"]), {**{n: d for n, d in cell.items() if n != CELL}, CELL: cell[CELL]})
     new = write_index(files, columns, arrays) if columns["key"] else None
     if new != name:
-        files.move(f"{FOLDER}/{name}", aside(name))
+        files.remove(f"{FOLDER}/{name}")
     return lost
 
 
