@@ -60,6 +60,9 @@ class CellResult:
     created: str = ""
 
 
+_FIELDS = tuple(each.name for each in fields(CellResult))
+
+
 def is_url(root: str | Path) -> bool:
     """Whether a store is at a URL and not in a folder."""
     return "://" in str(root) and not str(root).startswith("file://")
@@ -290,6 +293,6 @@ class Store:
 def _result(cell: CellFile) -> CellResult:
     """Fields that a newer release may have added are left out: they are no damage."""
     try:
-        return CellResult(**{field.name: cell.result[field.name] for field in fields(CellResult)})
+        return CellResult(**{name: cell.result[name] for name in _FIELDS})
     except (KeyError, TypeError) as error:
         raise Damage(f"its result lacks {error}") from None

@@ -6,6 +6,7 @@ import importlib.util
 import math
 from collections.abc import Iterable
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     import pandas as pd
 
     records = list(records)
-    columns = {name: [getattr(record, name) for record in records] for name in _FIELDS}
+    columns = {name: list(map(attrgetter(name), records)) for name in _FIELDS}
     words: dict[int, str] = {}  # records of one cell share their versions
     columns["versions"] = [words.get(id(each)) or words.setdefault(id(each), str(each)) for each in columns["versions"]]
     settings: dict[str, list[Any]] = {}
