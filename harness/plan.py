@@ -85,7 +85,7 @@ class Plan:
 
 
 Found = Callable[[str], CellResult | None]
-"""Key of a cell -> what it came to, or None (``harness.store.Store.glance`` is one)."""
+"""Key of a cell -> what it came to, or None (``harness.store.Store.read`` is one)."""
 
 _ORDER = ("train", "match", "measure")
 
