@@ -339,7 +339,7 @@ def _unused_trainings(store: Store) -> list[str]:
         if result.identity.get("role") == "train":
             trainings.append(key)
         else:
-            needed.add(result.identity.get("training"))
+            needed.add(result.log["training"] if "match" in result.log else result.identity.get("training"))
     return [key for key in trainings if key not in needed and store.files.age(f"cells/{key}/{CELL}") > STALE_S]
 
 
