@@ -127,6 +127,8 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Delete a file or folder, at once for whoever looks; nothing happens where it is gone."""
+        if not self.exists(name):
+            return
         with self._explaining(), self._staging() as staging, contextlib.suppress(FileNotFoundError):
             (self.root / name).rename(staging / "gone")
 
