@@ -30,7 +30,7 @@ from harness.protocols.few_shot import FewShot, list_of
 from harness.registry import Config
 from harness.report import gate, reference
 from harness.report.results import Results
-from harness.store import DEFAULT_STORE, Store
+from harness.store import DEFAULT_STORE, Store, is_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +57,7 @@ def plan(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence
     Raises:
         HarnessError: a faulty suite, or a dataset that is missing.
     """
-    return _laid_out(suite, Store(Path(store)), sets, data_root, device)
+    return _laid_out(suite, Store(store), sets, data_root, device)
 
 
 def _laid_out(suite: str | Path, store: Store, sets: Sequence[str], data_root: Path | None, device: str, *,
@@ -65,7 +65,7 @@ def _laid_out(suite: str | Path, store: Store, sets: Sequence[str], data_root: P
     loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
     if here:
         check_device(device)
-    return planning.make(loaded, device=device, found=store.glance)
+    return planning.make(loaded, device=device, found=store.read)
 
 
 def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
@@ -75,7 +75,7 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
 
     Args:
         suite: path of the YAML file.
-        store: folder of finished cells; may be shared with other runs, also at the same time.
+        store: folder or URL (``s3://bucket/path``) of finished cells; may be shared with other runs, also at the same time.
         sets: overrides, ``key.key=value``.
         workers: how many cells run side by side; by default one a core.
         batch_size: images pushed through a network at once in measuring; changes no value.
@@ -89,7 +89,7 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     """
     chosen = executors[executor]
     config = _configured(chosen, {"workers": workers, **(options or {})})
-    folder = Store(Path(store))
+    folder = Store(store)
     layout = _laid_out(suite, folder, sets, data_root, device, here=chosen.local)
     folder.prepare()
     files = {key: path for entry in layout.suite.protocols for key, path in entry.protocol.files().items()}
@@ -100,7 +100,7 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
                 display.show(console or Console(quiet=True), total, expected, workplace.size) as shown:
             outcome.add(schedule.run(todo, workplace, folder, shown, time_limit))
             while waiting := len(layout.waiting):  # what stands behind a match is known now, but for what stands behind another
-                layout = planning.make(layout.suite, device=device, found=folder.glance)
+                layout = planning.make(layout.suite, device=device, found=folder.read)
                 if len(layout.waiting) == waiting:
                     break  # the matches have failed
                 todo, expected = _todo(layout, folder, outcome.failed)
@@ -120,9 +120,20 @@ def _configured(executor: type[Executor], options: Mapping[str, Any]) -> Config:
 
 def _todo(layout: Plan, store: Store, failed: Collection[str] = ()) -> tuple[list[Cell], dict[str, float]]:
     """Cells that can be run and are not done, in the order to run them in, and the expected seconds of all that is to come."""
-    todo = [cell for cell in layout.unique if cell.key not in failed and store.read(cell.key, mend=True) is None]
+    todo = [cell for cell in unfinished(layout, store) if cell.key not in failed]
     expected, _ = estimate.expected_seconds([*todo, *layout.waiting], store)
     return schedule.in_order(todo, expected), expected
+
+
+def unfinished(layout: Plan, store: Store) -> list[Cell]:
+    """The cells of a plan that are to be computed. Damaged ones are set aside; weights that nothing is left to be made from are
+    not looked at."""
+    users = [cell for cell in layout.unique if cell.role != "train"]
+    todo = set(store.unfinished(cell.key for cell in users))
+    needed = {cell.needs for cell in users if cell.key in todo}
+    trainings = [cell.key for cell in layout.unique if cell.role == "train"]
+    todo |= set(store.unfinished(trainings, unread=set(trainings) - needed))
+    return [cell for cell in layout.unique if cell.key in todo]
 
 
 def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> list[Path]:
@@ -156,20 +167,20 @@ def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (),
 def results(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
             device: str = "cpu") -> Results:
     """What a store holds of a suite, without running anything."""
-    return collect.collect(plan(suite, store=store, sets=sets, data_root=data_root, device=device), Store(Path(store)))
+    return collect.collect(plan(suite, store=store, sets=sets, data_root=data_root, device=device), Store(store))
 
 
 def load(path: str | Path, **options: Any) -> pd.DataFrame:
     """Every record of a suite, or of all that lies in a store, one a row; keys of settings are columns ``setting_eps`` ...
 
     Args:
-        path: a suite file, or the folder of a store (its learners go by kind and keys, its protocols by kind).
+        path: a suite file, or the folder or URL of a store (its learners go by kind and keys, its protocols by kind).
         options: as for ``results``, where it is a suite.
     """
     from harness.report.frames import frame
 
-    if Path(path).is_dir():
-        return frame(collect.stored(Store(Path(path))))
+    if is_store(path):
+        return frame(collect.stored(Store(path)))
     return frame(results(path, **options).records)
 
 

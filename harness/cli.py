@@ -27,11 +27,14 @@ app = typer.Typer(name="harness", no_args_is_help=True, add_completion=False, pr
                   "Benchmark brain-inspired learning rules beside their controls: few-shot episodes, attack sweeps, biology.")
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, get, import, check and show datasets.")
 app.add_typer(data_app, name="data")
+store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, compact and clear a store of finished cells.")
+app.add_typer(store_app, name="store")
 
 out, err = Console(soft_wrap=True), Console(stderr=True)
 
 SuitePath = Annotated[Path, typer.Argument(metavar="SUITE.yaml", help="The suite file.", show_default=False)]
-StorePath = Annotated[Path, typer.Option("--store", help="Folder of finished cells.")]
+StorePath = Annotated[str, typer.Option("--store", help="Folder or URL (s3://bucket/path) of finished cells.")]
+StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Folder or URL of finished cells.")]
 Sets = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", show_default=False,
     help="Override a value of the suite, e.g. protocols.few.episodes=50; may be repeated.")]
@@ -85,7 +88,8 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
         address: Address = None, gpus: Gpus = None, memory: Memory = None, time_limit: TimeLimit = None) -> None:
     """Run a suite: compute what its store lacks, then write and show its tables. Resumes where it stopped.
 
-    Tables and figures go to --out, or to tables/NAME in the store. On a cluster: docs/cluster.md.
+    Tables and figures go to --out, or to tables/NAME in the store (results/tables/NAME where that is at a URL). On a cluster:
+    docs/cluster.md.
 
     Example: harness run suites/quickstart.yaml
     """
@@ -100,7 +104,7 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
     except KeyboardInterrupt:
         err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
         raise typer.Exit(130) from None
-    _report(done.plan, done.results, out_dir or store / "tables" / done.plan.suite.name)
+    _report(done.plan, done.results, out_dir or _tables(store) / done.plan.suite.name)
     outcome = done.outcome
     counts = f"{len(outcome.done)} cells computed, {len(outcome.found)} found done, {len(outcome.failed)} failed"
     err.print(counts, highlight=False)
@@ -122,7 +126,8 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
     from harness.store import Store
 
     layout, folder = api.plan(suite, store=store, sets=set_ or [], data_root=data_root, device=device), Store(store)
-    todo = [*(cell for cell in layout.unique if not folder.done(cell.key)), *layout.waiting]
+    finished = set(folder.finished())
+    todo = [*(cell for cell in layout.unique if cell.key not in finished), *layout.waiting]
     expected, guesses = estimate.expected_seconds(todo, folder)
     count = workers or default_workers()
     seconds = max(sum(expected.values()) / count, max(expected.values(), default=0.0))
@@ -227,7 +232,8 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     layout = api.plan(suite, store=store, sets=set_ or [], data_root=data_root, device=device)
     folder = Store(store)
     results = collect.collect(layout, folder)
-    missing = sum(bool(cell.behind) or not folder.done(cell.key) for cell in [*layout.unique, *layout.waiting]
+    finished = set(folder.finished())
+    missing = sum(bool(cell.behind) or cell.key not in finished for cell in [*layout.unique, *layout.waiting]
                   if cell.role == "measure")
     if missing:
         err.print(f"{missing} measurements are not in {store}: `harness run {suite}` makes them", highlight=False, markup=False)
@@ -249,8 +255,8 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
 
 
 @app.command()
-def records(suite: Annotated[Path, typer.Argument(metavar="SUITE.yaml|STORE", help="A suite file, or a folder of finished cells.",
-                                                  show_default=False)],
+def records(suite: Annotated[str, typer.Argument(metavar="SUITE.yaml|STORE", help="A suite file, or a store.",
+                                                 show_default=False)],
             store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
             query: Annotated[str | None, typer.Option("--query", help="Only the rows that a pandas query chooses.")] = None,
             out_file: Annotated[Path | None, typer.Option(
@@ -260,11 +266,11 @@ def records(suite: Annotated[Path, typer.Argument(metavar="SUITE.yaml|STORE", he
     Example: harness records suites/quickstart.yaml --query "learner == 'bio' and setting_eps > 0" --out bio.csv
     """
     from harness import api, collect
-    from harness.store import Store
+    from harness.store import Store, is_store
 
-    options = {} if suite.is_dir() else {"store": store, "sets": set_ or [], "data_root": data_root, "device": device}
+    options = {} if is_store(suite) else {"store": store, "sets": set_ or [], "data_root": data_root, "device": device}
     if query is None and out_file is None:
-        found = collect.stored(Store(suite)) if suite.is_dir() else api.results(suite, **options).records
+        found = collect.stored(Store(suite)) if is_store(suite) else api.results(suite, **options).records
         for record in found:
             print(json.dumps(record.to_dict(), sort_keys=True))
         return
@@ -285,7 +291,7 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A suite or refer
             b: Annotated[str, typer.Argument(metavar="B", help="As A.", show_default=False)],
             suite: Annotated[Path | None, typer.Option("--suite", help="Compare two learners of this suite.")] = None,
             store: StorePath = DEFAULT_STORE,
-            store_b: Annotated[Path | None, typer.Option("--store-b", help="Folder of B's finished cells; --store if left out.")]
+            store_b: Annotated[str | None, typer.Option("--store-b", help="Where B's finished cells are; --store if left out.")]
             = None, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu", as_json: AsJson = False) -> None:
     """Differences of two runs, or of two learners, with intervals; paired where images and episodes are the same. Runs nothing.
 
@@ -356,13 +362,11 @@ def show(cell: Annotated[str, typer.Argument(metavar="CELL", help="Its key, or t
     result = folder.read(keys[0])
     if result is None:
         raise HarnessError(f"cell {keys[0]} is damaged", where=str(store), hint="run its suite again: it is made anew")
-    files = sorted(path.name for path in (folder.root / "cells" / keys[0]).iterdir())
-    _json({"key": keys[0], "files": files, **asdict(result)})
+    _json({"key": keys[0], "files": folder.members(keys[0]), **asdict(result)})
 
 
 @app.command()
-def trust(path: Annotated[Path, typer.Argument(metavar="STORE|SUITE.yaml", help="A folder of finished cells, or a suite file.",
-                                               show_default=False)],
+def trust(path: Annotated[str, typer.Argument(metavar="STORE|SUITE.yaml", help="A store, or a suite file.", show_default=False)],
           store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
           as_json: AsJson = False) -> None:
     """Say which attack sweeps are to be believed: every check that failed or warned, with its number. Runs nothing.
@@ -372,9 +376,9 @@ def trust(path: Annotated[Path, typer.Argument(metavar="STORE|SUITE.yaml", help=
     Example: harness trust suites/quickstart.yaml
     """
     from harness import api, trusted
-    from harness.store import Store
+    from harness.store import Store, is_store
 
-    if path.is_dir():
+    if is_store(path):
         rows = trusted.of_store(Store(path))
     else:
         rows = trusted.of_suite(api.plan(path, store=store, sets=set_ or [], data_root=data_root, device=device), Store(store))
@@ -476,6 +480,67 @@ def submit(suite: SuitePath, path: Annotated[Path, typer.Option("-o", "--out", h
     manifest = submission.pack(layout, Store(store), submission.suite_text(suite, set_ or []), path)
     err.print(f"packed {len(manifest.cells)} cells of {manifest.name} into {path}: {path.stat().st_size / 2**20:.1f} MiB",
               highlight=False, markup=False)
+
+
+@store_app.command("verify")
+def store_verify(store: StoreArgument = DEFAULT_STORE, repair: Annotated[bool, typer.Option(
+        "--repair", help="Move what is damaged to damaged/: the next run computes it again.")] = False,
+        as_json: AsJson = False) -> None:
+    """Hold every file of a store against its hash and format. Exit status 1 where one is damaged (and not repaired) or unknown.
+
+    Example: harness store verify results/runs
+    """
+    from harness.storage import upkeep
+    from harness.store import Store
+
+    report = upkeep.verify(Store(store), repair=repair)
+    if as_json:
+        _json({"cells": report.cells, "sound": report.sound, "faults": [vars(fault) for fault in report.faults],
+               "repaired": report.repaired})
+    else:
+        for fault in report.faults:
+            out.print(f"{fault.kind}: {fault.path}: {fault.what}", highlight=False, markup=False)
+        aside = f", {len(report.repaired)} set aside: run their suites again" if report.repaired else ""
+        out.print(f"{report.cells} cells, {len(report.faults)} faults{aside}", highlight=False)
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+@store_app.command("compact")
+def store_compact(store: StoreArgument = DEFAULT_STORE) -> None:
+    """Lay a store's cells into a few large files. Nothing is lost or changes for who reads; others may go on using the store.
+
+    Example: harness store compact results/runs
+    """
+    from harness.storage import upkeep
+    from harness.store import Store
+
+    done = upkeep.compact(Store(store))
+    err.print(f"{done.cells} cells packed into {done.packs} packs", highlight=False)
+    if done.left:
+        err.print(f"{len(done.left)} left as they are: see `harness store verify {store}`", highlight=False, markup=False)
+
+
+@store_app.command("gc")
+def store_gc(store: StoreArgument = DEFAULT_STORE,
+             delete: Annotated[bool, typer.Option("--delete", help="Remove it; without this it is only listed.")] = False,
+             damaged: Annotated[bool, typer.Option("--damaged", help="Also what was set aside as damaged.")] = False,
+             as_json: AsJson = False) -> None:
+    """List what nobody needs: leftovers of dead processes, trainings without a measurement, orphans. --delete removes it.
+
+    Example: harness store gc results/runs
+    """
+    from harness.storage import upkeep
+    from harness.store import Store
+
+    found = (upkeep.remove_garbage if delete else upkeep.garbage)(Store(store), damaged=damaged)
+    if as_json:
+        _json([vars(each) for each in found])
+        return
+    for each in found:
+        out.print(f"{each.path}: {each.why}, {each.bytes} bytes", highlight=False, markup=False)
+    size = f"{sum(each.bytes for each in found) / 2**20:.1f} MiB"
+    out.print(f"{len(found)} {'removed' if delete else 'can be removed (--delete)'}, {size}", highlight=False)
 
 
 @data_app.command("list")
@@ -642,11 +707,19 @@ def _tell(report: Any, junit: Path | None, summary: Path | None) -> None:
             file.write(gate_text.markdown(report))
 
 
-def _failures(cells: list[Any], failed: dict[str, str], store: Path) -> None:
+def _tables(store: str) -> Path:
+    """Where tables go that no folder was named for."""
+    from harness.store import is_url
+
+    return Path("results" if is_url(store) else store) / "tables"
+
+
+def _failures(cells: list[Any], failed: dict[str, str], store: str) -> None:
+    from harness.store import Store
+
     for cell in {cell.key: cell for cell in cells if cell.key in failed}.values():
         err.print(f"FAILED {cell.title}: {failed[cell.key]}", style="red", highlight=False, markup=False)
-        trace = store / "failures" / f"{cell.key}.txt"
-        if trace.is_file():
+        if trace := Store(store).failure(cell.key):
             err.print(f"       traceback: {trace}", highlight=False, markup=False)
 
 

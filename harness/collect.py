@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -59,11 +61,8 @@ class Named(Protocol):
 class Finished(Protocol):
     """Where finished cells are read from (``harness.store.Store`` is one)."""
 
-    def read(self, key: str) -> CellResult | None:
-        """A finished cell, or None."""
-
-    def glance(self, key: str) -> CellResult | None:
-        """The same without its arrays being looked at."""
+    def results(self, keys: Iterable[str]) -> Iterator[tuple[str, CellResult]]:
+        """Finished cells of those keys, in any order."""
 
     def arrays(self, key: str) -> dict[str, np.ndarray]:
         """Its verdicts."""
@@ -83,22 +82,32 @@ def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -
     return gather(Outline.of(plan.suite), plan.cells, store, failures)
 
 
-def gather(outline: Outline, cells: Iterable[Named], store: Finished,
+def gather(outline: Outline, cells: Sequence[Named], store: Finished,
            failures: Sequence[tuple[str, str, int, str]] = ()) -> Results:
     """Everything that some named cells hold, as results; cells that are not finished are left out."""
-    records, trust, logs, matches = [], {}, {}, _Matches(outline)
-    for cell in cells:
-        result = store.read(cell.key) if cell.role == "measure" else store.glance(cell.key)
-        if result is None:
-            continue
-        if cell.role == "train":
-            logs.setdefault(cell.learner, {})[cell.key] = _training(result)
-        elif cell.role == "match":
-            matches.add(cell.learner, result)
+    places = defaultdict(list)  # one cell may stand under several names
+    for place, cell in enumerate(cells):
+        places[cell.key].append(place)
+    made: dict[str, CellResult] = {}
+    trust, logs, rows, based = {}, {}, {}, {}
+    for key, result in store.results(places):
+        role = cells[places[key][0]].role
+        if role == "train":
+            logs[key] = _training(result)
+        elif role == "match":
+            made[key] = result
         else:
-            trust[cell.key] = [TrustCheck(**check) for check in result.trust]
-            records += _records(outline.name, cell, result, trust[cell.key])
-            matches.used(cell, result)
+            trust[key], based[key] = [TrustCheck(**check) for check in result.trust], result.identity["training"]
+            rows |= {place: list(_records(outline.name, cells[place], result, trust[key])) for place in places[key]}
+    records, trainings, matches = [], defaultdict(dict), _Matches(outline)
+    for place, cell in enumerate(cells):
+        if cell.key in logs:
+            trainings[cell.learner][cell.key] = logs[cell.key]
+        elif cell.key in made:
+            matches.add(cell.learner, made[cell.key])
+        elif place in rows:
+            records += rows.pop(place)
+            matches.used(cell, based[cell.key])
 
     @lru_cache(maxsize=256)
     def arrays(key: str) -> dict[str, np.ndarray]:
@@ -114,9 +123,9 @@ def gather(outline: Outline, cells: Iterable[Named], store: Finished,
         blocks={name: entry["block"] for name, entry in outline.protocols.items()},
         records=records,
         verdicts=lambda key, name: arrays(key)[name],
-        trust=trust,
+        trust={cell.key: trust[cell.key] for cell in cells if cell.key in trust},
         failures=list(failures),
-        trainings={learner: list(found.values()) for learner, found in logs.items()},
+        trainings={learner: list(found.values()) for learner, found in trainings.items()},
         matches=matches.of_protocols(),
     )
 
@@ -137,9 +146,9 @@ class _Matches:
         self.made.setdefault(learner, {})[result.log["training"]] = Matched(
             data, identity["seed"], target if isinstance(target, str) else "", Match(**result.log["match"]))
 
-    def used(self, cell: Named, result: CellResult) -> None:
+    def used(self, cell: Named, training: str) -> None:
         """Note on which training a measurement stands."""
-        self.trained.setdefault((cell.protocol, cell.learner), {})[result.identity["training"]] = None
+        self.trained.setdefault((cell.protocol, cell.learner), {})[training] = None
 
     def config(self, learner: str) -> dict[str, Any]:
         """A learner's config with the value that was chosen; several, each under its data and seed, where they differ."""
@@ -172,16 +181,15 @@ def stored(store: Store) -> list[Record]:
     Raises:
         HarnessError: there is none.
     """
-    records = []
-    for key in store.finished():
-        result = store.read(key)
-        if result is not None and "protocol" in result.identity:
+    found: dict[str, list[Record]] = {}
+    for key, result in store.results(store.finished()):
+        if "protocol" in result.identity:
             identity, checks = result.identity, [TrustCheck(**check) for check in result.trust]
             cell = Cell(key, "measure", identity, identity["training"], title(result), identity["protocol"]["kind"], "")
-            records += _records("", cell, result, checks)
-    if not records:
+            found[key] = list(_records("", cell, result, checks))
+    if not found:
         raise HarnessError("no measurement in it", where=str(store.root), hint="`harness run SUITE.yaml` makes them")
-    return records
+    return list(itertools.chain.from_iterable(found[key] for key in sorted(found)))
 
 
 def title(result: CellResult) -> str:

@@ -20,17 +20,19 @@ MEASURING_S = 3.0
 """Rough seconds of one measurement, where nothing like it is in the store."""
 
 
+SAMPLED = 2000
+"""Finished cells that are looked at: the first by key, a hash, hence a fair sample."""
+
+
 def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float], int]:
     """Cell key -> expected seconds, and how many of them are rough guesses.
 
     A cell is like another if role, learner kind, dataset and protocol kind agree; failing that, if all but the dataset do.
     """
     history: dict[tuple, list[float]] = defaultdict(list)
-    for key in store.finished():
-        result = store.glance(key)
-        if result is not None:
-            for likeness in _likenesses(result.identity):
-                history[likeness].append(result.wall_s)
+    for _, result in store.results(store.finished()[:SAMPLED]) if cells else ():
+        for likeness in _likenesses(result.identity):
+            history[likeness].append(result.wall_s)
     expected, guesses = {}, 0
     for cell in cells:
         seconds = _seen(cell.identity, history)
@@ -55,11 +57,11 @@ def spread(cells: list[Cell], store: Store) -> float | None:
     have several numbers each (those of an attack sweep differ too much to be told by one).
     """
     units: dict[str, list[np.ndarray]] = defaultdict(list)
-    for cell in cells:
-        result = store.glance(cell.key)
-        if result is not None and len(result.values) == 1 and (name := result.values[0]["verdicts"]):
+    by_key = {cell.key: cell for cell in cells}
+    for key, result in store.results(by_key):
+        if len(result.values) == 1 and (name := result.values[0]["verdicts"]):
             with contextlib.suppress(StoreError, KeyError):
-                units[str((cell.seed, cell.identity["setting"]))].append(store.arrays(cell.key)[name].astype(float))
+                units[str((by_key[key].seed, result.identity["setting"]))].append(store.arrays(key)[name].astype(float))
     found = [float(np.std(a - b, ddof=1)) for arrays in units.values() for a, b in itertools.combinations(arrays, 2)
              if a.shape == b.shape and len(a) > 1]
     return median(found) if found else None

@@ -31,7 +31,7 @@ class Board:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def gather(sources: Sequence[Path], *, store: Path, data_root: Path | None = None, device: str = "cpu") -> Board:
+def gather(sources: Sequence[Path], *, store: str | Path, data_root: Path | None = None, device: str = "cpu") -> Board:
     """Read suites (with what the store holds of them) and submissions (``*.zip``), and lay them together.
 
     Raises:
@@ -52,7 +52,7 @@ def gather(sources: Sequence[Path], *, store: Path, data_root: Path | None = Non
     return Board(list(divisions.values()), refused)
 
 
-def _read(path: Path, store: Path, data_root: Path | None, device: str) -> Division:
+def _read(path: Path, store: str | Path, data_root: Path | None, device: str) -> Division:
     if path.suffix == ".zip":
         packed = submission.read(path)
         return _division(path, packed.results, packed.manifest)

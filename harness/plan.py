@@ -11,6 +11,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -84,7 +85,7 @@ class Plan:
 
 
 Found = Callable[[str], CellResult | None]
-"""Key of a cell -> what it came to, or None (``harness.store.Store.glance`` is one)."""
+"""Key of a cell -> what it came to, or None (``harness.store.Store.read`` is one)."""
 
 _ORDER = ("train", "match", "measure")
 
@@ -236,12 +237,25 @@ def _is_loose(top: str) -> bool:
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return False
     installed = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return not any(Path(spec.origin).is_relative_to(folder) for folder in installed)
+    origin = Path(spec.origin)  # which may be in the site-packages of a user or of the environment below this one
+    return not {"site-packages", "dist-packages"} & {*origin.parts} and not any(map(origin.is_relative_to, installed))
+
+
+@lru_cache
+def _spec(module: str) -> ModuleSpec | None:
+    """Where a module is. ``importlib.util.find_spec`` would import what stands before its last dot, and torch with it."""
+    package = module.rpartition(".")[0]
+    if not package:
+        return importlib.util.find_spec(module)
+    above = _spec(package)
+    if above is None or above.submodule_search_locations is None:
+        return None
+    return PathFinder.find_spec(module, above.submodule_search_locations)
 
 
 @lru_cache
 def _tree(module: str) -> ast.Module:
-    spec = importlib.util.find_spec(module)
+    spec = _spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return ast.Module([], [])
     return ast.parse(Path(spec.origin).read_text())
@@ -262,14 +276,14 @@ def _imports(module: str) -> list[str]:
 
 
 def _package(module: str) -> str:
-    spec = importlib.util.find_spec(module)
+    spec = _spec(module)
     return module if spec and spec.submodule_search_locations else module.rpartition(".")[0]
 
 
 def _is_module(name: str) -> bool:
     try:
-        return importlib.util.find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):
+        return _spec(name) is not None
+    except ValueError:
         return False
 
 

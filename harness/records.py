@@ -47,7 +47,7 @@ class TrustCheck:
     detail: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """One row, long format. ``setting`` holds the cell's setting and what the value adds to it."""
 

@@ -1,25 +1,21 @@
-"""Finished cells on disk: atomic, checksummed, safe to share between processes.
+"""Finished cells on disk or in a bucket: whole or not at all, checksummed, safe to share between processes and machines.
 
-A cell is a folder ``cells/<key>`` that appears whole or not at all: it is written under ``tmp/`` and renamed. Inside:
+A cell is a folder ``cells/<key>``, inside:
 
-* ``cell.json``: what was measured, what it was measured on, and the sha256 of each file beside it;
+* ``cell.json``: what was measured, what it was measured on, and the sha256 of each file beside it (``harness.storage.cellfile``);
 * ``verdicts.safetensors`` / ``weights.safetensors``: arrays; nothing is ever pickled.
 
-``locks/<key>`` is held (flock) while a process works on a cell; the kernel lets go of it however that process ends.
+Many cells may lie in ``packs/`` instead (``harness store compact``). ``locks/<key>`` is held while a process works on a cell,
+``failures/<key>.txt`` is the traceback of one that failed, ``damaged/`` has what was found to be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
-import json
-import os
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -27,11 +23,17 @@ from typing import Any
 import numpy as np
 
 from harness.errors import StoreError
+from harness.storage import packs
+from harness.storage.bucket import Bucket
+from harness.storage.cellfile import CELL, CellFile, Damage, UnknownFormat, decode, encode
+from harness.storage.folder import Folder
 
-DEFAULT_STORE = Path("results/runs")
-STALE_S = 24 * 3600
-"""Half-written cells that old belong to processes that were killed, on whatever machine they ran."""
+DEFAULT_STORE = "results/runs"
 VERDICTS, WEIGHTS, SNAPSHOTS = "verdicts.safetensors", "weights.safetensors", "snapshots.safetensors"
+_BROKEN = (errno.EIO, errno.ENOTDIR, errno.EISDIR)
+"""Errors that reading again will not cure."""
+_AT_ONCE = 32
+"""Cells that are checked at once where an answer takes its time."""
 
 
 @dataclass
@@ -58,74 +60,140 @@ class CellResult:
     created: str = ""
 
 
-class Store:
-    """A folder of finished cells. Any number of processes may use it at once."""
+_FIELDS = tuple(each.name for each in fields(CellResult))
 
-    def __init__(self, root: Path):
-        self.root = Path(root)
+
+def is_url(root: str | Path) -> bool:
+    """Whether a store is at a URL and not in a folder."""
+    return "://" in str(root) and not str(root).startswith("file://")
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a path is a store's, not a file's."""
+    return is_url(path) or Path(str(path).removeprefix("file://")).is_dir()
+
+
+class Store:
+    """Finished cells, in a folder or at a URL that fsspec knows. Any number of processes may use it at once."""
+
+    def __init__(self, root: str | Path):
+        self.root: str | Path = root if is_url(root) else Path(str(root).removeprefix("file://"))
+        self.files: packs.Files = Bucket(str(root)) if is_url(root) else Folder(self.root)
+        self.packs = packs.Packs(self.files)
+
+    def __reduce__(self) -> tuple:
+        return Store, (self.root,)
 
     def prepare(self) -> None:
-        """Create the folders, and clear what killed processes left behind.
+        """Make it ready to be written, and clear what killed processes left behind.
 
         Raises:
-            StoreError: where the folder cannot be written.
+            StoreError: where it cannot be written.
         """
-        with self._explaining():
-            for folder in ("cells", "locks", "tmp", "failures"):
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
-            for left in (self.root / "tmp").iterdir():
-                if time.time() - left.stat().st_mtime > STALE_S:
-                    shutil.rmtree(left, ignore_errors=True)
+        self.files.prepare()
+        for left in self.files.leftovers():
+            self.files.remove(left)
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def finished(self) -> list[str]:
+        """Keys of all finished cells (their checksums are looked at when they are read)."""
+        loose = self.files.holding("cells", CELL)
+        self.packs.refresh()  # after that: a cell is in its pack before it ceases to be loose
+        return sorted({*loose, *self.packs})
 
     def done(self, key: str) -> bool:
-        """Whether the cell is finished (its checksums are looked at when it is read)."""
-        return (self.root / "cells" / key / "cell.json").is_file()
+        """Whether a cell is finished."""
+        return self.files.exists(f"cells/{key}/{CELL}") or self.packs.find(key) is not None
+
+    def unfinished(self, keys: Iterable[str], *, unread: Collection[str] = ()) -> list[str]:
+        """Those of some cells that are not finished, or damaged; damaged ones are set aside, so that they can be computed again.
+
+        Every byte is looked at; in a bucket (which looks after bytes itself) only whether all files are there in full length.
+
+        Args:
+            unread: those of them whose arrays are left alone.
+
+        Raises:
+            StoreError: a cell of a newer release.
+        """
+        self.packs.refresh(mend=True)
+        there, keys = set(self.finished()), list(keys)
+        found = sorted((key for key in keys if key in there), key=self._place)
+        sizes = self.files.sizes("cells") if self.files.remote else None
+
+        def mended(key: str) -> bool:
+            return self._mend(key, sizes, arrays=key not in unread)
+
+        if self.files.remote:
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                sound = dict(zip(found, pool.map(mended, found), strict=True))
+        else:
+            sound = {key: mended(key) for key in found}
+        return [key for key in keys if not sound.get(key)]
+
+    def results(self, keys: Iterable[str]) -> Iterator[tuple[str, CellResult]]:
+        """Finished cells of those keys with their results, in the order that is quickest; others are left out.
+
+        Raises:
+            StoreError: a cell of a newer release.
+        """
+        wanted, loose = dict.fromkeys(keys), set(self.files.holding("cells", CELL))
+        self.packs.refresh()
+        first = [key for key in wanted if key in loose]
+        rest = sorted((key for key in wanted if key not in loose and key in self.packs), key=self._place)
+        loosely = zip(first, self.files.read_all(f"cells/{key}/{CELL}" for key in first), strict=True)
+        for key, data in itertools.chain(loosely, ((key, None) for key in rest)):
+            with contextlib.suppress(Damage, FileNotFoundError):
+                yield key, _result(self._decode(key, self._raw(key, CELL) if data is None else data))
 
     def read(self, key: str, *, mend: bool = False) -> CellResult | None:
         """A finished cell, or None where there is none or a damaged one.
 
         Args:
-            mend: set a damaged cell aside in ``damaged/``, so that it can be computed again.
-        """
-        folder = self.root / "cells" / key
-        try:
-            data = json.loads((folder / "cell.json").read_text())
-            body = data["result"]
-            sound = data["sha256"] == _digest(_canonical(body)) and all(
-                _digest((folder / name).read_bytes()) == digest for name, digest in data["files"].items())
-            if sound:
-                return _result(body)
-        except FileNotFoundError:
-            if not folder.exists():
-                return None
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        if mend:
-            self._set_aside(folder)
-        return None
-
-    def glance(self, key: str) -> CellResult | None:
-        """What a finished cell says of itself, its files unread: enough for the time that it took."""
-        try:
-            return _result(json.loads((self.root / "cells" / key / "cell.json").read_text())["result"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def arrays(self, key: str, name: str = VERDICTS) -> dict[str, np.ndarray]:
-        """The arrays of a finished cell.
+            mend: look at its arrays too, and set it aside where anything is damaged, so that it can be computed again.
 
         Raises:
-            StoreError: if there are none.
+            StoreError: a cell of a newer release.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        if mend and not self._mend(key, None, arrays=True):
+            return None
+        with contextlib.suppress(Damage, FileNotFoundError):
+            return _result(self._decode(key, self._raw(key, CELL)))
+        return None
 
-        path = self.root / "cells" / key / name
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"cannot read {name}: {error}", where=str(path.parent),
-                             hint="delete that folder and run again") from None
+    def content(self, key: str, names: Collection[str] | None = None) -> dict[str, bytes]:
+        """The files of a finished cell, checked, ``cell.json`` first.
+
+        Args:
+            names: those of them that are wanted; all if left out.
+
+        Raises:
+            StoreError: there is none, or a file is missing or damaged.
+        """
+        cell = self._cell(key)
+        wanted = [name for name in cell.files if names is None or name in names]
+        return {CELL: self._raw(key, CELL), **{name: self._checked(key, name, cell) for name in wanted}}
+
+    def members(self, key: str) -> list[str]:
+        """Names of the files of a finished cell.
+
+        Raises:
+            StoreError: there is none, or it is damaged.
+        """
+        return sorted([CELL, *self._cell(key).files])
+
+    def arrays(self, key: str, name: str = VERDICTS) -> dict[str, np.ndarray]:
+        """The arrays of a finished cell, checked.
+
+        Raises:
+            StoreError: there are none, or they are damaged.
+        """
+        from safetensors.numpy import load
+
+        return load(self._checked(key, name, self._cell(key)))
+
+    # ------------------------------------------------------------------------------------------------------- writing
 
     def write(self, key: str, result: CellResult, arrays: dict[str, dict[str, np.ndarray]]) -> None:
         """Store a finished cell; of two writers the first wins, and both hold the same.
@@ -134,95 +202,97 @@ class Store:
             arrays: file name -> name -> array.
 
         Raises:
-            StoreError: disk full, folder not writable; nothing half written stays.
+            StoreError: disk full, not writable; nothing half written stays.
         """
         from safetensors.numpy import save
 
-        with self._explaining(), self._folder() as folder:
-            files = {}
-            for name, content in arrays.items():
-                if content:
-                    data = save({key: np.ascontiguousarray(array) for key, array in sorted(content.items())})
-                    _write(folder / name, data)
-                    files[name] = _digest(data)
-            body = result.__dict__
-            text = json.dumps({"result": body, "files": files, "sha256": _digest(_canonical(body))}, indent=1)
-            _write(folder / "cell.json", text.encode())
-            try:
-                folder.rename(self.root / "cells" / key)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-        (self.root / "failures" / f"{key}.txt").unlink(missing_ok=True)
+        files = {name: save({key: np.ascontiguousarray(array) for key, array in sorted(content.items())})
+                 for name, content in arrays.items() if content}
+        self.files.install(f"cells/{key}", {**files, CELL: encode(result.__dict__, files)})
+        self.files.remove(f"failures/{key}.txt")
 
-    def write_failure(self, key: str, text: str) -> Path:
+    def write_failure(self, key: str, text: str) -> None:
         """Keep the traceback of a cell that failed."""
-        path = self.root / "failures" / f"{key}.txt"
-        with self._explaining():
-            path.write_text(text)
-        return path
+        self.files.write(f"failures/{key}.txt", text.encode())
 
-    @contextlib.contextmanager
-    def lock(self, key: str) -> Iterator[bool]:
+    def failure(self, key: str) -> str | None:
+        """Where the traceback of a cell that failed lies; None where it has not failed."""
+        name = f"failures/{key}.txt"
+        return f"{self.root}/{name}" if self.files.exists(name) else None
+
+    def lock(self, key: str) -> contextlib.AbstractContextManager[bool]:
         """Try to take a cell: yields whether this process may work on it."""
-        with self._explaining():
-            handle = os.open(self.root / "locks" / key, os.O_CREAT | os.O_RDWR, 0o666)
+        return self.files.lock(key)
+
+    def set_aside(self, key: str) -> None:
+        """Move a damaged cell to ``damaged/``: it is no longer finished."""
+        if self.files.exists(f"cells/{key}"):
+            self.files.move(f"cells/{key}", packs.aside(key))
+        elif pack := self.packs.find(key):
+            packs.salvage(self.files, pack.name)
+            self.packs.refresh()
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _raw(self, key: str, name: str) -> bytes:
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
-        finally:
-            os.close(handle)
-
-    def finished(self) -> list[str]:
-        """Keys of all finished cells."""
-        folder = self.root / "cells"
-        return sorted(path.name for path in folder.iterdir() if (path / "cell.json").is_file()) if folder.is_dir() else []
-
-    @contextlib.contextmanager
-    def _folder(self) -> Iterator[Path]:
-        folder = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
-        folder.chmod(0o755)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _set_aside(self, folder: Path) -> None:
-        with self._explaining():
-            (self.root / "damaged").mkdir(exist_ok=True)
-            target = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=self.root / "damaged"))
-            with contextlib.suppress(FileNotFoundError):  # another process was first
-                folder.rename(target)
-
-    @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
-        try:
-            yield
+            return self.files.read(f"cells/{key}/{name}")
         except OSError as error:
-            hint = "free some space and run the same command again: finished cells are kept" if error.errno == errno.ENOSPC \
-                else "choose another folder with --store, or mend its permissions"
-            raise StoreError(f"cannot write the store: {error.strerror}", where=str(self.root), hint=hint) from error
+            if error.errno in _BROKEN:
+                raise Damage(f"unreadable: {error.strerror}") from None
+            if not isinstance(error, FileNotFoundError):
+                raise StoreError(f"cannot read cell {key}: {error.strerror}", where=str(self.root)) from None
+        return self.packs.read(key, name)
+
+    def _decode(self, key: str, data: bytes) -> CellFile:
+        try:
+            return decode(data)
+        except UnknownFormat as error:
+            raise StoreError(f"cell {key} is of {error}", where=str(self.root), hint="use the release that wrote it") from None
+
+    def _cell(self, key: str) -> CellFile:
+        try:
+            return self._decode(key, self._raw(key, CELL))
+        except (Damage, FileNotFoundError) as error:
+            raise self._damaged(key, CELL, error) from None
+
+    def _checked(self, key: str, name: str, cell: CellFile) -> bytes:
+        try:
+            data = self._raw(key, name)
+            cell.files[name].check(data)
+            return data
+        except KeyError:
+            raise StoreError(f"cell {key} has no {name}", where=str(self.root)) from None
+        except (Damage, FileNotFoundError) as error:
+            raise self._damaged(key, name, error) from None
+
+    def _damaged(self, key: str, name: str, why: Exception) -> StoreError:
+        words = "it is not there" if isinstance(why, FileNotFoundError) else str(why)
+        return StoreError(f"cannot read {name} of cell {key}: {words}", where=str(self.root),
+                          hint="`harness store verify --repair` sets what is damaged aside; then run its suite again")
+
+    def _mend(self, key: str, sizes: dict[str, int] | None, *, arrays: bool) -> bool:
+        """Whether a cell is sound; one that is not is set aside."""
+        try:
+            cell = self._decode(key, self._raw(key, CELL))
+            for name, member in cell.files.items() if arrays else ():
+                if sizes is None:
+                    member.check(self._raw(key, name))
+                elif f"cells/{key}/{CELL}" in sizes and sizes.get(f"cells/{key}/{name}", -1) != (
+                        sizes.get(f"cells/{key}/{name}") if member.bytes is None else member.bytes):
+                    raise Damage(f"{name} is missing or truncated")
+            return True
+        except (Damage, FileNotFoundError):
+            self.set_aside(key)
+            return False
+
+    def _place(self, key: str) -> tuple[str, int]:
+        return self.packs.place(key) if key in self.packs else ("", 0)
 
 
-def _result(body: dict[str, Any]) -> CellResult:
+def _result(cell: CellFile) -> CellResult:
     """Fields that a newer release may have added are left out: they are no damage."""
-    return CellResult(**{field.name: body[field.name] for field in fields(CellResult)})
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with open(path, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+    try:
+        return CellResult(**{name: cell.result[name] for name in _FIELDS})
+    except (KeyError, TypeError) as error:
+        raise Damage(f"its result lacks {error}") from None

@@ -18,7 +18,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -121,7 +121,8 @@ def pack(plan: Plan, store: Store, suite_text: str, path: Path) -> Manifest:
     Raises:
         HarnessError: a measurement is missing or damaged.
     """
-    missing = [cell.title for cell in [*plan.unique, *plan.waiting] if cell.behind or store.read(cell.key) is None]
+    there = {key for key, _ in store.results(cell.key for cell in plan.unique)}
+    missing = [cell.title for cell in [*plan.unique, *plan.waiting] if cell.behind or cell.key not in there]
     if missing:
         count = len(plan.unique) + len(plan.waiting)
         raise HarnessError(f"{len(missing)} of {count} cells are not in {store.root}, the first: {missing[0]}",
@@ -145,10 +146,8 @@ def suite_text(path: Path, sets: Sequence[str] = ()) -> str:
 
 
 def _members(key: str, store: Store) -> Iterator[tuple[str, bytes]]:
-    for name in (CELL, VERDICTS):
-        path = store.root / "cells" / key / name
-        if path.is_file():
-            yield f"cells/{key}/{name}", path.read_bytes()
+    for name, data in store.content(key, (CELL, VERDICTS)).items():
+        yield f"cells/{key}/{name}", data
 
 
 def _zipped(files: dict[str, bytes]) -> bytes:
@@ -243,7 +242,6 @@ class _Packed:
     def __init__(self, files: dict[str, bytes]):
         self._files = files
         self.read = lru_cache(maxsize=None)(self._read)
-        self.glance = self.read
 
     def _read(self, key: str) -> CellResult:
         try:
@@ -253,6 +251,10 @@ class _Packed:
             return result
         except (KeyError, TypeError, ValueError) as error:
             raise HarnessError(f"cell {key} cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}") from None
+
+    def results(self, keys: Iterable[str]) -> Iterator[tuple[str, CellResult]]:
+        """Cells of those keys; one that is not there is an error."""
+        return ((key, self.read(key)) for key in dict.fromkeys(keys))
 
     def arrays(self, key: str) -> dict[str, np.ndarray]:
         """The verdicts of a cell; none where it has none."""

@@ -70,9 +70,8 @@ def of_store(store: Store) -> list[Row]:
 
 
 def _stored(store: Store) -> Iterator[Row]:
-    for key in store.finished():
-        result = store.read(key)
-        if result is not None and result.identity.get("protocol", {}).get("kind") in ATTACKED:
+    for key, result in store.results(store.finished()):
+        if result.identity.get("protocol", {}).get("kind") in ATTACKED:
             dataset = result.identity["dataset"]["kind"]
             yield _row(collect.title(result), dataset, result.identity, key, [TrustCheck(**check) for check in result.trust])
 

@@ -281,7 +281,7 @@ def ran(tmp_path_factory):
 def trained(store: Path) -> dict[str, str]:
     """Every training in a store, and when it was made."""
     held = Store(store)
-    return {key: held.glance(key).created for key in held.finished() if held.glance(key).identity["role"] == "train"}
+    return {key: held.read(key).created for key in held.finished() if held.read(key).identity["role"] == "train"}
 
 
 def test_a_run_matches_once_a_seed_and_measures_what_was_chosen(ran):

@@ -54,18 +54,20 @@ def test_what_is_not_there_is_none(store):
 def test_a_damaged_cell_is_set_aside_and_can_be_written_again(store, damage):
     store.write("k", a_result(), {VERDICTS: {"a": np.ones(3)}})
     damage(store.root / "cells" / "k")
-    assert store.read("k") is None and not (store.root / "damaged").exists(), "looking changes nothing"
-    assert store.read("k", mend=True) is None and not store.done("k")
-    assert len(list((store.root / "damaged").iterdir())) == 1
+    with pytest.raises(StoreError, match="cell k"):
+        store.arrays("k")
+    assert not (store.root / "damaged").exists(), "looking changes nothing"
+    assert store.unfinished(["k"]) == ["k"] and not store.done("k")
     store.write("k", a_result(), {VERDICTS: {"a": np.ones(3)}})
-    assert store.read("k") == a_result()
+    assert len(list((store.root / "damaged").iterdir())) == 1
+    assert store.unfinished(["k"]) == [] and store.read("k") == a_result()
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_nothing(store, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("harness.store._write", full)
+    monkeypatch.setattr("harness.storage.folder._write", full)
     with pytest.raises(StoreError, match="No space left") as caught:
         store.write("k", a_result(), {})
     assert "free some space" in str(caught.value)
@@ -90,7 +92,7 @@ def test_a_cell_of_a_newer_release_is_not_damaged(store, monkeypatch):
     newer = a_result()
     newer.novelty = 1
     store.write("k", newer, {})
-    assert store.read("k", mend=True) == a_result()
+    assert store.unfinished(["k"]) == [] and store.read("k") == a_result()
 
 
 def _race(root, number):

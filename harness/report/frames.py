@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterable
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.records import Record
@@ -13,19 +16,25 @@ from harness.records import Record
 if TYPE_CHECKING:
     import pandas as pd
 
+_FIELDS = [field.name for field in fields(Record) if field.name != "setting"]
+
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a record; a setting's plain keys are columns of their own, ``setting_eps`` say, the rest of it is text."""
     import pandas as pd
 
-    rows = []
-    for record in records:
-        row = record.to_dict()
-        setting = row.pop("setting")
-        rows.append(row | {"versions": str(row["versions"])} | {
-            f"setting_{key}": value if value is None or isinstance(value, str | int | float) else str(value)
-            for key, value in setting.items()})
-    return pd.DataFrame(rows)
+    records = list(records)
+    columns = {name: list(map(attrgetter(name), records)) for name in _FIELDS}
+    words: dict[int, str] = {}  # records of one cell share their versions
+    columns["versions"] = [words.get(id(each)) or words.setdefault(id(each), str(each)) for each in columns["versions"]]
+    settings: dict[str, list[Any]] = {}
+    for place, record in enumerate(records):
+        for key, value in record.setting.items():
+            column = settings.get(key)
+            if column is None:
+                column = settings[key] = [math.nan] * len(records)
+            column[place] = value if value is None or isinstance(value, str | int | float) else str(value)
+    return pd.DataFrame(columns | {f"setting_{key}": column for key, column in settings.items()})
 
 
 def query(table: pd.DataFrame, words: str) -> pd.DataFrame:

@@ -132,8 +132,8 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
 
 def _is_summary(record: Record, of: Record) -> bool:
     """Whether ``of`` is what ``record`` is, in one part of it."""
-    part = len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
-    return part and labels(record, (*_SEPARATING, "seed")) == labels(of, (*_SEPARATING, "seed"))
+    part = record.seed == of.seed and len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
+    return part and labels(record, _SEPARATING) == labels(of, _SEPARATING)
 
 
 def _repeated(clash: list[Record], differing: list[str]) -> set[int]:
