@@ -184,7 +184,8 @@ def read(path: Path) -> Source:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise SuiteError(f"cannot read it: {error.strerror}", where=str(path), hint="give the path of a suite file") from None
+        raise SuiteError(f"cannot read it: {error.strerror}", where=str(path),
+                         hint="give the path of a suite file, or a name that `harness list suites` shows") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -21,7 +21,7 @@ protocols:
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
 COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "compare",
-            "diff", "show", "trust", "data", "episodes"]
+            "diff", "show", "trust", "data", "episodes", "doctor"]
 SWEPT = """
 name: swept
 learners: {pixels: {kind: nearest-mean}}
