@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -22,7 +23,19 @@ from harness.errors import HarnessError
 from harness.files import make_folder
 from harness.store import DEFAULT_STORE
 
-app = typer.Typer(name="harness", no_args_is_help=True, pretty_exceptions_enable=False,
+
+class _Commands(typer.core.TyperGroup):
+    """The commands, all of which end the same way when they are interrupted."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(name="harness", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None, help=
                   "Benchmark brain-inspired learning rules beside their controls: few-shot episodes, attack sweeps, biology.")
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, get, import, check and show datasets.")
@@ -103,13 +116,9 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
 
     if out_dir:
         make_folder(out_dir)  # now rather than when everything has been computed
-    try:
-        done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
-                       batch_size=batch_size, console=err, executor=executor, time_limit=time_limit,
-                       options={"address": address, "gpus": gpus, "memory": memory})
-    except KeyboardInterrupt:
-        err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
-        raise typer.Exit(130) from None
+    done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
+                   batch_size=batch_size, console=err, executor=executor, time_limit=time_limit,
+                   options={"address": address, "gpus": gpus, "memory": memory})
     _report(done.plan, done.results, out_dir or store / "tables" / done.plan.suite.name)
     _left_out(done.plan, err)
     outcome = done.outcome
@@ -708,6 +717,8 @@ def _json(value: Any) -> None:
 
 def main() -> None:
     """Entry point of the ``harness`` command."""
+    with contextlib.suppress(ValueError):  # only the main thread may say so
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a command as Ctrl-C does
     try:
         with contextlib.redirect_stdout(_Answers(sys.stdout)):
             app()

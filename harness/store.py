@@ -98,7 +98,7 @@ class Store:
         except FileNotFoundError:
             if not folder.exists():
                 return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
         if mend:
             self._set_aside(folder)
@@ -108,7 +108,7 @@ class Store:
         """What a finished cell says of itself, its files unread: enough for the time that it took."""
         try:
             return _result(json.loads((self.root / "cells" / key / "cell.json").read_text())["result"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def arrays(self, key: str, name: str = VERDICTS) -> dict[str, np.ndarray]:
