@@ -71,6 +71,13 @@ def test_each_fails_with_its_line_in_every_protocol_and_the_others_go_on(suite, 
                                                                   for row in rows for name in EXPECTED), rows
 
 
+def test_one_that_hangs_is_stopped_at_the_time_limit_and_the_others_go_on(suite, tmp_path):
+    path = suite("Hangs", protocols="\n  plain: {kind: classification, dataset: digits}\n")
+    done = call("run", path, "--store", tmp_path / "store", "--time-limit", "60", env_more={"COLUMNS": "400"})
+    assert done.returncode == 1 and "2 cells computed, 0 found done, 2 failed" in done.stderr, done.stderr
+    assert all("it took longer than the time limit of 60 s" in why for why in failures(done.stderr)["Hangs"])
+
+
 def test_memory_that_runs_out_in_one_cell_is_that_cells_failure(suite, tmp_path):
     def little():
         resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
