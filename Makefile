@@ -1,11 +1,11 @@
-# make quickstart | test | test-slow | lint | install | clean
+# make quickstart | test | test-slow | hostile | lint | install | clean
 # Everything lives in one virtual environment; VENV=path uses another one (a torch that it already has is kept).
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow lint install clean
+.PHONY: quickstart test test-slow hostile lint install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
@@ -15,6 +15,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	@$(BIN)/pytest -m slow
+
+# Kills, damage, full disks, mutated suites; HOSTILE_SUITES, HOSTILE_KILLS, HOSTILE_FLIPS, HOSTILE_RUNS say how much of each
+hostile: $(STAMP)
+	@$(BIN)/pytest -m hostile tests/hostile
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -24,10 +24,18 @@ def in_batches(function: Callable[..., torch.Tensor], *tensors: torch.Tensor, ba
     """``function`` over rows of ``tensors`` (equal lengths, at least one row), batch by batch, concatenated.
 
     ``function`` must treat rows independently. ``batch_size`` is rounded up to a multiple of 16.
+
+    Raises:
+        ValueError: it does not give a row for each row.
     """
     step = -(-batch_size // ROWS) * ROWS
     parts = []
     for start in range(0, len(tensors[0]), step):
         rows = [tensor[start : start + step] for tensor in tensors]
-        parts.append(function(*map(padded, rows))[: len(rows[0])])
+        rows_in = [padded(part) for part in rows]
+        given = function(*rows_in)
+        if not isinstance(given, torch.Tensor) or given.shape[:1] != rows_in[0].shape[:1]:
+            got = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+            raise ValueError(f"a network must give a row for each of its {len(rows_in[0])} rows, got {got}")
+        parts.append(given[: len(rows[0])])
     return torch.cat(parts)

@@ -79,6 +79,8 @@ def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cell
     snapshots = Snapshots()
     learner.watch = snapshots if identity["snapshots"] else None
     log = learner.fit(seen, budget=Budget(identity["budget"]), progress=progress)
+    if not isinstance(log, TrainingLog):
+        raise TypeError(f"{learner.kind}: fit() must return a TrainingLog, got {type(log).__name__}")
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state_dict().items()}
     summary = {"rows": log.rows, "images_seen": log.images_seen, "sign_changes": log.sign_changes}
     return CellResult(identity, log=summary), {WEIGHTS: weights, SNAPSHOTS: snapshots.taken}

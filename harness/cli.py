@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -22,7 +23,19 @@ from harness.errors import HarnessError
 from harness.files import make_folder
 from harness.store import DEFAULT_STORE
 
-app = typer.Typer(name="harness", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+
+class _Commands(typer.core.TyperGroup):
+    """The commands, all of which end the same way when they are interrupted."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(name="harness", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode=None, help=
                   "Benchmark brain-inspired learning rules beside their controls: few-shot episodes, attack sweeps, biology.")
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, get, import, check and show datasets.")
@@ -32,7 +45,16 @@ app.add_typer(store_app, name="store")
 
 out, err = Console(soft_wrap=True), Console(stderr=True)
 
-SuitePath = Annotated[Path, typer.Argument(metavar="SUITE.yaml", help="The suite file.", show_default=False)]
+
+def _suites(incomplete: str) -> list[str]:
+    from harness import shipped
+
+    return [name for name in shipped.names() if name.startswith(incomplete)]
+
+
+SuitePath = Annotated[Path, typer.Argument(
+    metavar="SUITE.yaml", help="The suite file, or a name that `harness list suites` shows.", show_default=False,
+    autocompletion=_suites)]
 StorePath = Annotated[str, typer.Option("--store", help="Folder or URL (s3://bucket/path) of finished cells.")]
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Folder or URL of finished cells.")]
 Sets = Annotated[list[str] | None, typer.Option(
@@ -62,6 +84,7 @@ class What(StrEnum):
     datasets = "datasets"
     attacks = "attacks"
     protocols = "protocols"
+    suites = "suites"
 
 
 class Format(StrEnum):
@@ -97,14 +120,11 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
 
     if out_dir:
         make_folder(out_dir)  # now rather than when everything has been computed
-    try:
-        done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
-                       batch_size=batch_size, console=err, executor=executor, time_limit=time_limit,
-                       options={"address": address, "gpus": gpus, "memory": memory})
-    except KeyboardInterrupt:
-        err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
-        raise typer.Exit(130) from None
+    done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
+                   batch_size=batch_size, console=err, executor=executor, time_limit=time_limit,
+                   options={"address": address, "gpus": gpus, "memory": memory})
     _report(done.plan, done.results, out_dir or _tables(store) / done.plan.suite.name)
+    _left_out(done.plan, err)
     outcome = done.outcome
     counts = f"{len(outcome.done)} cells computed, {len(outcome.found)} found done, {len(outcome.failed)} failed"
     err.print(counts, highlight=False)
@@ -134,18 +154,16 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
     rows = [{"key": None if c.behind else c.key, "learner": c.learner, "what": c.protocol or c.role, "setting": c.label,
              "seed": c.seed, "done": c.key not in expected, "seconds": round(expected.get(c.key, 0.0), 1)}
             for c in [*layout.unique, *layout.waiting]]
-    skipped = {p.name: p.skipped for p in layout.suite.protocols if p.skipped}
     if as_json:
-        _json({"suite": layout.suite.name, "cells": rows, "skipped": skipped, "seconds_left": round(seconds, 1),
+        _json({"suite": layout.suite.name, "cells": rows, "seconds_left": round(seconds, 1),
+               "skipped": {p.name: p.skipped for p in layout.suite.protocols if p.skipped},
                "rough_guesses": guesses})
         return
     title = f"{layout.suite.name}: {len(rows)} cells, {len(rows) - len(todo)} done"
     out.print(_grid([{**row, "key": (row["key"] or "open")[:8]} for row in rows], title))
     if layout.waiting:
         out.print(f"open: {len(layout.waiting)} cells not yet resolved, what they stand on is chosen by a match", highlight=False)
-    for protocol, reasons in skipped.items():
-        for learner, why in reasons.items():
-            out.print(f"not in {protocol}: {learner}, because {why}", highlight=False, markup=False)
+    _left_out(layout, out)
     for entry in layout.suite.protocols:
         spread = estimate.spread([cell for cell in layout.unique if cell.protocol == entry.name], folder)
         if words := entry.protocol.detectable(len(entry.seeds), spread):
@@ -205,15 +223,18 @@ def schema() -> None:
 
 @app.command("list")
 def list_(what: What, as_json: AsJson = False) -> None:
-    """List what a suite can name: learners, datasets, attacks or protocols.
+    """List what a suite can name (learners, datasets, attacks, protocols), or the suites that come with the harness.
 
     Example: harness list learners
     """
-    from harness import registry
+    from harness import registry, shipped
 
-    entries = getattr(registry, what.value)
-    rows = [{"name": name, "description": entries.describe(name), "keys": ", ".join(entries[name].Config.model_fields)}
-            for name in entries]
+    if what is What.suites:
+        rows = [{"name": name, "description": _described(name)} for name in shipped.names()]
+    else:
+        entries = getattr(registry, what.value)
+        rows = [{"name": name, "description": entries.describe(name), "keys": ", ".join(entries[name].Config.model_fields)}
+                for name in entries]
     _json(rows) if as_json else out.print(_grid(rows, title=what.value))
 
 
@@ -461,6 +482,25 @@ def board(sources: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml|SUBM
         err.print(f"refused: {row}", highlight=False, markup=False)
     err.print(f"wrote {written[0]} and {len(written) - 1} tables beside it", highlight=False, markup=False)
     if laid.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """Look at the environment: releases and combinations known to be bad, devices, data, store. Exit status 1 where one fails.
+
+    Example: harness doctor
+    """
+    from harness import doctor as looking
+
+    found = looking.examine(store, data_root)
+    if as_json:
+        _json([finding.to_dict() for finding in found])
+    else:
+        for finding in found:
+            hint = f"\n     {finding.hint}" if finding.hint else ""
+            out.print(f"{finding.level} {finding.name}: {finding.detail}{hint}", highlight=False, markup=False)
+    if any(finding.level == "FAIL" for finding in found):
         raise typer.Exit(1)
 
 
@@ -714,6 +754,18 @@ def _tables(store: str) -> Path:
     return Path("results" if is_url(store) else store) / "tables"
 
 
+def _left_out(layout: Any, console: Console) -> None:
+    for entry in layout.suite.protocols:
+        for learner, why in entry.skipped.items():
+            console.print(f"not in {entry.name}: {learner}, because {why}", highlight=False, markup=False)
+
+
+def _described(suite: str) -> str:
+    from harness import shipped, source
+
+    return str(source.read(shipped.locate(suite)).value.get("description", ""))
+
+
 def _failures(cells: list[Any], failed: dict[str, str], store: str) -> None:
     from harness.store import Store
 
@@ -738,6 +790,8 @@ def _json(value: Any) -> None:
 
 def main() -> None:
     """Entry point of the ``harness`` command."""
+    with contextlib.suppress(ValueError):  # only the main thread may say so
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a command as Ctrl-C does
     try:
         with contextlib.redirect_stdout(_Answers(sys.stdout)):
             app()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_LINE = 1000
+"""Characters of a line of an error."""
+
 
 class HarnessError(Exception):
     """Bad input. The command line prints it in one or two lines and exits with status 2.
@@ -21,7 +24,13 @@ class HarnessError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{text}\n  {self.hint}" if self.hint else text
+        return "\n".join(map(_readable, (f"{text}\n  {self.hint}" if self.hint else text).split("\n")))
+
+
+def _readable(line: str) -> str:
+    """A line as a terminal can bear it: what was quoted from a faulty file may be of any length, and of any characters."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 100]} ... {line[-95:]}"
 
 
 class SuiteError(HarnessError):

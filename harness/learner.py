@@ -6,6 +6,7 @@ tensors in [0, 1], shape (B, C, H, W), everywhere else.
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -127,6 +128,8 @@ class Learner(ABC):
     Config: ClassVar[type[Config]]
     typical_training_s: ClassVar[float] = 10.0
     """Rough seconds of one ``fit`` on one core with default keys: for the order and estimate of a first run only."""
+    requires: ClassVar[str] = ""
+    """A module of an extra that it cannot do without; empty: it needs none."""
     watch: Callable[[Learner, int], None] | None = None
     """Called with the learner and the images seen, as it learns (see ``TrainingLog.step``); None: nobody watches."""
     training_log: TrainingLog | None = None
@@ -142,6 +145,12 @@ class Learner(ABC):
         self.config, self.image_shape, self.n_classes, self.rng = config, image_shape, n_classes, rng
         self.device = torch.device("cpu")
         self.fitted = False
+
+    @classmethod
+    def absent(cls) -> str | None:
+        """Why it cannot be run in this environment, or None."""
+        missing = cls.requires and importlib.util.find_spec(cls.requires) is None
+        return f"{cls.requires} is not installed (`harness doctor` says how)" if missing else None
 
     @property
     def frozen_features(self) -> bool:

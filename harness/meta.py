@@ -65,6 +65,7 @@ class MetaLearner(TensorLearner):
     """
 
     typical_training_s = 100.0
+    requires = "learn2learn"
     regimes = frozenset({"class_transfer"})
     first_order: ClassVar[bool] = False
     """Whether training ignores how the inner steps depend on the initial weights."""

@@ -35,6 +35,7 @@ class Registry:
     def __init__(self, what: str, base: str, *packages: str):
         self.what, self.base, self.packages = what, base, packages
         self._entries: dict[str, type] = {}
+        self._broken: dict[str, str] = {}
         self._scanned = False
 
     def register(self, name: str) -> Callable[[type], type]:
@@ -57,7 +58,16 @@ class Registry:
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{package.__name__}.{module.name}")
         for point in entry_points(group=f"harness.{self.what}s"):
-            self.register(point.name)(point.load())
+            try:
+                self.register(point.name)(self._checked(point.value, point.load()))
+            except (Exception, SystemExit) as error:  # somebody's broken package is no reason to do nothing at all
+                self._broken[point.name] = f"{point.value}: {_first_line(error)}"
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Entries of installed packages that could not be loaded, and why."""
+        self._scan()
+        return dict(self._broken)
 
     def __iter__(self) -> Iterator[str]:
         self._scan()
@@ -72,6 +82,9 @@ class Registry:
         self._scan()
         if name in self._entries:
             return self._entries[name]
+        if name in self._broken:
+            raise HarnessError(f"cannot load {self.what} {name!r}: {self._broken[name]}",
+                               hint="mend it or uninstall the package that brings it")
         if ":" in name:
             return self._external(name)
         raise HarnessError(f"unknown {self.what} {name!r}", hint=did_you_mean(name, self))
@@ -80,14 +93,18 @@ class Registry:
         try:
             cls = _named(name)
         except (Exception, SystemExit) as error:  # whatever a third party's module does when it is imported
-            raise HarnessError(f"cannot load {self.what} {name!r}: {type(error).__name__}: {error}",
+            raise HarnessError(f"cannot load {self.what} {name!r}: {_first_line(error)}",
                                hint="package.module:Class, of a module beside the suite or installed") from error
+        self._checked(name, cls).kind = name
+        return cls
+
+    def _checked(self, name: str, cls: Any) -> type:
+        """``cls``, if it can be an entry."""
         config = getattr(cls, "Config", None)
         if not (isinstance(cls, type) and issubclass(cls, _named(self.base)) and isinstance(config, type)
                 and issubclass(config, BaseModel)):
             raise HarnessError(f"{name!r} is no {self.what}",
                                hint=f"it must be a subclass of {self.base.replace(':', '.')} with a nested Config")
-        cls.kind = name
         return cls
 
     def describe(self, name: str) -> str:
@@ -99,6 +116,10 @@ def _named(name: str) -> Any:
     """The object at ``module:attribute``."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def distinct(values: list[Any] | None) -> list[Any] | None:

@@ -17,6 +17,7 @@ from harness.errors import SuiteError
 Path_ = tuple[str | int, ...]
 
 LARGEST = 10**15
+MAX_BYTES = 4 * 2**20
 MAX_NODES = 100_000  # aliases of aliases can make a small file mean gigabytes
 
 
@@ -182,9 +183,13 @@ def parse(text: str, file: str) -> Source:
 def read(path: Path) -> Source:
     """Read one YAML file."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SuiteError(f"cannot read it: {error.strerror}", where=str(path), hint="give the path of a suite file") from None
+        raise SuiteError(f"cannot read it: {error.strerror}", where=str(path),
+                         hint="give the path of a suite file, or a name that `harness list suites` shows") from None
+    if len(raw) > MAX_BYTES:
+        raise SuiteError(f"larger than {MAX_BYTES >> 20} MiB", where=str(path), hint="give the path of a suite file")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -249,7 +249,7 @@ class _Packed:
             _VALUES.validate_python(result.values)
             _CHECKS.validate_python(result.trust)
             return result
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise HarnessError(f"cell {key} cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}") from None
 
     def results(self, keys: Iterable[str]) -> Iterator[tuple[str, CellResult]]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from harness import override, source
+from harness import override, shipped, source
 from harness.data.base import Dataset
 from harness.errors import DataError, HarnessError, SuiteError, did_you_mean
 from harness.explain import Problem, explain
@@ -103,18 +103,19 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
     """Read and check a suite file.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of a suite that comes with the harness.
         sets: overrides, ``key.key=value``.
         data_root: where datasets that are not embedded lie.
 
     Raises:
         SuiteError: the first fault in the file, with file:line:column, what is allowed, and how many more there are.
     """
-    folder = str(Path(path).resolve().parent)
+    path = shipped.locate(path)
+    folder = str(path.resolve().parent)
     # A suite may name `my_module:MyLearner` beside it: found after all that is installed. That of our own packages comes first,
     # or a folder beside the suite that is called as one of them would be taken for it, here and in the workers.
     sys.path += [place for place in (str(Path(__file__).resolve().parent.parent), folder) if place not in sys.path]
-    tree = resolved(Path(path), sets)
+    tree = resolved(path, sets)
     check = _Check(tree, data_root)
     suite = check.run()
     if check.problems:
@@ -133,6 +134,7 @@ def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
 
 def read_tree(path: Path, seen: tuple[Path, ...] = ()) -> Source:
     """A suite file laid over the files that it extends (paths are relative to the file that names them)."""
+    path = path if seen else shipped.locate(path)
     tree = source.read(path)
     if not isinstance(tree.value, dict):
         raise SuiteError("a suite is a mapping of keys to values", where=str(tree.where(())),
@@ -360,14 +362,14 @@ class _Check:
         for entry in entries:
             if wanted is not None and entry.name not in wanted:
                 continue
-            why = protocol.refuses(entry.cls) or _unmatched(entry, protocol, entries)
+            why, absent = protocol.refuses(entry.cls) or _unmatched(entry, protocol, entries), entry.cls.absent()
             if why and wanted is not None:
                 self.problem((*path, "learners", wanted.index(entry.name)), f"cannot measure {entry.name!r}: {why}")
-            elif why:
-                skipped[entry.name] = why
+            elif why or absent:
+                skipped[entry.name] = why or absent
             else:
                 chosen.append(entry)
-        if entries and not chosen and wanted is None:
+        if entries and not chosen and (skipped or wanted is None):
             reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
             self.problem(path, "it can measure none of the learners", reasons)
         return chosen, skipped
@@ -425,7 +427,8 @@ class _Check:
             self.problem((*path, "metric"), f"unknown metric {spec.metric!r}", did_you_mean(spec.metric, METRICS))
         for name in names:
             if name in top.learners and name not in {learner.name for learner in entry.learners}:
-                self.problem(path, f"{spec.protocol!r} does not measure {name!r}", "add it to that protocol's `learners`")
+                self.problem(path, f"{spec.protocol!r} does not measure {name!r}",
+                             entry.skipped.get(name, "add it to that protocol's `learners`"))
 
     def table(self, path: tuple, spec: TableSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:
         if spec.protocol not in top.protocols:

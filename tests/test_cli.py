@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -21,7 +22,7 @@ protocols:
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
 COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "compare",
-            "diff", "show", "trust", "data", "episodes"]
+            "diff", "show", "trust", "data", "episodes", "doctor"]
 SWEPT = """
 name: swept
 learners: {pixels: {kind: nearest-mean}}
@@ -70,6 +71,14 @@ def test_help_and_listing_never_import_torch():
            "try: cli.main()\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
     for words in (["--help"], ["list", "learners"], ["list", "attacks"], ["schema"]):
         assert subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=False).returncode == 0, words
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_any_command_that_is_interrupted_says_so_and_leaves_with_130(tmp_path, how):
+    (tmp_path / "interrupting.py").write_text(f"import os; os.kill(os.getpid(), {int(how)})")
+    (tmp_path / "suite.yaml").write_text(SUITE.replace("kind: nearest-mean", "kind: 'interrupting:Learner'"))
+    done = harness("validate", tmp_path / "suite.yaml")
+    assert done.returncode == 130 and done.stderr.startswith("interrupted; ") and "Traceback" not in done.stderr
 
 
 def test_run_answers_on_stdout_and_talks_on_stderr(ran):

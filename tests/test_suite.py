@@ -230,6 +230,18 @@ def test_a_binary_file_names_the_byte(tmp_path):
         suite.load(path)
 
 
+def test_a_file_without_end_is_no_suite():
+    with pytest.raises(SuiteError, match="/dev/zero: larger than 4 MiB"):
+        suite.load("/dev/zero")
+
+
+def test_what_an_error_quotes_is_cut_to_what_a_terminal_can_bear(write_suite):
+    path = write_suite(f'name: "{"a" * 100_000}"\nlearners: {{"\\e[31m\\nred": {{kind: nosuch}}}}\nprotocols: {{}}\n')
+    with pytest.raises(SuiteError) as caught:
+        suite.load(path)
+    assert all(len(line) <= 1000 and line.isprintable() for line in str(caught.value).split("\n"))
+
+
 def test_a_missing_file_is_one_message(tmp_path):
     with pytest.raises(SuiteError, match="cannot read it"):
         suite.load(tmp_path / "none.yaml")

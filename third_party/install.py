@@ -68,7 +68,7 @@ def main(venv: Path) -> None:
         pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", str(pins)]
         learn2learn = [] if installed(python, "learn2learn") else [str(HERE / "learn2learn")]
         print("install: fetching packages, about 1.3 GB installed, a minute or two", file=sys.stderr)
-        done = subprocess.run([*pip, *learn2learn, "-e", f"{ROOT}[dev]"], check=False)
+        done = subprocess.run([*pip, *learn2learn, "-e", f"{ROOT}[dev,meta]"], check=False)
     if done.returncode:
         raise SystemExit(CPU_INDEX_HELP if installed(python, "torch") is None else "install: pip failed, see above")
     print(f"install: done in {time.monotonic() - start:.0f} s", file=sys.stderr)

@@ -84,7 +84,7 @@ class Entry:
             line = json.loads(self.hash_path.read_text())
             if line["check"] == _short(self.key, line["sha256"], line["file"]):
                 return line["sha256"], line["file"]
-        except (AttributeError, OSError, ValueError, KeyError, TypeError):
+        except (AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         return None, None
 
@@ -95,7 +95,7 @@ class Entry:
             if content_hash is None or file_sha256(self.data_path, self.folder) != expected:
                 return None
             return _mapped(self.data_path), content_hash
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def write(self, data: Loaded, content_hash: str) -> None:
@@ -130,7 +130,7 @@ def file_sha256(path: Path, folder: Path | None) -> str:
     stat = path.stat()
     state = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
     memo = folder / "files" / f"{_short(str(path.resolve()))}.json" if folder else None
-    with contextlib.suppress(AttributeError, OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError):
         line = json.loads(memo.read_text())
         if line["state"] == state and line["check"] == _short(*map(str, state), line["sha256"]):
             return line["sha256"]

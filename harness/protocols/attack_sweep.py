@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from harness.attacks.base import Attack
 from harness.attacks.sweep import Sweep, sweep
+from harness.attacks.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
 from harness.lazy import nn, torch
@@ -28,6 +29,7 @@ from harness.protocols.attack_list import (
     verdict_name,
 )
 from harness.protocols.base import Context, Fault, Measurement, Protocol, TrainingData
+from harness.protocols.checks import require_logits
 from harness.protocols.classification import detectable_words
 from harness.protocols.subset import subset
 from harness.records import Value
@@ -99,6 +101,7 @@ class AttackSweep(Protocol):
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
         found = Found.of(model)
+        require_logits(Victim(model, context.batch_size).logits(pixels), (len(images), images.n_classes), learner)
         result = sweep(model, pixels, labels, images.index, attack, context.rng, batch_size=context.batch_size,
                        progress=context.progress)
         trust = check(model, pixels, labels, images.index, attack, context.rng, result, found,

@@ -35,7 +35,7 @@ from harness.protocols.attack_list import (
     verdict_name,
 )
 from harness.protocols.base import Context, Fault, Measurement
-from harness.protocols.checks import require_eval_mode, require_finite
+from harness.protocols.checks import require_eval_mode, require_logits
 from harness.protocols.few_shot import FewShot, drawn
 from harness.records import TrustCheck, Value
 from harness.registry import Config, attacks, distinct, protocols
@@ -177,7 +177,7 @@ def _attacked(
         model = learner.adapt(shown, labels, setting["ways"])
     require_eval_mode(model, learner, "adapt()")
     pixels, right = queries.tensor(context.device), torch.from_numpy(episodes.query_labels[number]).to(context.device)
-    require_finite(Victim(model, context.batch_size).logits(pixels), learner)
+    require_logits(Victim(model, context.batch_size).logits(pixels), (len(pixels), setting["ways"]), learner)
     identity, found = number * len(queries) + np.arange(len(queries)), Found.of(model)
     result = sweep(model, pixels, right, identity, attack, context.rng, batch_size=context.batch_size)
     if number >= TRUSTED:

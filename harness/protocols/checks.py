@@ -24,12 +24,18 @@ def require_eval_mode(model: Any, learner: Learner, given_by: str) -> None:
                          f"call .eval() on it")
 
 
-def require_finite(logits: torch.Tensor, learner: Learner) -> None:
-    """Among logits that are not numbers the largest is undefined (an argmax would say class 0 or the first NaN).
+def require_logits(logits: torch.Tensor, shape: tuple[int, ...], learner: Learner) -> None:
+    """One finite number for each image and class: among others the largest is undefined, or is none of the classes'.
+
+    Args:
+        shape: images first, classes last.
 
     Raises:
+        ValueError: another shape, or no floating-point numbers.
         FloatingPointError: some of them are NaN or infinite.
     """
+    if tuple(logits.shape) != shape or not logits.is_floating_point():
+        raise ValueError(f"{learner.kind}: logits must be floats of shape {shape}, got {logits.dtype} of {tuple(logits.shape)}")
     bad = int((~logits.isfinite()).sum())
     if bad:
         raise FloatingPointError(f"{learner.kind}: {bad} of {logits.numel()} logits are NaN or infinite")

@@ -14,7 +14,7 @@ from harness.lazy import torch
 from harness.learner import Learner
 from harness.metrics.statistics import detectable_accuracy_difference, wilson
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
-from harness.protocols.checks import require_eval_mode, require_finite
+from harness.protocols.checks import require_eval_mode, require_logits
 from harness.records import Value
 from harness.registry import protocols
 
@@ -86,7 +86,7 @@ def _logits(learner: Learner, images: Images, context: Context) -> np.ndarray:
     require_eval_mode(model, learner, "classifier()")
     with torch.no_grad():
         logits = in_batches(model, images.tensor(context.device), batch_size=context.batch_size)
-    require_finite(logits, learner)
+    require_logits(logits, (len(images), images.n_classes), learner)
     return logits.double().cpu().numpy()
 
 

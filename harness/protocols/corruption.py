@@ -15,7 +15,7 @@ from harness.lazy import torch
 from harness.learner import Learner
 from harness.metrics.statistics import t_interval, wilson
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
-from harness.protocols.checks import require_eval_mode, require_finite
+from harness.protocols.checks import require_eval_mode, require_logits
 from harness.protocols.classification import detectable_words, shared_class_faults
 from harness.protocols.subset import subset
 from harness.records import Value
@@ -118,7 +118,7 @@ def _verdicts(model: Any, learner: Learner, images: Images, kind: str | None, se
             pixels = corrupt(pixels, kind, severity, part.index, rng)
         with torch.no_grad():
             logits = in_batches(model, pixels, batch_size=context.batch_size)
-        require_finite(logits, learner)
+        require_logits(logits, (len(part), images.n_classes), learner)
         parts.append((logits.argmax(1).cpu().numpy() == part.labels).astype(np.uint8))
     return np.concatenate(parts)
 

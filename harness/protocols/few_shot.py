@@ -20,7 +20,7 @@ from harness.lazy import torch
 from harness.learner import Learner, Regime
 from harness.metrics.statistics import detectable_difference, t_interval
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, SuiteFile, TrainingData
-from harness.protocols.checks import require_eval_mode, require_finite
+from harness.protocols.checks import require_eval_mode, require_logits
 from harness.records import Value
 from harness.registry import distinct, protocols
 
@@ -320,7 +320,7 @@ def _guesses(learner: Learner, pool: torch.Tensor, support: np.ndarray, labels: 
         logits = learner.head_many(pool[support], labels, n_way)(pool[query])
     else:
         logits = learner.adapt_many(_unit(pool[support]), labels, n_way)(_unit(pool[query]))
-    require_finite(logits, learner)
+    require_logits(logits, (*query.shape, n_way), learner)
     return logits.argmax(-1).cpu().numpy()
 
 

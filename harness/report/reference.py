@@ -221,7 +221,7 @@ def load(path: Path) -> Reference:
     except OSError as error:
         raise HarnessError(f"cannot read the reference: {error.strerror}", where=str(path),
                            hint="`harness check SUITE.yaml --update` writes one") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(path) from None
     try:
         if data["schema"] != SCHEMA:
@@ -232,7 +232,7 @@ def load(path: Path) -> Reference:
             raise _damaged(path)
         rows = [_row_in(row, data["settings"], arrays) for row in data["rows"]]
         return Reference(data["suite"], rows, data["learners"], data["keys"], data["made_by"])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         raise _damaged(path) from None
 
 

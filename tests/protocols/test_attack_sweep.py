@@ -257,3 +257,15 @@ def test_transfer_attacks_what_another_network_was_trained_to_see(data):
 def test_the_code_of_the_surrogate_is_part_of_the_cell():
     sweep = protocol(TRANSFER)
     assert {"harness.attacks.transfer", "baselines.mlp"} <= set(sweep.modules(next(sweep.settings())))
+
+
+@pytest.mark.parametrize(("change", "error"), [(lambda logits: logits * float("nan"), FloatingPointError),
+                                               (lambda logits: logits[:, :2], ValueError)])
+def test_logits_that_are_no_class_scores_fail_the_cell_without_trust_checks_too(data, change, error):
+    learner = Fixed(data)
+    learner.kind, inner = "fixed", learner.network
+    learner.network = nn.Module().eval()
+    learner.network.forward = lambda images: change(inner(images))
+    sweep = protocol(FGSM, trust=False)
+    with pytest.raises(error, match="fixed: "):
+        sweep.measure(learner, data, next(iter(sweep.settings())), Context(Rng(4), "cpu", 64, silent))

@@ -85,6 +85,21 @@ def test_logits_that_are_not_finite_fail_the_cell(data, value):
         measure(Known(logits), data)
 
 
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda logits: logits[:, :2], r"known: logits must be floats of shape \(30, 3\), got torch.float32 of \(30, 2\)"),
+    (lambda logits: torch.cat([logits, logits], 1), r"got torch.float32 of \(30, 6\)"),
+    (lambda logits: logits.argmax(1), r"got torch.int64 of \(30,\)"),
+    (lambda logits: logits[1:], r"a network must give a row for each of its 16 rows, got \(15, 3\)"),
+    (lambda logits: logits.tolist(), "for each of its 16 rows, got list"),
+])
+def test_logits_that_are_no_class_scores_fail_the_cell(data, change, words):
+    known = Known(LOGITS)
+    inner, known.network = known.network, nn.Module().eval()
+    known.network.forward = lambda images: change(inner(images))
+    with pytest.raises(ValueError, match=words):
+        measure(known, data)
+
+
 def test_a_classifier_in_train_mode_fails_the_cell(data):
     with pytest.raises(ValueError, match=r"known: classifier\(\) gave a module in train mode \(Dropout is\)"):
         measure(Known(LOGITS, training=True), data)

@@ -1,0 +1,36 @@
+"""What is hostile is marked so, deselected by default, and run by ``make hostile``. How much of it is set by the environment:
+
+* ``HOSTILE_SUITES`` mutated suites,
+* ``HOSTILE_KILLS`` kills at random moments,
+* ``HOSTILE_FLIPS`` damaged files of each kind,
+* ``HOSTILE_RUNS`` runs at once on one store, at most.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # for hostile_kit, which importlib mode does not find by itself
+
+from hostile_kit import SUITE, call  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.hostile)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """An undisturbed run: (suite file, its store, its tables)."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path = folder / "small.yaml"
+    path.write_text(SUITE)
+    done = call("run", path, "--store", folder / "store", "--out", folder / "tables")
+    assert done.returncode == 0, done.stderr
+    return path, folder / "store", folder / "tables"
