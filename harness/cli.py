@@ -602,7 +602,7 @@ def _report(plan: Any, results: Any, folder: Path) -> None:
     for built in tables.build_all(results, plan.suite.tables, plan.suite.published):
         _show(built)
     _show_claims(plan, results)
-    err.print(f"wrote {len(written)} files (md, csv, tex, json, png, svg, records) to {folder}", highlight=False, markup=False)
+    err.print(f"wrote {len(written)} files (md, csv, tex, json, pdf, png, records) to {folder}", highlight=False, markup=False)
 
 
 def _write(plan: Any, results: Any, folder: Path) -> list[Path]:

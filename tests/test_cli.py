@@ -81,7 +81,7 @@ def test_run_answers_on_stdout_and_talks_on_stderr(ran):
 def test_run_writes_every_format_and_both_kinds_of_picture(ran):
     folder = ran[0] / "store" / "tables" / "tiny"
     names = {path.name for path in folder.iterdir()}
-    assert {"few.md", "few.csv", "few.tex", "few.json", "few.png", "few.svg", "plain.md", "records.jsonl"} <= names
+    assert {"few.md", "few.csv", "few.tex", "few.json", "few.png", "few.pdf", "plain.md", "records.jsonl"} <= names
 
 
 def test_plan_says_what_is_done(ran, tmp_path):

@@ -100,7 +100,7 @@ def test_tradeoff_points_are_the_records(tmp_path):
     line = next(one for one in axis.lines if one.get_label() == "l")
     assert np.allclose(line.get_xdata(), [0.1, 0.2]) and np.allclose(line.get_ydata(), [51, 71])
     written = figures.write_figures(results, tmp_path, [spec])
-    assert {path.name for path in written} >= {"t.png", "t.svg"}
+    assert {path.name for path in written} >= {"t.png", "t.pdf"}
 
 
 def audited():
