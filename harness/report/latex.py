@@ -27,7 +27,7 @@ _SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "–": "--", "—": "---", "†": r"\textdagger{}",
     "σ": r"$\sigma$", "η": r"$\eta$", "ε": r"$\varepsilon$", "²": r"\textsuperscript{2}", "×": r"$\times$", "≥": r"$\geq$",
-    "≤": r"$\leq$", "·": r"$\cdot$", "−": "$-$", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'",
+    "≤": r"$\leq$", "≈": r"$\approx$", "·": r"$\cdot$", "−": "$-$", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'",
     "[": "{[}", "]": "{]}",  # brackets after \\ would be read as its option
 }
 

@@ -75,7 +75,7 @@ def unescaped(text: str) -> str:
     """What is left of escaped text once every command that we emit is taken away."""
     text = re.sub(r"\\text(backslash|asciitilde|asciicircum|less|greater|bar|dagger)\{\}|\\ldots\{\}", "", text)
     text = text.replace(r"\textsuperscript{2}", "")
-    return re.sub(r"\\[&%$#_{}]|\$\\(pm|sigma|eta|times|geq|leq|varepsilon|cdot)\$|\$-\$|\{\[\}|\{\]\}", "", text)
+    return re.sub(r"\\[&%$#_{}]|\$\\(pm|sigma|eta|times|geq|leq|approx|varepsilon|cdot)\$|\$-\$|\{\[\}|\{\]\}", "", text)
 
 
 @given(st.text())
