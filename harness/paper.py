@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from harness import api, collect, estimate, provenance, submission
+from harness import api, collect, environment, estimate, provenance, submission
 from harness import plan as planning
 from harness import suite as suites
 from harness.data.acquire import data_root as find_data_root
@@ -162,10 +162,11 @@ def write(suite: Suite, results: Results, folder: Path, command: str, about: dic
     Returns:
         the files written.
     """
+    made = environment.made_by(command, about["data"], about["device"])
     written = [*tables.write_tables(results, suite.tables, folder, suite.published),
                *figures.write_figures(results, folder, suite.figures), *claims_text.write(results, suite.claims, folder),
                collect.write_records(results, folder / "records.jsonl")]
-    return [*written, provenance.write(folder, command, about, [*written, *kept])]
+    return [*written, provenance.write(folder, made | about, [*written, *kept])]
 
 
 def chosen(paths: Sequence[Path]) -> list[Path]:

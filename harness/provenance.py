@@ -108,19 +108,18 @@ def _groups(cells: Sequence[Cell], found: dict[str, CellResult | None]) -> dict[
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
-def write(folder: Path, command: str, about: dict[str, Any], files: Sequence[Path]) -> Path:
+def write(folder: Path, about: dict[str, Any], files: Sequence[Path]) -> Path:
     """Write ``provenance.json``, and remove what an earlier one lists and nobody makes any more.
 
     Args:
-        about: what the results are made from, ``of_plan``.
+        about: what made the results (``environment.made_by``) and what they are made from (``of_plan``).
         files: all that was written.
     """
     hashes = {path.name: _digest(path) for path in sorted(files)}
     for name in (read(folder) or {}).get("files", {}):
         if name not in hashes and Path(name).name == name:
             (folder / name).unlink(missing_ok=True)
-    made = environment.made_by(command, about["data"], about["device"])
-    lines = [f" {json.dumps(key)}: {_text(value)}" for key, value in {**made, **about, "files": hashes}.items()]
+    lines = [f" {json.dumps(key)}: {_text(value)}" for key, value in {**about, "files": hashes}.items()]
     write_atomically(folder / FILE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
     return folder / FILE
 
