@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from harness import environment
@@ -167,6 +167,10 @@ class _Code(TypedDict):
 
 
 class _Shape(TypedDict):
+    """What is read of it here; the rest is for people."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")
+
     schema: Literal[1]
     suite: dict[str, Any]
     data: dict[str, str]
