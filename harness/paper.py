@@ -133,9 +133,9 @@ def make(found: Look, *, store: Path = DEFAULT_STORE, data_root: Path | None = N
     command = f"harness paper {path}"
     if found.source == MEASURED:
         packed = submission.read(found.folder / MEASURED)
-        then = provenance.read(found.folder) or {}
+        then = provenance.read(found.folder)
         loaded = suites.load(path, data_root=find_data_root(data_root))
-        about = {**{key: then[key] for key in then if key in _ABOUT}, "suite": api.resolved(path, data_root=data_root),
+        about = {**{key: then[key] for key in provenance.MADE_FROM}, "suite": api.resolved(path, data_root=data_root),
                  "writers": provenance.writers()}
         return Made(write(loaded, packed.results, found.folder, command, about, [found.folder / MEASURED]), {})
     done = api.run(path, store=store, data_root=data_root, device=device, workers=workers, console=console)
@@ -145,9 +145,6 @@ def make(found: Look, *, store: Path = DEFAULT_STORE, data_root: Path | None = N
         submission.pack(done.plan, Store(Path(store)), submission.suite_text(path), kept[0])
     about = provenance.of_plan(done.plan, api.resolved(path, data_root=data_root), Store(Path(store)).glance)
     return Made(write(done.plan.suite, done.results, found.folder, command, about, kept), done.outcome.failed, done.plan)
-
-
-_ABOUT = ("schema", "suite", "data", "code", "versions", "device", "writers", "commits", "seconds", "cells")
 
 
 def write(suite: Suite, results: Results, folder: Path, command: str, about: dict[str, Any],

@@ -31,6 +31,8 @@ PRESENTATION = ("tables", "published", "figures", "claims")
 """Keys of a suite that say how numbers are shown, and change none."""
 WRITERS = ("harness.report.tables", "harness.report.figures", "harness.report.claims_text")
 """Modules from which all code is reached that makes tables and figures of results."""
+MADE_FROM = ("schema", "suite", "data", "code", "versions", "device", "writers", "commits", "seconds", "cells")
+"""Keys that say what results are made from, in the order in which they are written."""
 LISTED = 3
 """Changes that are told one by one."""
 
@@ -119,7 +121,9 @@ def write(folder: Path, about: dict[str, Any], files: Sequence[Path]) -> Path:
     for name in (read(folder) or {}).get("files", {}):
         if name not in hashes and Path(name).name == name:
             (folder / name).unlink(missing_ok=True)
-    lines = [f" {json.dumps(key)}: {_text(value)}" for key, value in {**about, "files": hashes}.items()]
+    made_by = [key for key in about if key not in MADE_FROM or key == "data"]
+    ordered = {key: about[key] for key in (*made_by, *MADE_FROM)} | {"files": hashes}
+    lines = [f" {json.dumps(key)}: {_text(value)}" for key, value in ordered.items()]
     write_atomically(folder / FILE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
     return folder / FILE
 
@@ -178,6 +182,7 @@ class _Shape(TypedDict):
     versions: dict[str, str]
     device: str
     writers: dict[str, str]
+    commits: dict[str, int]
     seconds: float
     cells: dict[str, dict[str, _Group]]
     files: dict[str, str]

@@ -20,7 +20,7 @@ protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
-COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "compare",
+COMMANDS = ["run", "board", "check", "submit", "paper", "plan", "validate", "schema", "list", "table", "records", "compare",
             "diff", "show", "trust", "data", "episodes"]
 SWEPT = """
 name: swept
