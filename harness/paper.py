@@ -79,7 +79,7 @@ def look(path: Path, *, out: Path | None = None, store: Path = DEFAULT_STORE, da
     """
     folder, at = folder_of(path, out), Store(Path(store))
     then = provenance.read(folder)
-    plan = _plan(path, then, data_root, device)
+    plan = _plan(path, then, at, data_root, device)
     now = provenance.of_plan(plan, api.resolved(path, data_root=data_root), at.glance)
     numbers = provenance.stale(then, now) if then else []
     shown = provenance.stale_tables(then, now, folder) if then else []
@@ -88,15 +88,16 @@ def look(path: Path, *, out: Path | None = None, store: Path = DEFAULT_STORE, da
     if then is None:
         state = "stale" if any(folder.glob("*.md")) else "never run"
         why = [f"nothing tells what made it: no {provenance.FILE}"] if state == "stale" else []
-    todo = [cell for cell in plan.unique if not at.done(cell.key)]
+    todo = [cell for cell in [*plan.unique, *plan.waiting] if cell.behind or not at.done(cell.key)]
     source = "store" if not todo else MEASURED if then and not numbers and (folder / MEASURED).is_file() else ""
     seconds, basis = _time(todo, at, then, workers or default_workers())
-    return Look(path, folder, state, why, len(plan.unique), len(todo), source, round(seconds, 1), basis)
+    return Look(path, folder, state, why, len(plan.unique) + len(plan.waiting), len(todo), source, round(seconds, 1), basis)
 
 
-def _plan(path: Path, then: dict[str, Any] | None, data_root: Path | None, device: str) -> Plan:
+def _plan(path: Path, then: dict[str, Any] | None, store: Store, data_root: Path | None, device: str) -> Plan:
     loaded = suites.load(path, data_root=find_data_root(data_root))
-    return planning.make(loaded, device=device, content_hash=provenance.content_hash(then))
+    return planning.make(loaded, device=device, content_hash=provenance.content_hash(then),
+                         found=provenance.chosen(then, store.glance))
 
 
 def _time(todo: list[planning.Cell], store: Store, then: dict[str, Any] | None, workers: int) -> tuple[float, str]:

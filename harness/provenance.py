@@ -31,7 +31,7 @@ PRESENTATION = ("tables", "published", "figures", "claims")
 """Keys of a suite that say how numbers are shown, and change none."""
 WRITERS = ("harness.report.tables", "harness.report.figures", "harness.report.claims_text")
 """Modules from which all code is reached that makes tables and figures of results."""
-MADE_FROM = ("schema", "suite", "data", "code", "versions", "device", "writers", "commits", "seconds", "cells")
+MADE_FROM = ("schema", "suite", "data", "code", "versions", "device", "writers", "commits", "chosen", "seconds", "cells")
 """Keys that say what results are made from, in the order in which they are written."""
 LISTED = 3
 """Changes that are told one by one."""
@@ -46,13 +46,25 @@ def of_plan(plan: Plan, resolved: dict[str, Any], glance: Glance) -> dict[str, A
         resolved: the suite with everything written out (``api.resolved``).
         glance: cell key -> what its cell says of itself, None where it is not there.
     """
-    found = {cell.key: glance(cell.key) for cell in plan.unique}
+    cells = [*plan.unique, *plan.waiting]
+    found = {cell.key: None if cell.behind else glance(cell.key) for cell in cells}
     there = [result for result in found.values() if result is not None]
+    matches = {key: found[key].log["match"]["value"] for key in (c.key for c in cells if c.role == "match") if found[key]}
     return {
-        "schema": SCHEMA, "suite": resolved, "data": _data(plan.unique), "code": _code(plan),
-        "versions": versions(), "device": plan.cells[0].identity["device"] if plan.cells else "cpu", "writers": writers(),
-        "commits": _counted(result.git_commit or "unknown" for result in there),
-        "seconds": round(sum(result.wall_s for result in there), 1), "cells": _groups(plan.unique, found)}
+        "schema": SCHEMA, "suite": resolved, "data": _data(cells), "code": _code(cells),
+        "versions": versions(), "device": cells[0].identity["device"] if cells else "cpu", "writers": writers(),
+        "commits": _counted(result.git_commit or "unknown" for result in there), "chosen": matches,
+        "seconds": round(sum(result.wall_s for result in there), 1), "cells": _groups(cells, found)}
+
+
+def chosen(then: dict[str, Any] | None, glance: Glance) -> Glance:
+    """Cell key -> what it came to: where the store does not know it, what a match chose as it was written down ``then``."""
+    known = (then or {}).get("chosen", {})
+
+    def find(key: str) -> CellResult | None:
+        return glance(key) or (CellResult({}, log={"match": {"value": known[key]}}) if key in known else None)
+
+    return find
 
 
 def writers() -> dict[str, str]:
@@ -73,10 +85,10 @@ def _data(cells: Iterable[Cell]) -> dict[str, str]:
     return dict(sorted((name_of(cell.identity["dataset"]), cell.identity["dataset"]["content"]) for cell in cells))
 
 
-def _code(plan: Plan) -> dict[str, Any]:
+def _code(cells: Iterable[Cell]) -> dict[str, Any]:
     """Fingerprints: of what every cell runs through, of each learner, of each protocol."""
     out: dict[str, Any] = {"core": [], "learners": {}, "protocols": {}}
-    for cell in plan.unique:
+    for cell in cells:
         out["core"] = cell.identity["core"]
         out["learners"][cell.learner] = cell.identity["learner"]["code"]
         if cell.role == "measure":
@@ -93,10 +105,10 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 
 
 def _groups(cells: Sequence[Cell], found: dict[str, CellResult | None]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Protocol (``train`` for training) -> learner -> how many cells, how many of them missing, a digest of their keys."""
+    """Protocol (``train`` and ``match`` for what comes before) -> learner -> how many cells, how many missing, keys' digest."""
     keys: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
-        keys.setdefault((cell.protocol or "train", cell.learner), []).append(cell.key)
+        keys.setdefault((cell.protocol or cell.role, cell.learner), []).append(cell.key)
     out: dict[str, dict[str, dict[str, Any]]] = {}
     for (protocol, learner), own in keys.items():
         there = [result for key in own if (result := found[key]) is not None]
@@ -183,6 +195,7 @@ class _Shape(TypedDict):
     device: str
     writers: dict[str, str]
     commits: dict[str, int]
+    chosen: dict[str, float]
     seconds: float
     cells: dict[str, dict[str, _Group]]
     files: dict[str, str]

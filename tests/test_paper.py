@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from harness import paper, provenance
+from harness.cli import app
 from harness.errors import DataError, HarnessError
 
 SUITE = """
@@ -23,9 +24,10 @@ tables: [{protocol: few, columns: [shots]}, {protocol: plain}]
 """
 
 
-def harness(*words, cwd=None):
-    return subprocess.run([sys.executable, "-m", "harness.cli", *map(str, words)], capture_output=True, text=True, check=False,
-                          cwd=cwd, env={**os.environ, "COLUMNS": "120"}, timeout=120)
+def harness(*words):
+    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +36,13 @@ def made(tmp_path_factory):
     home = tmp_path_factory.mktemp("paper")
     (home / "suites" / "paper").mkdir(parents=True)
     (home / "suites" / "paper" / "tiny.yaml").write_text(SUITE)
-    done = harness("paper", "--pack", cwd=home)
-    assert done.returncode == 0, done.stderr
-    return home, done
+    with contextlib.chdir(home):
+        return home, harness("paper", "--pack", "--workers", 1)
 
 
 @pytest.fixture
 def home(made, tmp_path, monkeypatch):
     """A copy of it to do damage to; the store stays where it is."""
-    import shutil
-
     shutil.copytree(made[0] / "suites", tmp_path / "suites")
     shutil.copytree(made[0] / "results" / "paper", tmp_path / "results" / "paper")
     monkeypatch.chdir(tmp_path)
@@ -78,12 +77,12 @@ def test_what_was_made_is_fresh_without_its_store_too(home, made):
 
 def test_a_second_time_nothing_is_done_and_forced_the_bytes_are_the_same(home, made):
     before, folder = files(home / "results/paper/tiny"), home / "results/paper/tiny"
-    again = harness("paper", "--store", made[0] / "results/runs", cwd=home)
+    again = harness("paper", "--store", made[0] / "results/runs")
     assert "all fresh" in again.stdout and "wrote" not in again.stderr and files(folder) == before
     (folder / provenance.FILE).unlink()
-    told = harness("paper", "--dry-run", "--store", made[0] / "results/runs", cwd=home).stdout
+    told = harness("paper", "--dry-run", "--store", made[0] / "results/runs").stdout
     assert "stale\n  nothing tells what made it: no provenance.json" in told
-    assert harness("paper", "--pack", "--store", made[0] / "results/runs", cwd=home).returncode == 0
+    harness("paper", "--pack", "--store", made[0] / "results/runs")
     assert {name: data for name, data in files(folder).items() if name != provenance.FILE} == {
         name: data for name, data in before.items() if name != provenance.FILE}
 
@@ -105,9 +104,9 @@ def test_tables_alone_are_written_anew_without_store_or_running(home, old, new):
     edit(home, old, new)
     assert look().state == "stale tables" and look().source == paper.MEASURED
     before = files(home / "results/paper/tiny")
-    done = harness("paper", "--tables-only", "--store", "nowhere", cwd=home)
+    harness("paper", "--tables-only", "--store", "nowhere")
     after = files(home / "results/paper/tiny")
-    assert done.returncode == 0 and not (home / "nowhere").exists()
+    assert not (home / "nowhere").exists()
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"few.md", "few.csv", "few.json", "few.tex", provenance.FILE} - ({"few.csv"} if "title" in new else set())
     assert look().state == "fresh"
@@ -119,7 +118,7 @@ def test_a_file_that_is_gone_or_altered_is_told_and_made_again(home):
     (folder / "few.md").unlink()
     (folder / "few.csv").write_text("something else")
     assert look().why == ["gone: few.md", "altered by hand: few.csv"]
-    assert harness("paper", "--tables-only", "--store", "nowhere", cwd=home).returncode == 0
+    harness("paper", "--tables-only", "--store", "nowhere")
     assert files(folder) == before
 
 
@@ -169,8 +168,8 @@ def test_cells_that_were_missing_are_named(home):
 def test_what_would_have_to_be_run_is_left_alone_when_only_tables_are_asked_for(home):
     edit(home, "width: 50", "width: 60")
     before = files(home / "results/paper/tiny")
-    done = harness("paper", "--tables-only", "--store", "nowhere", cwd=home)
-    assert done.returncode == 0 and "left alone: suites/paper/tiny.yaml: 10 cells are to be run" in done.stderr
+    done = harness("paper", "--tables-only", "--store", "nowhere")
+    assert "left alone: suites/paper/tiny.yaml: 10 cells are to be run" in done.stderr
     assert files(home / "results/paper/tiny") == before
 
 
@@ -179,14 +178,14 @@ def test_what_is_stale_is_run_and_files_that_nobody_makes_any_more_go(home, made
     edit(home, "episodes: 30", "episodes: 20")
     store = made[0] / "results/runs"
     assert look(store).todo == 4 and look(store).basis == "from like cells in the store"
-    assert harness("paper", "--store", store, cwd=home).returncode == 0
+    harness("paper", "--store", store, "--workers", 1)
     folder = home / "results/paper/tiny"
     assert look(store).state == "fresh" and not (folder / "plain.md").exists() and (folder / "few.md").exists()
     assert not (folder / paper.MEASURED).exists()  # it held other numbers
 
 
 def test_the_answer_is_there_as_json_and_for_other_folders(home, made):
-    done = harness("paper", "suites/paper/tiny.yaml", "--dry-run", "--json", "--out", "elsewhere", cwd=home)
+    done = harness("paper", "suites/paper/tiny.yaml", "--dry-run", "--json", "--out", "elsewhere")
     row, = json.loads(done.stdout)
     assert row["state"] == "never run" and row["folder"] == "elsewhere/tiny" and row["seconds"] > 0
     assert paper.folder_of(Path("suites/a/b.yaml")) == Path("results/a/b")
@@ -196,25 +195,50 @@ def test_the_answer_is_there_as_json_and_for_other_folders(home, made):
 def test_no_suites_and_damaged_provenance_are_explained(home, tmp_path):
     path = home / "results/paper/tiny" / provenance.FILE
     path.write_text('{"schema": 1, "suite": []}')
-    done = harness("paper", "--dry-run", cwd=home)
-    assert done.returncode == 2 and "provenance.json: not a provenance file of schema 1: suite" in done.stderr
-    assert "Traceback" not in done.stderr
+    with pytest.raises(HarnessError, match="provenance.json: not a provenance file of schema 1: suite"):
+        look()
     path.write_text("{")
-    assert "cannot read it" in harness("paper", "--dry-run", cwd=home).stderr
+    with pytest.raises(HarnessError, match="provenance.json: cannot read it"):
+        look()
     (tmp_path / "empty").mkdir()
-    done = harness("paper", cwd=tmp_path / "empty")
-    assert done.returncode == 2 and "no suites there" in done.stderr
+    with contextlib.chdir(tmp_path / "empty"), pytest.raises(HarnessError, match="suites/paper: no suites there"):
+        paper.chosen([])
     with pytest.raises(HarnessError, match="tiny.yaml"):
         edit(home, "kind: nearest-mean", "kind: nearest")
         path.unlink()
         look()
 
 
-def test_a_run_leaves_its_provenance_too(made, tmp_path):
-    done = harness("run", made[0] / "suites/paper/tiny.yaml", "--store", made[0] / "results/runs", "--out", "there",
-                   "--set", "protocols.few.episodes=30", cwd=tmp_path)
-    assert done.returncode == 0
+def test_a_run_leaves_its_provenance_too(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    harness("run", made[0] / "suites/paper/tiny.yaml", "--store", made[0] / "results/runs", "--out", "there",
+            "--set", "protocols.few.episodes=30")
     known = provenance.read(tmp_path / "there")
     assert known["command"].endswith("tiny.yaml --set protocols.few.episodes=30 --out there")
     assert {*known["files"]} == {path.name for path in (tmp_path / "there").iterdir()} - {provenance.FILE}
     assert known["environment"]["torch"] and known["seconds"] > 0 and sum(known["commits"].values()) == 10
+
+
+MATCHED = """
+name: matched
+defaults: {learners: {mlp: {hidden: 16, epochs: 1, lr: 0.01}}}
+learners:
+  bio: {kind: mlp}
+  pruned: {kind: mlp, match: {density: 0.5, vary: density}}
+protocols: {plain: {kind: classification, dataset: digits}}
+"""
+
+
+def test_what_a_match_chose_is_known_without_the_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "matched.yaml").write_text(MATCHED)
+    path, store = Path("matched.yaml"), Path("store")
+    before = paper.look(path, store=store)
+    assert before.state == "never run" and before.cells == before.todo == 4  # a training, a match, two measurements
+    paper.make(before, store=store, workers=1)
+    known = provenance.read(Path("results/matched"))
+    assert len(known["chosen"]) == 1 and {*known["cells"]} == {"train", "match", "plain"}
+    for place in (store, Path("nowhere")):
+        assert (paper.look(path, store=place).state, paper.look(path, store=place).why) == ("fresh", [])
+    path.write_text(MATCHED.replace("density: 0.5", "density: 0.4"))
+    assert paper.look(path, store=Path("nowhere")).state == "stale"
