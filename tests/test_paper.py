@@ -130,7 +130,7 @@ def test_other_code_is_named(home, monkeypatch):
     monkeypatch.setattr(plan, "code_version", lambda module: real(module) + "x")
     assert look().why == ["code: learners pixels, random; protocols plain, few"]
     monkeypatch.setattr(plan, "code_version", real)
-    monkeypatch.setattr(plan, "_digest", lambda modules: "other")
+    monkeypatch.setattr(plan, "core_versions", lambda: ["other"])
     assert look().why == ["code: what every cell runs through"] and look().state == "stale"
 
 
