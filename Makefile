@@ -1,14 +1,17 @@
-# make quickstart | test | test-slow | hostile | lint | install | clean
+# make quickstart | paper | test | test-slow | hostile | lint | install | clean
 # Everything lives in one virtual environment; VENV=path uses another one (a torch that it already has is kept).
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow hostile lint install clean
+.PHONY: quickstart paper test test-slow hostile lint install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
+
+paper: $(STAMP)
+	@$(BIN)/harness paper
 
 test: $(STAMP)
 	@$(BIN)/pytest

@@ -123,7 +123,11 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
     done = api.run(suite, store=store, sets=set_ or [], data_root=data_root, device=device, workers=workers,
                    batch_size=batch_size, console=err, executor=executor, time_limit=time_limit,
                    options={"address": address, "gpus": gpus, "memory": memory})
-    _report(done.plan, done.results, out_dir or _tables(store) / done.plan.suite.name)
+    folder = out_dir or _tables(store) / done.plan.suite.name
+    written = _write(suite, done.plan, done.results, folder, store, set_, data_root)
+    _report(done.plan, done.results)
+    err.print(f"wrote {len(written)} files (md, csv, tex, json, pdf, png, records, provenance) to {folder}", highlight=False,
+              markup=False)
     _left_out(done.plan, err)
     outcome = done.outcome
     counts = f"{len(outcome.done)} cells computed, {len(outcome.found)} found done, {len(outcome.failed)} failed"
@@ -259,7 +263,7 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     if missing:
         err.print(f"{missing} measurements are not in {store}: `harness run {suite}` makes them", highlight=False, markup=False)
     if out_dir:
-        _write(layout, results, out_dir)
+        _write(suite, layout, results, out_dir, store, set_, data_root)
     built = tables.build_all(results, layout.suite.tables, layout.suite.published)
     if form is Format.terminal:
         for one in built:
@@ -504,6 +508,61 @@ def doctor(store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, as_json
         raise typer.Exit(1)
 
 
+def paper(suites: Annotated[list[Path] | None, typer.Argument(metavar="[SUITE.yaml...]", show_default=False, help=
+                                                              "Suite files; suites/paper/*.yaml if left out.")] = None,
+          dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what is stale, why, and how long it takes.")]
+          = False,
+          tables_only: Annotated[bool, typer.Option("--tables-only", help="Run nothing; leave what would need it.")] = False,
+          pack: Annotated[bool, typer.Option("--pack", help="Keep the measurements beside the tables (measured.zip).")] = False,
+          out_dir: Annotated[Path | None, typer.Option("--out", help="Folder of the folders of results; results/ if left out, "
+                                                       "where suites/a/b.yaml has results/a/b.")] = None,
+          store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, device: Device = "cpu", workers: Workers = None,
+          as_json: AsJson = False) -> None:
+    """Bring all tables and figures up to date: tell which are stale and why, run what is missing, write them anew.
+
+    What is fresh is left alone. Where the store has every cell nothing is run. Each folder has a provenance.json, from which
+    staleness is told without a store or the data.
+
+    Example: harness paper --dry-run
+    """
+    from harness import paper as papers
+
+    options = {"store": store, "data_root": data_root, "device": device, "workers": workers}
+    found = [papers.look(path, out=out_dir, **options) for path in papers.chosen(suites or [])]
+    if as_json:
+        _json([each.to_dict() for each in found])
+    else:
+        _standing(found)
+    if dry_run:
+        return
+    failed = False
+    for each in found:
+        made = papers.make(each, tables_only=tables_only, pack=pack, console=err, **options)
+        if made.written:
+            err.print(f"wrote {len(made.written)} files to {each.folder}", highlight=False, markup=False)
+        elif each.state != "fresh":
+            err.print(f"left alone: {each.suite}: {each.todo} cells are to be run", highlight=False, markup=False)
+        if made.failed:
+            failed = True
+            _failures(made.plan.cells, made.failed, store)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _standing(found: list[Any]) -> None:
+    from harness.execute.display import duration
+
+    for each in found:
+        left = f", {each.todo} of {each.cells} cells to run, about {duration(each.seconds)} ({each.basis})" if each.todo else ""
+        out.print(f"{each.suite}: {each.state}{'' if each.state == 'fresh' else left}", highlight=False, markup=False)
+        for reason in each.why:
+            out.print(f"  {reason}", highlight=False, markup=False)
+    stale = [each for each in found if each.state != "fresh"]
+    seconds = sum(each.seconds for each in stale if not each.source)
+    out.print(f"{len(found) - len(stale)} fresh, {len(stale)} to be made: about {duration(seconds)} of running" if stale
+              else "all fresh", highlight=False)
+
+
 @app.command()
 def submit(suite: SuitePath, path: Annotated[Path, typer.Option("-o", "--out", help="The file to write, *.zip.")],
            store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu") -> None:
@@ -700,24 +759,22 @@ def _dataset(name: str, sets: list[str] | None, root: Path | None) -> Any:
     return cls(config, acquire.data_root(root))
 
 
-def _report(plan: Any, results: Any, folder: Path) -> None:
+def _report(plan: Any, results: Any) -> None:
     from harness.report import tables
 
-    written = _write(plan, results, folder)
     for built in tables.build_all(results, plan.suite.tables, plan.suite.published):
         _show(built)
     _show_claims(plan, results)
-    err.print(f"wrote {len(written)} files (md, csv, tex, json, png, svg, records) to {folder}", highlight=False, markup=False)
 
 
-def _write(plan: Any, results: Any, folder: Path) -> list[Path]:
-    from harness.collect import write_records
-    from harness.report import claims_text, figures, tables
+def _write(suite: Path, plan: Any, results: Any, folder: Path, store: str, sets: list[str] | None,
+           data_root: Path | None) -> list[Path]:
+    from harness import api, paper, provenance
+    from harness.store import Store
 
-    suite = plan.suite
-    return [*tables.write_tables(results, suite.tables, folder, suite.published),
-            *figures.write_figures(results, folder, suite.figures), *claims_text.write(results, suite.claims, folder),
-            write_records(results, folder / "records.jsonl")]
+    command = " ".join(["harness run", str(suite), *(f"--set {each}" for each in sets or []), f"--out {folder}"])
+    about = provenance.of_plan(plan, api.resolved(suite, sets=sets or [], data_root=data_root), Store(store).glance)
+    return paper.write(plan.suite, results, folder, command, about)
 
 
 def _show(built: Any) -> None:

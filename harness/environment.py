@@ -30,11 +30,17 @@ def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
             for key in sorted({*here, *there}) if here.get(key) != there.get(key)]
 
 
+@lru_cache
 def commit() -> dict[str, str]:
-    """The commit of this code and its date (never the clock's); ``+`` after it where the tree has changes."""
-    from harness.cells import git_commit
+    """The commit of this code and its date (never the clock's); ``+`` after it where the tree has changes.
 
-    return {"git_commit": git_commit(), "git_date": _commit_date()} if git_commit() else {}
+    Results are no code: that they have just been written anew is no change.
+    """
+    found = _git("rev-parse", "--short=12", "HEAD")
+    if not found:
+        return {}
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+    return {"git_commit": found + ("+" if changed else ""), "git_date": _git("show", "-s", "--format=%cI", "HEAD")}
 
 
 def made_by(command: str, data: dict[str, str], device: str = "cpu") -> dict[str, Any]:
@@ -47,11 +53,13 @@ def made_by(command: str, data: dict[str, str], device: str = "cpu") -> dict[str
     return {"command": command, **commit(), "data": dict(sorted(data.items())), "environment": environment(device)}
 
 
-@lru_cache
-def _commit_date() -> str:
-    done = subprocess.run(["git", "show", "-s", "--format=%cI", "HEAD"], capture_output=True, text=True, check=False,
-                          cwd=Path(__file__).parent)
-    return done.stdout.strip()
+def _git(*words: str) -> str:
+    """What git answers; nothing outside a repository or without git."""
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 @lru_cache

@@ -26,6 +26,7 @@ from harness.report.claims import COMPARING, ClaimSpec
 from harness.report.derive import WORST
 from harness.report.figures import FigureSpec
 from harness.report.formats import METRICS
+from harness.report.published import shelf
 from harness.report.tables import PublishedSpec, TableSpec
 from harness.source import Source
 
@@ -237,16 +238,13 @@ class _Check:
         measured = [p for name in top.protocols if (p := self.protocol(name, top, entries))]
         for index, spec in enumerate(top.tables):
             self.table(("tables", index), spec, top, measured)
-        for index, published in enumerate(top.published):
-            if published.learner is not None:
-                self.known(("published", index, "learner"), published.learner, top)
-            self.number(("published", index), published, top, measured, [published.learner] if published.learner else [])
+        published = [each for index, spec in enumerate(top.published) for each in self.published(index, spec, top, measured)]
         for index, figure in enumerate(top.figures):
             self.figure(("figures", index), figure, top, measured)
         for index, claim in enumerate(top.claims):
             self.claim(("claims", index), claim, top, measured)
         return Suite(top.name, top.description, Budget(top.budget.images), top.snapshots, entries, measured, top.tables,
-                     top.published, top.figures, top.claims)
+                     published, top.figures, top.claims)
 
     def model(self, cls: type[BaseModel], value: Any, path: tuple) -> Any:
         """Validate one mapping; None, and problems noted, where it is faulty."""
@@ -374,6 +372,23 @@ class _Check:
             self.problem(path, "it can measure none of the learners", reasons)
         return chosen, skipped
 
+    def published(self, index: int, spec: PublishedSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> list[PublishedSpec]:
+        """A published number, or all that a citation stands for, as far as the protocol measures it."""
+        path = ("published", index)
+        if spec.learner is not None:
+            self.known((*path, "learner"), spec.learner, top)
+        self.number(path, spec, top, measured, [spec.learner] if spec.learner else [], single=spec.cite is None)
+        entry = next((p for p in measured if p.name == spec.protocol), None)
+        if spec.cite is None or entry is None:
+            return [spec]
+        try:
+            found = shelf.cited(spec, entry.protocol.kind)
+        except HarnessError as error:
+            self.problem((*path, "cite"), error.message, error.hint or "")
+            return []
+        return [each for each in found if all(not (there := _choices(entry, key)) or value in there
+                                              for key, value in each.setting.items())]
+
     def claim(self, path: tuple, spec: ClaimSpec, top: SuiteConfig, measured: list[ProtocolEntry]) -> None:
         self.known((*path, "learner"), spec.learner, top)
         for index, name in enumerate(spec.controls):
@@ -404,8 +419,13 @@ class _Check:
             self.problem(path, f"unknown learner {name!r}", did_you_mean(name, top.learners))
         return name in top.learners
 
-    def number(self, path: tuple, spec: Any, top: SuiteConfig, measured: list[ProtocolEntry], names: list[str]) -> None:
-        """A number that something refers to: its protocol, the keys of its setting, and that its learners are measured."""
+    def number(self, path: tuple, spec: Any, top: SuiteConfig, measured: list[ProtocolEntry], names: list[str], *,
+               single: bool = True) -> None:
+        """What something refers to: its protocol, the keys of its setting, and that its learners are measured.
+
+        Args:
+            single: whether it has to be one number.
+        """
         if spec.protocol not in top.protocols:
             at = (*path, "protocol")
             self.problem(at, f"unknown protocol {spec.protocol!r}", did_you_mean(str(spec.protocol), top.protocols))
@@ -420,7 +440,7 @@ class _Check:
                 self.problem(at, f"{spec.protocol!r} has no {key!r}", did_you_mean(key, keys))
             elif choices and value not in choices:
                 self.problem(at, f"{spec.protocol!r} has no {key} {value!r}", did_you_mean(str(value), map(str, choices)))
-        for key in _undecided(entry, spec.setting):
+        for key in _undecided(entry, spec.setting) if single else ():
             self.problem(path, f"it fits several numbers of {spec.protocol!r}", f"say which {key} in its `setting`: "
                          f"{', '.join(map(str, _choices(entry, key)))}")
         if ":" not in entry.protocol.kind and spec.metric not in METRICS:

@@ -21,8 +21,8 @@ protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
-COMMANDS = ["run", "board", "check", "submit", "plan", "validate", "schema", "list", "table", "records", "compare",
-            "diff", "show", "trust", "data", "episodes", "doctor"]
+COMMANDS = ["run", "board", "check", "submit", "paper", "plan", "validate", "schema", "list", "table", "records", "compare",
+            "diff", "show", "trust", "data", "episodes", "doctor", "store"]
 SWEPT = """
 name: swept
 learners: {pixels: {kind: nearest-mean}}
@@ -90,7 +90,7 @@ def test_run_answers_on_stdout_and_talks_on_stderr(ran):
 def test_run_writes_every_format_and_both_kinds_of_picture(ran):
     folder = ran[0] / "store" / "tables" / "tiny"
     names = {path.name for path in folder.iterdir()}
-    assert {"few.md", "few.csv", "few.tex", "few.json", "few.png", "few.svg", "plain.md", "records.jsonl"} <= names
+    assert {"few.md", "few.csv", "few.tex", "few.json", "few.png", "few.pdf", "plain.md", "records.jsonl"} <= names
 
 
 def test_plan_says_what_is_done(ran, tmp_path):

@@ -87,7 +87,7 @@ def _histogram(axis: Axes, logs: np.ndarray) -> None:
 
 
 def receptive_fields(results: Results, protocol: str) -> Figure | None:
-    """Input weights of up to 25 units, drawn by lot; negative ones blue, positive ones red, each on its own scale."""
+    """Input weights of up to 25 units, drawn by lot; grey is none, black negative, white positive, each on its own scale."""
     found = _arrays(results, protocol, "receptive_fields")
     if not found:
         return None
@@ -95,7 +95,7 @@ def receptive_fields(results: Results, protocol: str) -> Figure | None:
     for place, (learner, fields) in enumerate(found.items()):
         axis = axes[place // ACROSS][place % ACROSS]
         axis.set_visible(True)
-        axis.imshow(_mosaic(fields[:25].mean(1)), cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
+        axis.imshow(_mosaic(fields[:25].mean(1)), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
         axis.set_title(learner, loc="left")
         axis.set_axis_off()
     return figure

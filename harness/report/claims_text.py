@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
@@ -13,7 +14,7 @@ from typing import Any
 from harness.files import write_atomically
 from harness.report import claims
 from harness.report.claims import ClaimSpec, Row
-from harness.report.latex import escape
+from harness.report.latex import SMALL_LINE, escape, floats, remarks
 from harness.report.results import Results
 
 
@@ -55,15 +56,24 @@ def as_json(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     return json.dumps({"claims": decided, "rules": claims.RULES}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+WIDTHS = (0.21, 0.1, 0.1, 0.12, 0.13, 0.12, 0.08)
+"""Shares of a line that the columns of the LaTeX take."""
+
+
 def latex(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
-    """A ``table*`` with booktabs."""
-    body = [" & ".join(map(escape, line)) + r" \\" for line in printed(rows)]
-    widths = "p{2cm}p{3.4cm}lp{1.3cm}p{2.4cm}p{2.4cm}p{2.4cm}ll"
-    return "\n".join([
-        r"\begin{table*}", r"\centering", r"\caption{Claims}", r"\label{tab:claims}", r"\footnotesize",
-        rf"\begin{{tabular}}{{{widths}}}", r"\toprule", " & ".join(map(escape, claims.HEADS)) + r" \\", r"\midrule", *body,
-        r"\bottomrule", r"\end{tabular}", r"\par\medskip\begin{minipage}{0.95\linewidth}\footnotesize",
-        *(rf"\par {escape(note)}" for note in claims.notes(rows, specs)), r"\end{minipage}", r"\end{table*}"]) + "\n"
+    """Tables with booktabs: a line for the claim and its verdict, then one a measure."""
+    columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}" for width in WIDTHS)
+    top = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", " & ".join(map(escape, claims.HEADS[1:-2])) + r" & \\"]
+    blocks = []
+    for name, own in itertools.groupby(rows, key=lambda row: row.claim):
+        lines = [claims.cells(row)[1:-1] for row in own]
+        verdict = next(row.claim_verdict for row in rows if row.claim == name)
+        said = rf"\multicolumn{{{len(WIDTHS)}}}{{l}}{{\textbf{{{escape(name)}: {escape(verdict)}}}}} \\"
+        body = [" & ".join(map(escape, line)) + r" \\" for line in lines]
+        blocks.append(("\n".join([*top, r"\midrule", said, *body, r"\bottomrule", r"\end{tabular}"]),
+                       4 + sum(max(1 + int(len(text) / (SMALL_LINE * width)) for text, width in zip(line, WIDTHS, strict=True))
+                               for line in lines)))
+    return floats("Claims", "claims", [*blocks, *remarks(list(claims.notes(rows, specs)))], r"\footnotesize")
 
 
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[ClaimSpec]], str]]] = {

@@ -1,4 +1,4 @@
-"""Figures of a suite: robustness curves and episode accuracies, as PNG and SVG with bytes that repeat."""
+"""Figures of a suite: robustness curves and episode accuracies, as PDF and PNG with bytes that repeat."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", ":", "-.")
 
+# Type 42: the outlines of the font itself are embedded, as publishers ask; they refuse matplotlib's default, Type 3.
 STYLE = {
-    "svg.hashsalt": "harness", "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8.5,
+    "pdf.fonttype": 42, "font.size": 9, "axes.titlesize": 9.5, "axes.labelsize": 9, "legend.fontsize": 8.5,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
     "axes.axisbelow": True, "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.6, "figure.dpi": 150,
     "font.family": "DejaVu Sans", "lines.linewidth": 1.6, "lines.markersize": 4.5, "legend.frameon": False,
@@ -89,7 +90,7 @@ def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = 
 
 
 def _save(figure: Figure, stem: Path) -> Iterator[Path]:
-    for form, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+    for form, metadata in (("pdf", {"CreationDate": None, "Creator": None, "Producer": None}), ("png", {"Software": None})):
         out = io.BytesIO()
         figure.savefig(out, format=form, metadata=metadata)
         path = stem.with_name(f"{stem.name}.{form}")
@@ -98,11 +99,12 @@ def _save(figure: Figure, stem: Path) -> Iterator[Path]:
 
 
 def style_of(learner: str, results: Results) -> dict[str, Any]:
-    """Colour, marker and dash of a learner: the same in every figure of a suite."""
+    """Colour, marker and dash of a learner: the same in every figure of a suite. Marker and dash alone tell 32 of them apart, as
+    they must in grey."""
     place = results.learners.index(learner) if learner in results.learners else len(results.learners)
     turn = place // len(COLOURS)
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + turn) % len(MARKERS)],
-            "linestyle": DASHES[turn % len(DASHES)]}
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)],
+            "linestyle": DASHES[(place + turn) % len(DASHES)]}
 
 
 def _grid(results: Results, protocol: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], Grid]:
@@ -137,7 +139,8 @@ def tradeoff(results: Results, spec: FigureSpec) -> Figure:
         points = [(learner, x, y) for learner in learners
                   if (x := _number(results, spec.x, learner)) and (y := _number(results, spec.y, learner))]
         if points:
-            _line(axis, name, points, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
+            style = {"color": COLOURS, "marker": MARKERS, "linestyle": DASHES}
+            _line(axis, name, points, {key: values[place % len(values)] for key, values in style.items()})
     for number, named, scale in ((spec.x, axis.set_xlabel, axis.set_xscale), (spec.y, axis.set_ylabel, axis.set_yscale)):
         setting = " ".join(filter(None, (label(k, v) for k, v in number.setting.items())))
         measured = ", ".join(filter(None, [metric_name(number.metric), setting]))
@@ -149,7 +152,8 @@ def tradeoff(results: Results, spec: FigureSpec) -> Figure:
     return figure
 
 
-def _line(axis: Axes, name: str, points: list[tuple[str, Aggregate, Aggregate]], colour: str, marker: str) -> None:
+def _line(axis: Axes, name: str, points: list[tuple[str, Aggregate, Aggregate]], style: dict[str, str]) -> None:
+    colour = style["color"]
     x, y = ([p[i].value for p in points] for i in (1, 2))
     for learner, across, up in points:
         if up.low is not None:
@@ -157,7 +161,7 @@ def _line(axis: Axes, name: str, points: list[tuple[str, Aggregate, Aggregate]],
         if across.low is not None:
             axis.plot([across.low, across.high], [up.value] * 2, color=colour, linewidth=0.8)
         axis.annotate(learner, (across.value, up.value), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color=colour)
-    axis.plot(x, y, color=colour, marker=marker, label=name)
+    axis.plot(x, y, label=name, **style)
 
 
 def _number(results: Results, spec: NumberSpec, learner: str) -> Aggregate | None:

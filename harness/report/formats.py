@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from harness.metrics.distributions import FAMILIES
 
-Form = Literal["percent", "count", "flag", "family", "number"]
+Form = Literal["percent", "count", "flag", "family", "standing", "number"]
 
 METRICS: dict[str, tuple[str, Form]] = {
     "accuracy": ("accuracy", "percent"),
     "error": ("error", "percent"),
     "rank": ("rank", "number"),
+    "band": ("in the band", "standing"),
     "relative_drop": ("share of clean accuracy lost, %", "percent"),
     "live_share": ("live synapses, %", "percent"),
     "live_per_input": ("live synapses per input", "number"),
@@ -52,6 +53,9 @@ METRICS: dict[str, tuple[str, Form]] = {
     "information_bits": ("information, bits", "number"),
     "capacity_bits": ("bits per live synapse", "number"),
 }
+STANDINGS = {-2: "below", -1: "below ≈", 0: "inside", 1: "above ≈", 2: "above"}
+"""Where a number stands to a band; with ≈ its interval reaches into it."""
+
 CLEAN = "clean"
 """What no attack, and any attack at eps 0, is called."""
 
@@ -92,6 +96,8 @@ def number(metric: str, value: float) -> str:
         return "yes" if value else "no"
     if form == "family":
         return FAMILIES[int(value)] if value == int(value) else "differs"
+    if form == "standing":
+        return STANDINGS[int(value)]
     if form == "count" and value == int(value):
         return f"{int(value)}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
@@ -105,7 +111,7 @@ def reach(metric: str, value: float, low: float | None, high: float | None) -> s
     >>> reach("accuracy", 0.9, 0.826, 0.945), reach("accuracy", 0.0, 0.0, 0.071), reach("accuracy", 1.0, 0.929, 1.0)
     ('±7.4', '+7.1', '−7.1')
     """
-    if low is None or high is None or _form(metric) in ("flag", "family"):
+    if low is None or high is None or _form(metric) in ("flag", "family", "standing"):
         return ""
     below, above = (_width(metric, max(0.0, arm)) for arm in (value - low, high - value))
     if below == above or (float(below) and float(above)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.report.formats import METRICS, captions, metric_name, number, reach
+from harness.report.formats import captions, is_percent, metric_name, number, reach
 from harness.report.table import Cell, Table
 
 MISSING = "–"
@@ -11,12 +11,13 @@ DAGGER = "†"
 
 def heading(table: Table) -> str:
     """The title, with what is shown and in which unit where that is one thing."""
-    metrics = {cell.metric for cells in table.cells for cell in cells if cell}
-    if len(metrics) != 1 or "metric" in (*table.row_keys, *table.column_keys):
+    metrics = {cell.metric for cells in table.cells for cell in cells if cell} - {"rank", "band"}  # they say so themselves
+    if len(metrics) != 1:
         return table.title
     metric = metrics.pop()
-    unit = ", %" if METRICS.get(metric, ("", ""))[1] == "percent" and "%" not in metric_name(metric) else ""
-    return f"{table.title} ({metric_name(metric)}{unit})"
+    named = [] if "metric" in (*table.row_keys, *table.column_keys) else [metric_name(metric)]
+    unit = ["%"] if is_percent(metric) and "%" not in metric_name(metric) else []
+    return f"{table.title} ({', '.join([*named, *unit])})" if named or unit else table.title
 
 
 def headings(table: Table) -> list[tuple[str, ...]]:

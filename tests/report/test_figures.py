@@ -25,7 +25,7 @@ def test_files_repeat_their_bytes_and_leave_settings_alone(results, tmp_path):
     before = dict(matplotlib.rcParams)
     first = figures.write_figures(results, tmp_path / "one")
     second = figures.write_figures(results, tmp_path / "two")
-    assert [path.name for path in first] == ["robust.png", "robust.svg", "few.png", "few.svg"]
+    assert [path.name for path in first] == ["robust.pdf", "robust.png", "few.pdf", "few.png"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert dict(matplotlib.rcParams) == before
 
@@ -71,10 +71,24 @@ def test_a_panel_a_setting_and_the_mean_in_figures(results):
     assert shown == {f"{100 * r.value:.1f}" for r in results.records if r.setting.get("shots") == 1}
 
 
+def test_fonts_are_embedded_as_publishers_ask_and_no_clock_is_in_a_file(results, tmp_path):
+    drawn = {path.name: path.read_bytes() for path in figures.write_figures(results, tmp_path)}
+    for name in ("robust.pdf", "few.pdf"):
+        assert b"/FontFile2" in drawn[name] and b"/Type3" not in drawn[name]  # TrueType inside, no bitmap-like Type 3
+        assert b"CreationDate" not in drawn[name] and b"Producer" not in drawn[name]
+    assert all(b"tEXt" not in data and b"tIME" not in data for name, data in drawn.items() if name.endswith(".png"))
+
+
 def test_a_learner_has_one_style_and_no_other_learner_has_it():
     many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(24))))
-    styles = [tuple(figures.style_of(name, many).values()) for name in many.learners]
-    assert len(set(styles)) == 24
+    styles = [figures.style_of(name, many) for name in many.learners]
+    assert len({tuple(style.values()) for style in styles}) == 24
+
+
+def test_lines_are_told_apart_without_colour():
+    many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(32))))
+    grey = [(style["marker"], style["linestyle"]) for style in (figures.style_of(name, many) for name in many.learners)]
+    assert len(set(grey)) == 32 and all(a[0] != b[0] and a[1] != b[1] for a, b in zip(grey[:8], grey[1:8], strict=False))
 
 
 def test_nothing_measured_is_no_figure(tmp_path):

@@ -6,12 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from results_kit import plain, record, results_of
 
+from harness import suite
+from harness.errors import HarnessError
+from harness.registry import protocols
 from harness.report import biology_figures, figures
 from harness.report.figures import FigureSpec, NumberSpec
+from harness.report.formats import METRICS
+from harness.report.published import _gap, shelf
 from harness.report.render import render
+from harness.report.table import Cell
 from harness.report.tables import PublishedSpec, TableSpec, build_all
 
 PUBLISHED = PublishedSpec(learner="bio", protocol="few", setting={"ways": 5, "shots": 1}, value=0.987, source="a paper, table 2")
@@ -70,6 +78,91 @@ def test_a_published_number_is_of_a_learner_or_has_a_row(who):
         PublishedSpec(**who, protocol="few", value=0.5, source="s")
 
 
+def test_a_difference_has_the_interval_of_both_where_there_are_two():
+    """Symmetric intervals of two independent means: their half widths add in squares."""
+    results = results_of(plain(record("bio", {}, 0.8, low=0.77, high=0.83, protocol="few")))
+    spec = PublishedSpec(learner="bio", protocol="few", value=0.9, interval=(0.86, 0.94), source="s")
+    table, = build_all(results, [TableSpec(protocol="few")], [spec])
+    _, theirs, gap = table.cells[0]
+    assert (theirs.low, theirs.high) == (0.86, 0.94)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((-0.1, -0.15, -0.05))
+    assert any("an interval from both" in note for note in table.notes)
+
+
+@given(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3))
+def test_a_difference_from_an_exact_number_has_our_interval_moved(value, below, above):
+    ours = Cell("accuracy", value, value - below, value + above, 9, "sample", (0,))
+    gap = _gap(ours, PublishedSpec(learner="bio", protocol="few", value=0.5, source="s"))
+    assert (gap.low, gap.high) == pytest.approx((ours.low - 0.5, ours.high - 0.5))
+
+
+@pytest.mark.parametrize("value, low, high, said", [
+    (0.98, 0.97, 0.99, "inside"), (0.95, 0.94, 0.96, "below ≈"), (0.9, 0.89, 0.91, "below"), (0.99, 0.984, 0.995, "above ≈"),
+    (0.999, 0.998, 1.0, "above"), (0.9, None, None, "below")])
+def test_where_ours_stands_to_the_band(value, low, high, said):
+    results = results_of(plain(record("bio", {}, value, low=low, high=high, protocol="few")))
+    spec = PublishedSpec(learner="bio", protocol="few", value=0.97, band=(0.955, 0.985), band_source="hearsay", source="s")
+    table, = build_all(results, [TableSpec(protocol="few")], [spec])
+    assert table.columns[-1] == ("accuracy", "band") and f"| {said} |" in render(table, "markdown")
+    assert "suite: few (%)" in render(table, "markdown")  # the title still says what the numbers are
+    assert any(note.startswith("Band:") and "(hearsay): bio 95.5 to 98.5" in note for note in table.notes)
+
+
+@pytest.mark.parametrize("given, said", [
+    ({"cite": "a/b", "value": 0.5}, "has its own value"), ({"learner": "bio", "value": 0.5}, "a `value` with its `source`"),
+    ({"learner": "bio", "source": "s"}, "a `value` with its `source`"),
+    ({"cite": "a/b", "learner": "x", "row": "y"}, "one of the two"),
+    ({"learner": "bio", "value": 0.5, "source": "s", "band": (0.6, 0.5)}, "lower end of `band`")])
+def test_half_a_published_number_is_refused(given, said):
+    with pytest.raises(ValidationError, match=said):
+        PublishedSpec.model_validate({"protocol": "few", **given})
+
+
+def test_every_number_on_the_shelf_is_whole_and_says_where_it_is_from():
+    for name, lines in shelf.shelf().items():
+        kinds = {line["protocol"] for line in lines}
+        assert kinds <= {*protocols} and all(None not in line and line["second_hand"] in ("", "yes") for line in lines), name
+        for kind in kinds:
+            for spec in shelf.cited(PublishedSpec(cite=name, protocol="p"), kind):
+                low, high = spec.interval or (spec.value, spec.value)
+                assert low <= spec.value <= high and spec.source.strip() and spec.metric in METRICS, name
+                assert (spec.band is None) == (spec.band_source is None) and spec.row == name.partition("/")[2]
+        settings = [(line["protocol"], line["setting"], line["metric"]) for line in lines]
+        assert len(settings) == len(set(settings)), name
+
+
+def test_a_citation_stands_for_all_numbers_of_its_kind_that_its_setting_chooses():
+    spec = PublishedSpec(cite="omniglot/MAML", learner="mine", protocol="few", setting={"shots": 1})
+    found = shelf.cited(spec, "few_shot")
+    assert [each.setting for each in found] == [{"ways": 5, "shots": 1}, {"ways": 20, "shots": 1}]
+    assert all(each.learner == "mine" and each.row is None and each.source.endswith("second-hand") for each in found)
+    assert found[0].interval == (0.983, 0.991) and found[0].band == (0.97, 0.99)
+    with pytest.raises(HarnessError, match="no such number for classification"):
+        shelf.cited(spec, "classification")
+    with pytest.raises(HarnessError, match="did you mean 'omniglot/MAML'"):
+        shelf.cited(PublishedSpec(cite="omniglot/MAMML", protocol="few"), "few_shot")
+
+
+CITING = """
+name: citing
+learners: {pixels: {kind: nearest-mean}}
+protocols: {few: {kind: few_shot, dataset: glyphs, ways: [5], shots: [1, 5], queries: 5, episodes: 10}}
+published:
+  - {cite: CITED, protocol: few}
+"""
+
+
+def test_a_suite_cites_what_its_protocol_measures(write_suite):
+    loaded = suite.load(write_suite(CITING.replace("CITED", "omniglot/ProtoNet")))
+    assert [(each.row, each.setting, each.value) for each in loaded.published] == [
+        ("ProtoNet", {"ways": 5, "shots": 1}, 0.988), ("ProtoNet", {"ways": 5, "shots": 5}, 0.997)]
+
+
+def test_a_citation_of_nobody_is_an_error_with_its_place(write_suite):
+    with pytest.raises(HarnessError, match=r"yaml:6:12: no published numbers .*\n  did you mean 'omniglot/ProtoN"):
+        suite.load(write_suite(CITING.replace("CITED", "omniglot/ProtoNut")))
+
+
 def test_a_table_without_published_numbers_is_as_before():
     specs = [TableSpec(protocol="few", columns=["shots"])]
     other = PUBLISHED.model_copy(update={"setting": {"shots": 20}})
@@ -100,7 +193,7 @@ def test_tradeoff_points_are_the_records(tmp_path):
     line = next(one for one in axis.lines if one.get_label() == "l")
     assert np.allclose(line.get_xdata(), [0.1, 0.2]) and np.allclose(line.get_ydata(), [51, 71])
     written = figures.write_figures(results, tmp_path, [spec])
-    assert {path.name for path in written} >= {"t.png", "t.svg"}
+    assert {path.name for path in written} >= {"t.png", "t.pdf"}
 
 
 def audited():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 
 import pytest
 from hypothesis import given
@@ -16,12 +15,10 @@ from rich.console import Console
 from harness.errors import HarnessError
 from harness.metrics.statistics import t_interval, wilson
 from harness.report.formats import reach
-from harness.report.latex import escape
 from harness.report.render import FORMATS, render, to_rich
 from harness.report.tables import TableSpec, build, write_tables
 
 SPEC = TableSpec(protocol="robust", columns=["attack", "eps"])
-SPECIAL = r"a_b & 50% #1 {x} ~^\ $z$ | <y> [c]"
 
 
 def robust():
@@ -84,46 +81,6 @@ def test_json_parses_and_has_no_nan():
 def test_unknown_format_is_explained():
     with pytest.raises(HarnessError, match="did you mean 'markdown'"):
         render(build(robust(), SPEC), "markdwon")
-
-
-# -------------------------------------------------------------------------------------------------------- LaTeX
-
-
-def unescaped(text: str) -> str:
-    """What is left of escaped text once every command that we emit is taken away."""
-    text = re.sub(r"\\text(backslash|asciitilde|asciicircum|less|greater|bar|dagger)\{\}", "", text)
-    return re.sub(r"\\[&%$#_{}]|\$\\(pm|sigma|times|geq|leq|varepsilon|cdot)\$|\$-\$|\{\[\}|\{\]\}", "", text)
-
-
-@given(st.text())
-def test_escaped_text_has_nothing_special_left(text):
-    assert re.fullmatch(r"[^\\&%$#_{}~^<>|\"\n]*", unescaped(escape(text)))
-
-
-@given(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1))
-def test_plain_text_stays_as_it_is(text):
-    assert escape(text) == text
-
-
-def test_latex_structure():
-    results = results_of(*(sweep(SPECIAL, attack, {0.1: [1, 0], 0.2: [0, 0]}) for attack in ("pgd", "fgsm")))
-    text = render(build(results, TableSpec(protocol="robust", columns=["attack", "eps"], title=SPECIAL)), "latex")
-    opened = re.findall(r"\\begin\{(\w+)\}", text)
-    assert sorted(opened) == sorted(re.findall(r"\\end\{(\w+)\}", text)) and set(opened) == {"minipage", "table", "tabular"}
-    bare = re.sub(r"\\[{}]", "", text)
-    assert bare.count("{") == bare.count("}")
-    for spec, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
-        for line in (line for line in body.splitlines() if line.endswith(r"\\")):
-            spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", line))
-            assert len(re.findall(r"(?<!\\)&", line)) + spans + 1 == len(spec)
-    assert r"\cmidrule(lr){2-3}\cmidrule(lr){4-5}" in text
-
-
-def test_latex_stacks_what_is_too_wide():
-    cells = [sweep("a", attack, {e / 10: [1, 0] for e in range(5)}) for attack in ("pgd", "fgsm")]
-    text = render(build(results_of(*cells), SPEC), "latex")
-    widths = [len(columns) - 1 for columns in re.findall(r"\\begin\{tabular\}\{(\w+)\}", text)]
-    assert sum(widths) == 13 and max(widths) <= 6
 
 
 # ------------------------------------------------------------------------------------------------------ terminal

@@ -1,0 +1,160 @@
+"""What lies under results/ and stands in the README is what its command writes, byte for byte, from what was measured."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+
+from harness import paper, provenance, submission, suite
+from harness.report import claims, claims_text
+from harness.report.derive import WORST
+from harness.report.published import BAND, DIFFERENCE, PUBLISHED
+from harness.report.render import FORMATS
+from harness.report.table import Cell, Table
+from harness.report.tables import MEAN_RANK
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+README = (ROOT / "README.md").read_text()
+TABLES = sorted(path for path in RESULTS.rglob("*.json")
+                if path.parent.name != "reference" and path.name not in (provenance.FILE, "claims.json"))
+
+
+def folders_with(name: str) -> list[Path]:
+    return sorted(path.parent for path in RESULTS.rglob(name) if "runs" not in path.relative_to(RESULTS).parts)
+
+
+def short(path: Path) -> str:
+    return str(path.relative_to(RESULTS))
+
+
+def table_of(path: Path) -> Table:
+    """The table that its JSON holds."""
+    data = json.loads(path.read_text())
+
+    def cell(known: dict | None) -> Cell | None:
+        value = known and (math.nan if known["value"] is None else known["value"])
+        return known and Cell(**known | {"seeds": tuple(known["seeds"]), "value": value})
+
+    nested = {key: tuple(map(tuple, data[key])) for key in ("rows", "columns")}
+    return Table(**data | nested | {key: tuple(data[key]) for key in ("row_keys", "column_keys", "notes")} | {
+        "cells": tuple(tuple(map(cell, line)) for line in data["cells"]), "distrusted": frozenset(data["distrusted"])})
+
+
+def test_there_is_something_to_hold_to():
+    assert len(TABLES) > 30 and folders_with("records.jsonl") and folders_with(provenance.FILE) and folders_with(paper.MEASURED)
+
+
+@pytest.mark.parametrize("path", TABLES, ids=short)
+def test_every_format_of_a_table_says_what_its_json_says(path):
+    table = table_of(path)
+    for ending, render in FORMATS.values():
+        assert path.with_suffix(ending).read_text() == render(table), ending
+
+
+@pytest.mark.parametrize("folder", folders_with("claims.csv"), ids=short)
+def test_the_printed_claims_are_their_csv(folder):
+    def read(line: dict[str, str]) -> claims.Row:
+        kinds = {field.name: field.type for field in dataclasses.fields(claims.Row)}
+        made = {key: (float(value) if value else None) if "float" in kinds[key] else int(value) if key == "seeds" else value
+                for key, value in line.items()}
+        return claims.Row(**made)
+
+    rows = [read(line) for line in csv.DictReader((folder / "claims.csv").open())]
+    assert claims_text.tidy_csv(rows, []) == (folder / "claims.csv").read_text()
+    for name, ending in (("markdown", ".md"), ("latex", ".tex")):
+        def lines(text: str) -> list[str]:
+            return [line for line in text.splitlines() if line.startswith("| ") or " & " in line or "multicolumn" in line]
+
+        assert lines(claims_text.FORMATS[name][1](rows, [])) == lines((folder / f"claims{ending}").read_text())
+
+
+@pytest.mark.parametrize("folder", folders_with("records.jsonl"), ids=short)
+def test_numbers_are_means_of_the_records_beside_them(folder):
+    seeds: dict[tuple, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for line in (folder / "records.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        at = json.dumps([record["protocol"], record["setting"]], sort_keys=True)
+        seeds[record["learner"], record["metric"]][at][record["seed"]] = record["value"]
+    looked = 0
+    for path in (path for path in TABLES if path.parent == folder):
+        table = table_of(path)
+        if table.row_keys != ("learner",):
+            continue
+        for (learner,), cells in zip(table.rows, table.cells, strict=True):
+            for column, cell in zip(table.columns, cells, strict=True):
+                if cell and not {WORST, PUBLISHED, DIFFERENCE, BAND, MEAN_RANK} & {*column}:
+                    means = [np.mean([known[seed] for seed in cell.seeds]) for known in seeds[learner, cell.metric].values()
+                             if {*cell.seeds} <= {*known}]
+                    assert cell.value in means or math.isnan(cell.value) and np.isnan(means).any(), (learner, column)
+                    looked += 1
+    assert looked
+
+
+@pytest.mark.parametrize("folder", folders_with(provenance.FILE), ids=short)
+def test_provenance_lists_every_file_as_it_is(folder):
+    known = provenance.read(folder)
+    here = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.name != provenance.FILE}
+    assert known["files"] == here
+    assert known["command"].startswith("harness ") and known["git_commit"] and known["data"] and known["environment"]["torch"]
+
+
+@pytest.mark.parametrize("folder", folders_with(paper.MEASURED), ids=short)
+def test_everything_is_made_again_byte_for_byte_from_what_was_measured(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    known = provenance.read(folder)
+    loaded = suite.load((ROOT / "suites" / folder.relative_to(RESULTS)).with_suffix(".yaml"))
+    packed = submission.read(folder / paper.MEASURED)
+    about = {key: known[key] for key in known if key not in ("command", "git_commit", "git_date", "environment", "files")}
+    written = {path.name for path in paper.write(loaded, packed.results, tmp_path, known["command"], about)}
+    same_drawing = known["writers"]["matplotlib"] == matplotlib.__version__
+    assert written == {path.name for path in folder.iterdir()} - {paper.MEASURED}
+    for name in written - {provenance.FILE}:
+        if same_drawing or not name.endswith((".png", ".pdf")):
+            assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+# --------------------------------------------------------------------------------------------------------------- README
+
+
+def markdown_tables(text: str) -> list[list[str]]:
+    return [block.strip().splitlines() for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)]
+
+
+def test_tables_of_the_readme_are_the_committed_ones():
+    """One with the heading of a committed table is that table (or another one with this heading)."""
+    committed = [table for path in TABLES for table in markdown_tables(path.with_suffix(".md").read_text())]
+    heads = {table[0] for table in committed}
+    quoted = [table for table in markdown_tables(README) if table[0] in heads]
+    assert len(quoted) >= 6
+    for table in quoted:
+        assert table in committed, table[0]
+
+
+def test_numbers_of_the_readme_are_those_of_the_folder_that_it_names():
+    """Also in tables of its own: what stands in a row that is called as a committed row stands in that row."""
+    looked, place = 0, 0
+    for table in markdown_tables(README):
+        place = README.index("\n".join(table), place)
+        named = re.findall(r"results/((?:paper/)?[\w-]+)", README[:place])
+        if table[0].startswith("| learner") and named and (RESULTS / named[-1]).is_dir():
+            rows: dict[str, set[str]] = defaultdict(set)
+            for path in (RESULTS / named[-1]).glob("*.md"):
+                for line in (line for committed in markdown_tables(path.read_text()) for line in committed):
+                    rows[line.split(" | ")[0]].update(re.findall(r"\d+(?:\.\d+)?", line))
+            for line in table[2:]:
+                name, _, cells = line.partition(" | ")
+                if name in rows:
+                    looked += 1
+                    assert {*re.findall(r"\d+(?:\.\d+)?", cells)} <= rows[name], (named[-1], line)
+    assert looked > 40
