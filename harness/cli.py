@@ -773,7 +773,7 @@ def _write(suite: Path, plan: Any, results: Any, folder: Path, store: str, sets:
     from harness.store import Store
 
     command = " ".join(["harness run", str(suite), *(f"--set {each}" for each in sets or []), f"--out {folder}"])
-    about = provenance.of_plan(plan, api.resolved(suite, sets=sets or [], data_root=data_root), Store(store).glance)
+    about = provenance.of_plan(plan, api.resolved(suite, sets=sets or [], data_root=data_root), Store(store).read)
     return paper.write(plan.suite, results, folder, command, about)
 
 

@@ -80,7 +80,7 @@ def look(path: Path, *, out: Path | None = None, store: str | Path = DEFAULT_STO
     folder, at = folder_of(path, out), Store(store)
     then = provenance.read(folder)
     plan = _plan(path, then, at, data_root, device)
-    now = provenance.of_plan(plan, api.resolved(path, data_root=data_root), at.glance)
+    now = provenance.of_plan(plan, api.resolved(path, data_root=data_root), at.read)
     numbers = provenance.stale(then, now) if then else []
     shown = provenance.stale_tables(then, now, folder) if then else []
     state: State = "stale" if numbers else "stale tables" if shown else "fresh"
@@ -97,7 +97,7 @@ def look(path: Path, *, out: Path | None = None, store: str | Path = DEFAULT_STO
 def _plan(path: Path, then: dict[str, Any] | None, store: Store, data_root: Path | None, device: str) -> Plan:
     loaded = suites.load(path, data_root=find_data_root(data_root))
     return planning.make(loaded, device=device, content_hash=provenance.content_hash(then),
-                         found=provenance.chosen(then, store.glance))
+                         found=provenance.chosen(then, store.read))
 
 
 def _time(todo: list[planning.Cell], store: Store, then: dict[str, Any] | None, workers: int) -> tuple[float, str]:
@@ -144,7 +144,7 @@ def make(found: Look, *, store: str | Path = DEFAULT_STORE, data_root: Path | No
     if pack and not done.outcome.failed:
         kept = [found.folder / MEASURED]
         submission.pack(done.plan, Store(store), submission.suite_text(path), kept[0])
-    about = provenance.of_plan(done.plan, api.resolved(path, data_root=data_root), Store(store).glance)
+    about = provenance.of_plan(done.plan, api.resolved(path, data_root=data_root), Store(store).read)
     return Made(write(done.plan.suite, done.results, found.folder, command, about, kept), done.outcome.failed, done.plan)
 
 
