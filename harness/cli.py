@@ -508,6 +508,7 @@ def doctor(store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, as_json
         raise typer.Exit(1)
 
 
+@app.command()
 def paper(suites: Annotated[list[Path] | None, typer.Argument(metavar="[SUITE.yaml...]", show_default=False, help=
                                                               "Suite files; suites/paper/*.yaml if left out.")] = None,
           dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what is stale, why, and how long it takes.")]

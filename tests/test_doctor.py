@@ -14,6 +14,7 @@ import pytest
 
 from harness import doctor, registry
 from harness.errors import HarnessError
+from harness.store import Store
 
 
 def found(findings, name):
@@ -124,7 +125,7 @@ def test_little_memory_says_how_many_workers_it_is_good_for(monkeypatch):
 @pytest.mark.parametrize(("free", "level"), [(2**40, "PASS"), (2**29, "WARN"), (2**20, "FAIL")])
 def test_free_space(monkeypatch, tmp_path, free, level):
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free))
-    assert found(doctor._store(tmp_path), "store space").level == level
+    assert found(doctor._store(Store(tmp_path)), "store space").level == level
 
 
 def test_a_store_that_cannot_be_written_fails(monkeypatch, tmp_path):
@@ -132,7 +133,7 @@ def test_a_store_that_cannot_be_written_fails(monkeypatch, tmp_path):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", read_only)
-    failed = found(doctor._store(tmp_path), "store")
+    failed = found(doctor._store(Store(tmp_path)), "store")
     assert failed.level == "FAIL" and "Read-only file system" in failed.detail and "--store" in failed.hint
     assert found(doctor._cache(), "cache").level == "WARN"
 
@@ -143,7 +144,7 @@ def test_a_store_without_locks_or_on_another_clock(monkeypatch, tmp_path):
 
     monkeypatch.setattr(doctor.fcntl, "flock", no_locks)
     monkeypatch.setattr(doctor.time, "time", lambda: 0.0)
-    findings = list(doctor._store(tmp_path))
+    findings = list(doctor._store(Store(tmp_path)))
     assert found(findings, "locks").level == "FAIL" and found(findings, "clock").level == "WARN"
 
 
