@@ -10,7 +10,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -848,14 +849,25 @@ def _json(value: Any) -> None:
 
 def main() -> None:
     """Entry point of the ``harness`` command."""
-    with contextlib.suppress(ValueError):  # only the main thread may say so
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a command as Ctrl-C does
     try:
-        with contextlib.redirect_stdout(_Answers(sys.stdout)):
+        with contextlib.redirect_stdout(_Answers(sys.stdout)), _terminating():
             app()
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextlib.contextmanager
+def _terminating() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say so
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Answers:

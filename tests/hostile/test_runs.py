@@ -55,6 +55,8 @@ def test_kills_at_random_moments_lose_nothing(small, tmp_path):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(moments.choice(workers), signal.SIGKILL)
             killed += 1
+        else:
+            longest *= 0.8  # the machine has become faster than it was: strike sooner
         output, errors = run.communicate(timeout=600)
         assert run.returncode in (0, 1, -signal.SIGKILL) and "Traceback" not in errors, errors
         if run.returncode == 1:
