@@ -27,7 +27,8 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 README = (ROOT / "README.md").read_text()
 TABLES = sorted(path for path in RESULTS.rglob("*.json")
-                if path.parent.name != "reference" and path.name not in (provenance.FILE, "claims.json"))
+                if path.relative_to(RESULTS).parts[0] not in ("reference", "runs")  # runs: a store of whoever runs the tests
+                and path.name not in (provenance.FILE, "claims.json"))
 
 
 def folders_with(name: str) -> list[Path]:
