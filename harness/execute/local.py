@@ -156,8 +156,9 @@ def _work(pipe: Connection, conditions: Conditions, environment: dict[str, str],
     os.environ.update({**environment, **work.ONE_THREAD})
     os.chdir(folder)
     work.settle_in()
-    while True:
-        pipe.send(_alone(pipe.recv(), conditions, pipe))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: there is nobody to tell
+        while True:
+            pipe.send(_alone(pipe.recv(), conditions, pipe))
 
 
 def _alone(cell: Cell, conditions: Conditions, pipe: Connection) -> Event:
