@@ -113,7 +113,11 @@ class Local(Executor):
         place = dict(os.environ), Path.cwd(), get_temp_dir()
         process = self.context.Process(target=_work, args=(theirs, self.conditions, *place), daemon=True)
         with _without_main(), _deaf_to_ctrl_c():  # which the new process inherits: it is not ours to answer there
-            process.start()
+            try:
+                process.start()
+            except (EOFError, ConnectionError):  # the server was killed just now: from another one
+                _start_server()
+                process.start()
         theirs.close()
         self.pipes[worker], self.processes[worker] = ours, process
 
