@@ -113,7 +113,11 @@ class Local(Executor):
         place = dict(os.environ), Path.cwd(), get_temp_dir()
         process = self.context.Process(target=_work, args=(theirs, self.conditions, *place), daemon=True)
         with _without_main(), _deaf_to_ctrl_c():  # which the new process inherits: it is not ours to answer there
-            process.start()
+            try:
+                process.start()
+            except (EOFError, ConnectionError):  # the server was killed just now: from another one
+                _start_server()
+                process.start()
         theirs.close()
         self.pipes[worker], self.processes[worker] = ours, process
 
@@ -156,8 +160,9 @@ def _work(pipe: Connection, conditions: Conditions, environment: dict[str, str],
     os.environ.update({**environment, **work.ONE_THREAD})
     os.chdir(folder)
     work.settle_in()
-    while True:
-        pipe.send(_alone(pipe.recv(), conditions, pipe))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: there is nobody to tell
+        while True:
+            pipe.send(_alone(pipe.recv(), conditions, pipe))
 
 
 def _alone(cell: Cell, conditions: Conditions, pipe: Connection) -> Event:

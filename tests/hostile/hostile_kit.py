@@ -44,8 +44,9 @@ def call(*words: object, **options) -> subprocess.CompletedProcess:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """Every table and figure of a run, byte by byte (records carry times)."""
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "records.jsonl"}
+    """Every table and figure of a run, byte by byte (records and provenance carry times)."""
+    timed = ("records.jsonl", "provenance.json")
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in timed}
 
 
 def clear(error: str, *words: str) -> bool:

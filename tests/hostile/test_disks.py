@@ -39,7 +39,7 @@ def test_a_full_disk_ends_the_run_with_one_error_and_more_room_lets_it_go_on(sma
         assert done.returncode == 2 and clear(done.stderr, "No space left on device", "free some space"), done.stderr
         if (disk / "store").exists():
             store = Store(disk / "store")
-            assert all(store.read(key) is not None for key in store.finished())
+            assert all(store.content(key) for key in store.finished())
         remounted(disk, "size=100m")
         again = call("run", path, "--store", disk / "store", "--out", tmp_path / "out")
         assert again.returncode == 0 and tables(tmp_path / "out") == tables(undisturbed), again.stderr
@@ -62,7 +62,7 @@ def test_files_that_may_not_grow_are_one_error(small, tmp_path):
     done = call("run", small[0], "--store", tmp_path / "store", "--out", tmp_path / "out", preexec_fn=short)
     assert done.returncode == 2 and clear(done.stderr, "File too large"), done.stderr
     store = Store(tmp_path / "store")
-    assert all(store.read(key) is not None for key in store.finished())
+    assert all(store.content(key) for key in store.finished())
 
 
 def test_a_full_cache_is_done_without(small, tmp_path):

@@ -152,6 +152,11 @@ published:
 """
 
 
+def test_a_learner_without_a_name_is_a_fault_and_not_a_row():
+    spec = PublishedSpec(cite="omniglot/MAML", learner="", protocol="few", setting={"shots": 1})
+    assert {(found.learner, found.row) for found in shelf.cited(spec, "few_shot")} == {("", None)}
+
+
 def test_a_suite_cites_what_its_protocol_measures(write_suite):
     loaded = suite.load(write_suite(CITING.replace("CITED", "omniglot/ProtoNet")))
     assert [(each.row, each.setting, each.value) for each in loaded.published] == [

@@ -54,7 +54,7 @@ def cited(spec: PublishedSpec, kind: str) -> list[PublishedSpec]:
 
 
 def _spec(spec: PublishedSpec, line: dict[str, str]) -> PublishedSpec:
-    row = spec.row or (None if spec.learner else line["learner"])
+    row = line["learner"] if spec.row is None and spec.learner is None else spec.row
     source = line["source"] + ("; second-hand" if line["second_hand"] == "yes" else "")
     return PublishedSpec(learner=spec.learner, row=row, protocol=spec.protocol, metric=line["metric"], setting=_setting(line),
                          value=float(line["value"]), interval=_span(line, "low", "high"), source=source,
