@@ -20,8 +20,10 @@ class KrotovHopfield(HebbianLearner):
 
         dw = g (x - I w)                                                      (eq. 3)
 
-    summed over the batch and divided by its largest entry. The code is ReLU(I)^n; the published read-out of it is a tanh on a
-    loss of power m = 6, here it is a softmax on the cross-entropy.
+    summed over the batch and divided by its largest entry. The code is ReLU(I)^n.
+
+    Ours: images come at length one, or I^n would tell little but how much ink there is; the code takes weights at length one, to
+    which they converge; the read-out is a softmax on the cross-entropy, where theirs is a tanh on a loss of power m = 6.
     """
 
     typical_training_s = 300.0
@@ -29,21 +31,25 @@ class KrotovHopfield(HebbianLearner):
     class Config(HebbianConfig):
         """Switches of ``krotov-hopfield``."""
 
-        epochs: int = Field(200, ge=1, description="passes over the training images for the hidden layer")
+        epochs: int = Field(40, ge=1, description="passes over the training images for the hidden layer")
+        lr: float = Field(0.1, gt=0, description="largest change of a weight in a step; falls linearly to zero")
         p: float = Field(2.0, ge=1, description="of the norm that weights converge to one in")
         rank: int = Field(2, ge=2, description="k: the unit of this rank unlearns")
         delta: float = Field(0.4, ge=0, description="Delta, how much it does")
-        power: float = Field(4.5, gt=0, description="n of the code ReLU(I)^n")
+        power: float = Field(6.0, gt=0, description="n of the code ReLU(I)^n")
 
     config: Config
 
     def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Standard normal weights; stored with the units first, so that one unit's weights lie together."""
+        """Standard normal weights, so long that units which have not learned yet win.
+
+        Stored with the units first, so that one unit's weights lie together.
+        """
         return torch.randn(self.config.hidden, n, generator=generator).T
 
     def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
         """Only the units that won or came k-th anywhere in the batch change: their rows are all that is touched."""
-        units = weight.T
+        x, units = F.normalize(x, dim=1), weight.T
         inputs = x @ _synaptic(weight, self.config.p)
         top, ranked = inputs.topk(min(self.config.rank, inputs.shape[1]), dim=1)
         who = torch.cat([ranked[:, 0], ranked[:, -1]])
@@ -56,10 +62,11 @@ class KrotovHopfield(HebbianLearner):
         units.index_add_(0, changed, step)
 
     def code(self, weight: torch.Tensor) -> nn.Module:
-        """ReLU(I)^n."""
+        """ReLU(I)^n of weights and images at length one."""
         from harness.nets import Function
 
-        return Function(_code, {"weight": _synaptic(weight, self.config.p)}, power=self.config.power)
+        unit_length = F.normalize(weight, p=self.config.p, dim=0)
+        return Function(_code, {"weight": _synaptic(unit_length, self.config.p)}, power=self.config.power)
 
 
 def _synaptic(weight: torch.Tensor, p: float) -> torch.Tensor:
@@ -68,4 +75,4 @@ def _synaptic(weight: torch.Tensor, p: float) -> torch.Tensor:
 
 
 def _code(images: torch.Tensor, tensors: dict[str, torch.Tensor], power: float) -> torch.Tensor:
-    return F.relu(images.flatten(1) @ tensors["weight"]).pow(power)
+    return F.relu(F.normalize(images.flatten(1), dim=1) @ tensors["weight"]).pow(power)

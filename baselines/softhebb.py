@@ -29,11 +29,11 @@ class SoftHebb(HebbianLearner):
         """Switches of ``softhebb``."""
 
         tau: float = Field(0.02, gt=0, description="temperature of the soft winner-take-all while it learns")
-        code_tau: float = Field(0.05, gt=0, description="temperature of the code that is read out")
+        code_tau: float = Field(0.1, gt=0, description="temperature of the code that is read out")
         radius: float = Field(5.0, gt=0, description="length of a unit's weights before it learns; above one, units that have not"
                               " learned yet go on competing")
         anti: bool = Field(False, description="units other than the winner unlearn, in proportion to y")
-        lr: float = Field(0.1, gt=0, description="rate eta of the largest change of a weight; falls linearly to zero")
+        lr: float = Field(0.3, gt=0, description="rate eta of the largest change of a weight; falls linearly to zero")
         adaptive: bool = Field(True, description="rates that fall as a unit's weights come to length one")
 
     config: Config

@@ -28,7 +28,7 @@ class HebbianConfig(Config):
     batch_size: int = Field(100, ge=1, description="images in a step of the hidden layer")
     lr: float = Field(0.02, gt=0, description="rate of the hidden layer; falls linearly to zero")
     readout_epochs: int = Field(20, ge=1, description="passes of the read-out over the codes")
-    readout_lr: float = Field(1e-3, gt=0, description="Adam's rate for the read-out; falls linearly to zero")
+    readout_lr: float = Field(1e-2, gt=0, description="Adam's rate for the read-out; falls linearly to zero")
     head: HeadName = Field("ridge", description="few-shot head on the code")
 
 

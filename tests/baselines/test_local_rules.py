@@ -34,7 +34,7 @@ def test_krotov_hopfield_is_its_equation_unit_by_unit(digits, p, rank):
     learner = made("krotov-hopfield", digits[0], hidden=11, p=p, rank=rank, delta=0.4, lr=0.1)
     x, weight = digits[0].tensor()[:30].flatten(1), learner.tensors["weight"].clone()
     expected = torch.zeros_like(weight)
-    for image in x:
+    for image in x / x.norm(dim=1, keepdim=True):
         inputs = torch.tensor([float((w.sign() * w.abs() ** (p - 1)) @ image) for w in weight.T])
         order = inputs.argsort(descending=True)
         for unit, g in ((order[0], 1.0), (order[rank - 1], -0.4)):
