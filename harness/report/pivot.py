@@ -120,9 +120,10 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
     dropped: set[int] = set()
     while _clashes(cell):
         keys = [*sorted({k for r in cell for k in r.setting}), *_SEPARATING]
-        differing = [k for k in keys if k not in used and len({str(_field(r, k)) for r in cell}) > 1]
-        shared = [k for k in differing if all(_field(r, k) is not None for r in cell)]
-        out = set() if shared else {id(r) for r in cell if any(_is_summary(s, r) for s in cell)} or _repeated(cell, differing)
+        fields = {k: [_field(r, k) for r in cell] for k in keys if k not in used}
+        differing = [k for k, found in fields.items() if len(set(map(str, found))) > 1]
+        shared = [k for k in differing if None not in fields[k]]
+        out = set() if shared else _breakdowns(cell) or _repeated(cell, differing)
         if not out:
             return (shared or differing)[0], dropped
         dropped |= out
@@ -130,9 +131,17 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
     return None, dropped
 
 
+def _breakdowns(cell: list[Record]) -> set[int]:
+    """What of a cell is a part of what another of the same seed says."""
+    of_seed: dict[int, list[Record]] = {}
+    for record in cell:
+        of_seed.setdefault(record.seed, []).append(record)
+    return {id(r) for same in of_seed.values() for r in same if any(_is_summary(s, r) for s in same)}
+
+
 def _is_summary(record: Record, of: Record) -> bool:
     """Whether ``of`` is what ``record`` is, in one part of it."""
-    part = record.seed == of.seed and len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
+    part = len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
     return part and labels(record, _SEPARATING) == labels(of, _SEPARATING)
 
 
