@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import json
 from collections import defaultdict
@@ -90,15 +92,17 @@ def gather(outline: Outline, cells: Sequence[Named], store: Finished,
         places[cell.key].append(place)
     made: dict[str, CellResult] = {}
     trust, logs, rows, based = {}, {}, {}, {}
-    for key, result in store.results(places):
-        role = cells[places[key][0]].role
-        if role == "train":
-            logs[key] = _training(result)
-        elif role == "match":
-            made[key] = result
-        else:
-            trust[key], based[key] = [TrustCheck(**check) for check in result.trust], result.identity["training"]
-            rows |= {place: list(_records(outline.name, cells[place], result, trust[key])) for place in places[key]}
+    with uncollected():
+        for key, result in store.results(places):
+            role = cells[places[key][0]].role
+            if role == "train":
+                logs[key] = _training(result)
+            elif role == "match":
+                made[key] = result
+            else:
+                trust[key], based[key] = [TrustCheck(**check) for check in result.trust], result.identity["training"]
+                for place in places[key]:
+                    rows[place] = list(_records(outline.name, cells[place], result, trust[key]))
     records, trainings, matches = [], defaultdict(dict), _Matches(outline)
     for place, cell in enumerate(cells):
         if cell.key in logs:
@@ -128,6 +132,18 @@ def gather(outline: Outline, cells: Sequence[Named], store: Finished,
         trainings={learner: list(found.values()) for learner, found in trainings.items()},
         matches=matches.of_protocols(),
     )
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the search for cycles of garbage: of a million records that all stay, it would look at each again and again."""
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
 
 
 class _Matches:
@@ -182,11 +198,12 @@ def stored(store: Store) -> list[Record]:
         HarnessError: there is none.
     """
     found: dict[str, list[Record]] = {}
-    for key, result in store.results(store.finished()):
-        if "protocol" in result.identity:
-            identity, checks = result.identity, [TrustCheck(**check) for check in result.trust]
-            cell = Cell(key, "measure", identity, identity["training"], title(result), identity["protocol"]["kind"], "")
-            found[key] = list(_records("", cell, result, checks))
+    with uncollected():
+        for key, result in store.results(store.finished()):
+            if "protocol" in result.identity:
+                identity, checks = result.identity, [TrustCheck(**check) for check in result.trust]
+                cell = Cell(key, "measure", identity, identity["training"], title(result), identity["protocol"]["kind"], "")
+                found[key] = list(_records("", cell, result, checks))
     if not found:
         raise HarnessError("no measurement in it", where=str(store.root), hint="`harness run SUITE.yaml` makes them")
     return list(itertools.chain.from_iterable(found[key] for key in sorted(found)))
@@ -195,12 +212,18 @@ def stored(store: Store) -> list[Record]:
 def title(result: CellResult) -> str:
     """A learner without a name, by its kind and what sets it apart."""
     kind, config = (result.identity["learner"][key] for key in ("kind", "config"))
-    try:
-        usual = registry.learners[kind].Config().model_dump(mode="json")
-    except (HarnessError, ValueError):  # a learner of somebody's that is not here, or one whose keys have no defaults
-        usual = {}
+    usual = _usual(kind)
     switched = [f"{key}={value}" for key, value in config.items() if key not in usual or usual[key] != value]
     return f"{kind} ({', '.join(switched)})" if switched else kind
+
+
+@lru_cache
+def _usual(kind: str) -> dict[str, Any]:
+    """A kind's defaults; none for a learner of somebody's that is not here, or one whose keys have no defaults."""
+    try:
+        return registry.learners[kind].Config().model_dump(mode="json")
+    except (HarnessError, ValueError):
+        return {}
 
 
 def _block(entry: ProtocolEntry) -> dict[str, str]:

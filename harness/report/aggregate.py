@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.metrics.statistics import hierarchical_bootstrap, holm, mcnemar_exact, paired_t, ranks_with_ties, t_interval
+from harness.metrics.statistics import (
+    DRAWS,
+    hierarchical_bootstrap,
+    holm,
+    mcnemar_exact,
+    paired_t,
+    ranks_with_ties,
+    t_interval,
+)
 from harness.records import CROSSED, Record, Trust
 from harness.rng import Rng
 
@@ -17,6 +25,9 @@ LEVEL = 0.05
 MANY_SEEDS = 5
 """With fewer, a bootstrap over seeds is too narrow (by simulation it covers 75 % at 2 seeds, 85 % at 3): it resamples a
 spread that it can hardly see. A t interval over the seeds' values is as wide as so few seeds warrant."""
+
+LEAST_P = 2 / (DRAWS + 1)
+"""The smallest p that a bootstrap can give."""
 
 Verdicts = Callable[[str, str], np.ndarray]
 _STRENGTH: dict[Trust, int] = {"-": 0, "PASS": 1, "WARN": 2, "FAIL": 3}
@@ -116,12 +127,12 @@ def _paired(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> Pai
 
 
 def _least_p(pairs: Pairs, like: Record) -> float:
-    """The p of one seed; of several what it is at least."""
+    """The p of one seed; of several what it is at least: no bootstrap tells more apart than its draws can."""
     if len(pairs) == 1:
         return mcnemar_exact(*pairs[0]) if like.unit == "sample" else paired_t(*pairs[0])[3]
     if len(pairs) >= MANY_SEEDS:
-        return 0.0
-    return paired_t(*np.array([(x.mean(), y.mean()) for x, y in pairs]).T)[3]
+        return LEAST_P
+    return max(LEAST_P, paired_t(*np.array([(x.mean(), y.mean()) for x, y in pairs]).T)[3])
 
 
 def _p(pairs: Pairs, like: Record, least: float) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from harness.errors import HarnessError
@@ -19,6 +20,8 @@ Grid = dict[tuple[Labels, Labels], list[Record]]
 
 _SEPARATING = ("dataset", "metric", "learner")
 """Fields that make two records different measurements, beside what is in their setting."""
+
+_measurement = attrgetter(*_SEPARATING)
 
 _FIELDS = (*_SEPARATING, "seed")
 
@@ -66,6 +69,14 @@ def labels(record: Record, keys: Iterable[str]) -> Labels:
     return tuple([_field(record, key) for key in keys])
 
 
+def _axis(keys: tuple[str, ...]) -> Callable[[Record], Labels]:
+    """``labels`` for many records: no key is looked up for each of them where all are fields."""
+    if not keys or not {*keys} <= {*_FIELDS}:
+        return lambda record: labels(record, keys)
+    read = attrgetter(*keys)
+    return read if len(keys) > 1 else lambda record: (read(record),)
+
+
 def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, Any], learner: str) -> list[Record]:
     """A learner's records of one number, one a seed: of those that have the setting, the summary of all.
 
@@ -90,8 +101,9 @@ def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, 
 def group(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]) -> Grid:
     """Records by the labels of their row and column."""
     grid: Grid = {}
-    for record in sorted(records, key=lambda r: r.seed):
-        grid.setdefault((labels(record, rows), labels(record, columns)), []).append(record)
+    row, column = _axis(rows), _axis(columns)
+    for record in sorted(records, key=attrgetter("seed")):
+        grid.setdefault((row(record), column(record)), []).append(record)
     return grid
 
 
@@ -120,9 +132,10 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
     dropped: set[int] = set()
     while _clashes(cell):
         keys = [*sorted({k for r in cell for k in r.setting}), *_SEPARATING]
-        differing = [k for k in keys if k not in used and len({str(_field(r, k)) for r in cell}) > 1]
-        shared = [k for k in differing if all(_field(r, k) is not None for r in cell)]
-        out = set() if shared else {id(r) for r in cell if any(_is_summary(s, r) for s in cell)} or _repeated(cell, differing)
+        fields = {k: [_field(r, k) for r in cell] for k in keys if k not in used}
+        differing = [k for k, found in fields.items() if len(set(map(str, found))) > 1]
+        shared = [k for k in differing if None not in fields[k]]
+        out = set() if shared else _breakdowns(cell) or _repeated(cell, differing)
         if not out:
             return (shared or differing)[0], dropped
         dropped |= out
@@ -130,10 +143,18 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
     return None, dropped
 
 
+def _breakdowns(cell: list[Record]) -> set[int]:
+    """What of a cell is a part of what another of the same seed says."""
+    of_seed: dict[int, list[Record]] = {}
+    for record in cell:
+        of_seed.setdefault(record.seed, []).append(record)
+    return {id(r) for same in of_seed.values() for r in same if any(_is_summary(s, r) for s in same)}
+
+
 def _is_summary(record: Record, of: Record) -> bool:
     """Whether ``of`` is what ``record`` is, in one part of it."""
-    part = record.seed == of.seed and len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
-    return part and labels(record, _SEPARATING) == labels(of, _SEPARATING)
+    part = len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
+    return part and _measurement(record) == _measurement(of)
 
 
 def _repeated(clash: list[Record], differing: list[str]) -> set[int]:

@@ -79,7 +79,7 @@ def decode(data: bytes) -> CellFile:
         raise Damage("changed: not the sha256 that it was written with")
     if found != FORMAT:
         raise UnknownFormat(f"format {found}; this release reads up to {FORMAT}")
-    content = json.loads(b"{" + rest)
+    content = json.loads("{" + rest.decode())
     return CellFile(content["result"], {name: Member(**member) for name, member in content["files"].items()})
 
 
