@@ -54,11 +54,12 @@ def latex(table: Table) -> str:
     in a further float under the same number.
 
     Numbers stand in siunitx's ``S`` columns, aligned at the decimal point, each with its interval in a narrow column after it.
+    The label, ``tab:SUITE-TABLE``, is its own in a paper that takes tables of several suites.
     """
     rows = range(len(table.rows))
     blocks = [(_tabular(table, columns, rows[top:top + PAGE]), len(rows[top:top + PAGE]) + len(table.column_keys) + 2)
               for columns in parts(table, LINE) for top in range(0, max(1, len(rows)), PAGE)]
-    return floats(heading(table), table.name, [*blocks, *remarks([*table.notes, protocol_line(table)])])
+    return floats(heading(table), f"{table.suite}-{table.name}", [*blocks, *remarks([*table.notes, protocol_line(table)])])
 
 
 def remarks(notes: Sequence[str]) -> list[tuple[str, int]]:

@@ -44,7 +44,7 @@ class Table:
     """A finished table; a renderer adds nothing to it but form.
 
     Attributes:
-        name, title: file name without ending, and heading.
+        suite, name, title: whose it is, file name without ending, and heading.
         row_keys, column_keys: what the labels are values of.
         rows, columns: labels, one value a key.
         cells: (rows, columns); None where nothing was measured.
@@ -53,6 +53,7 @@ class Table:
         block: the protocol block, condition -> value.
     """
 
+    suite: str
     name: str
     title: str
     row_keys: tuple[str, ...]
