@@ -246,4 +246,5 @@ def _row_in(row: dict[str, Any], settings: dict[str, Any], arrays: dict[str, np.
 
 def _damaged(path: Path) -> HarnessError:
     return HarnessError("not a reference, or a damaged one", where=str(path),
-                        hint="take it from version control again, or remove it and write it anew with `harness check SUITE.yaml --update`")
+                        hint="take it from version control again, or remove it and write it anew with "
+                        "`harness check SUITE.yaml --update`")
