@@ -456,9 +456,9 @@ def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     if failed:
         _failures(done.run.plan.cells, failed, store)
     if done.report is not None:
-        _tell(done.report, junit, summary)
         _json(done.report.to_dict()) if as_json else out.print(
             "\n".join(gate_text.lines(done.report)), highlight=False, markup=False)
+        _tell(done.report, junit, summary)  # after that: where a file cannot be written the answer is not lost
     if update and not failed:
         path = reference or api.reference_of(done.run.plan.suite.name)
         err.print(f"wrote {path}: {len(done.measured.rows)} numbers", highlight=False, markup=False)
@@ -592,9 +592,8 @@ def store_verify(store: StoreArgument = DEFAULT_STORE, repair: Annotated[bool, t
     Example: harness store verify results/runs
     """
     from harness.storage import upkeep
-    from harness.store import Store
 
-    report = upkeep.verify(Store(store), repair=repair)
+    report = upkeep.verify(_existing(store), repair=repair)
     if as_json:
         _json({"cells": report.cells, "sound": report.sound, "faults": [vars(fault) for fault in report.faults],
                "repaired": report.repaired})
@@ -614,9 +613,8 @@ def store_compact(store: StoreArgument = DEFAULT_STORE) -> None:
     Example: harness store compact results/runs
     """
     from harness.storage import upkeep
-    from harness.store import Store
 
-    done = upkeep.compact(Store(store))
+    done = upkeep.compact(_existing(store))
     err.print(f"{done.cells} cells packed into {done.packs} packs", highlight=False)
     if done.left:
         err.print(f"{len(done.left)} left as they are: see `harness store verify {store}`", highlight=False, markup=False)
@@ -632,9 +630,8 @@ def store_gc(store: StoreArgument = DEFAULT_STORE,
     Example: harness store gc results/runs
     """
     from harness.storage import upkeep
-    from harness.store import Store
 
-    found = (upkeep.remove_garbage if delete else upkeep.garbage)(Store(store), damaged=damaged)
+    found = (upkeep.remove_garbage if delete else upkeep.garbage)(_existing(store), damaged=damaged)
     if as_json:
         _json([vars(each) for each in found])
         return
@@ -810,7 +807,16 @@ def _tables(store: str) -> Path:
     """Where tables go that no folder was named for."""
     from harness.store import is_url
 
-    return Path("results" if is_url(store) else store) / "tables"
+    return Path("results" if is_url(store) else store.removeprefix("file://")) / "tables"
+
+
+def _existing(store: str) -> Any:
+    """A store that is to be there: one that is misspelt must not pass for sound."""
+    from harness.store import Store, is_store
+
+    if not is_store(store):
+        raise HarnessError("no store: there is no such folder", where=store, hint="give the --store of a run")
+    return Store(store)
 
 
 def _left_out(layout: Any, console: Console) -> None:
@@ -855,6 +861,14 @@ def main() -> None:
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:  # a name too long for the file system, a folder that may not be read: no fault of this code
+        print(f"harness: {HarnessError(error.strerror or str(error), where=_named(error))}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _named(error: OSError) -> str | None:
+    return None if error.filename is None else os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(
+        error.filename)
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def _one(item: dict[str, Any], model: type[BaseModel], value: Any, path: tuple, 
     hint = ""
     if kind == "literal_error" and isinstance(given, str):
         hint = did_you_mean(given, re.findall(r"'([^']*)'", item["ctx"]["expected"]))
-    name = ".".join(map(str, steps)) or "it"
+    name = ".".join(text if (text := str(step)).isprintable() else repr(text)[1:-1] for step in steps) or "it"
     return Problem(here, f"{name} {message}{shown}" if message.startswith("should") else f"{name}: {message}", hint)
 
 

@@ -77,6 +77,8 @@ class Store:
     """Finished cells, in a folder or at a URL that fsspec knows. Any number of processes may use it at once."""
 
     def __init__(self, root: str | Path):
+        if not str(root):
+            raise StoreError("a store needs a folder or URL, and none is given", where="--store", hint="an unset variable?")
         self.root: str | Path = root if is_url(root) else Path(str(root).removeprefix("file://"))
         self.files: packs.Files = Bucket(str(root)) if is_url(root) else Folder(self.root)
         self.packs = packs.Packs(self.files)
@@ -98,6 +100,8 @@ class Store:
 
     def finished(self) -> list[str]:
         """Keys of all finished cells (their checksums are looked at when they are read)."""
+        if isinstance(self.root, Path) and self.root.is_file():
+            raise StoreError("a store is a folder, and this is a file", where=str(self.root))
         loose = self.files.holding("cells", CELL)
         self.packs.refresh()  # after that: a cell is in its pack before it ceases to be loose
         return sorted({*loose, *self.packs})

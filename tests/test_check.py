@@ -91,3 +91,18 @@ def test_a_number_that_fell_is_a_failed_test(gated):
     done = plugged(gated)
     (gated / "tiny.yaml").write_text(SUITE)
     assert done.returncode == 1 and "3 passed" in done.stdout and "random: plain: worse: fell by" in done.stdout
+
+
+def test_update_writes_over_nothing_that_is_no_reference(gated, tmp_path):
+    precious = tmp_path / "precious.json"
+    precious.write_text("{")
+    done = run(gated, "harness.cli", "check", "tiny.yaml", "--store", "store", "--reference", precious, "--update")
+    assert done.returncode == 2 and "remove it and write it anew" in done.stderr and precious.read_text() == "{"
+    precious.unlink()
+    assert check(gated, "--reference", precious, "--update").returncode == 0 and precious.exists()
+
+
+def test_a_summary_that_cannot_be_written_loses_no_answer(gated, tmp_path):
+    done = check(gated, "--summary", tmp_path)
+    assert done.returncode == 2 and "Is a directory" in done.stderr and "Traceback" not in done.stderr
+    assert str(tmp_path) in done.stderr and "PASSED" in done.stdout

@@ -251,3 +251,27 @@ def test_load_gives_a_frame_of_a_suite_or_a_store(ran):
     suite, store = front.load(ran[0] / "tiny.yaml", store=ran[0] / "store"), front.load(ran[0] / "store")
     assert len(suite) == len(store) == 6 and sorted(suite["value"]) == sorted(store["value"])
     assert set(suite["learner"]) == {"pixels", "random"} and suite["setting_shots"].max() == 2
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["table", "tiny.yaml", "--store", "tiny.yaml"], "tiny.yaml: a store is a folder, and this is a file"),
+    (["table", "tiny.yaml", "--store", ""], "--store: a store needs a folder or URL"),
+    (["run", "tiny.yaml", "--store", "ftp://localhost:1/x"], "ftp://localhost:1/x: cannot open it"),
+    (["store", "verify", "misspelt"], "misspelt: no store: there is no such folder"),
+    (["store", "gc", "tiny.yaml"], "tiny.yaml: no store"),
+    (["trust", "a" * 5000], "File name too long"),
+    (["records", "a" * 5000], "File name too long"),
+])
+def test_stores_and_paths_that_cannot_be_are_one_error(ran, monkeypatch, words, said):
+    monkeypatch.chdir(ran[0])
+    before = sorted(os.listdir())
+    done = harness(*words)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert sorted(os.listdir()) == before
+
+
+def test_a_store_at_a_file_url_has_its_tables_in_it(ran, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = harness("run", ran[0] / "tiny.yaml", "--store", f"file://{tmp_path}/store")
+    assert done.returncode == 0 and os.listdir(tmp_path) == ["store"], done.stderr
+    assert (tmp_path / "store" / "tables" / "tiny" / "plain.md").exists()

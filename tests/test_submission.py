@@ -177,13 +177,17 @@ def test_forged_cells_whose_hashes_fit(packed, tmp_path, change, why):
 
 def test_forged_verdicts_whose_hashes_fit(packed, tmp_path):
     name, data = member(packed[2], "measure", "verdicts.safetensors")
+    honest = submission.read(repacked(packed[2], tmp_path / "same.zip", {name: data}))
+    assert len(honest.results.records) == len(submission.read(packed[2]).results.records), "packing anew is no forgery by itself"
     better = {key: np.ones_like(array) for key, array in load(data).items()}
+    assert any((array != better[key]).any() for key, array in load(data).items()), "nothing to better"
     refused(repacked(packed[2], tmp_path / "x.zip", {name: save(better)}), "not the mean of its verdicts")
     refused(repacked(packed[2], tmp_path / "y.zip", {name: b"junk"}), "cannot read its verdicts")
 
 
 def test_names_in_the_manifest(packed, tmp_path):
     manifest = json.loads(zipfile.ZipFile(packed[2]).read("manifest.json"))
+    assert set(manifest["learners"]) == {c["learner"] for c in manifest["cells"]} == {"pixels", "random"}
 
     def with_change(change) -> Path:
         other = json.loads(json.dumps(manifest))

@@ -226,7 +226,7 @@ def load(path: Path) -> Reference:
     try:
         if data["schema"] != SCHEMA:
             raise HarnessError(f"a reference of schema {data['schema']}, and this release reads {SCHEMA}", where=str(path),
-                               hint="write it anew with `harness check SUITE.yaml --update`")
+                               hint="remove it, then write it anew with `harness check SUITE.yaml --update`")
         arrays = {name: unpack(packed) for name, packed in data["verdicts"].items()}
         if any(digest(array) != name for name, array in arrays.items()):
             raise _damaged(path)
@@ -246,4 +246,5 @@ def _row_in(row: dict[str, Any], settings: dict[str, Any], arrays: dict[str, np.
 
 def _damaged(path: Path) -> HarnessError:
     return HarnessError("not a reference, or a damaged one", where=str(path),
-                        hint="take it from version control again, or write it anew with `harness check SUITE.yaml --update`")
+                        hint="take it from version control again, or remove it and write it anew with "
+                        "`harness check SUITE.yaml --update`")

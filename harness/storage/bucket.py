@@ -32,8 +32,12 @@ class Bucket:
 
         try:
             self.fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            hint = "pip install 'bioharness[s3]'" if url.startswith("s3:") else "install the fsspec filesystem of that protocol"
+        except (ImportError, ValueError, OSError) as error:
+            hint = "install the fsspec filesystem of that protocol"
+            if isinstance(error, OSError):
+                hint = "look at the address and the network"
+            elif url.startswith("s3:"):
+                hint = "pip install 'bioharness[s3]'"
             raise StoreError(f"cannot open it: {error}", where=url, hint=hint) from None
         self.path = path.rstrip("/")
 

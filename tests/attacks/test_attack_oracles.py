@@ -183,6 +183,8 @@ def test_pgd_equals_torchattacks_from_the_same_random_start(attack, network, dig
     torch.set_rng_state(state)
     ours = attack("pgd", eps=[eps], iterate="last", steps=10, step_size=0.2)
     agree(ours, network, digits.images, digits.labels, eps, theirs, start)
+    unstarted = perturbed(ours, network, digits.images, digits.labels, eps, torch.zeros_like(start))
+    assert (unstarted - theirs).abs().amax() > 1e-3, "the start must tell, or the same one is not what was compared"
 
 
 def test_l2_pgd_equals_torchattacks_and_foolbox(attack, network, digits):

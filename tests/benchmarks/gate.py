@@ -28,9 +28,9 @@ PLANTED = {
     "one class never drawn": (
         "harness/data/episodes.py", "eligible = [classes for", "eligible = [classes[:-1] for"),
     "ProtoNet one point worse": (
-        "harness/protocols/few_shot.py", "        accuracy = correct.mean(axis=1)",
+        "harness/protocols/few_shot.py", "        accuracy = np.mean(correct, axis=1",
         "        if type(learner).__name__ == 'ProtoNet':\n            correct.reshape(-1)[::90] = 0\n"
-        "        accuracy = correct.mean(axis=1)"),
+        "        accuracy = np.mean(correct, axis=1"),
     "the rule two points worse on clean images": (
         "harness/protocols/classification.py", "        low, high = wilson(int(correct.sum()), len(correct))",
         "        if type(learner).__name__ == 'ECH':\n            correct[::45] = 0\n"
@@ -60,14 +60,14 @@ def told(status: int, report: dict) -> str:
 
 def planted(store: Path, reference: Path) -> None:
     """One line a regression."""
+    for what, (name, old, _) in PLANTED.items():  # all of them before an hour of computing
+        assert (ROOT / name).read_text().count(old) == 1, f"{what}: {name} has changed"
     for what, (name, old, new) in PLANTED.items():
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder)
             for part in ("harness", "baselines"):
                 shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-            text = (copy / name).read_text()
-            assert text.count(old) == 1, f"{what}: {name} has changed"
-            (copy / name).write_text(text.replace(old, new))
+            (copy / name).write_text((copy / name).read_text().replace(old, new))
             print(f"{what} | {told(*check(copy, store, '--reference', reference))}", flush=True)
 
 

@@ -162,6 +162,7 @@ def test_a_damaged_submission_or_reference_is_one_error(small, tmp_path):
         assert refused > FLIPS // 4
 
 
+LONG = "a" * 5000
 TREE = "name: x\nseeds: [0]\nlearners: {mlp: {kind: mlp}}\nprotocols: {p: {kind: classification, dataset: digits}}\n"
 
 
@@ -182,6 +183,11 @@ def test_any_override_is_made_or_refused(assignment):
     ["board", "nothing.zip"], ["show", "../.."], ["records", "quickstart", "--query", "__import__('os').system('true')"],
     ["data", "verify", "nothing"], ["data", "import", "mnist", "/dev/null"], ["list", "nothing"],
     ["plan", "quickstart", "--set", "="], ["run", "quickstart", "--device", "cuda:99"], ["run", "quickstart", "--workers", "0"],
+    ["store", "verify", "misspelt"], ["store", "gc", "/dev/null"], ["table", "quickstart", "--store", "/dev/null"],
+    ["run", "quickstart", "--store", ""], ["run", "quickstart", "--store", "ftp://localhost:1/x"], ["run", LONG],
+    ["board", LONG], ["trust", LONG], ["records", LONG], ["diff", LONG, LONG], ["store", "verify", LONG],
+    ["table", "quickstart", "--store", LONG], ["data", "verify", "omniglot", "--data-root", LONG],
+    ["check", "quickstart", "--reference", LONG],
     ["run", "quickstart", "--store", "/proc/nothing"], ["run", "quickstart", "--store", "/dev/null"],
     ["run", "quickstart", "--data-root", "/nothing", "--set", "protocols.few.dataset=omniglot"],
 ])
