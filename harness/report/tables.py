@@ -110,7 +110,8 @@ def build(results: Results, spec: TableSpec) -> Table:
              *matched(results, spec.protocol), *distrust(bad, results), *warnings(laid.measured, results),
              *failures(results, spec.protocol))
     table = Table(results.suite, spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys,
-                  column_keys, tuple(rows), tuple(columns), tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
+                  column_keys, tuple(rows), tuple(columns),
+                  tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
                   distrusted, notes, dict(results.blocks.get(spec.protocol, {})))
     if not spec.ranks or row_keys != ("learner",):
         return table
