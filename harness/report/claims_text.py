@@ -73,7 +73,8 @@ def latex(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
         blocks.append(("\n".join([*top, r"\midrule", said, *body, r"\bottomrule", r"\end{tabular}"]),
                        4 + sum(max(1 + int(len(text) / (SMALL_LINE * width)) for text, width in zip(line, WIDTHS, strict=True))
                                for line in lines)))
-    return floats("Claims", "claims", [*blocks, *remarks(list(claims.notes(rows, specs)))], r"\footnotesize")
+    label = "-".join(["claims", *(row.claim for row in rows[:1])])  # two suites' claims live in one paper
+    return floats("Claims", label, [*blocks, *remarks(list(claims.notes(rows, specs)))], r"\footnotesize")
 
 
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[ClaimSpec]], str]]] = {
