@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Two test processes of two threads each run small networks slower than one thread each.
 torch.set_num_threads(1)
+
+# A job in the background is deaf to Ctrl-C, and so is what it starts: tests that send one would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
