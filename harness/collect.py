@@ -84,6 +84,19 @@ def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -
     return gather(Outline.of(plan.suite), plan.cells, store, failures)
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the search for cycles of garbage: of a million records that all stay, it would look at each again and again."""
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
+
+
+@uncollected()
 def gather(outline: Outline, cells: Sequence[Named], store: Finished,
            failures: Sequence[tuple[str, str, int, str]] = ()) -> Results:
     """Everything that some named cells hold, as results; cells that are not finished are left out."""
@@ -92,17 +105,16 @@ def gather(outline: Outline, cells: Sequence[Named], store: Finished,
         places[cell.key].append(place)
     made: dict[str, CellResult] = {}
     trust, logs, rows, based = {}, {}, {}, {}
-    with uncollected():
-        for key, result in store.results(places):
-            role = cells[places[key][0]].role
-            if role == "train":
-                logs[key] = _training(result)
-            elif role == "match":
-                made[key] = result
-            else:
-                trust[key], based[key] = [TrustCheck(**check) for check in result.trust], result.identity["training"]
-                for place in places[key]:
-                    rows[place] = list(_records(outline.name, cells[place], result, trust[key]))
+    for key, result in store.results(places):
+        role = cells[places[key][0]].role
+        if role == "train":
+            logs[key] = _training(result)
+        elif role == "match":
+            made[key] = result
+        else:
+            trust[key], based[key] = [TrustCheck(**check) for check in result.trust], result.identity["training"]
+            for place in places[key]:
+                rows[place] = list(_records(outline.name, cells[place], result, trust[key]))
     records, trainings, matches = [], defaultdict(dict), _Matches(outline)
     for place, cell in enumerate(cells):
         if cell.key in logs:
@@ -132,18 +144,6 @@ def gather(outline: Outline, cells: Sequence[Named], store: Finished,
         trainings={learner: list(found.values()) for learner, found in trainings.items()},
         matches=matches.of_protocols(),
     )
-
-
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the search for cycles of garbage: of a million records that all stay, it would look at each again and again."""
-    searching = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if searching:
-            gc.enable()
 
 
 class _Matches:
@@ -191,6 +191,7 @@ def _training(result: CellResult) -> Training:
     return Training(data, identity["seed"], result.log.get("images_seen", 0), result.log.get("rows", []), result.wall_s)
 
 
+@uncollected()
 def stored(store: Store) -> list[Record]:
     """Every record in a store, whichever suite asked for it: learners and protocols go by what their cells say of them.
 
@@ -198,12 +199,11 @@ def stored(store: Store) -> list[Record]:
         HarnessError: there is none.
     """
     found: dict[str, list[Record]] = {}
-    with uncollected():
-        for key, result in store.results(store.finished()):
-            if "protocol" in result.identity:
-                identity, checks = result.identity, [TrustCheck(**check) for check in result.trust]
-                cell = Cell(key, "measure", identity, identity["training"], title(result), identity["protocol"]["kind"], "")
-                found[key] = list(_records("", cell, result, checks))
+    for key, result in store.results(store.finished()):
+        if "protocol" in result.identity:
+            identity, checks = result.identity, [TrustCheck(**check) for check in result.trust]
+            cell = Cell(key, "measure", identity, identity["training"], title(result), identity["protocol"]["kind"], "")
+            found[key] = list(_records("", cell, result, checks))
     if not found:
         raise HarnessError("no measurement in it", where=str(store.root), hint="`harness run SUITE.yaml` makes them")
     return list(itertools.chain.from_iterable(found[key] for key in sorted(found)))
