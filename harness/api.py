@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from harness.protocols.few_shot import FewShot, list_of
 from harness.registry import Config
 from harness.report import gate, reference
 from harness.report.results import Results
+from harness.signals import answered
 from harness.store import DEFAULT_STORE, Store, is_store
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     conditions = Conditions(folder, find_data_root(data_root), device, batch_size, files)
     outcome, (todo, expected) = Outcome(), _todo(layout, folder)
     if total := len(todo) + len(layout.waiting):
-        with schedule.terminating(), chosen(config, conditions) as workplace, \
+        with answered(signal.SIGTERM, signal.default_int_handler), chosen(config, conditions) as workplace, \
                 display.show(console or Console(quiet=True), total, expected, workplace.size) as shown:
             outcome.add(schedule.run(todo, workplace, folder, shown, time_limit))
             while waiting := len(layout.waiting):  # what stands behind a match is known now, but for what stands behind another

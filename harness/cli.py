@@ -10,8 +10,7 @@ import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +21,7 @@ from rich.table import Table
 
 from harness.errors import HarnessError
 from harness.files import make_folder
+from harness.signals import answered
 from harness.store import DEFAULT_STORE
 
 
@@ -856,32 +856,15 @@ def _json(value: Any) -> None:
 def main() -> None:
     """Entry point of the ``harness`` command."""
     try:
-        with contextlib.redirect_stdout(_Answers(sys.stdout)), _terminating():
+        with contextlib.redirect_stdout(_Answers(sys.stdout)), answered(signal.SIGTERM, signal.default_int_handler):
             app()
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:  # a name too long for the file system, a folder that may not be read: no fault of this code
-        print(f"harness: {HarnessError(error.strerror or str(error), where=_named(error))}", file=sys.stderr)
+        where = None if error.filename is None else str(error.filename)
+        print(f"harness: {HarnessError(error.strerror or str(error), where=where)}", file=sys.stderr)
         sys.exit(2)
-
-
-def _named(error: OSError) -> str | None:
-    return None if error.filename is None else os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(
-        error.filename)
-
-
-@contextlib.contextmanager
-def _terminating() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may say so
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Answers:

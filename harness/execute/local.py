@@ -30,6 +30,7 @@ from harness.errors import StoreError
 from harness.execute import memory, work
 from harness.execute.base import Event, Executor, executors
 from harness.plan import Cell
+from harness.signals import answered
 
 PRELOADED = ["harness.preload"]
 
@@ -112,7 +113,8 @@ class Local(Executor):
         ours, theirs = self.context.Pipe()
         place = dict(os.environ), Path.cwd(), get_temp_dir()
         process = self.context.Process(target=_work, args=(theirs, self.conditions, *place), daemon=True)
-        with _without_main(), _deaf_to_ctrl_c():  # which the new process inherits: it is not ours to answer there
+        # The new process inherits it: Ctrl-C is not its to answer.
+        with _without_main(), answered(signal.SIGINT, signal.SIG_IGN):
             try:
                 process.start()
             except (EOFError, ConnectionError):  # the server was killed just now: from another one
@@ -186,7 +188,7 @@ def _start_server() -> None:
     before = dict(os.environ)
     os.environ.update({**work.ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")]))})
     try:
-        with _without_main(), _deaf_to_ctrl_c():
+        with _without_main(), answered(signal.SIGINT, signal.SIG_IGN):
             forkserver.set_forkserver_preload(PRELOADED)
             forkserver.ensure_running()
     finally:
@@ -203,18 +205,6 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _die_with_parent(temporary: str) -> None:

@@ -6,13 +6,10 @@ store share the work through the store's locks.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import signal
-import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.cells import POLL_S
@@ -151,20 +148,3 @@ class _Run:
                 del self.busy[worker]
                 why = f"stopped: it took longer than the time limit of {self.limit:g} s"
                 self._fail(worker, work.cell, now - work.since, why)
-
-
-@contextlib.contextmanager
-def terminating() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does. Only the main thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -74,6 +74,13 @@ def test_competitive_layers_come_to_length_one_and_are_worth_reading(digits, kin
 
 
 @pytest.mark.parametrize("kind", ["krotov-hopfield", "softhebb"])
+def test_the_code_does_not_tell_how_much_ink_there_is(digits, kind):
+    body, x = made(kind, digits[0], hidden=40).body(), digits[1].tensor()[:20]
+    torch.testing.assert_close(body(x / 2), body(x), rtol=1e-4, atol=1e-6)
+    assert body(x).std(0).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["krotov-hopfield", "softhebb"])
 def test_without_labels_the_hidden_layer_is_the_same(digits, kind):
     unlabelled, labelled = (made(kind, digits[0], hidden=40, epochs=3) for _ in range(2))
     labelled.fit(digits[0])

@@ -25,6 +25,7 @@ class Scripted:
 
     def __init__(self, size: int, script: dict[str, list[str]], refuses: int = 0):
         self.size, self.script, self.refuses, self.cells, self.started, self.stopped = size, script, refuses, {}, [], []
+        self.told: set[int] = set()  # workers whose cell has been said to have started: that is said once
 
     def idle(self) -> list[int]:
         return [worker for worker in range(self.size) if worker not in self.cells]
@@ -36,6 +37,7 @@ class Scripted:
     def start(self, worker: int, cell: Cell) -> None:
         assert worker not in self.cells and len(self.cells) < self.size
         self.cells[worker] = cell
+        self.told.discard(worker)
         self.started.append(cell.key)
 
     def stop(self, worker: int) -> None:
@@ -45,7 +47,9 @@ class Scripted:
         for worker, cell in list(self.cells.items()):
             kinds = self.script.get(cell.key, ["done"])
             kind = kinds.pop(0) if len(kinds) > 1 else kinds[0]
-            yield worker, Event("started")
+            if worker not in self.told:
+                self.told.add(worker)
+                yield worker, Event("started")
             if kind != "hangs":
                 del self.cells[worker]
                 yield worker, Event(kind, 1.0, text=f"it {kind}")

@@ -63,6 +63,13 @@ def test_every_format_of_a_table_says_what_its_json_says(path):
         assert path.with_suffix(ending).read_text() == render(table), ending
 
 
+def test_no_two_tables_have_one_label():
+    """A paper may take them all."""
+    found = [label for path in RESULTS.rglob("*.tex") if "runs" not in path.relative_to(RESULTS).parts
+             for label in re.findall(r"\\label{([^}]*)}", path.read_text())]
+    assert len(found) > 30 and len(found) == len({*found})
+
+
 @pytest.mark.parametrize("folder", folders_with("claims.csv"), ids=short)
 def test_the_printed_claims_are_their_csv(folder):
     def read(line: dict[str, str]) -> claims.Row:

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from results_kit import episodes, plain, record, results_of, sweep
 
 from harness.errors import HarnessError
-from harness.metrics.statistics import paired_t, t_interval, wilson
+from harness.metrics.statistics import hierarchical_bootstrap, paired_t, t_interval, wilson
 from harness.records import TrustCheck
-from harness.report.aggregate import worst_level
+from harness.report.aggregate import LEAST_P, worst_level
 from harness.report.render import render
 from harness.report.tables import TableSpec, build, build_all
 from harness.report.wording import headings, row_name
@@ -125,6 +125,11 @@ def test_holm_makes_ties_of_what_one_test_alone_would_reject():
 
 def test_equal_bests_are_both_best():
     assert column(build(results_of(episodes("a", [0.5, 0.7]), episodes("b", [0.7, 0.5])), FEW)) == {"a": "B", "b": "B"}
+
+
+def test_no_bootstrap_gives_less_than_what_spares_one():
+    values = [np.full(50, 1.0), np.full(50, 2.0), np.full(50, 3.0)]
+    assert hierarchical_bootstrap(values, np.random.default_rng(0), crossed=True)[2] == LEAST_P
 
 
 def test_several_seeds_are_compared_by_paired_bootstrap():
