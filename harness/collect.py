@@ -212,12 +212,18 @@ def stored(store: Store) -> list[Record]:
 def title(result: CellResult) -> str:
     """A learner without a name, by its kind and what sets it apart."""
     kind, config = (result.identity["learner"][key] for key in ("kind", "config"))
-    try:
-        usual = registry.learners[kind].Config().model_dump(mode="json")
-    except (HarnessError, ValueError):  # a learner of somebody's that is not here, or one whose keys have no defaults
-        usual = {}
+    usual = _usual(kind)
     switched = [f"{key}={value}" for key, value in config.items() if key not in usual or usual[key] != value]
     return f"{kind} ({', '.join(switched)})" if switched else kind
+
+
+@lru_cache
+def _usual(kind: str) -> dict[str, Any]:
+    """A kind's defaults; none for a learner of somebody's that is not here, or one whose keys have no defaults."""
+    try:
+        return registry.learners[kind].Config().model_dump(mode="json")
+    except (HarnessError, ValueError):
+        return {}
 
 
 def _block(entry: ProtocolEntry) -> dict[str, str]:
