@@ -1,4 +1,4 @@
-"""The README's example of a learner of one's own is run as it stands."""
+"""The README's example of a learner of one's own is run as it stands; what README and docs name exists."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+import pytest
+
+from harness import suite
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language: str) -> list[str]:
@@ -25,11 +31,27 @@ def test_the_learner_in_the_readme_runs(tmp_path):
     assert "pca" in done.stdout and "pixels" in done.stdout
 
 
-def test_every_file_and_command_that_the_readme_names_exists():
-    root = Path(__file__).parent.parent
-    ignored = (root / ".gitignore").read_text().split()  # what a run makes is named too, and is not there before it
-    for path in re.findall(r"`((?:suites|tests|results|harness|baselines)/[\w./-]+)`", README):
-        assert path in ignored or (root / path).exists(), path
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_and_link_on_a_page_is_there(page):
+    text = page.read_text()
+    made = ("results/runs", "results/runs/", "results/reference/NAME.json", "results/tables/NAME")  # what runs make
+    for path in re.findall(r"`((?:suites|tests|results|harness|baselines|docs)/[\w./-]+)`", text):
+        assert path in made or (ROOT / path).exists(), path
+    for link in re.findall(r"\]\(([^)#]+)", text):
+        assert re.match("https?://", link) or (page.parent / link).exists(), link
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} == {*re.findall(r"\]\(docs/([\w-]+\.md)\)", README)}
+
+
+def test_every_command_that_the_readme_names_exists():
     commands = set(re.findall(r"^harness ([a-z]+)", "\n".join(blocks("sh")), re.M))
     shown = subprocess.run([sys.executable, "-m", "harness.cli", "--help"], capture_output=True, text=True, check=True).stdout
     assert commands and all(re.search(rf"\b{command}\b", shown) for command in commands), commands
+
+
+def test_the_suite_in_the_readme_is_valid(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(next(block for block in blocks("yaml") if "attack_sweep" in block))
+    assert {entry.name for entry in suite.load(path).protocols} == {"robust", "few"}

@@ -1,4 +1,4 @@
-"""What lies under results/ and stands in the README is what its command writes, byte for byte, from what was measured."""
+"""What lies under results/ and stands in README and docs is what its command writes, byte for byte, from what was measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.report.tables import MEAN_RANK
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
 TABLES = sorted(path for path in RESULTS.rglob("*.json")
                 if path.relative_to(RESULTS).parts[0] not in ("reference", "runs")  # runs: a store of whoever runs the tests
                 and path.name not in (provenance.FILE, "claims.json"))
@@ -132,29 +132,30 @@ def test_everything_is_made_again_byte_for_byte_from_what_was_measured(folder, t
             assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-# --------------------------------------------------------------------------------------------------------------- README
+# ------------------------------------------------------------------------------------------------------- pages that quote them
 
 
 def markdown_tables(text: str) -> list[list[str]]:
     return [block.strip().splitlines() for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)]
 
 
-def test_tables_of_the_readme_are_the_committed_ones():
+def test_tables_that_pages_quote_are_the_committed_ones():
     """One with the heading of a committed table is that table (or another one with this heading)."""
     committed = [table for path in TABLES for table in markdown_tables(path.with_suffix(".md").read_text())]
     heads = {table[0] for table in committed}
-    quoted = [table for table in markdown_tables(README) if table[0] in heads]
+    quoted = [table for page in PAGES for table in markdown_tables(page.read_text()) if table[0] in heads]
     assert len(quoted) >= 6
     for table in quoted:
         assert table in committed, table[0]
 
 
-def test_numbers_of_the_readme_are_those_of_the_folder_that_it_names():
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_numbers_of_a_page_are_those_of_the_folder_that_it_names(page):
     """Also in tables of its own: what stands in a row that is called as a committed row stands in that row."""
-    looked, place = 0, 0
-    for table in markdown_tables(README):
-        place = README.index("\n".join(table), place)
-        named = re.findall(r"results/((?:paper/)?[\w-]+)", README[:place])
+    text, looked, place = page.read_text(), 0, 0
+    for table in markdown_tables(text):
+        place = text.index("\n".join(table), place)
+        named = re.findall(r"results/((?:paper/)?[\w-]+)", text[:place])
         if table[0].startswith("| learner") and named and (RESULTS / named[-1]).is_dir():
             rows: dict[str, set[str]] = defaultdict(set)
             for path in (RESULTS / named[-1]).glob("*.md"):
@@ -165,4 +166,4 @@ def test_numbers_of_the_readme_are_those_of_the_folder_that_it_names():
                 if name in rows:
                     looked += 1
                     assert {*re.findall(r"\d+(?:\.\d+)?", cells)} <= rows[name], (named[-1], line)
-    assert looked > 40
+    assert looked > {"README.md": 0, "results.md": 40}[page.name]
