@@ -59,7 +59,8 @@ class Limits:
     Attributes:
         tolerance: a change no larger than this never fails; a fraction of accuracy, or of the number where it has no units.
         margin: a fall in accuracy as large as this must not pass.
-        level: probability that a run without any change fails, over all numbers together.
+        level: probability that a change is said of a run without any, over all numbers together. What is undecided may fail
+            besides (``statistical``), and does so the more often the fewer units there are.
     """
 
     tolerance: float = 0.005
