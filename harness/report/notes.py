@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.records import Record
-from harness.report.aggregate import LEVEL, MANY_SEEDS, is_bootstrapped
+from harness.report.aggregate import LEVEL, is_bootstrapped
 from harness.report.derive import WORST
 from harness.report.formats import reach
 from harness.report.results import Results
@@ -36,9 +36,7 @@ def reading(shown: Sequence[tuple[Cell, list[Record]]], distrusted: bool) -> Ite
 
 def _test(unit: str, seeds: int) -> str:
     alone, several = _TESTS[unit]
-    if seeds == 1:
-        return alone
-    return several if seeds >= MANY_SEEDS else f"{several}, and paired t over {seeds} seeds"
+    return alone if seeds == 1 else f"{several}, and paired t over {seeds} seeds"
 
 
 def _intervals(shown: Sequence[tuple[Cell, list[Record]]]) -> Iterator[str]:
@@ -60,7 +58,8 @@ def _interval(records: Sequence[Record]) -> str:
         return "95 % t interval over seeds"
     if several:
         within = {"episode": ", then episodes", "listed episode": " and episodes, crossed"}
-        return f"95 % hierarchical bootstrap over seeds{within.get(first.unit, ' and test images, crossed')}"
+        crossed = within.get(first.unit, " and test images, crossed")
+        return f"95 % t interval over seeds, or hierarchical bootstrap over seeds{crossed}, whichever is wider"
     if first.unit == "sample" and first.metric == "accuracy":
         return "95 % Wilson interval over test images"
     return f"95 % t interval over {'images' if first.unit == 'sample' else f'{first.unit}s'}"

@@ -85,7 +85,7 @@ class Rivals:
         drawn = self.resampled[:, i] - self.resampled[:, j]
         tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
         p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
-        return p if len(self.units[i]) >= MANY_SEEDS else max(p, paired_t(self.means[i], self.means[j])[3])
+        return max(p, paired_t(self.means[i], self.means[j])[3])
 
 
 def _crossed(units: np.ndarray, generator: np.random.Generator, draws: int) -> np.ndarray:
