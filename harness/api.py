@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from harness import collect, estimate
+from harness import collect, estimate, sources, submission
 from harness import plan as planning
 from harness import suite as suites
 from harness.cells import Conditions, measuring
@@ -32,7 +32,8 @@ from harness.registry import Config
 from harness.report import gate, reference
 from harness.report.results import Results
 from harness.signals import answered
-from harness.store import DEFAULT_STORE, Store, is_store
+from harness.sources import Source
+from harness.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,39 +167,66 @@ def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (),
     return list(written)
 
 
-def results(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
+def results(source: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
             device: str = "cpu") -> Results:
-    """What a store holds of a suite, without running anything."""
-    return collect.collect(plan(suite, store=store, sets=sets, data_root=data_root, device=device), Store(store))
-
-
-def load(path: str | Path, **options: Any) -> pd.DataFrame:
-    """Every record of a suite, or of all that lies in a store, one a row; keys of settings are columns ``setting_eps`` ...
+    """What was measured, without running anything.
 
     Args:
-        path: a suite file, or the folder or URL of a store (its learners go by kind and keys, its protocols by kind).
-        options: as for ``results``, where it is a suite.
+        source: a suite file, a store (whose learners go by kind and keys, its protocols by kind), a submission, or a folder of
+            results with its ``measured.zip``; the last two also of a commit, ``COMMIT:PATH``.
+        store: where the cells of a suite are looked up; like what follows it is of no account for other sources.
+
+    Raises:
+        HarnessError: nothing like that can be read there.
+    """
+    return _results(sources.find(source), store=store, sets=sets, data_root=data_root, device=device)
+
+
+def _results(source: Source, **options: Any) -> Results:
+    if source.kind == "reference":
+        raise HarnessError("a reference holds numbers and verdicts, and no records", where=str(source),
+                           hint="`harness compare` and `harness check` read it")
+    if source.kind == "store":
+        return collect.stored(Store(source.at))
+    if source.kind == "submission":
+        return submission.read(source.at).results
+    return collect.collect(plan(source.at, **options), Store(options.get("store", DEFAULT_STORE)))
+
+
+def load(source: str | Path, **options: Any) -> pd.DataFrame:
+    """Every record of a source, one a row; keys of settings are columns ``setting_eps`` ...
+
+    Args:
+        source, options: as for ``results``.
     """
     from harness.report.frames import frame
 
-    if is_store(path):
-        return frame(collect.stored(Store(path)))
-    return frame(results(path, **options).records)
+    return frame(results(source, **options).records)
 
 
-def measured(path: str | Path, **options: Any) -> reference.Reference:
-    """What a suite has in its store, or a reference file holds, number by number.
+def measured(source: str | Path, *, names: bool = True, **options: Any) -> reference.Reference:
+    """What was measured, number by number.
+
+    Args:
+        source: as for ``results``, or a reference file, which may be of a commit too.
+        names: whether learners and protocols go by their names in a suite, if they have any; else by kind, keys and dataset.
+        options: as for ``results``.
 
     Raises:
-        HarnessError: nothing was measured.
+        HarnessError: nothing was measured, or it is asked for without names what has nothing else.
     """
-    if Path(path).suffix == ".json":
-        return reference.load(Path(path))
-    done = results(path, **options)
-    found = reference.of_results(done, learner_configs(done))
-    if not found.rows:
-        raise HarnessError("nothing of it is in the store", where=str(path), hint=f"`harness run {path}` makes it")
-    return found
+    found = sources.find(source)
+    if found.kind == "reference":
+        if not names:
+            raise HarnessError("a reference does not say of which kind its protocols are, and a store has no other names",
+                               where=str(found), hint="in the place of the store name its suite, and --store")
+        return reference.load(found.at)
+    done = _results(found, **options)
+    if not names or found.kind == "store":
+        done = collect.nameless(done)
+    if not done.records:
+        raise HarnessError("nothing of it is in the store", where=str(found), hint=f"`harness run {found}` makes it")
+    return reference.of_results(done, learner_configs(done))
 
 
 def resolved(suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> dict[str, Any]:

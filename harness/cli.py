@@ -57,6 +57,9 @@ SuitePath = Annotated[Path, typer.Argument(
     metavar="SUITE.yaml", help="The suite file, or a name that `harness list suites` shows.", show_default=False,
     autocompletion=_suites)]
 StorePath = Annotated[str, typer.Option("--store", help="Folder or URL (s3://bucket/path) of finished cells.")]
+_SOURCE = "A suite, a store (folder or URL), a submission (*.zip), or a folder of results with its measured.zip"
+SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help=f"{_SOURCE}.", show_default=False,
+                                                autocompletion=_suites)]
 StoreArgument = Annotated[str, typer.Argument(metavar="STORE", help="Folder or URL of finished cells.")]
 Sets = Annotated[list[str] | None, typer.Option(
     "--set", metavar="KEY=VALUE", show_default=False,
@@ -281,29 +284,24 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
 
 
 @app.command()
-def records(suite: Annotated[str, typer.Argument(metavar="SUITE.yaml|STORE", help="A suite file, or a store.",
-                                                 show_default=False)],
-            store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
+def records(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
+            device: Device = "cpu",
             query: Annotated[str | None, typer.Option("--query", help="Only the rows that a pandas query chooses.")] = None,
             out_file: Annotated[Path | None, typer.Option(
                 "--out", help="Write a flat table here: .jsonl, .csv, .parquet.")] = None) -> None:
-    """Print every record of a suite or a store as JSON lines; with --query or --out as a flat table, settings as columns.
+    """Print every record of a source as JSON lines; with --query or --out as a flat table, settings as columns. Runs nothing.
 
     Example: harness records suites/quickstart.yaml --query "learner == 'bio' and setting_eps > 0" --out bio.csv
     """
-    from harness import api, collect
-    from harness.store import Store, is_store
+    from harness import api
+    from harness.report import frames
 
-    options = {} if is_store(suite) else {"store": store, "sets": set_ or [], "data_root": data_root, "device": device}
+    found = api.results(source, store=store, sets=set_ or [], data_root=data_root, device=device).records
     if query is None and out_file is None:
-        found = collect.stored(Store(suite)) if is_store(suite) else api.results(suite, **options).records
         for record in found:
             print(json.dumps(record.to_dict(), sort_keys=True))
         return
-    from harness.report import frames
-
-    table = api.load(suite, **options)
-    table = frames.query(table, query) if query else table
+    table = frames.query(frames.frame(found), query) if query else frames.frame(found)
     if out_file:
         frames.write(table, out_file)
         err.print(f"wrote {len(table)} records to {out_file}", highlight=False, markup=False)
@@ -312,22 +310,24 @@ def records(suite: Annotated[str, typer.Argument(metavar="SUITE.yaml|STORE", hel
 
 
 @app.command()
-def compare(a: Annotated[str, typer.Argument(metavar="A", help="A suite or reference file, or with --suite a learner.",
+def compare(a: Annotated[str, typer.Argument(metavar="A", help=f"{_SOURCE}, or a reference file. With --suite a learner.",
                                              show_default=False)],
             b: Annotated[str, typer.Argument(metavar="B", help="As A.", show_default=False)],
-            suite: Annotated[Path | None, typer.Option("--suite", help="Compare two learners of this suite.")] = None,
+            suite: Annotated[str | None, typer.Option("--suite", help="Compare two learners of this suite, or of what else A can "
+                                                      "be.")] = None,
             store: StorePath = DEFAULT_STORE,
             store_b: Annotated[str | None, typer.Option("--store-b", help="Where B's finished cells are; --store if left out.")]
             = None, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu", as_json: AsJson = False) -> None:
     """Differences of two runs, or of two learners, with intervals; paired where images and episodes are the same. Runs nothing.
 
-    A and B are suites, as measured in their stores (one suite in two stores, say), or reference files (of two commits, say).
+    A number is compared with that of the same protocol, learner, metric and setting. A store has no names: where A or B is one,
+    both go by kinds, keys and datasets. References and submissions may be of a commit, in git's notation COMMIT:PATH.
 
-    Example: harness compare bio backprop --suite suites/quickstart.yaml
+    Example: harness compare HEAD~5:results/reference/ci.json suites/ci.yaml
     """
     from dataclasses import asdict
 
-    from harness import api
+    from harness import api, sources
     from harness.report import compare as comparing
     from harness.report.formats import number
 
@@ -335,6 +335,7 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help="A suite or refer
     if suite:
         lines = comparing.learners(api.measured(suite, store=store, **options), a, b)
     else:
+        options["names"] = "store" not in {sources.find(side).kind for side in (a, b)}
         lines = comparing.runs(api.measured(a, store=store, **options), api.measured(b, store=store_b or store, **options))
     if as_json:
         _json([asdict(line) for line in lines])
@@ -392,22 +393,21 @@ def show(cell: Annotated[str, typer.Argument(metavar="CELL", help="Its key, or t
 
 
 @app.command()
-def trust(path: Annotated[str, typer.Argument(metavar="STORE|SUITE.yaml", help="A store, or a suite file.", show_default=False)],
-          store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
-          as_json: AsJson = False) -> None:
+def trust(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
+          device: Device = "cpu", as_json: AsJson = False) -> None:
     """Say which attack sweeps are to be believed: every check that failed or warned, with its number. Runs nothing.
 
     Of a suite the cells in --store count, of a store all of them. Exit status 1 where a check failed.
 
     Example: harness trust suites/quickstart.yaml
     """
-    from harness import api, trusted
-    from harness.store import Store, is_store
+    from harness import api, sources, trusted
+    from harness.store import Store
 
-    if is_store(path):
-        rows = trusted.of_store(Store(path))
+    if sources.find(source).kind == "store":
+        rows = trusted.of_store(Store(source))
     else:
-        rows = trusted.of_suite(api.plan(path, store=store, sets=set_ or [], data_root=data_root, device=device), Store(store))
+        rows = trusted.of_results(api.results(source, store=store, sets=set_ or [], data_root=data_root, device=device))
     failed = sum(row.level == "FAIL" for row in rows)
     if as_json:
         _json([row.to_dict() for row in rows])
@@ -467,8 +467,9 @@ def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
 
 
 @app.command()
-def board(sources: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml|SUBMISSION.zip...", show_default=False, help=
-                                                        "Suite files (what --store holds of them) and submissions.")],
+def board(sources: Annotated[list[str], typer.Argument(metavar="SUITE.yaml|SUBMISSION.zip...", show_default=False, help=
+                                                       "Suite files (what --store holds of them), submissions, and folders of "
+                                                       "results with their measured.zip.")],
           folder: Annotated[Path, typer.Option("-o", "--out", help="Folder of the site.")] = Path("site"),
           store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, device: Device = "cpu") -> None:
     """Write a leaderboard as a static site that needs no network: index.html, and its tables for download. Runs nothing.

@@ -7,8 +7,8 @@ import gc
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,11 +104,11 @@ def gather(outline: Outline, cells: Sequence[Named], store: Finished,
     for place, cell in enumerate(cells):
         places[cell.key].append(place)
     made: dict[str, CellResult] = {}
-    trust, logs, rows, based = {}, {}, {}, {}
+    trust, logs, rows, based, budgets = {}, {}, {}, {}, {}
     for key, result in store.results(places):
         role = cells[places[key][0]].role
         if role == "train":
-            logs[key] = _training(result)
+            logs[key], budgets[key] = _training(result), result.identity["budget"]
         elif role == "match":
             made[key] = result
         else:
@@ -125,10 +125,6 @@ def gather(outline: Outline, cells: Sequence[Named], store: Finished,
             records += rows.pop(place)
             matches.used(cell, based[cell.key])
 
-    @lru_cache(maxsize=256)
-    def arrays(key: str) -> dict[str, np.ndarray]:
-        return store.arrays(key)
-
     return Results(
         suite=outline.name,
         configs={name: matches.config(name) for name in outline.learners},
@@ -138,11 +134,12 @@ def gather(outline: Outline, cells: Sequence[Named], store: Finished,
         protocols={name: entry["kind"] for name, entry in outline.protocols.items()},
         blocks={name: entry["block"] for name, entry in outline.protocols.items()},
         records=records,
-        verdicts=lambda key, name: arrays(key)[name],
+        verdicts=_cached(store),
         trust={cell.key: trust[cell.key] for cell in cells if cell.key in trust},
         failures=list(failures),
         trainings={learner: list(found.values()) for learner, found in trainings.items()},
         matches=matches.of_protocols(),
+        budgets=_budgets(based, budgets),
     )
 
 
@@ -192,26 +189,74 @@ def _training(result: CellResult) -> Training:
 
 
 @uncollected()
-def stored(store: Store) -> list[Record]:
-    """Every record in a store, whichever suite asked for it: learners and protocols go by what their cells say of them.
+def stored(store: Store) -> Results:
+    """All that lies in a store, whichever suite asked for it: learners and protocols go by what their cells say of them.
 
     Raises:
-        HarnessError: there is none.
+        HarnessError: no measurement is in it.
     """
-    found: dict[str, list[Record]] = {}
+    records, trust, based, budgets, learners = {}, {}, {}, {}, {}
     for key, result in store.results(store.finished()):
-        if "protocol" in result.identity:
-            identity, checks = result.identity, [TrustCheck(**check) for check in result.trust]
-            cell = Cell(key, "measure", identity, identity["training"], title(result), identity["protocol"]["kind"], "")
-            found[key] = list(_records("", cell, result, checks))
-    if not found:
-        raise HarnessError("no measurement in it", where=str(store.root), hint="`harness run SUITE.yaml` makes them")
-    return list(itertools.chain.from_iterable(found[key] for key in sorted(found)))
+        identity = result.identity
+        if identity.get("role") == "train":
+            budgets[key] = identity["budget"]
+        elif "protocol" in identity:
+            name, based[key] = title(result), identity["training"]
+            learners[name], trust[key] = identity["learner"], [TrustCheck(**check) for check in result.trust]
+            cell = Cell(key, "measure", identity, identity["training"], name, identity["protocol"]["kind"], "")
+            records[key] = list(_records("", cell, result, trust[key]))
+    if not records:
+        raise HarnessError("no measurement in it", where=str(store.root), hint="`harness run SUITE.yaml` makes them; a folder of "
+                           "results can be read where `harness paper SUITE.yaml --pack` has kept them")
+    kinds = sorted({record.protocol for found in records.values() for record in found})
+    return Results(
+        suite=str(store.root), learners=sorted(learners), protocols={kind: kind for kind in kinds}, blocks={}, failures=[],
+        records=list(itertools.chain.from_iterable(records[key] for key in sorted(records))),
+        verdicts=_cached(store), trust=trust, configs={name: found["config"] for name, found in learners.items()},
+        kinds={name: found["kind"] for name, found in learners.items()}, budgets=_budgets(based, budgets))
+
+
+def nameless(results: Results) -> Results:
+    """Results without the names of their suite: learners by kind and keys, protocols by kind and dataset.
+
+    Of a number that a store holds several times (computed by other code, say) the newest is left.
+    """
+    learners = {name: title_of(results.kinds[name], config) for name, config in results.configs.items()}
+    protocols: dict[str, str] = {}
+    newest: dict[tuple, Record] = {}
+    for record in sorted(results.records, key=lambda record: record.created):
+        kind, budget = results.protocols[record.protocol], results.budgets.get(record.cell)
+        one = replace(record, learner=learners[record.learner], protocol=f"{kind} on {record.dataset}",
+                      setting=record.setting if budget is None else {**record.setting, "budget": budget})
+        protocols[one.protocol] = kind
+        newest[one.protocol, one.learner, one.metric, one.seed, one.dataset_hash, json.dumps(one.setting, sort_keys=True)] = one
+    return replace(results, records=[newest[key] for key in sorted(newest)], learners=sorted({*learners.values()}),
+                   protocols=protocols, blocks={}, configs={learners[name]: config for name, config in results.configs.items()},
+                   kinds={learners[name]: kind for name, kind in results.kinds.items()})
+
+
+def _budgets(based: dict[str, str | None], budgets: dict[str, int | None]) -> dict[str, int]:
+    """Measurement -> the budget of the training that it is based on, where there was one."""
+    return {key: budget for key, training in based.items() if (budget := budgets.get(training)) is not None}
+
+
+def _cached(store: Finished) -> Callable[[str, str], np.ndarray]:
+    """The verdicts of cells, by cell and name; those read last are kept."""
+
+    @lru_cache(maxsize=256)
+    def arrays(key: str) -> dict[str, np.ndarray]:
+        return store.arrays(key)
+
+    return lambda key, name: arrays(key)[name]
 
 
 def title(result: CellResult) -> str:
+    """The learner of a cell without its name in a suite: its kind and what sets it apart."""
+    return title_of(result.identity["learner"]["kind"], result.identity["learner"]["config"])
+
+
+def title_of(kind: str, config: dict[str, Any]) -> str:
     """A learner without a name, by its kind and what sets it apart."""
-    kind, config = (result.identity["learner"][key] for key in ("kind", "config"))
     usual = _usual(kind)
     switched = [f"{key}={value}" for key, value in config.items() if key not in usual or usual[key] != value]
     return f"{kind} ({', '.join(switched)})" if switched else kind

@@ -16,6 +16,7 @@ from harness.records import Record
 from harness.report.aggregate import worst_level
 from harness.report.board.model import Division, Refusal
 from harness.report.results import Results
+from harness.sources import find
 from harness.store import Store
 from harness.suite import Suite
 
@@ -31,8 +32,11 @@ class Board:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def gather(sources: Sequence[Path], *, store: str | Path, data_root: Path | None = None, device: str = "cpu") -> Board:
-    """Read suites (with what the store holds of them) and submissions (``*.zip``), and lay them together.
+def gather(sources: Sequence[str | Path], *, store: str | Path, data_root: Path | None = None, device: str = "cpu") -> Board:
+    """Read suites (with what the store holds of them) and submissions, and lay them together.
+
+    Args:
+        sources: suite files, submissions, and folders of results with their ``measured.zip``; see ``harness.sources``.
 
     Raises:
         HarnessError: a source that cannot be read or has no results.
@@ -52,20 +56,24 @@ def gather(sources: Sequence[Path], *, store: str | Path, data_root: Path | None
     return Board(list(divisions.values()), refused)
 
 
-def _read(path: Path, store: str | Path, data_root: Path | None, device: str) -> Division:
-    if path.suffix == ".zip":
-        packed = submission.read(path)
+def _read(path: str | Path, store: str | Path, data_root: Path | None, device: str) -> Division:
+    source = find(path)
+    if source.kind == "submission":
+        packed = submission.read(source.at)
         return _division(path, packed.results, packed.manifest)
-    if path.is_dir():
-        raise HarnessError("a folder does not say which names its cells have", where=str(path),
+    if source.kind == "store":
+        raise HarnessError("a store does not say which names its cells have", where=str(path),
                            hint=f"name the suite and its store: `harness board SUITE.yaml --store {path}`")
+    if source.kind == "reference":
+        raise HarnessError("a reference has no tables that could stand on a board", where=str(path),
+                           hint="name its suite, or a submission")
     layout = api.plan(path, store=store, data_root=data_root, device=device)
     return _division(path, collect.collect(layout, Store(store)), layout.suite)
 
 
-def _division(path: Path, results: Results, asked: submission.Manifest | Suite) -> Division:
+def _division(path: str | Path, results: Results, asked: submission.Manifest | Suite) -> Division:
     return Division(results, list(asked.tables), list(asked.published), asked.description,
-                    dict.fromkeys(results.learners, path.stem))
+                    dict.fromkeys(results.learners, Path(path).stem))
 
 
 def merge(board: Division, other: Division) -> tuple[Division, list[Refusal]]:

@@ -24,12 +24,11 @@ from harness.plan import Plan
 from harness.report import claims_text, figures, tables
 from harness.report.results import Results
 from harness.store import DEFAULT_STORE, Store
+from harness.submission import MEASURED
 from harness.suite import Suite
 
 SUITES, RESULTS = Path("suites"), Path("results")
 DEFAULT = SUITES / "paper"
-MEASURED = "measured.zip"
-"""What was measured, as `harness submit` packs it, kept beside its tables: they can be written anew from it without a store."""
 
 State = Literal["fresh", "stale tables", "stale", "never run"]
 

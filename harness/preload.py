@@ -3,7 +3,6 @@
 import torch  # noqa: F401
 
 from harness import registry
-from harness.execute import local  # noqa: F401
 
 for entries in (registry.learners, registry.datasets, registry.attacks, registry.protocols):
     list(entries)

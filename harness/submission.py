@@ -26,8 +26,10 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from harness.collect import Outline, gather
+from harness.commits import File
 from harness.errors import HarnessError, StoreError
 from harness.files import write_atomically
 from harness.matching import Match, Search
@@ -45,6 +47,8 @@ MOST_BYTES = 2**30
 MOST_FILES = 100_000
 """What a submission may unpack to; a suite of thousands of cells stays far below."""
 
+MEASURED = "measured.zip"
+"""What a submission is called that is kept beside the tables made from it."""
 MANIFEST, SUITE, CELL = "manifest.json", "suite.yaml", "cell.json"
 _MEMBER = re.compile(rf"{re.escape(SUITE)}|cells/[0-9a-f]{{24}}/({re.escape(CELL)}|{re.escape(VERDICTS)})")
 _ROUNDING = 1e-6
@@ -167,14 +171,14 @@ def _digest(data: bytes) -> str:
 # ------------------------------------------------------------------------------------------------------------- reading
 
 
-def read(path: Path) -> Submission:
-    """Read a submission and check all of it. Nothing is unpacked to disk.
+def read(path: File) -> Submission:
+    """Read a submission, a file on disk or of a commit, and check all of it. Nothing is unpacked to disk.
 
     Raises:
         HarnessError: no submission, damaged, or not what it says it is; one error that names the file.
     """
     try:
-        with zipfile.ZipFile(path) as packed:
+        with path.open("rb") as file, zipfile.ZipFile(file) as packed:
             files = _checked_members(packed)
             manifest = _manifest(files.pop(MANIFEST))
     except HarnessError as error:
@@ -195,7 +199,7 @@ def read(path: Path) -> Submission:
     return Submission(manifest, results)
 
 
-def _refused(path: Path, why: str) -> HarnessError:
+def _refused(path: File, why: str) -> HarnessError:
     return HarnessError(f"not taken as a submission: {why}", where=str(path), hint="`harness submit SUITE.yaml` makes one")
 
 
@@ -219,8 +223,12 @@ def _manifest(data: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise HarnessError(f"{MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise HarnessError(f"{MANIFEST}: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
 def _check_hashes(manifest: Manifest, files: dict[str, bytes]) -> None:
@@ -232,6 +240,31 @@ def _check_hashes(manifest: Manifest, files: dict[str, bytes]) -> None:
         raise HarnessError(f"{len(altered)} of {len(files)} files are not what was packed (sha256), the first: {altered[0]}")
 
 
+class _Data(TypedDict):
+    kind: str
+    content: str
+
+
+class _Identity(TypedDict):
+    """What is read of a cell's identity here; the rest is for its key."""
+
+    role: str
+    seed: int
+    dataset: _Data
+
+
+class _MeasureIdentity(_Identity):
+    setting: dict[str, Any]
+    training: str | None
+
+
+class _TrainIdentity(_Identity):
+    splitting: str
+    labelled: bool
+    budget: int | None
+
+
+_MEASURING, _TRAINING = TypeAdapter(_MeasureIdentity), TypeAdapter(_TrainIdentity)
 _RESULT, _VALUES, _CHECKS = TypeAdapter(CellResult), TypeAdapter(list[Value]), TypeAdapter(list[TrustCheck])
 _SEARCH, _MATCH = TypeAdapter(Search), TypeAdapter(Match)
 
@@ -278,11 +311,12 @@ def _check_identity(cell: CellName, manifest: Manifest, cells: _Packed) -> None:
         kind_of, config = (identity["learner"][name] for name in ("kind", "config"))
         kind = identity["protocol"]["kind"] if cell.role == "measure" else None
         configs = _configs(cell, known, manifest, cells) if known else []
-        needed = (identity["dataset"]["kind"], identity["dataset"]["content"], identity["seed"], identity["role"])
-        needed += (identity["setting"],) if cell.role == "measure" else (identity["splitting"], identity["labelled"])
+        (_MEASURING if cell.role == "measure" else _TRAINING).validate_python(identity, strict=True)
+    except ValidationError as error:
+        raise HarnessError(f"cell {cell.key} does not say what it is: {_first(error)}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise HarnessError(f"cell {cell.key} does not say what it is: {error}") from None
-    if known is None or kind_of != known.kind or config not in configs or needed[3] != cell.role:
+    if known is None or kind_of != known.kind or config not in configs or identity["role"] != cell.role:
         raise HarnessError(f"cell {cell.key} is not of the learner that it is named after, {cell.learner[:60]!r}")
     if cell.role == "measure" and kind != getattr(manifest.protocols.get(cell.protocol), "kind", None):
         raise HarnessError(f"cell {cell.key} is not of the protocol that it is named after, {cell.protocol[:60]!r}")

@@ -1,4 +1,4 @@
-"""Which attack sweeps are to be believed: the trust checks of a suite's cells, or of all that lie in a store."""
+"""Which attack sweeps are to be believed: the trust checks of a suite's results, or of all that lie in a store."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from harness import collect
 from harness.errors import HarnessError
-from harness.plan import Plan
 from harness.records import Trust, TrustCheck
 from harness.report.aggregate import worst_level
 from harness.report.derive import ATTACKED, with_worst_case
+from harness.report.results import Results
 from harness.store import Store
 
 
@@ -47,17 +47,16 @@ class Row:
         return asdict(self)
 
 
-def of_suite(plan: Plan, store: Store) -> list[Row]:
-    """Every finished attack sweep of a suite, in its order, with the checks across attacks.
+def of_results(results: Results) -> list[Row]:
+    """Every attack sweep of a suite's results, in their order, with the checks across attacks.
 
     Raises:
-        HarnessError: no sweep of it is in the store.
+        HarnessError: there is none.
     """
-    results = with_worst_case(collect.collect(plan, store))
-    kinds = {entry.name: entry.protocol.kind for entry in plan.suite.protocols}
-    rows = [_row(cell.learner, cell.protocol, cell.identity, cell.key, results.trust[cell.key])
-            for cell in plan.cells if cell.key in results.trust and kinds[cell.protocol] in ATTACKED]
-    return _some(rows, f"of {plan.suite.name} in {store.root}")
+    sweeps = {(record.learner, record.protocol, record.setting["attack"], record.seed, record.cell): None
+              for record in results.records if results.protocols[record.protocol] in ATTACKED}
+    trust = with_worst_case(results).trust
+    return _some([_row(*sweep, trust[sweep[-1]]) for sweep in sweeps], f"of {results.suite}")
 
 
 def of_store(store: Store) -> list[Row]:
@@ -71,14 +70,14 @@ def of_store(store: Store) -> list[Row]:
 
 def _stored(store: Store) -> Iterator[Row]:
     for key, result in store.results(store.finished()):
-        if result.identity.get("protocol", {}).get("kind") in ATTACKED:
-            dataset = result.identity["dataset"]["kind"]
-            yield _row(collect.title(result), dataset, result.identity, key, [TrustCheck(**check) for check in result.trust])
+        identity = result.identity
+        if identity.get("protocol", {}).get("kind") in ATTACKED:
+            yield _row(collect.title(result), identity["dataset"]["kind"], identity["setting"]["attack"], identity["seed"], key,
+                       [TrustCheck(**check) for check in result.trust])
 
 
-def _row(learner: str, protocol: str, identity: dict[str, Any], key: str, checks: list[TrustCheck]) -> Row:
-    level = worst_level(check.level for check in checks)
-    return Row(learner, protocol, identity["setting"]["attack"], identity["seed"], key, level, tuple(checks))
+def _row(learner: str, protocol: str, attack: str, seed: int, cell: str, checks: list[TrustCheck]) -> Row:
+    return Row(learner, protocol, attack, seed, cell, worst_level(check.level for check in checks), tuple(checks))
 
 
 def _some(rows: list[Row], where: str) -> list[Row]:

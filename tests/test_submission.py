@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from harness import api, submission
 from harness.collect import collect
 from harness.errors import HarnessError
+from harness.plan import cell_key
 from harness.store import Store
 
 SUITE = """
@@ -173,6 +174,38 @@ def edited(path: Path, change, target: Path) -> Path:
 ])
 def test_forged_cells_whose_hashes_fit(packed, tmp_path, change, why):
     refused(edited(packed[2], change, tmp_path / "x.zip"), why)
+
+
+def rekeyed(path: Path, role: str, change, target: Path) -> Path:
+    """A copy in which what the first cell of a role says of itself is changed, and its key and every hash fit."""
+    name, data = member(path, role, "cell.json")
+    body, old = json.loads(data), name.split("/")[1]
+    change(body["result"]["identity"])
+    new = cell_key(body["result"]["identity"])
+    with zipfile.ZipFile(path) as packed:
+        files = {each: packed.read(each) for each in packed.namelist() if old in each} | {name: json.dumps(body).encode()}
+        manifest = packed.read("manifest.json").replace(old.encode(), new.encode())
+    moved = {each.replace(old, new): content for each, content in files.items()}
+    return repacked(path, target, {**dict.fromkeys(files), **moved, "manifest.json": manifest})
+
+
+@pytest.mark.parametrize(("role", "change", "why"), [
+    ("measure", lambda i: i.pop("training"), "training: Field required"),
+    ("measure", lambda i: i.update(training=[1]), "training: Input should be a valid string"),
+    ("measure", lambda i: i.update(setting=[1]), "setting: "),
+    ("measure", lambda i: i.update(seed="0"), "seed: "),
+    ("measure", lambda i: i["dataset"].update(content=[]), "dataset.content: "),
+    ("train", lambda i: i.pop("budget"), "budget: "),
+    ("train", lambda i: i.update(labelled=7), "labelled: "),
+])
+def test_forged_identities_whose_keys_and_hashes_fit(packed, tmp_path, role, change, why):
+    refused(rekeyed(packed[2], role, change, tmp_path / "x.zip"), f"does not say what it is: {why}")
+
+
+def test_a_cell_that_only_goes_by_another_key_is_taken(packed, tmp_path):
+    """So that the refusals above are for what was changed, not for the changing."""
+    path = rekeyed(packed[2], "measure", lambda identity: identity.update(more=1), tmp_path / "x.zip")
+    assert submission.read(path).results.records
 
 
 def test_forged_verdicts_whose_hashes_fit(packed, tmp_path):

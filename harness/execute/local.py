@@ -32,7 +32,7 @@ from harness.execute.base import Event, Executor, executors
 from harness.plan import Cell
 from harness.signals import answered
 
-PRELOADED = ["harness.preload"]
+PRELOADED = ["harness.preload", __name__]
 
 
 @executors.register("local")

@@ -9,6 +9,7 @@ import numpy as np
 from harness.records import Record
 from harness.report.pivot import numbers_of
 from harness.report.results import Results
+from harness.report.styles import style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,8 +148,6 @@ OVER_TIME = (("live_share", "live synapses, %", 100), ("sigma_log_w", "σ(log w)
 
 def over_time(results: Results, protocol: str) -> Figure | None:
     """Six numbers of the audit against images seen, and the path from features (CKA with pixels) to task (with labels)."""
-    from harness.report.figures import style_of
-
     if not any("images_seen" in r.setting for r in results.records if r.protocol == protocol):
         return None
     figure, axes = _grid(len(OVER_TIME) + 2, 2.7, 2.1)

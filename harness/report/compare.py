@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from harness.errors import HarnessError, did_you_mean
 from harness.metrics.statistics import holm
 from harness.report.aggregate import LEVEL
 from harness.report.gate import changes, difference
-from harness.report.reference import Reference, Row
+from harness.report.reference import Reference, Row, is_plain
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ def runs(a: Reference, b: Reference) -> list[Line]:
     Raises:
         HarnessError: they have none in common.
     """
-    rows = {row.key: row for row in b.rows}
-    pairs = [(row, rows[row.key]) for row in a.rows if row.key in rows]
+    pairs = _pairs(a.rows, b.rows, _united(a.keys, b.keys))
     if not pairs:
         raise HarnessError(f"{a.suite} and {b.suite} have no number in common", where="compare",
                            hint="numbers are matched by protocol, learner, metric and setting; `harness diff` compares suites")
@@ -63,20 +63,50 @@ def learners(measured: Reference, a: str, b: str) -> list[Line]:
     for name in (a, b):
         if name not in known:
             raise HarnessError(f"unknown learner {name!r}", where="compare", hint=did_you_mean(name, known))
-    others = {replace(row, learner="").key: row for row in measured.rows if row.learner == b}
-    pairs = [(row, others[key]) for row in measured.rows if row.learner == a and (key := replace(row, learner="").key) in others]
+    one, other = ([replace(row, learner="") for row in measured.rows if row.learner == name] for name in (a, b))
+    pairs = _pairs(one, other, measured.keys)
     if not pairs:
         raise HarnessError(f"{a} and {b} have no number in common", where="compare")
     return _lines(pairs, [f"{b} - {a}"] * len(pairs), {})
+
+
+def _united(a: dict[str, list[str]], b: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {protocol: list(dict.fromkeys([*a.get(protocol, ()), *b.get(protocol, ())])) for protocol in {**a, **b}}
+
+
+def _pairs(a: list[Row], b: list[Row], keys: dict[str, list[str]]) -> list[tuple[Row, Row]]:
+    """Rows of the same number: told by what tells the rows of either side apart, and where that leaves several, by all of the
+    setting and the data."""
+    ours, theirs = _by_key(a, keys), _by_key(b, keys)
+    found = []
+    for key in (key for key in ours if key in theirs):
+        every = list(itertools.product(ours[key], theirs[key]))
+        found += every if len(every) == 1 else [(x, y) for x, y in every if (x.setting, x.dataset) == (y.setting, y.dataset)]
+    return found
+
+
+def _by_key(rows: list[Row], keys: dict[str, list[str]]) -> dict[tuple, list[Row]]:
+    """Rows by what they are known by, once some keys of the setting count as telling them apart."""
+    found: dict[tuple, list[Row]] = {}
+    for row in rows:
+        whole = {**dict(row.at), **row.setting}
+        at = {key: whole[key] for key in keys.get(row.protocol, ()) if is_plain(whole.get(key, ()))}
+        row = replace(row, at=tuple(at.items()), setting={key: value for key, value in whole.items() if key not in at})
+        found.setdefault(row.key, []).append(row)
+    return found
 
 
 def _lines(pairs: list[tuple[Row, Row]], names: list[str], configs: dict[str, list[str]]) -> list[Line]:
     found = [_fair(row, other) for row, other in pairs]
     ps = iter(holm([one.p for one in found if one]))
     return [Line(name, row.where, row.metric, _mean(row), _mean(other), *((d.mean, d.low, d.high, float(next(ps)), d.paired, d.n)
-                 if d else (None, None, None, None, False, len(row.seeds))),
-                 (*configs.get(row.learner, ()), *changes(row.setting, other.setting)))
+                 if d else (None, None, None, None, False, len(row.seeds))), (*configs.get(row.learner, ()), *_apart(row, other)))
             for name, (row, other), d in zip(names, pairs, found, strict=True)]
+
+
+def _apart(row: Row, other: Row) -> list[str]:
+    """How two numbers were measured differently, in words."""
+    return [*changes(row.dataset[:12], other.dataset[:12], "data"), *changes(row.setting, other.setting)]
 
 
 def _fair(row: Row, other: Row) -> Any:

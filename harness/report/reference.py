@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.commits import File
 from harness.errors import HarnessError
 from harness.files import write_atomically
 from harness.records import Record, Trust
@@ -113,7 +114,7 @@ def of_results(results: Results, learners: dict[str, dict[str, Any]] | None = No
     for record in results.records:
         at = tuple((key, record.setting[key]) for key in found[record.protocol] if key in record.setting)
         setting = {key: value for key, value in record.setting.items() if key not in dict(at)}
-        key = (record.protocol, record.learner, record.metric, at, json.dumps(setting, sort_keys=True))
+        key = (record.protocol, record.learner, record.metric, at, json.dumps(setting, sort_keys=True), record.dataset_hash)
         row = rows.setdefault(key, Row(record.protocol, record.learner, record.metric, record.unit, at, setting,
                                        record.dataset_hash, {}))
         row.seeds[record.seed] = _number(record, results)
@@ -124,10 +125,15 @@ def telling(records: Iterable[Record]) -> dict[str, list[str]]:
     """Protocol -> plain keys of the setting in which its records differ, or which only some of them have."""
     seen: dict[str, list[dict[str, Any]]] = {}
     for record in records:
-        plain = {key: value for key, value in record.setting.items() if value is None or isinstance(value, str | int | float)}
+        plain = {key: value for key, value in record.setting.items() if is_plain(value)}
         seen.setdefault(record.protocol, []).append(plain)
     return {protocol: [key for key in dict.fromkeys(key for setting in settings for key in setting)
                        if len({setting.get(key, ...) for setting in settings}) > 1] for protocol, settings in seen.items()}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a key of a setting with this value can tell rows apart."""
+    return value is None or isinstance(value, str | int | float)
 
 
 def _number(record: Record, results: Results) -> Number:
@@ -210,14 +216,15 @@ def _block(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n ")
 
 
-def load(path: Path) -> Reference:
-    """Read a reference, each array held against its hash.
+def load(path: File) -> Reference:
+    """Read a reference, a file on disk or of a commit, each array held against its hash.
 
     Raises:
         HarnessError: no such file, or one that is no reference, or damaged.
     """
     try:
-        data = json.loads(path.read_text())
+        with path.open("rb") as file:
+            data = json.loads(file.read())
     except OSError as error:
         raise HarnessError(f"cannot read the reference: {error.strerror}", where=str(path),
                            hint="`harness check SUITE.yaml --update` writes one") from None
@@ -244,7 +251,7 @@ def _row_in(row: dict[str, Any], settings: dict[str, Any], arrays: dict[str, np.
                row["dataset"], seeds)
 
 
-def _damaged(path: Path) -> HarnessError:
+def _damaged(path: File) -> HarnessError:
     return HarnessError("not a reference, or a damaged one", where=str(path),
                         hint="take it from version control again, or remove it and write it anew with "
                         "`harness check SUITE.yaml --update`")

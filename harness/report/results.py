@@ -66,6 +66,7 @@ class Results:
         kinds: learner -> what kind of learner it is.
         trainings: learner -> its finished trainings.
         matches: protocol -> learner -> the choices that its numbers stand on, one a training.
+        budgets: cell -> how many training images its learner was allowed, where that was limited.
     """
 
     suite: str
@@ -81,3 +82,4 @@ class Results:
     kinds: dict[str, str] = field(default_factory=dict)
     trainings: dict[str, list[Training]] = field(default_factory=dict)
     matches: dict[str, dict[str, list[Matched]]] = field(default_factory=dict)
+    budgets: dict[str, int] = field(default_factory=dict)

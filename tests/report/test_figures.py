@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from results_kit import episodes, plain, record, results_of, sweep
 
 from harness.report import figures
+from harness.report.styles import style_of
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +82,13 @@ def test_fonts_are_embedded_as_publishers_ask_and_no_clock_is_in_a_file(results,
 
 def test_a_learner_has_one_style_and_no_other_learner_has_it():
     many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(24))))
-    styles = [figures.style_of(name, many) for name in many.learners]
+    styles = [style_of(name, many) for name in many.learners]
     assert len({tuple(style.values()) for style in styles}) == 24
 
 
 def test_lines_are_told_apart_without_colour():
     many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(32))))
-    grey = [(style["marker"], style["linestyle"]) for style in (figures.style_of(name, many) for name in many.learners)]
+    grey = [(style["marker"], style["linestyle"]) for style in (style_of(name, many) for name in many.learners)]
     assert len(set(grey)) == 32 and all(a[0] != b[0] and a[1] != b[1] for a, b in zip(grey[:8], grey[1:8], strict=False))
 
 
