@@ -348,7 +348,8 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help=f"{_SOURCE}, or a
         "over": f"{line.n}, paired" if line.paired else f"{line.n} seeds",
         **({"set differently": "; ".join(line.apart)} if any(each.apart for each in lines) else {})} for line in lines]
     out.print(_grid(rows, f"A: {a}, B: {b}"))
-    out.print("paired: over images or episodes, these seeds a given; `harness table` tests over seeds too", highlight=False)
+    out.print("paired: over images or episodes and, of several seeds, over seeds: the larger p and the wider interval count",
+              highlight=False)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from harness.metrics.statistics import (
     t_interval,
 )
 from harness.records import CROSSED, Record, Trust
+from harness.report.formats import is_nominal
 from harness.rng import Rng
 
 LEVEL = 0.05
@@ -57,6 +59,8 @@ def aggregate(seeds: Sequence[Record], verdicts: Verdicts) -> Aggregate:
     """
     if len(seeds) == 1:
         return Aggregate(seeds[0].value, seeds[0].low, seeds[0].high)
+    if is_nominal(seeds[0].metric):  # seeds may agree; half of one name and half of another is none
+        return Aggregate(seeds[0].value if len({r.value for r in seeds}) == 1 else math.nan, None, None)
     value = float(np.mean([r.value for r in seeds]))
     low, high = t_interval([r.value for r in seeds])
     if is_bootstrapped(seeds):

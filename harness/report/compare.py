@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Any
 
 from harness.errors import HarnessError, did_you_mean
-from harness.metrics.statistics import holm
+from harness.metrics.statistics import holm, paired_t
 from harness.report.aggregate import LEVEL
-from harness.report.gate import changes, difference
+from harness.report.gate import Difference, changes, difference
 from harness.report.reference import Reference, Row, is_plain
 
 
@@ -109,14 +108,24 @@ def _apart(row: Row, other: Row) -> list[str]:
     return [*changes(row.dataset[:12], other.dataset[:12], "data"), *changes(row.setting, other.setting)]
 
 
-def _fair(row: Row, other: Row) -> Any:
+def _fair(row: Row, other: Row) -> Difference | None:
     """The difference; unit by unit only where the units are the same ones."""
     shared = row.seeds.keys() & other.seeds.keys()
     same = row.dataset == other.dataset and all(row.seeds[s].samples == other.seeds[s].samples for s in shared)
     if same:
-        return difference(row, other)
+        return _over_seeds(row, other, difference(row, other))
     alone = replace(other, seeds={-1 - seed: number for seed, number in other.seeds.items()})  # no seed in common: unpaired
     return difference(row, alone)
+
+
+def _over_seeds(row: Row, other: Row, found: Difference | None) -> Difference | None:
+    """Of several seeds the wider interval and the larger p of two: over units, as if there were no other seeds than these, and
+    over seeds. Learners that are alike differ from seed to seed, and units alone would call that a difference."""
+    shared = sorted(row.seeds.keys() & other.seeds.keys())
+    if found is None or not found.paired or len(shared) < 2:
+        return found
+    _, low, high, p = paired_t(*([side.seeds[seed].value for seed in shared] for side in (other, row)))
+    return replace(found, low=min(low, found.low), high=max(high, found.high), p=max(p, found.p))
 
 
 def _mean(row: Row) -> float:

@@ -39,16 +39,21 @@ def with_worst_case(results: Results) -> Results:
     swept = [r for r in results.records if r.protocol in attacked and _is_swept(r)]
     if not swept or any(r.setting["attack"] == WORST for r in swept):
         return results
-    groups: dict[Key, list[Record]] = defaultdict(list)
-    for record in swept:
-        groups[_key(record)].append(record)
+    checked = _with_checks(results, list(_grouped(swept).values()))
+    groups = _grouped([r for r in checked.records if r.protocol in attacked and _is_swept(r)])  # with what the checks said
     arrays: dict[tuple[str, str], np.ndarray] = {}
     expected = _expected(groups)
     derived = [record for key, group in groups.items()
                for record in _worst_cases(group, expected[_whatever_learner(key)], results, arrays)]
-    checked = _with_checks(results, list(groups.values()))
     return replace(checked, records=checked.records + derived,
                    verdicts=lambda cell, name: arrays[cell, name] if (cell, name) in arrays else results.verdicts(cell, name))
+
+
+def _grouped(records: list[Record]) -> dict[Key, list[Record]]:
+    groups: dict[Key, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[_key(record)].append(record)
+    return groups
 
 
 def _is_swept(record: Record) -> bool:

@@ -89,18 +89,23 @@ def number(metric: str, value: float) -> str:
     """
     form = _form(metric)
     if not math.isfinite(value):
-        return str(value)
+        return "differs" if form == "family" else str(value)
     if form == "percent":
         return f"{100 * value:.1f}"
     if form == "flag" and value in (0, 1):
         return "yes" if value else "no"
     if form == "family":
-        return FAMILIES[int(value)] if value == int(value) else "differs"
+        return FAMILIES[int(value)]
     if form == "standing":
         return STANDINGS[int(value)]
     if form == "count" and value == int(value):
         return f"{int(value)}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def is_nominal(metric: str) -> bool:
+    """Whether its values are names of things, which have no mean."""
+    return _form(metric) == "family"
 
 
 def reach(metric: str, value: float, low: float | None, high: float | None) -> str:

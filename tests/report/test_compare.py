@@ -79,3 +79,17 @@ def test_nothing_in_common_and_unknown_learners_are_errors():
     assert "did you mean 'backprop'" in str(caught.value)
     assert [line.where for line in compare.learners(run, "bio", "backprop")] == [
         "robust, clean", "robust, eps 0.1", "robust, eps 0.2"]
+
+
+def test_seeds_that_disagree_are_no_difference_however_many_images():
+    """Each learner is ahead in one seed by what 1,000 images tell apart without doubt: over seeds that is nothing."""
+    def verdicts(wrong):
+        return {0.1: [0] * wrong + [1] * (1000 - wrong)}
+
+    seeds = [(100, 200), (100, 240), (200, 150)]
+    run = measured(*(sweep(name, "pgd", verdicts(pair[side]), seed=seed)
+                     for seed, pair in enumerate(seeds) for side, name in enumerate("ab")))
+    (line,) = compare.learners(run, "a", "b")
+    assert line.paired and line.n == 1000 and not line.differs and line.low < 0 < line.high
+    one = measured(*(sweep(name, "pgd", verdicts(wrong)) for name, wrong in (("a", 100), ("b", 200))))
+    assert compare.learners(one, "a", "b")[0].differs

@@ -66,6 +66,7 @@ def test_pgd_must_be_as_strong_as_fgsm(pgd, level):
     assert [check.level for check in found.trust["a/pgd/linf/0"]] == [level]
     assert {r.trust for r in found.records if r.setting["attack"] == "pgd"} == {level}
     assert {r.trust for r in found.records if r.setting["attack"] == "fgsm"} == {"PASS"}
+    assert {r.trust for r in found.records if r.setting["attack"] == "worst"} == {level}
 
 
 def test_a_few_images_that_only_fgsm_finds_are_a_warning():

@@ -99,6 +99,15 @@ def test_a_metric_without_units_has_a_t_interval_over_seeds():
     assert (cell.low, cell.high) == t_interval([1, 2, 4])
 
 
+@pytest.mark.parametrize(("families", "printed"), [((1, 1), "gamma"), ((0, 2), "differs")])
+def test_names_have_no_mean(families, printed):
+    """Half lognormal (0) and half exponential (2) is not gamma (1)."""
+    cells = [record("a", {}, float(code), seed=seed, metric="best_family", protocol="audit")
+             for seed, code in enumerate(families)]
+    table = build(results_of(plain(*cells)), TableSpec(protocol="audit", columns=["metric"]))
+    assert f"| a | {printed} |" in render(table) and printed in render(table, "latex")
+
+
 # --------------------------------------------------------------------------------------------------------- bold
 
 
