@@ -44,7 +44,8 @@ def _text(value: Any) -> str:
 
 def lines(table: pd.DataFrame) -> str:
     """One JSON object a row; every digit of a number."""
-    return table.to_json(orient="records", lines=True, double_precision=15) if len(table) else ""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")  # pandas' own JSON rounds to 15 digits
+    return "".join(f"{json.dumps(row, default=str)}\n" for row in rows)
 
 
 def query(table: pd.DataFrame, words: str) -> pd.DataFrame:
