@@ -366,10 +366,10 @@ def records(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets
     from harness.report import frames
 
     found = api.results(source, store=store, sets=set_ or [], data_root=data_root, device=device).records
+    _if_none(found, source, store)
     if query is None and out_file is None:
         for record in found:
             print(json.dumps(record.to_dict(), sort_keys=True))
-        _if_none(found, source, store)
         return
     table = frames.query(frames.frame(found), query) if query else frames.frame(found)
     if out_file:
