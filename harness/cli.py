@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,14 +37,17 @@ class _Commands(typer.core.TyperGroup):
 
 
 app = typer.Typer(name="harness", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False,
-                  rich_markup_mode=None, help=
+                  rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}, help=
                   "Benchmark brain-inspired learning rules beside their controls: few-shot episodes, attack sweeps, biology.")
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, get, import, check and show datasets.")
 app.add_typer(data_app, name="data")
 store_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, compact and clear a store of finished cells.")
 app.add_typer(store_app, name="store")
+new_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write a suite or a learner to start from.")
+app.add_typer(new_app, name="new")
 
-out, err = Console(soft_wrap=True), Console(stderr=True)
+# What is printed quotes names and files of others: `module:X:` is no emoji, `[a]` no style.
+out, err = (Console(stderr=stderr, soft_wrap=not stderr, markup=False, emoji=False, highlight=False) for stderr in (False, True))
 
 
 def _suites(incomplete: str) -> list[str]:
@@ -76,6 +79,7 @@ Memory = Annotated[float | None, typer.Option("--memory", min=0, show_default=Fa
 TimeLimit = Annotated[float | None, typer.Option(
     "--time-limit", min=0, show_default=False, help="Seconds that a cell may take; one that takes longer has failed.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images measured at once; changes no value.")]
+DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="A name that `harness data list` shows.", show_default=False)]
 OutDir = Annotated[Path | None, typer.Option("--out", help="Folder for every format and the figures.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -109,11 +113,25 @@ class Undecided(StrEnum):
     warn = "warn"
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from harness.doctor import DISTRIBUTION, version
+
+        print(f"{DISTRIBUTION} {version(DISTRIBUTION) or '(not installed)'}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option(  # noqa: ARG001 - `_version` acts on it
+        "--version", callback=_version, is_eager=True, help="Print the release and leave.")] = False) -> None:
+    pass
+
+
 @app.command()
 def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu",
         workers: Workers = None, batch_size: BatchSize = 256, out_dir: OutDir = None, executor: ExecutorName = "local",
         address: Address = None, gpus: Gpus = None, memory: Memory = None, time_limit: TimeLimit = None) -> None:
-    """Run a suite: compute what its store lacks, then write and show its tables. Resumes where it stopped.
+    """Compute what a suite's store lacks, then write and show tables. Resumes where it stopped.
 
     Tables and figures go to --out, or to tables/NAME in the store (results/tables/NAME where that is at a URL). On a cluster:
     docs/cluster.md.
@@ -144,7 +162,7 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
 @app.command()
 def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
          device: Device = "cpu", workers: Workers = None, as_json: AsJson = False) -> None:
-    """List a suite's cells, which of them are done, and how long the rest will take.
+    """List a suite's cells, which are done, how long the rest takes.
 
     Example: harness plan suites/quickstart.yaml
     """
@@ -184,31 +202,45 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
 
 
 @app.command()
-def validate(suites: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml...", help="Suite files.", show_default=False)],
-             set_: Sets = None, data_root: DataRoot = None) -> None:
-    """Check suite files; each fault is named with file:line:column and what is allowed.
+def validate(suites: Annotated[list[Path], typer.Argument(metavar="SUITE.yaml", help="Suite files.", show_default=False)],
+             set_: Sets = None, data_root: DataRoot = None, as_json: AsJson = False) -> None:
+    """Check suite files. Each fault is named with file:line:column and what is allowed; exit status 2 where there is one.
 
     Example: harness validate suites/*.yaml
     """
+    checked = [_validated(path, set_ or [], data_root) for path in suites]
+    if as_json:
+        _json([{"suite": str(path), "good": not faults, "says": good,
+                "faults": [{"where": each.where, "message": each.message, "hint": each.hint} for each in faults]}
+               for path, good, faults in checked])
+    for path, good, faults in () if as_json else checked:
+        for fault in faults:
+            print(fault, file=sys.stderr)
+        if not faults:
+            print(f"{path}: good: {good}")
+    if any(faults for *_, faults in checked):
+        raise typer.Exit(2)
+
+
+def _validated(path: Path, sets: list[str], data_root: Path | None) -> tuple[Path, str, tuple[HarnessError, ...]]:
+    """A suite file, what is in it where it is good, and all its faults."""
     from harness import suite as loading
 
-    faults = 0
-    for path in suites:
-        try:
-            loaded = loading.load(path, sets=set_ or [], data_root=data_root)
-            counts = f"{len(loaded.learners)} learners, {len(loaded.protocols)} protocols"
-            out.print(f"{path}: good: {counts}", highlight=False, markup=False)
-        except HarnessError as error:
-            faults += 1
-            print(error, file=sys.stderr)
-    if faults:
-        raise typer.Exit(2)
+    try:
+        loaded = loading.load(path, sets=sets, data_root=data_root)
+    except HarnessError as error:
+        return path, "", getattr(error, "faults", ()) or (error,)
+    return path, f"{_count(loaded.learners, 'learner')}, {_count(loaded.protocols, 'protocol')}", ()
+
+
+def _count(things: Any, word: str) -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
 
 
 @app.command()
 def episodes(suite: SuitePath, out_dir: Annotated[Path, typer.Option("--out", help="Folder for the lists.")], set_: Sets = None,
              data_root: DataRoot = None) -> None:
-    """Write a suite's few-shot episodes as JSON lists: for the same episodes in other code, or for `episodes_from` here.
+    """Write a suite's few-shot episodes as JSON lists. For the same episodes in other code, or for `episodes_from` here.
 
     Example: harness episodes suites/quickstart.yaml --out episodes
     """
@@ -230,27 +262,64 @@ def schema() -> None:
 
 
 @app.command("list")
-def list_(what: What, as_json: AsJson = False) -> None:
-    """List what a suite can name (learners, datasets, attacks, protocols), or the suites that come with the harness.
+def list_(what: Annotated[What, typer.Argument(metavar="WHAT", show_default=False, help=f"{', '.join(What)}.")],
+          name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False, help=
+                                                     "One of them: its keys, with defaults and what is allowed.")] = None,
+          as_json: AsJson = False) -> None:
+    """List what a suite can name, or the keys of one entry. `suites` lists those that come with the harness.
 
-    Example: harness list learners
+    Example: harness list learners ech
     """
     from harness import registry, shipped
+    from harness.schema import keys_of
 
     if what is What.suites:
-        rows = [{"name": name, "description": _described(name)} for name in shipped.names()]
+        if name is not None:
+            raise HarnessError("a suite has no keys to list", where=name, hint=f"`harness plan {name}` lists its cells")
+        rows, title = [{"name": name, "description": _described(name)} for name in shipped.names()], "suites"
+    elif name is not None:
+        entries = getattr(registry, what.value)
+        rows, title = keys_of(entries[name].Config), f"{name}: {entries.describe(name)}"
     else:
         entries = getattr(registry, what.value)
-        rows = [{"name": name, "description": entries.describe(name), "keys": ", ".join(entries[name].Config.model_fields)}
-                for name in entries]
-    _json(rows) if as_json else out.print(_grid(rows, title=what.value))
+        rows, title = [{"name": name, "description": entries.describe(name), "keys": ", ".join(entries[name].Config.model_fields)}
+                       for name in entries], what.value
+    _json(rows) if as_json else out.print(_grid(rows, title))
+
+
+@new_app.command("suite")
+def new_suite(path: Annotated[Path, typer.Argument(metavar="NAME.yaml", help="The file to write.", show_default=False)]) -> None:
+    """Write a suite with comments that runs as it is. The rule beside its controls, under attack and on few examples.
+
+    Example: harness new suite mine.yaml
+    """
+    from harness import scaffold
+
+    _made(scaffold.suite(path))
+
+
+@new_app.command("learner")
+def new_learner(path: Annotated[Path, typer.Argument(metavar="NAME.py", help="The file to write.", show_default=False)]) -> None:
+    """Write a learner, and a suite that measures it. It is a small Hebbian rule that runs: put yours in its place.
+
+    Example: harness new learner my_rule.py
+    """
+    from harness import scaffold
+
+    _made(scaffold.learner(path))
+
+
+def _made(written: list[Path]) -> None:
+    for path in written:
+        print(path)
+    err.print(f"run it: harness run {written[-1]}")
 
 
 @app.command()
 def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
           device: Device = "cpu", out_dir: OutDir = None,
           form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal) -> None:
-    """Print a suite's tables from what is in the store, without running anything.
+    """Print a suite's tables from what is in the store. Runs nothing.
 
     Example: harness table suites/quickstart.yaml --format markdown
     """
@@ -289,7 +358,7 @@ def records(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets
             query: Annotated[str | None, typer.Option("--query", help="Only the rows that a pandas query chooses.")] = None,
             out_file: Annotated[Path | None, typer.Option(
                 "--out", help="Write a flat table here: .jsonl, .csv, .parquet.")] = None) -> None:
-    """Print every record of a source as JSON lines; with --query or --out as a flat table, settings as columns. Runs nothing.
+    """Print every record of a source as JSON lines. With --query or --out as a flat table, settings as columns; runs nothing.
 
     Example: harness records suites/quickstart.yaml --query "learner == 'bio' and setting_eps > 0" --out bio.csv
     """
@@ -297,6 +366,7 @@ def records(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets
     from harness.report import frames
 
     found = api.results(source, store=store, sets=set_ or [], data_root=data_root, device=device).records
+    _if_none(found, source, store)
     if query is None and out_file is None:
         for record in found:
             print(json.dumps(record.to_dict(), sort_keys=True))
@@ -306,7 +376,12 @@ def records(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets
         frames.write(table, out_file)
         err.print(f"wrote {len(table)} records to {out_file}", highlight=False, markup=False)
     else:
-        print(table.to_json(orient="records", lines=True), end="")
+        print(frames.lines(table), end="")
+
+
+def _if_none(records: Sized, source: str, store: str) -> None:
+    if not len(records):
+        err.print(f"nothing of {source} is in {store}: `harness run {source}` makes it")
 
 
 @app.command()
@@ -318,7 +393,7 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help=f"{_SOURCE}, or a
             store: StorePath = DEFAULT_STORE,
             store_b: Annotated[str | None, typer.Option("--store-b", help="Where B's finished cells are; --store if left out.")]
             = None, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu", as_json: AsJson = False) -> None:
-    """Differences of two runs, or of two learners, with intervals; paired where images and episodes are the same. Runs nothing.
+    """Differences of two runs, or of two learners, with intervals. Paired where images and episodes are the same; runs nothing.
 
     A number is compared with that of the same protocol, learner, metric and setting. A store has no names: where A or B is one,
     both go by kinds, keys and datasets. References and submissions may be of a commit, in git's notation COMMIT:PATH.
@@ -356,7 +431,7 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help=f"{_SOURCE}, or a
 def diff(a: Annotated[Path, typer.Argument(metavar="A.yaml", help="A suite file.", show_default=False)],
          b: Annotated[Path, typer.Argument(metavar="B.yaml", help="Another.", show_default=False)],
          data_root: DataRoot = None, as_json: AsJson = False) -> None:
-    """Where two suites differ once everything is written out: what they extend, defaults, every key of every entry.
+    """Where two suites differ once everything is written out. That is what they extend, defaults, every key of every entry.
 
     Exit status 1 where they differ.
 
@@ -374,7 +449,7 @@ def diff(a: Annotated[Path, typer.Argument(metavar="A.yaml", help="A suite file.
 @app.command()
 def show(cell: Annotated[str, typer.Argument(metavar="CELL", help="Its key, or the first characters of it.", show_default=False)],
          store: StorePath = DEFAULT_STORE) -> None:
-    """Print what a store holds of a cell, as JSON: what its key is a hash of, its values, trust checks and training log.
+    """Print what a store holds of a cell, as JSON. What its key is a hash of, its values, trust checks and training log.
 
     Example: harness show 3f9a12cd
     """
@@ -396,7 +471,7 @@ def show(cell: Annotated[str, typer.Argument(metavar="CELL", help="Its key, or t
 @app.command()
 def trust(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None,
           device: Device = "cpu", as_json: AsJson = False) -> None:
-    """Say which attack sweeps are to be believed: every check that failed or warned, with its number. Runs nothing.
+    """Say which attack sweeps are to be believed. Names every check that failed or warned, with its number; runs nothing.
 
     Of a suite the cells in --store count, of a store all of them. Exit status 1 where a check failed.
 
@@ -468,12 +543,12 @@ def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
 
 
 @app.command()
-def board(sources: Annotated[list[str], typer.Argument(metavar="SUITE.yaml|SUBMISSION.zip...", show_default=False, help=
+def board(sources: Annotated[list[str], typer.Argument(metavar="SUITE.yaml|SUBMISSION.zip", show_default=False, help=
                                                        "Suite files (what --store holds of them), submissions, and folders of "
                                                        "results with their measured.zip.")],
           folder: Annotated[Path, typer.Option("-o", "--out", help="Folder of the site.")] = Path("site"),
           store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, device: Device = "cpu") -> None:
-    """Write a leaderboard as a static site that needs no network: index.html, and its tables for download. Runs nothing.
+    """Write a leaderboard as a static site that needs no network. index.html, and its tables for download; runs nothing.
 
     The first source of a suite's name sets its conditions. A row of a later one that was measured on other data, under another
     protocol block or without the trust checks (or failed one) is refused and named; the exit status is then 1.
@@ -494,7 +569,7 @@ def board(sources: Annotated[list[str], typer.Argument(metavar="SUITE.yaml|SUBMI
 
 @app.command()
 def doctor(store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, as_json: AsJson = False) -> None:
-    """Look at the environment: releases and combinations known to be bad, devices, data, store. Exit status 1 where one fails.
+    """Look at the environment: releases, devices, data, store. Names combinations known to be bad; exit status 1 where one fails.
 
     Example: harness doctor
     """
@@ -512,7 +587,7 @@ def doctor(store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, as_json
 
 
 @app.command()
-def paper(suites: Annotated[list[Path] | None, typer.Argument(metavar="[SUITE.yaml...]", show_default=False, help=
+def paper(suites: Annotated[list[Path] | None, typer.Argument(metavar="SUITE.yaml", show_default=False, help=
                                                               "Suite files; suites/paper/*.yaml if left out.")] = None,
           dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what is stale, why, and how long it takes.")]
           = False,
@@ -522,7 +597,7 @@ def paper(suites: Annotated[list[Path] | None, typer.Argument(metavar="[SUITE.ya
                                                        "where suites/a/b.yaml has results/a/b.")] = None,
           store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, device: Device = "cpu", workers: Workers = None,
           as_json: AsJson = False) -> None:
-    """Bring all tables and figures up to date: tell which are stale and why, run what is missing, write them anew.
+    """Bring all tables and figures up to date. Tell which are stale and why, run what is missing, write them anew.
 
     What is fresh is left alone. Where the store has every cell nothing is run. Each folder has a provenance.json, from which
     staleness is told without a store or the data.
@@ -570,7 +645,7 @@ def _standing(found: list[Any]) -> None:
 @app.command()
 def submit(suite: SuitePath, path: Annotated[Path, typer.Option("-o", "--out", help="The file to write, *.zip.")],
            store: StorePath = DEFAULT_STORE, set_: Sets = None, data_root: DataRoot = None, device: Device = "cpu") -> None:
-    """Pack what the store holds of a suite (records, verdicts, trust checks, hashes; no weights) for somebody's leaderboard.
+    """Pack what the store holds of a suite for a leaderboard. Records, verdicts, trust checks, hashes; no weights.
 
     Example: harness submit suites/quickstart.yaml -o mine.zip
     """
@@ -627,7 +702,7 @@ def store_gc(store: StoreArgument = DEFAULT_STORE,
              delete: Annotated[bool, typer.Option("--delete", help="Remove it; without this it is only listed.")] = False,
              damaged: Annotated[bool, typer.Option("--damaged", help="Also what was set aside as damaged.")] = False,
              as_json: AsJson = False) -> None:
-    """List what nobody needs: leftovers of dead processes, trainings without a measurement, orphans. --delete removes it.
+    """List what nobody needs. Leftovers of dead processes, trainings without a measurement, orphans; --delete removes it.
 
     Example: harness store gc results/runs
     """
@@ -645,7 +720,7 @@ def store_gc(store: StoreArgument = DEFAULT_STORE,
 
 @data_app.command("list")
 def data_list(data_root: DataRoot = None, as_json: AsJson = False) -> None:
-    """List datasets: classes, images, where they come from, whether they are here.
+    """List datasets: size, origin, whether they are here, licence. With --json classes of each split and citation too.
 
     Example: harness data list
     """
@@ -655,11 +730,13 @@ def data_list(data_root: DataRoot = None, as_json: AsJson = False) -> None:
     if as_json:
         _json(rows)
         return
-    out.print(_grid([{key: row[key] for key in row if key != "citation"} for row in rows], title="datasets"))
+    wide = ("classes by split", "citation")
+    out.print(_grid([{key: row[key] for key in row if key not in wide} for row in rows], title="datasets"))
 
 
 @data_app.command("verify")
-def data_verify(names: Annotated[list[str] | None, typer.Argument(help="Datasets; all that are here if left out.")] = None,
+def data_verify(names: Annotated[list[str] | None, typer.Argument(
+                    metavar="DATASET", help="Names; all that are here if left out.")] = None,
                 set_: Switches = None, data_root: DataRoot = None, as_json: AsJson = False) -> None:
     """Read datasets and hold them against what is known of them.
 
@@ -678,7 +755,7 @@ def data_verify(names: Annotated[list[str] | None, typer.Argument(help="Datasets
 
 
 @data_app.command("path")
-def data_path(name: str, set_: Switches = None, data_root: DataRoot = None) -> None:
+def data_path(name: DatasetName, set_: Switches = None, data_root: DataRoot = None) -> None:
     """Print the files that a dataset is made from.
 
     Example: harness data path omniglot
@@ -688,7 +765,7 @@ def data_path(name: str, set_: Switches = None, data_root: DataRoot = None) -> N
 
 
 @data_app.command("get")
-def data_get(name: str, data_root: DataRoot = None) -> None:
+def data_get(name: DatasetName, data_root: DataRoot = None) -> None:
     """Fetch a dataset into the data root. Goes on where it was interrupted; every file is checked before it is opened.
 
     Example: harness data get omniglot
@@ -705,10 +782,10 @@ def data_get(name: str, data_root: DataRoot = None) -> None:
 
 
 @data_app.command("import")
-def data_import(name: str, paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, archives or folders that "
-                                                                       "you have.", show_default=False)],
+def data_import(name: DatasetName, paths: Annotated[list[Path], typer.Argument(
+                    metavar="PATH", help="Files, archives or folders that you have.", show_default=False)],
                 data_root: DataRoot = None) -> None:
-    """Check files that you have and copy them to where the dataset is looked for: all of them or none.
+    """Check files that you have and copy them into the data root. All of them or none.
 
     Example: harness data import omniglot ~/Downloads
     """
@@ -719,11 +796,11 @@ def data_import(name: str, paths: Annotated[list[Path], typer.Argument(metavar="
 
 
 @data_app.command("show")
-def data_show(name: str, set_: Switches = None, data_root: DataRoot = None,
+def data_show(name: DatasetName, set_: Switches = None, data_root: DataRoot = None,
               splitting: Annotated[str | None, typer.Option("--splitting", help="Which; its first if left out.")] = None,
               image: Annotated[Path | None, typer.Option("--out", help="The PNG; NAME.png here if left out.")] = None,
               as_json: AsJson = False) -> None:
-    """Write a contact sheet of a dataset (classes x examples of each split) and print statistics of its splits.
+    """Write a contact sheet of a dataset, print its statistics. The sheet has classes x examples of each split.
 
     Example: harness data show omniglot --out omniglot.png
     """
@@ -859,7 +936,7 @@ def main() -> None:
     """Entry point of the ``harness`` command."""
     try:
         with contextlib.redirect_stdout(_Answers(sys.stdout)), answered(signal.SIGTERM, signal.default_int_handler):
-            app()
+            app(prog_name="harness")
     except HarnessError as error:
         print(f"harness: {error}", file=sys.stderr)
         sys.exit(2)

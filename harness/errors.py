@@ -34,7 +34,13 @@ def _readable(line: str) -> str:
 
 
 class SuiteError(HarnessError):
-    """A suite that cannot mean anything: syntax, unknown keys, wrong types, impossible combinations."""
+    """A suite that cannot mean anything: syntax, unknown keys, wrong types, impossible combinations.
+
+    Attributes:
+        faults: every fault that was found, one error each, where there are several.
+    """
+
+    faults: tuple[SuiteError, ...] = ()
 
 
 class DataError(HarnessError):

@@ -54,14 +54,21 @@ def _one(item: dict[str, Any], model: type[BaseModel], value: Any, path: tuple, 
         return Problem((*path, *steps[:-1]), f"key {item['loc'][-1]!r} is missing")
     if kind == "value_error":
         return Problem(here, str(item["ctx"]["error"]) if "ctx" in item else item["msg"])
-    message = re.sub(r"^Input should be ", "should be ", item["msg"])
+    message = _plain(item["msg"])
     given = item.get("input")
     shown = f", not {_short(given)}"
-    hint = ""
+    hint = "write {key: value}" if kind == "dict_type" else ""
     if kind == "literal_error" and isinstance(given, str):
         hint = did_you_mean(given, re.findall(r"'([^']*)'", item["ctx"]["expected"]))
     name = ".".join(text if (text := str(step)).isprintable() else repr(text)[1:-1] for step in steps) or "it"
     return Problem(here, f"{name} {message}{shown}" if message.startswith("should") else f"{name}: {message}", hint)
+
+
+def _plain(message: str) -> str:
+    """pydantic's words without Python's: a suite's author writes mappings and lists, and knows of no validation."""
+    message = re.sub(r"^(Input|Dictionary|List|String) should ", "should ", message)
+    message = re.sub(r" after validation, not \d+$", "", message)
+    return message.replace("a valid dictionary", "a mapping").replace("a valid list", "a list")
 
 
 def _short(value: Any) -> str:

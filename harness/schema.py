@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+
+from pydantic import BaseModel
 
 from harness import registry
 from harness.matching import MatchConfig
@@ -11,6 +14,8 @@ from harness.suite import SuiteConfig
 
 ROOMS = (("learners", registry.learners), ("protocols", registry.protocols))
 """Keys of a suite that hold named entries."""
+
+BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
 
 EXTERNAL = {"type": "string", "pattern": "^[^:]+:.+$", "description": "a class of your own, package.module:Class"}
 
@@ -62,6 +67,34 @@ def _entry(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[st
         definitions |= match.pop("$defs", {})
         beside["match"] = {**match, "description": "choose a key so that it is as sparse or as accurate as it should be"}
     return {**model, "title": name, "properties": {**beside, **model.get("properties", {})}}
+
+
+def keys_of(config: type[BaseModel]) -> list[dict[str, str]]:
+    """The keys of an entry as rows of words: key, default, allowed, description."""
+    schema = config.model_json_schema()
+    return [{"key": name, "default": _value(each["default"]) if "default" in each else "must be given",
+             "allowed": _allowed(each, schema.get("$defs", {})), "description": each.get("description", "")}
+            for name, each in schema.get("properties", {}).items()]
+
+
+def _allowed(each: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """What a JSON Schema allows, in a few words."""
+    if "$ref" in each:
+        return _allowed(definitions[each["$ref"].rpartition("/")[2]], definitions)
+    if "enum" in each or "const" in each:
+        return " | ".join(map(_value, each.get("enum", [each.get("const")])))
+    if choices := each.get("anyOf", each.get("oneOf")):
+        return " | ".join(dict.fromkeys(_allowed(choice, definitions) for choice in choices))
+    if each.get("type") == "array":
+        items = _allowed(each["items"], definitions) if "items" in each else ""
+        return f"[{items}, ...]"
+    words = {"object": "{...}", "boolean": "true | false", "null": "null"}.get(each.get("type", ""), each.get("type", "any"))
+    bounds = [f"{sign} {_value(each[word])}" for word, sign in BOUNDS.items() if word in each]
+    return " ".join([words, ", ".join(bounds)]).strip()
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _partial(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:

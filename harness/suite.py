@@ -220,7 +220,9 @@ def _first(problems: list[Problem], tree: Source) -> SuiteError:
     hint = problem.hint
     if more:
         hint = "; ".join(filter(None, [hint, f"and {len(more)} more: {', '.join(more[:3])}{' ...' if len(more) > 3 else ''}"]))
-    return SuiteError(problem.message, where=str(mark), hint=hint or None)
+    error = SuiteError(problem.message, where=str(mark), hint=hint or None)
+    error.faults = tuple(SuiteError(each.message, where=str(place), hint=each.hint or None) for place, each in marked)
+    return error
 
 
 class _Check:

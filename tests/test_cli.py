@@ -22,7 +22,7 @@ protocols:
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
 """
 COMMANDS = ["run", "board", "check", "submit", "paper", "plan", "validate", "schema", "list", "table", "records", "compare",
-            "diff", "show", "trust", "data", "episodes", "doctor", "store"]
+            "diff", "show", "trust", "data", "episodes", "doctor", "store", "new"]
 SWEPT = """
 name: swept
 learners: {pixels: {kind: nearest-mean}}
@@ -63,7 +63,28 @@ def swept(tmp_path_factory):
 def test_every_command_helps_with_an_example(command):
     done = harness(command, "--help")
     assert done.returncode == 0
-    assert "Example: harness" in done.stdout or command in ("data", "store")
+    assert "Example: harness" in done.stdout or command in ("data", "store", "new")
+
+
+@pytest.mark.parametrize("group", [[], ["data"], ["store"], ["new"]])
+def test_what_a_command_does_fits_its_line_in_the_help(group):
+    done = harness(*group, "-h", COLUMNS="80")
+    commands = done.stdout.partition("Commands:")[2]
+    assert len(commands.splitlines()) > 2 and "..." not in commands
+
+
+def test_the_release_is_told_and_help_is_of_harness_however_it_was_started():
+    assert harness("--version").stdout.startswith("bioharness ")
+    assert harness("run", "-h").stdout.startswith("Usage: harness run ")
+
+
+def test_names_of_others_are_printed_as_they_are():
+    from harness import cli
+
+    with cli.out.capture() as shown:
+        cli.out.print("of plug:X: [red]it[/]")
+        cli.out.print(cli._grid([{"kind": "plug:X: [red]it[/]"}], "a:X: [b]"))
+    assert shown.get().count("plug:X: [red]it[/]") == 2 and "a:X: [b]" in shown.get()
 
 
 def test_help_and_listing_never_import_torch():
@@ -134,6 +155,31 @@ def test_list_names_every_room():
         assert name in {row["name"] for row in json.loads(harness("list", what, "--json").stdout)}
 
 
+def test_list_tells_the_keys_of_an_entry_and_what_they_may_be():
+    keys = {row["key"]: row for row in json.loads(harness("list", "learners", "mlp", "--json").stdout)}
+    assert (keys["epochs"]["default"], keys["epochs"]["allowed"]) == ("20", "integer >= 1")
+    assert keys["hidden"]["allowed"] == "integer >= 1 | [integer >= 1, ...]" and keys["density"]["allowed"] == "number > 0, <= 1"
+    assert keys["optimiser"]["allowed"] == "adam | sgd" and keys["non_negative"]["default"] == "false"
+    regime = next(row for row in json.loads(harness("list", "protocols", "few_shot", "--json").stdout) if row["key"] == "regime")
+    assert regime["allowed"] == "from_scratch | semi_supervised | class_transfer"
+    assert all(row["allowed"] != "any" and row["description"] for row in keys.values())
+    for words, said in ((["learners", "mpl"], "did you mean 'mlp'"), (["suites", "quickstart"], "harness plan quickstart")):
+        wrong = harness("list", *words)
+        assert wrong.returncode == 2 and said in wrong.stderr
+
+
+def test_validate_names_every_fault(tmp_path):
+    (tmp_path / "good.yaml").write_text(SUITE)
+    (tmp_path / "bad.yaml").write_text(SUITE.replace("width", "widht").replace("ways: 5", "ways: 500").replace("seeds", "sedes"))
+    done = harness("validate", tmp_path / "good.yaml", tmp_path / "bad.yaml")
+    assert done.returncode == 2 and done.stdout == f"{tmp_path}/good.yaml: good: 2 learners, 2 protocols\n"
+    faults = [line for line in done.stderr.splitlines() if not line.startswith("  ")]
+    assert [fault.split(": ", 1)[1] for fault in faults] == ["unknown key 'widht'", "500 ways, but classes/test has 5 classes"]
+    good, bad = json.loads(harness("validate", tmp_path / "good.yaml", tmp_path / "bad.yaml", "--json").stdout)
+    assert good["good"] and not bad["good"] and [each["message"] for each in bad["faults"]] == [
+        fault.split(": ", 1)[1] for fault in faults]
+
+
 def test_schema_is_json():
     assert json.loads(harness("schema").stdout)["title"] == "harness suite"
 
@@ -202,7 +248,14 @@ def test_records_can_be_chosen_and_written_flat(ran, tmp_path):
     assert harness("records", *here, "--out", tmp_path / "all.csv").returncode == 0
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 1 + 6
     assert len(harness("records", ran[0] / "store").stdout.splitlines()) == 6
-    for words in (["--query", "nothing =="], ["--query", "no_column > 1"], ["--out", tmp_path / "all.xyz"]):
+    exact = {line["value"] for line in map(json.loads, harness("records", *here).stdout.splitlines())}
+    flat = [json.loads(line) for line in harness("records", *here, "--query", "value >= 0").stdout.splitlines()]
+    assert {row["value"] for row in flat} == exact and "torch" in json.loads(flat[0]["versions"])
+    assert harness("records", *here, "--query", "learner == 'nobody'").stdout == ""
+    none = harness("records", ran[0] / "tiny.yaml", "--store", tmp_path / "none")
+    assert none.stdout == "" and "harness run" in none.stderr
+    for words in (["--query", "nothing =="], ["--query", "no_column > 1"], ["--query", "learner"],
+                  ["--out", tmp_path / "all.xyz"]):
         wrong = harness("records", *here, *words)
         assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
 

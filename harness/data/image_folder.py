@@ -41,7 +41,8 @@ class ImageFolder(Dataset):
     licence = "that of the images"
     citation = "the user's own images"
     how_to_get = ("put images and a split.csv with the columns filename,label,split into a folder and name it: "
-                  "{kind: image-folder, folder: /path/to/images}; `harness data import image-folder FOLDER` makes it the default")
+                  "{kind: image-folder, folder: /path/to/images} (a relative path is below the data root); "
+                  "`harness data import image-folder FOLDER` makes it the default")
 
     @property
     def place(self) -> Path:
@@ -65,6 +66,10 @@ class ImageFolder(Dataset):
         """
         if not self.place.is_dir():
             raise DataError("there is no such folder", where=str(self.place), hint=self.how_to_get)
+        if not self._csv.exists():
+            raise DataError("there is no such file", where=str(self._csv),
+                            hint="it says which image is what: a first line filename,label,split, then a line an image, "
+                            "e.g. cats/1.jpg,cat,train")
         rows = read_rows(self._csv)
         splits: dict[str, dict[str, int]] = {}
         for row in rows:

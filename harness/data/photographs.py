@@ -28,7 +28,7 @@ def decode(content: bytes, channels: int = 3) -> Image:
     Raises:
         ValueError: it is empty, damaged, too large, or of a kind that has no such form.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not content:
         raise ValueError("the file is empty")
@@ -38,6 +38,8 @@ def decode(content: bytes, channels: int = 3) -> Image:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             image.load()
             return _plain(image, "L" if channels == 1 else "RGB")
+    except UnidentifiedImageError as error:  # its own words are the address of the buffer
+        raise ValueError("cannot be decoded: it is no image, or of a format that Pillow does not read") from error
     except Exception as error:  # Pillow and zlib raise many kinds on damaged bytes
         raise ValueError(f"cannot be decoded: {error}") from error
 

@@ -26,15 +26,20 @@ from harness.plan import Cell
 def transfer(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Bars of files that are being fetched: what it gives is called with (file, bytes here, bytes in all)."""
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars, tasks = Progress(*columns, console=console), dict[str, TaskID]()
 
-        def report(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
+    def report(name: str, done: int, total: int) -> None:
+        if not tasks:
+            bars.start()
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=total)
+        bars.update(tasks[name], completed=done)
 
+    try:
         yield report
+    finally:
+        if tasks:  # where nothing was fetched not even an empty line is printed
+            bars.stop()
 
 
 def show(console: Console, total: int, expected: dict[str, float], workers: int) -> Bars | Lines:

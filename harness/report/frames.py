@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import fields
@@ -20,21 +21,31 @@ _FIELDS = [field.name for field in fields(Record) if field.name != "setting"]
 
 
 def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a record; a setting's plain keys are columns of their own, ``setting_eps`` say, the rest of it is text."""
+    """One row a record; a setting's plain keys are columns of their own, ``setting_eps`` say, the rest of it is JSON."""
     import pandas as pd
 
     records = list(records)
     columns = {name: list(map(attrgetter(name), records)) for name in _FIELDS}
     words: dict[int, str] = {}  # records of one cell share their versions
-    columns["versions"] = [words.get(id(each)) or words.setdefault(id(each), str(each)) for each in columns["versions"]]
+    columns["versions"] = [words.get(id(each)) or words.setdefault(id(each), _text(each)) for each in columns["versions"]]
     settings: dict[str, list[Any]] = {}
     for place, record in enumerate(records):
         for key, value in record.setting.items():
             column = settings.get(key)
             if column is None:
                 column = settings[key] = [math.nan] * len(records)
-            column[place] = value if value is None or isinstance(value, str | int | float) else str(value)
+            column[place] = value if value is None or isinstance(value, str | int | float) else _text(value)
     return pd.DataFrame(columns | {f"setting_{key}": column for key, column in settings.items()})
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def lines(table: pd.DataFrame) -> str:
+    """One JSON object a row; every digit of a number."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")  # pandas' own JSON rounds to 15 digits
+    return "".join(f"{json.dumps(row, default=str)}\n" for row in rows)
 
 
 def query(table: pd.DataFrame, words: str) -> pd.DataFrame:
@@ -44,7 +55,10 @@ def query(table: pd.DataFrame, words: str) -> pd.DataFrame:
         HarnessError: no such column, or not a query.
     """
     try:
-        return table.query(words, engine="python", local_dict={}, global_dict={})
+        chosen = table.eval(words, engine="python", local_dict={}, global_dict={})
+        if str(getattr(chosen, "dtype", "")) not in ("bool", "boolean"):
+            raise ValueError("it is not true or false of each row")
+        return table[chosen]
     except Exception as error:  # pandas raises what Python raises: any of a dozen classes
         columns = ", ".join(map(str, table.columns))
         raise HarnessError(f"not a query: {error}", where="--query",
@@ -70,7 +84,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
     elif path.suffix == ".csv":
         table.to_csv(out, index=False)
     elif path.suffix == ".jsonl":
-        table.to_json(out, orient="records", lines=True)
+        out.write(lines(table).encode())
     else:
         raise HarnessError(f"no format {path.suffix!r}", where=str(path), hint="write .jsonl, .csv or .parquet")
     write_atomically(path, out.getvalue())
