@@ -108,6 +108,18 @@ def test_one_cell_under_two_names_joins_under_both_or_neither():
     assert list(rows(leaderboard.merge(division("ours", "a"), theirs)[0])) == ["a", "b", "c"]
 
 
+def test_sources_of_one_name_are_told_apart_by_their_folders():
+    assert leaderboard.origins([Path("here/ours.zip"), Path("here/theirs.zip")]) == ["ours", "theirs"]
+    assert leaderboard.origins([Path("/r/a/m.zip"), Path("/r/b/m.zip"), Path("c.yaml")]) == ["a/m", "b/m", "c"]
+    assert leaderboard.origins([Path("m.zip"), Path("m.zip")]) == ["m", "m"]
+
+
+def test_an_ending_in_capitals_is_that_of_a_submission(tmp_path: Path):
+    (tmp_path / "THEIRS.ZIP").write_bytes(b"no zip file")
+    with pytest.raises(HarnessError, match="not taken as a submission"):
+        leaderboard.gather([tmp_path / "THEIRS.ZIP"], store=tmp_path)
+
+
 def test_a_folder_is_no_source(tmp_path: Path):
     with pytest.raises(HarnessError, match="does not say which names"):
         leaderboard.gather([tmp_path], store=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from harness.records import Record
@@ -22,7 +23,9 @@ def charts(results: Results, protocol: str) -> list[dict[str, Any]]:
         return [{"type": "multiples" if kind == "biology" else "dots"}]
     make, along = ALONG[kind]
     curves, panels = make(results, protocol)
-    drawn = [{"title": title, "series": _series(results, curves, panel)} for title, panel in panels]
+    drawn = [{"title": title, "series": series} for title, panel in panels if (series := _series(results, curves, panel))]
+    if not drawn:
+        return []
     out: list[dict[str, Any]] = [{"type": "curves", "along": along, "log": kind == "low_data", "panels": drawn}]
     if kind in ATTACKED:
         out += _scatters(results, curves, panels)
@@ -31,8 +34,14 @@ def charts(results: Results, protocol: str) -> list[dict[str, Any]]:
 
 def _series(results: Results, curves: figures.Curves, panel: figures.Labels) -> list[dict[str, Any]]:
     """A learner's points: where, mean, low, high."""
-    return [{"learner": place, "points": [[x, *_summary(points[x], results)] for x in sorted(points)]}
-            for place, learner in enumerate(results.learners) if (points := curves.get(((learner,), panel)))]
+    return [{"learner": place, "points": points} for place, learner in enumerate(results.learners)
+            if (points := _points(curves.get(((learner,), panel), {}), results))]
+
+
+def _points(found: dict[float, list[Record]], results: Results) -> list[list[float]]:
+    """What can be drawn of one curve."""
+    points = [[x, *_summary(found[x], results)] for x in sorted(found)]
+    return [point for point in points if all(map(math.isfinite, point))]
 
 
 def _summary(records: list[Record], results: Results) -> list[float]:
@@ -49,8 +58,8 @@ def _scatters(results: Results, curves: figures.Curves, panels: figures.Panels) 
         own = {learner: points for place, learner in enumerate(results.learners) if (points := curves.get(((learner,), panel)))}
         for eps in sorted({x for points in own.values() for x in points} - {0}):
             found = [(learner, points[0], points[eps]) for learner, points in own.items() if 0 in points and eps in points]
-            if found:
-                choices.append({"title": f"{title}, eps {eps:g}", "points": _front(results, found)})
+            if points := _front(results, found):
+                choices.append({"title": f"{title}, eps {eps:g}", "points": points})
     return [{"type": "scatter", "choices": choices}] if choices else []
 
 
@@ -58,6 +67,7 @@ def _front(results: Results, found: list[tuple[str, list[Record], list[Record]]]
     """Points, each with whether no trusted learner is better in one and at least as good in the other."""
     points = [{"learner": results.learners.index(learner), "x": _summary(clean, results), "y": _summary(attacked, results),
                "trusted": all(r.trust != "FAIL" for r in (*clean, *attacked))} for learner, clean, attacked in found]
+    points = [point for point in points if all(map(math.isfinite, (*point["x"], *point["y"])))]
     trusted = [(p["x"][0], p["y"][0]) for p in points if p["trusted"]]
     for point in points:
         x, y = point["x"][0], point["y"][0]
