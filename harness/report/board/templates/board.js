@@ -247,7 +247,7 @@
         }
         for (const p of labels) {
           marks.push(Plot.link([p], { x1: "cx", y1: "cy", x2: xs[1], y2: "at", stroke: style(p.learner).colour, strokeOpacity: 0.35, strokeWidth: 0.8, insetEnd: 4, ...owned(p.learner) }),
-                     Plot.text([p], { x: () => xs[1], y: "at", text: (q) => shorten(q.name, side / 6.8), dx: 6, textAnchor: "start", fill: "currentColor", fontWeight: p.front ? 700 : 400, ...owned(p.learner) }));
+                     Plot.text([p], { x: () => xs[1], y: "at", text: (q) => shorten(q.name, (side - 6) / (p.front ? 7.6 : 6.8)), dx: 6, textAnchor: "start", fill: "currentColor", fontWeight: p.front ? 700 : 400, ...owned(p.learner) }));
         }
         marks.push(tip(points, { x: "cx", y: "cy" }, (p) => `${p.name}${p.front ? " (Pareto front)" : ""}\nclean: ${number(p.cx)} % ${span(p.x[1], p.x[2])}\n${chart.choices[index].title}: ${number(p.cy)} % ${span(p.y[1], p.y[2])}`));
         place.replaceChildren(figure("", plot({ width, height, marginTop: 26, marginLeft: 42, marginRight: side, marginBottom: 40,
