@@ -561,7 +561,7 @@ def board(sources: Annotated[list[str], typer.Argument(metavar="SUITE.yaml|SUBMI
     laid = leaderboard.gather(sources, store=store, data_root=data_root, device=device)
     written = write_site(laid.divisions, laid.refused, folder)
     for row in laid.refused:
-        err.print(f"refused: {row}", highlight=False, markup=False)
+        err.print(f"refused: {row}", highlight=False, markup=False, soft_wrap=True)
     err.print(f"wrote {written[0]} and {len(written) - 1} tables beside it", highlight=False, markup=False)
     if laid.refused:
         raise typer.Exit(1)

@@ -43,8 +43,8 @@ def gather(sources: Sequence[str | Path], *, store: str | Path, data_root: Path 
     """
     divisions: dict[str, Division] = {}
     refused: list[Refusal] = []
-    for path in sources:
-        entry = _read(path, store, data_root, device)
+    for path, origin in zip(sources, origins(sources), strict=True):
+        entry = _read(path, origin, store, data_root, device)
         if not entry.results.records:
             raise HarnessError("nothing of it has been measured", where=str(path), hint=f"`harness run {path}` does")
         name = entry.results.suite
@@ -56,11 +56,21 @@ def gather(sources: Sequence[str | Path], *, store: str | Path, data_root: Path 
     return Board(list(divisions.values()), refused)
 
 
-def _read(path: str | Path, store: str | Path, data_root: Path | None, device: str) -> Division:
+def origins(sources: Sequence[str | Path]) -> list[str]:
+    """What each source is called: its name without the ending, behind as many of its folders as tell it from the others."""
+    bare = [Path(source).with_suffix("") for source in sources]
+    for depth in range(1, max((len(path.parts) for path in bare), default=0)):
+        names = ["/".join(path.parts[-depth:]) for path in bare]
+        if len(set(names)) == len(set(bare)):
+            return names
+    return list(map(str, bare))
+
+
+def _read(path: str | Path, origin: str, store: str | Path, data_root: Path | None, device: str) -> Division:
     source = find(path)
     if source.kind == "submission":
         packed = submission.read(source.at)
-        return _division(path, packed.results, packed.manifest)
+        return _division(origin, packed.results, packed.manifest)
     if source.kind == "store":
         raise HarnessError("a store does not say which names its cells have", where=str(path),
                            hint=f"name the suite and its store: `harness board SUITE.yaml --store {path}`")
@@ -68,12 +78,12 @@ def _read(path: str | Path, store: str | Path, data_root: Path | None, device: s
         raise HarnessError("a reference has no tables that could stand on a board", where=str(path),
                            hint="name its suite, or a submission")
     layout = api.plan(path, store=store, data_root=data_root, device=device)
-    return _division(path, collect.collect(layout, Store(store)), layout.suite)
+    return _division(origin, collect.collect(layout, Store(store)), layout.suite)
 
 
-def _division(path: str | Path, results: Results, asked: submission.Manifest | Suite) -> Division:
+def _division(origin: str, results: Results, asked: submission.Manifest | Suite) -> Division:
     return Division(results, list(asked.tables), list(asked.published), asked.description,
-                    dict.fromkeys(results.learners, Path(path).stem))
+                    dict.fromkeys(results.learners, origin))
 
 
 def merge(board: Division, other: Division) -> tuple[Division, list[Refusal]]:

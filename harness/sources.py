@@ -46,7 +46,7 @@ def find(name: str | Path) -> Source:
         inside = not is_url(name) and path / MEASURED
         return Source("submission", inside) if inside and inside.is_file() else Source("store", str(name))
     if path.is_file() or not commits.named(str(name)):
-        return Source(_KINDS.get(path.suffix, "suite"), path)
+        return Source(_KINDS.get(path.suffix.lower(), "suite"), path)
     file = commits.find(str(name), MEASURED)
     if file.suffix not in _KINDS:
         raise HarnessError("of a commit a reference (.json) or a submission (.zip) can be read, or a folder of results with a "

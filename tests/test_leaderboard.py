@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from harness import leaderboard
+from harness import api, leaderboard, submission
+from harness.cli import app
 from harness.errors import HarnessError
 from harness.metrics.statistics import wilson
 from harness.records import Record, TrustCheck
 from harness.report.board.model import Division
+from harness.report.board.site import write_site
 from harness.report.results import Results, Training
 from harness.report.tables import TableSpec, build
+from harness.store import Store
 
 BLOCK = {"dataset": "digits", "images": "40", "trust checks": "after each sweep", "seeds": "1 (0)"}
 
@@ -108,6 +112,18 @@ def test_one_cell_under_two_names_joins_under_both_or_neither():
     assert list(rows(leaderboard.merge(division("ours", "a"), theirs)[0])) == ["a", "b", "c"]
 
 
+def test_sources_of_one_name_are_told_apart_by_their_folders():
+    assert leaderboard.origins([Path("here/ours.zip"), Path("here/theirs.zip")]) == ["ours", "theirs"]
+    assert leaderboard.origins([Path("/r/a/m.zip"), Path("/r/b/m.zip"), Path("c.yaml")]) == ["a/m", "b/m", "c"]
+    assert leaderboard.origins([Path("m.zip"), Path("m.zip")]) == ["m", "m"]
+
+
+def test_an_ending_in_capitals_is_that_of_a_submission(tmp_path: Path):
+    (tmp_path / "THEIRS.ZIP").write_bytes(b"no zip file")
+    with pytest.raises(HarnessError, match="not taken as a submission"):
+        leaderboard.gather([tmp_path / "THEIRS.ZIP"], store=tmp_path)
+
+
 def test_a_folder_is_no_source(tmp_path: Path):
     with pytest.raises(HarnessError, match="does not say which names"):
         leaderboard.gather([tmp_path], store=tmp_path)
@@ -118,3 +134,29 @@ def test_a_suite_that_has_not_been_run(tmp_path: Path):
                                      "protocols: {clean: {kind: classification, dataset: digits}}\n")
     with pytest.raises(HarnessError, match="nothing of it has been measured"):
         leaderboard.gather([tmp_path / "s.yaml"], store=tmp_path / "store")
+
+
+TINY = """
+name: tiny
+learners: {{{learner}: {{kind: nearest-mean}}}}
+protocols:
+  clean: {{kind: classification, dataset: digits}}
+  robust: {{kind: attack_sweep, dataset: digits, images: {images}, attacks: [{{attack: fgsm, eps: [0, 0.1]}}]}}
+"""
+
+
+def test_submissions_laid_together_by_the_command(tmp_path: Path):
+    for learner, images in (("first", 20), ("second", 30)):
+        suite, store = tmp_path / f"{learner}.yaml", tmp_path / "store"
+        suite.write_text(TINY.format(learner=learner, images=images))
+        api.run(suite, store=store, workers=1)
+        submission.pack(api.plan(suite), Store(store), suite.read_text(), suite.with_suffix(".zip"))
+    sources, site = [str(tmp_path / name) for name in ("first.zip", "second.zip")], tmp_path / "site"
+    done = CliRunner().invoke(app, ["board", *sources, "-o", str(site)])
+    why = "refused: second: second in robust: protocol block: images: 30, classes balanced; the board's: 20, classes balanced"
+    assert done.exit_code == 1 and why in done.stderr.splitlines()  # in one line, however narrow the terminal
+    assert {name: "second" in (site / "tables" / "tiny" / f"{name}.csv").read_text() for name in ("clean", "robust")} == {
+        "clean": True, "robust": False}
+    (tmp_path / "taken").touch()
+    with pytest.raises(HarnessError, match="cannot write it"):
+        write_site(leaderboard.gather([Path(sources[0])], store=store).divisions, [], tmp_path / "taken")

@@ -9,12 +9,20 @@ from results_kit import episodes, plain, record, results_of, sweep
 
 from harness.records import TrustCheck
 from harness.report.board.model import Division
+from harness.report.published import PublishedSpec
 from harness.report.results import Training
 from harness.report.tables import TableSpec
 
 HOSTILE = "<script>alert(1)</script>"
 TABLES = [TableSpec(protocol="robust", columns=["attack", "eps"], title="Under attack"),
           TableSpec(protocol="few", columns=["ways", "shots"]), TableSpec(protocol="audit", columns=["metric"])]
+
+
+def beside_published(board: Division) -> Division:
+    """The board with numbers of others beside its first learner's: below ours at 1 shot, above ours at 5."""
+    first, shots = board.results.learners[0], ((1, 0.5), (5, 0.99))
+    return replace(board, published=[PublishedSpec(learner=first, protocol="few", setting={"ways": 5, "shots": k}, value=value,
+                                                   source="a paper") for k, value in shots])
 
 
 def division(*names: str, seeds: int = 1, suite: str = "suite") -> Division:

@@ -6,18 +6,21 @@ import base64
 import hashlib
 import html.parser
 import json
+import math
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
-from board_kit import HOSTILE, division
+from board_kit import HOSTILE, beside_published, division
 
 from harness.errors import HarnessError
 from harness.report.board.model import Division, Refusal, tabs
 from harness.report.board.site import write_site
+from harness.report.published import PublishedSpec
 from harness.report.render import render
 from harness.report.results import Results
-from harness.report.tables import build_all
+from harness.report.tables import TableSpec, build_all
 
 
 class Page(html.parser.HTMLParser):
@@ -136,6 +139,45 @@ def test_the_libraries_inside_are_those_that_were_published():
         digest, name = line.split()
         assert hashlib.sha256(vendor.joinpath(name).read_bytes()).hexdigest() == digest
         assert "Permission to use, copy, modify" in vendor.joinpath(f"{name.partition('-')[0]}.LICENSE").read_text()
+
+
+def test_headings_of_columns_that_published_numbers_stand_beside():
+    table = next(tab for tab in tabs(beside_published(division("a", "b", "c"))) if tab.protocol == "few").tables[0]
+    assert table.heads == [[("5-way", 6)], [("1-shot", 3), ("5-shot", 3)],
+                           [(text, 1) for text in ("ours", "published", "difference") * 2]]
+    assert [(column.beside, column.unit) for column in table.columns[:3]] == [
+        ("", "%"), ("published", "%"), ("difference", "points")]
+    assert [column.name for column in table.columns[:2]] == ["5-way, 1-shot", "5-way, 1-shot, published"]
+
+
+def test_a_level_that_only_some_columns_have_leaves_each_column_its_own_name():
+    whole = division("a", "b", "c")
+    spec = PublishedSpec(learner="a", protocol="robust", setting={"attack": "pgd", "eps": 0.2}, value=0.5, source="a paper")
+    table = tabs(replace(whole, published=[spec]))[0].tables[0]
+    assert table.heads[0] == [("", 1), ("fgsm", 2), ("pgd", 4), ("worst", 2)]
+    assert table.heads[1] == [("", 1), ("", 2), ("", 1), ("eps 0.2", 3), ("", 2)]
+    assert [text for text, _ in table.heads[2]] == ["clean", "eps 0.1", "eps 0.2", "eps 0.1", "ours", "published", "difference",
+                                                    "eps 0.1", "eps 0.2"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("protocol", ["robust", "few", "audit"])
+def test_what_is_no_number_is_not_drawn(tmp_path, protocol, value):
+    whole = division("a", "b", "c", "d")
+    odd = {"value": value, "low": None, "high": None, "verdicts": None}
+    records = [replace(r, **odd) if (r.learner, r.protocol) == ("b", protocol) else r for r in whole.results.records]
+    write_site([replace(whole, results=replace(whole.results, records=records))], [], tmp_path)
+    scripts = Page((tmp_path / "index.html").read_text()).scripts
+    for tab in json.loads(scripts[0][1])["tabs"]:
+        drawn = {one["learner"] for chart in tab["charts"] for panel in chart.get("panels", []) for one in panel["series"]}
+        assert drawn == ({0, 2, 3} if protocol == "robust" else {0, 1, 2, 3}) or tab["kind"] != "attack_sweep"
+
+
+def test_a_protocol_that_nothing_was_measured_of_has_no_charts():
+    whole = division("a", "b")
+    results = replace(whole.results, protocols=whole.results.protocols | {"later": "attack_sweep"})
+    tab = tabs(replace(whole, results=results, tables=[*whole.tables, TableSpec(protocol="later", columns=["eps"])]))[-1]
+    assert tab.protocol == "later" and tab.charts == [] and tab.tables[0].rows == []
 
 
 def test_an_empty_board_is_an_error(tmp_path):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from board_kit import HOSTILE, division
+from board_kit import HOSTILE, beside_published, division
 
 from harness.report.board.model import Refusal
 from harness.report.board.site import write_site
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not here: pip install 'bioharness[browser]'")
 pytestmark = pytest.mark.browser
-NAMES = (HOSTILE, "beta", "gamma", "delta", "epsilon", "omega")
+NAMES = (HOSTILE, "beta", "gamma", "delta", "e" * 60, "omega")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def browser():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    write_site([division(*NAMES), division("one", "two", "three", suite="other")],
+    write_site([division(*NAMES), beside_published(division("one", "two", "three", suite="other"))],
                [Refusal("theirs", "late", "robust", "data a, the board's is b")], folder)
     return folder / "index.html"
 
@@ -160,6 +160,65 @@ def test_a_downloaded_table_is_the_file_beside_the_page(page, site):
 def test_refused_rows_are_told(page):
     assert page.text_content(".refused summary").strip() == "1 row of submissions refused"
     assert "data a, the board's is b" in page.text_content(".refused li")
+
+
+STRAY = """() => [...document.querySelectorAll('.panel.current svg[role=img], .page svg[role=img]')].flatMap(svg => {
+  // Marks outside their chart, and labels of an axis that overlap their neighbours or the axis' name.
+  const frame = svg.getBoundingClientRect();
+  const boxed = all => [...svg.querySelectorAll(all)].map(one => [one, one.getBoundingClientRect()]);
+  const stray = boxed('path, line, rect, circle').filter(([, box]) =>
+    box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1);
+  const labels = boxed('[aria-label^="x-axis"] text, [aria-label^="y-axis"] text').filter(([text]) => text.textContent);
+  const over = labels.flatMap(([one, a], i) => labels.slice(i + 1).filter(([, b]) =>
+    a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom).map(([other]) => [one, other]));
+  return [...stray.map(([mark]) => mark.outerHTML), ...over.map(pair => pair.map(text => text.textContent))];
+})"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("place", ["suite/robust", "suite/audit", "other/few", "learner/suite/beta",
+                                   "compare/suite/robust/robust/beta/delta"])
+def test_charts_keep_to_their_frames_and_labels_apart(page, place, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{page.url.partition('#')[0]}#{place}")
+    page.reload()
+    page.locator(".panel.current svg[role=img], .page svg[role=img]").locator("visible=true").first.wait_for()
+    assert page.evaluate(STRAY) == []
+
+
+def test_published_numbers_stand_in_the_chart_of_ours(page):
+    page.goto(f"{page.url.partition('#')[0]}#other/few")
+    charts = page.locator(".panel.current .charts figure")
+    playwright.expect(charts).to_have_count(2)  # 1 shot and 5, not one each for published and difference
+    for chart in charts.all():
+        assert chart.locator("g[aria-label=tick]").count() == 1
+
+
+def test_pages_opened_by_their_address_lead_back_to_their_own_suite(page):
+    page.goto(f"{page.url.partition('#')[0]}#learner/other/two")
+    page.reload()
+    assert page.locator(".page .back").get_attribute("href").startswith("#other/")
+    assert [said.get_attribute("data-suite") for said in page.locator("footer p >> visible=true").all()] == ["other"]
+
+
+def test_what_a_mark_tells_can_be_pointed_at(page):
+    mark = page.locator(".panel.current tr:has(a:text-is('omega')) .mark")
+    mark.hover()
+    page.locator("#tip").hover()
+    assert page.locator("#tip").is_visible()
+    page.mouse.move(5, 5)
+    assert page.locator("#tip").is_hidden()
+
+
+def test_a_phone_shows_the_open_tab_and_keeps_names_and_headings_in_sight(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{page.url.partition('#')[0]}#other/audit")
+    box = page.locator("[role=tab][aria-selected=true]").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    page.goto(f"{page.url.partition('#')[0]}#suite/robust")
+    page.evaluate("document.querySelector('.panel.current .scroll').scrollLeft = 150")
+    name, head = (page.locator(f".panel.current {one}").first.bounding_box() for one in ("tbody th", "th[scope=colgroup] > span"))
+    assert name["x"] >= 0 and head["x"] >= name["x"] + name["width"]
 
 
 PLACES = ["suite/robust", "suite/few", "suite/audit", "learner/suite/beta", "compare/suite/robust/robust/beta/delta"]

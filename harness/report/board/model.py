@@ -17,11 +17,14 @@ from harness.report.formats import BETTER, captions, is_percent, metric_name
 from harness.report.notes import choices
 from harness.report.pairs import Pair, Rivals, ranks
 from harness.report.pivot import Labels
+from harness.report.published import DIFFERENCE, WHOSE
 from harness.report.results import Results
 from harness.report.table import Cell, Table
 from harness.report.tables import LaidOut, PublishedSpec, TableSpec, build_all, default_specs, lay_out
 from harness.report.wording import cell_text, heading, headings
 
+OURS = "ours"
+"""What our own column is called where published numbers stand beside it."""
 MOST_PAIRS = 1500
 """Pairs of learners that a table's comparisons hold; of more learners, each is compared with the best ones alone."""
 
@@ -110,11 +113,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading by levels, what it measures, and whether its numbers are ranked."""
+    """A column.
+
+    Attributes:
+        levels: its heading.
+        metric, unit: what it measures.
+        beside: ``"published"``, ``"difference"`` or ``"band"`` where it was added beside one of ours; else empty.
+        ranked: whether its numbers are.
+    """
 
     levels: tuple[str, ...]
     metric: str
     unit: str
+    beside: str
     ranked: bool
 
     @property
@@ -132,7 +143,7 @@ class BoardTable:
         title: in print.
         row_name: what a row is.
         columns, rows: see there.
-        heads: the heading's rows, each a list of (text, columns that it spans).
+        heads: the heading's rows, each a list of (text, columns that it spans); the last row has a text a column.
         first: the column that it is sorted by at first; None: order of the suite.
         notes: how to read it.
         compared: columns that learners are compared in.
@@ -209,20 +220,30 @@ def _columns(table: Table) -> list[Column]:
     heads, out = headings(table), []
     for j, levels in enumerate(heads):
         metric = next((cells[j].metric for cells in table.cells if cells[j]), "")
-        out.append(Column(levels, metric_name(metric) if metric else "", "%" if is_percent(metric) else "", False))
+        beside = dict(zip(table.column_keys, table.columns[j], strict=True)).get(WHOSE) or ""
+        unit = "" if not is_percent(metric) else "points" if beside == DIFFERENCE else "%"
+        out.append(Column(levels, metric_name(metric) if metric else "", unit, beside, False))
     return out
 
 
-def _heads(levels: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
-    """Rows of a heading, neighbours with all their levels so far in common spanned by one."""
-    out = []
+def _heads(columns: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
+    """Rows of a heading, neighbours with all their levels so far in common spanned by one; rows that say nothing left out."""
+    levels, out = [_to_the_end(column, columns) for column in columns], []
     for depth in range(len(levels[0]) if levels else 0):
         line: list[tuple[str, int]] = []
         for j, column in enumerate(levels):
             joined = depth < len(column) - 1 and j and column[: depth + 1] == levels[j - 1][: depth + 1]
             line = [*line[:-1], (line[-1][0], line[-1][1] + 1)] if joined else [*line, (column[depth], 1)]
         out.append(line)
-    return out
+    return [line for line in out if any(text for text, _ in line)]
+
+
+def _to_the_end(column: tuple[str, ...], columns: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """A column's levels with a text in the last: what is its alone moves there; under what it shares, it is called ours."""
+    depth = max((d for d, text in enumerate(column) if text), default=len(column) - 1)
+    if depth < len(column) - 1 and sum(other[: depth + 1] == column[: depth + 1] for other in columns) > 1:
+        return (*column[:-1], OURS)
+    return (*column[:depth], *column[depth + 1:], column[depth])
 
 
 def _remarks(results: Results, records: Sequence[Record]) -> list[Remark]:

@@ -111,7 +111,8 @@ def _data(shown: Sequence[tuple[Division, list[Tab]]], everyone: list[list[Profi
 def _table(table: BoardTable) -> dict[str, Any]:
     return {"name": table.name, "title": table.title, "first": table.first, "compared": table.compared, "pairs": table.pairs,
             "complete": table.all_pairs,
-            "columns": [{"name": column.name, "metric": column.metric, "unit": column.unit} for column in table.columns],
+            "columns": [{"name": column.name, "metric": column.metric, "unit": column.unit, "beside": column.beside}
+                        for column in table.columns],
             "rows": [{"name": row.name, "learner": row.learner} for row in table.rows],
             "cells": [[None if cell is None else [cell.value, cell.low, cell.high, cell.text, cell.arms, int(cell.bold)]
                        for cell in row.cells] for row in table.rows]}

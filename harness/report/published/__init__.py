@@ -16,6 +16,9 @@ from harness.report.table import Cell, Table
 
 PUBLISHED, DIFFERENCE, BAND = "published", "difference", "band"
 
+WHOSE = "whose"
+"""Key of columns that says which of these three a column is; nothing where it is our own."""
+
 SUMMARY = "summary"
 """Key of columns that sum up the others; nobody's published number stands there."""
 
@@ -85,7 +88,7 @@ def with_published(table: Table, published: list[PublishedSpec]) -> Table:
                 columns.append((*column, whose))
                 for line, cell in zip(cells, made, strict=True):
                     line.append(cell)
-    return replace(table, rows=rows, column_keys=(*table.column_keys, "whose"), columns=tuple(columns),
+    return replace(table, rows=rows, column_keys=(*table.column_keys, WHOSE), columns=tuple(columns),
                    cells=tuple(map(tuple, cells)), notes=(*table.notes, *_notes(columns, list(places.values()))))
 
 

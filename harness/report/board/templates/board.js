@@ -3,7 +3,11 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (where, one) => where.querySelector(one), $$ = (where, all) => [...where.querySelectorAll(all)];
   const COLOURS = 8, MOST_DRAWN = 12;
-  const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "cross", "wye", "asterisk"];
+  const upsideDown = { draw(context, size) {  // d3's eighth is made of strokes, and would be nothing where it is filled
+    const y = Math.sqrt(size / (Math.sqrt(3) * 3)), x = Math.sqrt(3) * y;
+    context.moveTo(0, 2 * y); context.lineTo(x, -y); context.lineTo(-x, -y); context.closePath();
+  } };
+  const SYMBOLS = [d3.symbolCircle, d3.symbolSquare, d3.symbolTriangle, d3.symbolDiamond, d3.symbolStar, d3.symbolCross, d3.symbolWye, upsideDown];
   const DASHES = ["none", "5 3", "1.5 3", "7 3 1.5 3"];
   const style = (learner) => {
     const turn = Math.floor(learner / COLOURS);
@@ -32,11 +36,10 @@
       svg.append("line").attr("x1", 0).attr("x2", wide).attr("y1", high / 2).attr("y2", high / 2)
         .attr("stroke", colour).attr("stroke-width", 2).attr("stroke-dasharray", dash === "none" ? null : dash);
       svg.append("path").attr("transform", `translate(${wide / 2},${high / 2})`).attr("fill", colour).attr("stroke", colour)
-        .attr("d", d3.symbol(shape(symbol), 34)());
+        .attr("d", d3.symbol(symbol, 34)());
       place.replaceChildren(svg.node());
     }
   }
-  const shape = (name) => d3["symbol" + name[0].toUpperCase() + name.slice(1)];
 
   // ------------------------------------------------------------------------------------------------------ tables
 
@@ -172,23 +175,31 @@
     group?.setAttribute("data-learner", learner);
     return group;
   } });
-  // What a chart may be wide: its column of a grid whose columns are at least so many pixels.
-  const room = (tab, least, gap = 24) => {
-    const whole = Math.max(260, $(tab.panel, ".charts").clientWidth), columns = Math.max(1, Math.floor((whole + gap) / (least + gap)));
-    return Math.floor((whole + gap) / columns - gap);
+  // What each of so many charts may be wide: its column of a grid whose columns are at least so many pixels.
+  const room = (tab, count, least, most, gap = 24) => {
+    const whole = Math.max(260, $(tab.panel, ".charts").clientWidth), columns = Math.max(1, Math.min(count, Math.floor((whole + gap) / (least + gap))));
+    return Math.min(most, Math.floor((whole + gap) / columns - gap));
   };
+  // Those of some places on an axis whose labels do not touch.
+  const legible = (places, pixels, at = (place) => place) => {
+    const least = 32 * (at(places.at(-1)) - at(places[0])) / pixels, kept = [];
+    for (const place of places) if (!kept.length || at(place) - at(kept.at(-1)) >= least) kept.push(place);
+    return kept;
+  };
+  const padded = (low, high, share, least = 0) => { const pad = share * (high - low) || least; return [low - pad, high + pad]; };
   const figure = (title, drawn) => make("figure", {}, ...(title ? [make("figcaption", {}, title)] : []), drawn);
   const heading = (title, ...more) => make("div", { class: "chart-head" }, make("h3", {}, title), ...more);
   const tip = (points, position, title) => Plot.tip(points, Plot.pointer({ ...position, title, fontSize: 12, lineHeight: 1.35, strokeOpacity: 0.4 }));
 
   const DRAWN = {
     curves(tab, chart, names, order, bright) {
-      const shown = new Set(order), wide = chart.panels.length === 1;
+      const shown = new Set(order), wide = chart.panels.length === 1, width = room(tab, chart.panels.length, 336, wide ? 720 : 520);
       const panels = chart.panels.map((panel) => {
         const series = panel.series.filter((one) => shown.has(one.learner));
         const lines = series.map((one) => ({ ...one, points: one.points.map(([x, y, low, high]) => ({ x, y, low, high, learner: one.learner })) }));
         const places = [...new Set(lines.flatMap((one) => one.points.map((p) => p.x)))].sort((a, b) => a - b);
-        const marks = [Plot.ruleY([0], { stroke: "var(--line)" })];
+        const marks = [Plot.ruleY([0], { stroke: "var(--line)" }),
+                       Plot.axisX(legible(places, width - 62, chart.log ? Math.log : undefined), { text: (x) => `${+x.toPrecision(4)}`, label: chart.along, labelArrow: "none", labelAnchor: "center" })];
         for (const { learner, points } of lines.filter((one) => !bright.has(one.learner))) {
           marks.push(Plot.line(points, { x: "x", y: "y", stroke: "var(--faint)", strokeWidth: 1, ...owned(learner) }));
         }
@@ -200,13 +211,13 @@
         }
         marks.push(tip(lines.flatMap((one) => one.points), { x: "x", y: "y" },
                        (p) => `${names[p.learner]}\n${chart.along} ${+p.x.toPrecision(4)}: ${number(p.y)} % ${span(p.low, p.high)}`));
-        const drawn = plot({ width: wide ? Math.min(720, room(tab, 720)) : room(tab, 336), height: wide ? 360 : 270, marginLeft: 42, marginBottom: 38, ariaLabel: `Accuracy against ${chart.along}${panel.title ? ", " + panel.title : ""}; the numbers are in the table`,
-          x: { type: chart.log ? "log" : "linear", label: chart.along, labelArrow: "none", ticks: places.length <= 8 ? places : 6, tickFormat: (v) => `${+v.toPrecision(4)}`, inset: 6 },
+        const drawn = plot({ width, height: wide ? 360 : 270, marginTop: 26, marginLeft: 42, marginBottom: 38, ariaLabel: `Accuracy against ${chart.along}${panel.title ? ", " + panel.title : ""}; the numbers are in the table`,
+          x: { type: chart.log ? "log" : "linear", inset: 6 },
           y: { domain: [0, 100], label: "accuracy, %", labelArrow: "none", grid: true }, marks });
         return figure(panel.title, drawn);
       });
       return [heading(`Accuracy against ${chart.along}`), make("p", { class: "sub" }, "Bands: 95 % intervals."),
-              legend(tab, names, order, bright), make("div", { class: wide ? "grid one" : "grid" }, ...panels)];
+              legend(tab, names, order, bright), make("div", { class: "grid" }, ...panels)];
     },
 
     scatter(tab, chart, names, order, bright) {
@@ -219,10 +230,12 @@
         const points = chart.choices[index].points.filter((p) => shown.has(p.learner)).map((p) => ({
           ...p, cx: p.x[0], cy: p.y[0], name: names[p.learner] + (p.trusted ? "" : " †") }));
         const front = points.filter((p) => p.front).sort((a, b) => a.cx - b.cx || b.cy - a.cy);
-        const width = Math.min(760, room(tab, 760)), side = Math.min(130, width / 4);
-        const height = 400, span_ = d3.extent(points.flatMap((p) => p.x));
-        const xs = [Math.max(0, span_[0] - 2), Math.min(100, span_[1] + 2)];
-        const labels = apart(points.filter((p) => bright.has(p.learner)), height - 70, 100);
+        const width = room(tab, 1, 760, 760), height = 400, side = Math.min(130, width / 4);
+        const [xs, ys] = ["x", "y"].map((axis) => {
+          const [low, high] = padded(...d3.extent(points.flatMap((p) => p[axis])), 0.05, 2);
+          return [Math.max(0, low), Math.min(100, high)];
+        });
+        const labels = apart(points.filter((p) => bright.has(p.learner)), height - 70, ys);
         const marks = [
           Plot.line(front, { x: "cx", y: "cy", stroke: "currentColor", strokeOpacity: 0.6, strokeDasharray: "4 3" })];
         for (const p of points) {
@@ -234,13 +247,13 @@
         }
         for (const p of labels) {
           marks.push(Plot.link([p], { x1: "cx", y1: "cy", x2: xs[1], y2: "at", stroke: style(p.learner).colour, strokeOpacity: 0.35, strokeWidth: 0.8, insetEnd: 4, ...owned(p.learner) }),
-                     Plot.text([p], { x: () => xs[1], y: "at", text: (q) => shorten(q.name, side / 6.8), dx: 6, textAnchor: "start", fill: "currentColor", fontWeight: p.front ? 700 : 400, ...owned(p.learner) }));
+                     Plot.text([p], { x: () => xs[1], y: "at", text: (q) => shorten(q.name, (side - 6) / (p.front ? 7.6 : 6.8)), dx: 6, textAnchor: "start", fill: "currentColor", fontWeight: p.front ? 700 : 400, ...owned(p.learner) }));
         }
         marks.push(tip(points, { x: "cx", y: "cy" }, (p) => `${p.name}${p.front ? " (Pareto front)" : ""}\nclean: ${number(p.cx)} % ${span(p.x[1], p.x[2])}\n${chart.choices[index].title}: ${number(p.cy)} % ${span(p.y[1], p.y[2])}`));
-        place.replaceChildren(figure("", plot({ width, height, marginLeft: 42, marginRight: side, marginBottom: 40,
+        place.replaceChildren(figure("", plot({ width, height, marginTop: 26, marginLeft: 42, marginRight: side, marginBottom: 40,
           ariaLabel: `Clean accuracy against accuracy under ${chart.choices[index].title}; the numbers are in the table`,
           x: { domain: xs, label: "clean accuracy, %", labelArrow: "none", grid: true, labelAnchor: "center" },
-          y: { domain: [0, 100], label: "robust accuracy, %", labelArrow: "none", grid: true }, marks })));
+          y: { domain: ys, label: "robust accuracy, %", labelArrow: "none", grid: true }, marks })));
       };
       const start = tab.choice ?? Math.min(chart.choices.length - 1, Math.floor(chart.choices.length / 2));
       pick.value = start;
@@ -250,50 +263,57 @@
     },
 
     dots(tab, chart, names, order, bright) {
-      return [heading("Numbers with their intervals"), make("p", { class: "sub" }, "Filled: the best, and all that is not significantly worse."), ...multiples(tab, names, order, bright, false)];
+      const published = tab.tables.some((table) => table.columns.some((column) => column.beside === "published"));
+      return [heading("Numbers with their intervals"), make("p", { class: "sub" }, `Filled: the best, and all that is not significantly worse.${published ? " Upright stroke: as published." : ""}`),
+              ...multiples(tab, names, order, bright, false)];
     },
 
     multiples(tab, chart, names, order, bright) {
-      return [heading("Learner by learner"), ...multiples(tab, names, order, bright, true)];
+      return [heading("Measure by measure"), ...multiples(tab, names, order, bright, true)];
     },
   };
 
   const shorten = (name, most) => name.length > most ? name.slice(0, Math.max(3, Math.floor(most) - 1)) + "…" : name;
 
   // Names that are at least 13 px apart, near their points.
-  function apart(points, pixels, range) {
-    const gap = 13 * range / pixels, placed = points.map((p) => ({ ...p, at: p.cy })).sort((a, b) => a.at - b.at || a.cx - b.cx);
+  function apart(points, pixels, [low, high]) {
+    const gap = 13 * (high - low) / pixels, placed = points.map((p) => ({ ...p, at: p.cy })).sort((a, b) => a.at - b.at || a.cx - b.cx);
     for (let i = 0; i < placed.length; i++) placed[i].at = Math.max(placed[i].at, i ? placed[i - 1].at + gap : 0);
-    for (let i = placed.length - 1; i >= 0; i--) placed[i].at = Math.min(placed[i].at, i < placed.length - 1 ? placed[i + 1].at - gap : 100);
+    for (let i = placed.length - 1; i >= 0; i--) placed[i].at = Math.min(placed[i].at, i < placed.length - 1 ? placed[i + 1].at - gap : high);
     return placed;
   }
 
   function multiples(tab, names, order, bright, bars) {
     return tab.views.map(({ table }) => {
       const rowOf = new Map(table.rows.map((row, index) => [row.learner, index]));
+      const count = table.columns.filter((column) => !column.beside).length;
       const panels = table.columns.flatMap((column, j) => {
+        if (column.beside) return [];
+        const beside = table.columns[j + 1]?.beside === "published" ? j + 1 : -1;
         const points = order.filter((l) => bright.has(l) && rowOf.has(l)).flatMap((learner) => {
           const cell = table.cells[rowOf.get(learner)][j];
-          return cell && cell[0] !== null ? [{ learner, name: names[learner], v: cell[0], low: cell[1] ?? cell[0], high: cell[2] ?? cell[0], text: `${cell[3]} ${cell[4]}`.trim(), best: cell[5] }] : [];
+          return cell && cell[0] !== null ? [{ learner, name: names[learner], v: cell[0], low: cell[1] ?? cell[0], high: cell[2] ?? cell[0], text: cell[3], best: cell[5],
+                                               theirs: table.cells[rowOf.get(learner)][beside]?.[0] ?? null }] : [];
         });
         if (!points.length || points.some((p) => Number.isNaN(parseFloat(p.text)))) return [];  // nothing, or words
-        const low = d3.min(points, (p) => Math.min(p.low, p.v)), high = d3.max(points, (p) => Math.max(p.high, p.v));
-        const from = bars ? Math.min(0, low) : Math.max(0, low - 0.06 * (high - low || 1)), to = high + (bars ? 0.02 : 0.06) * (high - from || 1);
+        const ends = d3.extent([...points.flatMap((p) => [p.low, p.v, p.high, p.theirs]), bars ? 0 : null]);  // null is none
+        const domain = padded(...ends, 0.06, 1).map((end, side) => bars && ends[side] === 0 || end * ends[side] < 0 ? 0 : end);  // never past zero for nothing
         const marks = [];
         for (const p of points) {
           const { colour, symbol } = style(p.learner), own = owned(p.learner);
           if (bars) marks.push(Plot.barX([p], { x: "v", y: "name", fill: colour, fillOpacity: 0.8, insetTop: 2, insetBottom: 2, ...own }));
           marks.push(Plot.ruleY([p], { y: "name", x1: "low", x2: "high", stroke: bars ? "currentColor" : colour, strokeWidth: 2, ...own }));
           if (!bars) marks.push(Plot.dot([p], { x: "v", y: "name", symbol, r: 4.5, stroke: colour, fill: p.best ? colour : "var(--paper)", strokeWidth: 1.8, ...own }));
-          marks.push(Plot.text([p], { x: () => to, y: "name", text: (q) => q.text.split(" ")[0], textAnchor: "start", dx: 6, fill: "currentColor", ...own }));
+          if (p.theirs !== null) marks.push(Plot.tickX([p], { x: "theirs", y: "name", stroke: "currentColor", strokeWidth: 1.8, inset: 3, ...own }));
+          marks.push(Plot.text([p], { x: () => domain[1], y: "name", text: "text", textAnchor: "start", dx: 6, fill: "currentColor", ...own }));
         }
         if (bars) marks.push(Plot.ruleX([0], { stroke: "currentColor", strokeOpacity: 0.5 }));
-        const margin = Math.min(130, 16 + 6.6 * d3.max(points, (p) => p.name.length));
-        const unit = column.unit && !column.name.includes("%") ? `${column.metric}, ${column.unit}` : "";
-        return [figure(column.name, plot({ width: room(tab, 272), height: 42 + 20 * points.length, marginLeft: margin, marginRight: 52, marginTop: 6,
+        const width = room(tab, count, 272, 480), marginLeft = Math.min(130, 16 + 6.6 * d3.max(points, (p) => p.name.length));
+        const unit = column.unit && !column.name.includes("%") ? `${column.metric}, ${column.unit}` : "", marginBottom = unit ? 40 : 26;
+        return [figure(column.name, plot({ width, height: 8 + 20 * points.length + marginBottom, marginLeft, marginRight: 52, marginTop: 6, marginBottom,
           ariaLabel: `${column.name}; the numbers are in the table`,
-          x: { domain: [from, to === from ? from + 1 : to], label: unit || null, labelArrow: "none", labelAnchor: "center", ticks: 4, tickFormat: high >= 10000 ? "~s" : undefined, grid: true },
-          y: { domain: points.map((p) => p.name), label: null, tickSize: 0, tickFormat: (name) => shorten(name, 18) }, marks }))];
+          x: { domain, label: unit || null, labelArrow: "none", labelAnchor: "center", ticks: Math.max(2, Math.floor((width - marginLeft - 52) / 56)), tickFormat: domain[1] >= 10000 ? d3.format("~s") : undefined, grid: true },
+          y: { domain: points.map((p) => p.name), label: null, tickSize: 0, tickFormat: (name) => shorten(name, 16) }, marks }))];
       });
       return make("div", { class: "grid small" }, ...panels);
     });
@@ -343,7 +363,7 @@
       ...known.map((l) => make("option", { value: l, ...(l === value ? { selected: "" } : {}) }, names[l]))));
     const turned = a > b, pair = table.pairs[`${Math.min(a, b)},${Math.max(a, b)}`];
     const title = `${names[a]} against ${names[b]}`;
-    page.replaceChildren(make("p", { class: "crumb" }, make("a", { class: "back", href: `#${id.split("/").map(encodeURIComponent).join("/")}` }, `Back to ${id.split("/").pop()}`)),
+    page.replaceChildren(make("p", { class: "crumb" }, make("a", { class: "back" })),
       make("h2", {}, title), make("p", { class: "sub" }, table.title),
       make("div", { class: "pickers" }, picker("first", a, (l) => link(l, l === b ? a : b)), picker("second", b, (l) => link(l === a ? b : a, l))));
     if (!pair) {
@@ -359,13 +379,13 @@
     });
     const cell = (found) => found ? [make("span", { class: "n" }, found[3]), make("span", { class: "arms" }, found[4])] : ["–"];
     page.append(make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": title }, make("table", { class: "plain versus" },
-      make("thead", {}, make("tr", {}, ...["number", `${names[a]}, %`, `${names[b]}, %`, "difference, points", "95 % interval", "p", `only or more ${names[a]}`, `only or more ${names[b]}`].map((head) => make("th", { scope: "col" }, head)))),
+      make("thead", {}, make("tr", {}, ...["number", `${names[a]}, %`, `${names[b]}, %`, "difference, points", "95 % interval", "p", `wins of ${names[a]}`, `wins of ${names[b]}`].map((head) => make("th", { scope: "col" }, head)))),
       make("tbody", {}, ...rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.name), make("td", {}, ...cell(row.a)), make("td", {}, ...cell(row.b)),
         make("td", { class: row.low !== null && (row.low > 0 || row.high < 0) ? "best" : null }, make("span", { class: "n" }, (row.difference > 0 ? "+" : "") + number(row.difference))),
         make("td", {}, span(row.low, row.high)), make("td", {}, row.p < 0.001 ? "< 0.001" : row.p.toPrecision(2)), make("td", {}, `${row.wins}`), make("td", {}, `${row.losses}`)))))),
-      make("p", { class: "sub" }, "The last two columns: images that only the one got right, or episodes in which it was the better one. " + COMPARISON));
+      make("p", { class: "sub long" }, "Wins: images that only this one got right, or episodes in which it was the better one. " + COMPARISON));
     page.append(make("div", { class: "chart-head" }, make("h3", {}, "Differences")), make("div", { class: "grid one" }, figure("", plot({ width: Math.min(760, page.clientWidth), height: 50 + 24 * rows.length, marginLeft: 130, marginBottom: 38, ariaLabel: `Differences between ${title}; the numbers are in the table`,
-      x: { label: `← better ${names[b]}     points     better ${names[a]} →`, labelArrow: "none", labelAnchor: "center", grid: true, inset: 10 }, y: { domain: rows.map((row) => row.name), label: null, tickSize: 0 },
+      x: { label: `difference, points; right of 0 ${shorten(names[a], 20)} is better`, labelArrow: "none", labelAnchor: "center", grid: true, inset: 10 }, y: { domain: rows.map((row) => row.name), label: null, tickSize: 0 },
       marks: [Plot.ruleX([0], { strokeOpacity: 0.6 }), Plot.ruleY(rows.filter((row) => row.low !== null), { y: "name", x1: "low", x2: "high", stroke: style(a).colour, strokeWidth: 2 }),
               Plot.dot(rows, { x: "difference", y: "name", r: 4.5, fill: style(a).colour })] }))));
     return title;
@@ -387,16 +407,21 @@
       const link = $$(document, "[role=tab]")[t.index];
       link.setAttribute("aria-selected", t === tab);
       link.tabIndex = t === (tab ?? current ?? tabs[0]) ? 0 : -1;
+      if (t === tab) link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;  // on a phone they stand in one line
     }
     if (tab) {
       current = tab;
       if (!tab.drawn) draw(tab);
     } else {
-      const back = $(page, ".back");
-      if (kind === "learner" && current) { back.href = `#${current.id.split("/").map(encodeURIComponent).join("/")}`; back.textContent = `Back to ${current.id.split("/").pop()}`; }
+      const back = $(page, ".back"), home = tabs.find((t) => kind === "compare" && t.id === `${rest[0]}/${rest[1]}`)
+        ?? [current, ...tabs].find((t) => t && data.divisions[t.division].name === rest[0]);
+      back.href = `#${home.id.split("/").map(encodeURIComponent).join("/")}`;
+      back.textContent = `Back to ${home.id.split("/").pop()}`;
       window.scrollTo(0, 0);
       $(document, "main").focus({ preventScroll: true });
     }
+    const suite = title ? rest[0] : data.divisions[tab.division].name;
+    for (const said of $$(document, "footer [data-suite]")) said.hidden = said.dataset.suite !== suite;
     document.title = `${title || tab.id} – leaderboard`;
     hideTip();
   }
@@ -427,15 +452,16 @@
     tipBox.hidden = false;
     const at = mark.getBoundingClientRect(), box = tipBox.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left, innerWidth - box.width - 8));
-    const below = at.bottom + 6 + box.height < innerHeight || at.top < box.height + 6;
+    const below = at.bottom + box.height < innerHeight || at.top < box.height;
     tipBox.style.left = `${left}px`;
-    tipBox.style.top = `${below ? at.bottom + 6 : at.top - box.height - 6}px`;
+    tipBox.style.top = `${below ? at.bottom : at.top - box.height}px`;
   }
   function hideTip() { tipBox.hidden = true; }
   for (const [on, off] of [["mouseover", "mouseout"], ["focusin", "focusout"]]) {
     document.addEventListener(on, (event) => { const mark = event.target.closest?.(".mark"); if (mark) showTip(mark); });
-    document.addEventListener(off, (event) => { if (event.target.closest?.(".mark")) hideTip(); });
+    document.addEventListener(off, (event) => { if (event.target.closest?.(".mark") && event.relatedTarget !== tipBox) hideTip(); });
   }
+  tipBox.addEventListener("mouseleave", hideTip);  // what it says can be pointed at, and copied
   document.addEventListener("click", (event) => { const mark = event.target.closest?.(".mark"); if (mark) showTip(mark); });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
   window.addEventListener("scroll", hideTip, { passive: true, capture: true });
