@@ -91,7 +91,7 @@ def number(metric: str, value: float) -> str:
     if not math.isfinite(value):
         return "differs" if form == "family" else str(value)
     if form == "percent":
-        return f"{100 * value:.1f}"
+        return f"{round(100 * value, 1) + 0.0:.1f}"  # plus zero: what rounds to nothing has no sign
     if form == "flag" and value in (0, 1):
         return "yes" if value else "no"
     if form == "family":
