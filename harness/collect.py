@@ -287,15 +287,17 @@ def _heads(entry: ProtocolEntry) -> dict[str, str]:
 
 
 def _records(suite: str, cell: Named, result: CellResult, checks: list[TrustCheck]) -> Iterator[Record]:
-    identity = result.identity
-    worst = worst_level(check.level for check in checks)
+    identity, worst = result.identity, worst_level(check.level for check in checks)
+    setting, seed = identity["setting"], identity["seed"]
+    dataset, content = identity["dataset"]["kind"], identity["dataset"]["content"]
     for value in result.values:
+        own = value["setting"]
         yield Record(
-            suite=suite, cell=cell.key, learner=cell.learner, dataset=identity["dataset"]["kind"], protocol=cell.protocol,
-            setting={**identity["setting"], **(value["setting"] or {})}, seed=identity["seed"], metric=value["metric"],
+            suite=suite, cell=cell.key, learner=cell.learner, dataset=dataset, protocol=cell.protocol,
+            setting={**setting, **own} if own else setting, seed=seed, metric=value["metric"],
             value=value["value"], low=value["low"], high=value["high"], n=value["n"], unit=value["unit"],
             verdicts=value["verdicts"], trust=worst, wall_s=result.wall_s, device=result.device, versions=result.versions,
-            dataset_hash=identity["dataset"]["content"], git_commit=result.git_commit, created=result.created)
+            dataset_hash=content, git_commit=result.git_commit, created=result.created)
 
 
 def write_records(results: Results, path: Path) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from harness.metrics.statistics import (
 )
 from harness.records import CROSSED, Record, Trust
 from harness.report.formats import is_nominal
+from harness.report.resample import resampled
 from harness.rng import Rng
 
 LEVEL = 0.05
@@ -30,7 +32,7 @@ at 2 seeds, 85 % at 3). At 5 it still is too narrow where seeds differ more than
 stands beside it at any number, and the wider of the two counts."""
 
 LEAST_P = 2 / (DRAWS + 1)
-"""The smallest p that a bootstrap can give."""
+"""The smallest p that so many draws can give."""
 
 Verdicts = Callable[[str, str], np.ndarray]
 _STRENGTH: dict[Trust, int] = {"-": 0, "PASS": 1, "WARN": 2, "FAIL": 3}
@@ -43,6 +45,18 @@ class Aggregate:
     value: float
     low: float | None
     high: float | None
+
+
+def enough_draws(rivals: int) -> int:
+    """How many draws a bootstrap takes to tell the best from so many rivals.
+
+    Holm's correction asks of the first of them a p of at most ``LEVEL / rivals``, and no p is below ``2 / (draws + 1)``: with
+    ``DRAWS``, and more than a hundred rivals, nothing would ever differ. There the least p is half of what is asked.
+
+    >>> enough_draws(1), enough_draws(100), enough_draws(101), enough_draws(1000)
+    (4000, 4000, 8080, 80000)
+    """
+    return DRAWS if rivals * LEAST_P <= LEVEL else math.ceil(4 * rivals / LEVEL)
 
 
 def worst_level(levels: Iterable[Trust]) -> Trust:
@@ -84,7 +98,8 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, 
     Each is tested against the best on the seeds and units that both have: exact McNemar (samples) or a paired t test
     (images, episodes) for one seed; for several a paired hierarchical bootstrap and a paired t test over seeds, of which the
     larger p counts. Five seeds that differ in one direction, as equal learners' do in one of sixteen cases, are all that a
-    bootstrap needs for the least p that it can give. Holm's correction runs over the candidates.
+    bootstrap needs for the least p that it can give. Holm's correction runs over the candidates, and the bootstrap
+    has draws enough for them.
 
     Args:
         candidates: records, one a seed, of at least two candidates with verdicts.
@@ -99,9 +114,12 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, 
     best = [i for i, mean in enumerate(means) if mean == top]
     first = candidates[best[0]]
     pairs = {i: found for i, seeds in enumerate(candidates) if means[i] != top and (found := _paired(first, seeds, verdicts))}
+    draws = enough_draws(len(pairs))
     # What ties by the least that its p can be is a tie, and stays out of the way of the rest: most are spared the bootstrap.
-    p = {i: _least_p(found, first[0]) for i, found in pairs.items()}
-    p |= {i: _p(pairs[i], first[0], p[i]) for i, least in zip(p, holm(list(p.values())), strict=True) if least <= LEVEL}
+    p = {i: _least_p(found, first[0], draws) for i, found in pairs.items()}
+    left = [i for i, least in zip(p, holm(list(p.values())), strict=True) if least <= LEVEL and len(pairs[i]) > 1]
+    drawn = _bootstrapped({i: pairs[i] for i in left}, first[0], draws)
+    p |= {i: max(p[i], drawn[i]) for i in left}
     return best, [i for i, corrected in zip(p, holm(list(p.values())), strict=True) if corrected > LEVEL]
 
 
@@ -132,15 +150,30 @@ def _paired(a: Sequence[Record], b: Sequence[Record], verdicts: Verdicts) -> Pai
     return [] if any(x.shape != y.shape or len(x) < 2 for x, y in pairs) else pairs
 
 
-def _least_p(pairs: Pairs, like: Record) -> float:
+def _least_p(pairs: Pairs, like: Record, draws: int) -> float:
     """The p of one seed; of several what it is at least: no bootstrap tells more apart than its draws can."""
     if len(pairs) == 1:
         return mcnemar_exact(*pairs[0]) if like.unit == "sample" else paired_t(*pairs[0])[3]
-    return max(LEAST_P, paired_t(*np.array([(x.mean(), y.mean()) for x, y in pairs]).T)[3])
+    return max(2 / (draws + 1), paired_t(*np.array([(x.mean(), y.mean()) for x, y in pairs]).T)[3])
 
 
-def _p(pairs: Pairs, like: Record, least: float) -> float:
-    return least if len(pairs) == 1 else max(least, _bootstrap([x - y for x, y in pairs], like)[2])
+def _bootstrapped(pairs: Mapping[int, Pairs], like: Record, draws: int) -> dict[int, float]:
+    """The p of a paired hierarchical bootstrap of each; where it takes more draws than usual, all of like shape share them."""
+    if draws == DRAWS:
+        return {i: _bootstrap([x - y for x, y in found], like)[2] for i, found in pairs.items()}
+    alike = defaultdict(list)
+    for i, found in pairs.items():
+        alike[tuple(len(x) for x, _ in found)].append(i)
+    return {i: p for members in alike.values() for i, p in zip(
+        members, _shared_bootstrap([pairs[i] for i in members], like, draws), strict=True)}
+
+
+def _shared_bootstrap(pairs: Sequence[Pairs], like: Record, draws: int) -> list[float]:
+    gaps = [np.array([x - y for x, y in of_seed]) for of_seed in zip(*pairs, strict=True)]
+    below, above = np.zeros(len(pairs), int), np.zeros(len(pairs), int)
+    for means in resampled(gaps, Rng(0).numpy("report bootstrap"), draws, crossed=_is_crossed(gaps, like)):
+        below, above = below + (means <= 0).sum(axis=0), above + (means >= 0).sum(axis=0)
+    return np.minimum(1.0, 2 * (np.minimum(below, above) + 1) / (draws + 1)).tolist()
 
 
 def _units(record: Record, verdicts: Verdicts) -> np.ndarray:
@@ -149,5 +182,9 @@ def _units(record: Record, verdicts: Verdicts) -> np.ndarray:
 
 def _bootstrap(values: list[np.ndarray], like: Record) -> tuple[float, float, float]:
     """Test images are the same for every seed; episodes are each seed's own."""
-    crossed = like.unit in CROSSED and len({len(v) for v in values}) == 1
-    return hierarchical_bootstrap(values, Rng(0).numpy("report bootstrap"), crossed=crossed)
+    return hierarchical_bootstrap(values, Rng(0).numpy("report bootstrap"), crossed=_is_crossed(values, like))
+
+
+def _is_crossed(values: Sequence[np.ndarray], like: Record) -> bool:
+    """Whether units, an array a seed, are the same ones in every seed."""
+    return like.unit in CROSSED and len({v.shape for v in values}) == 1

@@ -10,11 +10,9 @@ import numpy as np
 
 from harness.metrics.statistics import DRAWS, holm, mcnemar_exact, paired_t, ranks_with_ties, t_interval
 from harness.records import CROSSED, Record
-from harness.report.aggregate import LEVEL, MANY_SEEDS, Verdicts
+from harness.report.aggregate import LEVEL, MANY_SEEDS, Verdicts, enough_draws
+from harness.report.resample import resampled
 from harness.rng import Rng
-
-CHUNK = 2**22
-"""Resampled unit counts that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,8 @@ class Rivals:
     @cached_property
     def resampled(self) -> np.ndarray:
         """Means of every learner over the same resampled seeds and units, (draws, learners)."""
-        generator, (_, seeds, n) = Rng(0).numpy("pairs bootstrap"), self.units.shape
-        resample = _crossed if self.first.unit in CROSSED else _nested
-        size = max(1, CHUNK // (n * seeds))
-        return np.concatenate([resample(self.units, generator, min(size, DRAWS - at)) for at in range(0, DRAWS, size)])
+        generator, draws = Rng(0).numpy("pairs bootstrap"), enough_draws(len(self.units) - 1)
+        return np.concatenate([*resampled(self.units.swapaxes(0, 1), generator, draws, crossed=self.first.unit in CROSSED)])
 
     def _pair(self, i: int, j: int) -> Pair:
         gaps = self.units[i] - self.units[j]
@@ -73,7 +69,7 @@ class Rivals:
             return Pair(mean, *t_interval(gaps[0]), p, *found)
         low, high = t_interval(gaps.mean(axis=1))
         if len(gaps) >= MANY_SEEDS:
-            ends = np.quantile(self.resampled[:, i] - self.resampled[:, j], [0.025, 0.975])
+            ends = np.quantile(self.resampled[:DRAWS, i] - self.resampled[:DRAWS, j], [0.025, 0.975])
             low, high = min(low, float(ends[0])), max(high, float(ends[1]))
         return Pair(mean, low, high, self.p(i, j), *found)
 
@@ -86,31 +82,6 @@ class Rivals:
         tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
         p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
         return max(p, paired_t(self.means[i], self.means[j])[3])
-
-
-def _crossed(units: np.ndarray, generator: np.random.Generator, draws: int) -> np.ndarray:
-    """Unit i is the same in every seed: one resample of units serves all seeds."""
-    learners, seeds, n = units.shape
-    of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    means = _counts(generator, draws, n) @ units.reshape(-1, n).T / n
-    return np.einsum("ds,dls->dl", of_seeds, means.reshape(draws, learners, seeds))
-
-
-def _nested(units: np.ndarray, generator: np.random.Generator, draws: int) -> np.ndarray:
-    """Each seed has units of its own."""
-    learners, seeds, n = units.shape
-    chosen = generator.integers(seeds, size=(draws, seeds))
-    means = np.empty((draws, seeds, learners))
-    for seed in range(seeds):
-        at = chosen == seed
-        means[at] = _counts(generator, int(at.sum()), n) @ units[:, seed].T / n
-    return means.mean(axis=1)
-
-
-def _counts(generator: np.random.Generator, draws: int, n: int) -> np.ndarray:
-    """How often each of ``n`` units is drawn, with replacement, (draws, n)."""
-    drawn = generator.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * n).reshape(draws, n).astype(np.float64)
 
 
 def ranks(means: Sequence[float], top: Sequence[int], p: Callable[[int, int], float]) -> list[int]:

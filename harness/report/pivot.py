@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -69,12 +70,10 @@ def labels(record: Record, keys: Iterable[str]) -> Labels:
     return tuple([_field(record, key) for key in keys])
 
 
-def _axis(keys: tuple[str, ...]) -> Callable[[Record], Labels]:
-    """``labels`` for many records: no key is looked up for each of them where all are fields."""
-    if not keys or not {*keys} <= {*_FIELDS}:
-        return lambda record: labels(record, keys)
-    read = attrgetter(*keys)
-    return read if len(keys) > 1 else lambda record: (read(record),)
+def _along(records: list[Record], keys: tuple[str, ...]) -> Iterable[Labels]:
+    """``labels`` of many records, key by key."""
+    columns = [map(attrgetter(key), records) if key in _FIELDS else [_field(record, key) for record in records] for key in keys]
+    return zip(*columns, strict=True) if keys else itertools.repeat(())
 
 
 def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, Any], learner: str) -> list[Record]:
@@ -100,11 +99,11 @@ def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, 
 
 def group(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]) -> Grid:
     """Records by the labels of their row and column."""
-    grid: Grid = {}
-    row, column = _axis(rows), _axis(columns)
-    for record in sorted(records, key=attrgetter("seed")):
-        grid.setdefault((row(record), column(record)), []).append(record)
-    return grid
+    grid: Grid = defaultdict(list)
+    records = sorted(records, key=attrgetter("seed"))
+    for record, *place in zip(records, _along(records, rows), _along(records, columns), strict=False):
+        grid[tuple(place)].append(record)
+    return dict(grid)
 
 
 def distinguish(records: list[Record], rows: tuple[str, ...],
@@ -132,8 +131,8 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
     dropped: set[int] = set()
     while _clashes(cell):
         keys = [*sorted({k for r in cell for k in r.setting}), *_SEPARATING]
-        fields = {k: [_field(r, k) for r in cell] for k in keys if k not in used}
-        differing = [k for k, found in fields.items() if len(set(map(str, found))) > 1]
+        fields = {k: _values(cell, k) for k in keys if k not in used}
+        differing = [k for k, found in fields.items() if len({*map(str, found)}) > 1]
         shared = [k for k in differing if None not in fields[k]]
         out = set() if shared else _breakdowns(cell) or _repeated(cell, differing)
         if not out:
@@ -143,18 +142,23 @@ def _told_apart(cell: list[Record], used: set[str]) -> tuple[str | None, set[int
     return None, dropped
 
 
+def _values(cell: list[Record], key: str) -> list[Any]:
+    """What the records of a cell have at a key."""
+    return [*map(attrgetter(key), cell)] if key in _FIELDS else [r.setting.get(key) for r in cell]
+
+
 def _breakdowns(cell: list[Record]) -> set[int]:
     """What of a cell is a part of what another of the same seed says."""
     of_seed: dict[int, list[Record]] = {}
     for record in cell:
         of_seed.setdefault(record.seed, []).append(record)
-    return {id(r) for same in of_seed.values() for r in same if any(_is_summary(s, r) for s in same)}
+    return {id(r) for same in of_seed.values() for r in same for s in same
+            if len(s.setting) < len(r.setting) and _is_summary(s, r)}
 
 
 def _is_summary(record: Record, of: Record) -> bool:
     """Whether ``of`` is what ``record`` is, in one part of it."""
-    part = len(record.setting) < len(of.setting) and record.setting.items() < of.setting.items()
-    return part and _measurement(record) == _measurement(of)
+    return record.setting.items() < of.setting.items() and _measurement(record) == _measurement(of)
 
 
 def _repeated(clash: list[Record], differing: list[str]) -> set[int]:

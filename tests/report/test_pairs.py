@@ -68,6 +68,15 @@ def test_few_seeds_have_a_t_interval_over_seeds_and_the_larger_p(draw):
     assert rivals.pair(0, 1).p >= paired_t(*means)[3]
 
 
+def test_a_hundred_rivals_and_more_are_not_all_of_one_rank(draw):
+    hard = draw.normal(0.6, 0.1, (5, 20))
+    rivals = rivals_of(*[episodes(f"r{i}", hard[s] + 0.1 * (i < 2) + draw.normal(0, 0.005, 20), seed=s)
+                         for i in range(120) for s in range(5)])
+    means = rivals.means.mean(axis=1)
+    found = ranks(means, [int(np.argmax(means))], rivals.p)
+    assert sum(rank > 2 for rank in found) == 118
+
+
 def test_turned_round_a_pair_says_the_same(draw):
     rivals = rivals_of(*[episodes(name, draw.normal(0.7, 0.1, 40), seed=s) for name in "ab" for s in range(5)])
     one, other = rivals.pair(0, 1), rivals.pair(1, 0)

@@ -12,6 +12,7 @@ from results_kit import episodes, plain, record, results_of, sweep
 from harness.errors import HarnessError
 from harness.metrics.statistics import hierarchical_bootstrap, paired_t, t_interval, wilson
 from harness.records import TrustCheck
+from harness.report import aggregate
 from harness.report.aggregate import LEAST_P, worst_level
 from harness.report.render import render
 from harness.report.tables import TableSpec, build, build_all
@@ -152,6 +153,29 @@ def test_several_seeds_are_compared_by_paired_bootstrap():
              for name, shift in (("a", 0.02), ("b", 0.0199), ("c", 0.0)) for s in range(5)]
     marks = column(build(results_of(*cells), FEW))
     assert sorted((marks["a"], marks["b"])) == ["B", "t"] and marks["c"] == "."
+
+
+@pytest.mark.parametrize("seeds", [4, 5])
+def test_a_hundred_rivals_and_more_are_still_told_from_the_best(seeds):
+    draw = np.random.default_rng(3)
+    hard = draw.normal(0.6, 0.1, (seeds, 30))
+    shifts = {"best": 0.1, "alike": 0.0999, **{f"worse-{i}": 0.0 for i in range(110)}}
+    cells = [episodes(name, hard[s] + shift + draw.normal(0, 0.005, 30), seed=s) for name, shift in shifts.items()
+             for s in range(seeds)]
+    results = results_of(*cells)
+    best, ties = aggregate.same_as_best([[r for r in results.records if r.learner == name] for name in shifts], results.verdicts)
+    assert sorted([*best, *ties]) == [0, 1]
+
+
+@pytest.mark.parametrize("make", [lambda name, v, s: sweep(name, "pgd", {0.1: [int(x > 0.6) for x in v]}, seed=s),
+                                  lambda name, v, s: episodes(name, v[:100 - s], seed=s)], ids=["images", "episodes"])
+def test_with_many_rivals_p_is_what_it_is_with_few(make):
+    draw = np.random.default_rng(4)
+    cells = [make(name, draw.normal(mean, 0.2, 100), s) for name, mean in (("a", 0.7), ("b", 0.68)) for s in range(5)]
+    results = results_of(*cells)
+    pair = {0: aggregate._paired(*([r for r in results.records if r.learner == name] for name in "ab"), results.verdicts)}
+    few, many = (aggregate._bootstrapped(pair, results.records[0], aggregate.enough_draws(n))[0] for n in (1, 500))
+    assert 0.02 < few < 0.8 and many == pytest.approx(few, abs=0.04)
 
 
 def test_a_distrusted_row_is_marked_and_never_bold():
