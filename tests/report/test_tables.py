@@ -106,7 +106,7 @@ def test_names_have_no_mean(families, printed):
     cells = [record("a", {}, float(code), seed=seed, metric="best_family", protocol="audit")
              for seed, code in enumerate(families)]
     table = build(results_of(plain(*cells)), TableSpec(protocol="audit", columns=["metric"]))
-    assert f"| a | {printed} |" in render(table) and printed in render(table, "latex")
+    assert f"| a | {printed} |" in render(table, "markdown") and printed in render(table, "latex")
 
 
 # --------------------------------------------------------------------------------------------------------- bold
