@@ -148,8 +148,8 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
     folder = out_dir or _tables(store) / done.plan.suite.name
     written = _write(suite, done.plan, done.results, folder, store, set_, data_root)
     _report(done.plan, done.results)
-    err.print(f"wrote {len(written)} files (md, csv, tex, json, pdf, png, records, provenance) to {folder}", highlight=False,
-              markup=False)
+    err.print(f"wrote {len(written)} files (md, csv, tex, json, pdf, png, records, provenance) to {folder}" if written
+              else f"{folder} has it all already", highlight=False, markup=False)
     _left_out(done.plan, err)
     outcome = done.outcome
     counts = f"{len(outcome.done)} cells computed, {len(outcome.found)} found done, {len(outcome.failed)} failed"
@@ -852,6 +852,8 @@ def _write(suite: Path, plan: Any, results: Any, folder: Path, store: str, sets:
 
     command = " ".join(["harness run", str(suite), *(f"--set {each}" for each in sets or []), f"--out {folder}"])
     about = provenance.of_plan(plan, api.resolved(suite, sets=sets or [], data_root=data_root), Store(store).read)
+    if provenance.is_current(folder, command, about):
+        return []
     return paper.write(plan.suite, results, folder, command, about)
 
 

@@ -140,6 +140,19 @@ def write(folder: Path, about: dict[str, Any], files: Sequence[Path]) -> Path:
     return folder / FILE
 
 
+def is_current(folder: Path, command: str, about: dict[str, Any]) -> bool:
+    """Whether all that belongs into a folder is there as it is: the same cells, none missing (why it is stands in the tables),
+    the same code that shows them, and no file gone or altered.
+
+    Args:
+        command, about: as for ``write``.
+    """
+    then, now = read(folder), json.loads(json.dumps(about))
+    if then is None or then["command"] != command or list(_missing(now["cells"])):
+        return False
+    return all(then[key] == now[key] for key in MADE_FROM) and not _gone(then, folder) and not _altered(then, folder)
+
+
 def _text(value: Any, depth: int = 1) -> str:
     """JSON with a line an entry, down to the third level: what changes shows as a line that changes."""
     if not isinstance(value, dict) or not value or depth > 3:
@@ -240,9 +253,16 @@ def stale_tables(then: dict[str, Any], now: dict[str, Any], folder: Path) -> lis
     why = [f"suite: {key}" for key in PRESENTATION if then["suite"].get(key) != now["suite"].get(key)]
     why += [f"the code that writes tables and figures ({key})" for key in now["writers"]
             if then["writers"].get(key) != now["writers"][key]]
-    gone = [name for name in then["files"] if not (folder / name).is_file()]
-    altered = [name for name, digest in then["files"].items() if name not in gone and _digest(folder / name) != digest]
-    return why + _short("gone: ", gone) + _short("altered by hand: ", altered)
+    return why + _short("gone: ", _gone(then, folder)) + _short("altered by hand: ", _altered(then, folder))
+
+
+def _gone(then: dict[str, Any], folder: Path) -> list[str]:
+    return [name for name in then["files"] if not (folder / name).is_file()]
+
+
+def _altered(then: dict[str, Any], folder: Path) -> list[str]:
+    there = {name: digest for name, digest in then["files"].items() if (folder / name).is_file()}
+    return [name for name, digest in there.items() if _digest(folder / name) != digest]
 
 
 def _short(prefix: str, words: list[str]) -> list[str]:

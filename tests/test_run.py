@@ -67,6 +67,25 @@ def test_a_run_computes_every_cell_once(reference):
     assert {record.seed for record in run.results.records} == {0, 1}
 
 
+def test_what_a_folder_has_already_is_not_written_again(reference, tmp_path):
+    path, store, _ = reference
+    words = ("run", path, "--store", store, "--out", tmp_path / "out")
+
+    def run_again() -> tuple[str, dict[str, int], dict[str, bytes]]:
+        process = harness(*words)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0 and "robust" in out, err
+        return " ".join(err.split()), {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}, tables(tmp_path / "out")
+
+    said, times, made = run_again()
+    assert "wrote" in said
+    said, later, _ = run_again()
+    assert "has it all already" in said and later == times
+    (tmp_path / "out" / "few.md").write_text("altered by hand")
+    said, _, mended = run_again()
+    assert "wrote" in said and mended == made
+
+
 def test_training_is_shared_between_protocols(reference):
     run = reference[2]
     trained = [cell for cell in run.plan.unique if cell.role == "train" and cell.identity["splitting"] == "standard"]
