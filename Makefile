@@ -19,7 +19,8 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	@$(BIN)/pytest -m slow
 
-# Kills, damage, full disks, mutated suites; HOSTILE_SUITES, HOSTILE_KILLS, HOSTILE_FLIPS, HOSTILE_RUNS say how much of each
+# Kills, damage, full disks, mutated suites; HOSTILE_SUITES, HOSTILE_KILLS, HOSTILE_RAY_KILLS, HOSTILE_FLIPS, HOSTILE_RUNS
+# say how much of each
 hostile: $(STAMP)
 	@$(BIN)/pytest -m hostile tests/hostile
 

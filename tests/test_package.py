@@ -115,6 +115,13 @@ def clean(distributions, tmp_path_factory):
     shutil.rmtree(folder / "venv")  # over a gigabyte
 
 
+@pytest.mark.slow
+def test_the_extras_can_be_installed_beside_the_pinned_set(clean, distributions):
+    pip = [clean / "venv" / "bin" / "python", "-m", "pip", "install", "-q", "--dry-run", "-c", clean / "constraints.txt"]
+    done = subprocess.run([*pip, f"{distributions[0]}[dev,ray,parquet,s3]"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 SMALL = """
 name: small
 learners: {pixels: {kind: nearest-mean}, backprop: {kind: mlp, hidden: 16, epochs: 1}, maml: {kind: maml}}

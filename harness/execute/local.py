@@ -33,6 +33,8 @@ from harness.plan import Cell
 from harness.signals import answered
 
 PRELOADED = ["harness.preload", __name__]
+DYING_S = 30.0
+"""Longer than it takes a process that was killed to be gone."""
 
 
 @executors.register("local")
@@ -115,11 +117,7 @@ class Local(Executor):
         process = self.context.Process(target=_work, args=(theirs, self.conditions, *place), daemon=True)
         # The new process inherits it: Ctrl-C is not its to answer.
         with _without_main(), answered(signal.SIGINT, signal.SIG_IGN):
-            try:
-                process.start()
-            except (EOFError, ConnectionError):  # the server was killed just now: from another one
-                _start_server()
-                process.start()
+            _fork(process)
         theirs.close()
         self.pipes[worker], self.processes[worker] = ours, process
 
@@ -180,6 +178,19 @@ def _alone(cell: Cell, conditions: Conditions, pipe: Connection) -> Event:
     except StoreError as error:
         return Event("fatal", text=str(error))
     return Event(event.kind, event.seconds, text=event.text, trace=event.trace, peak=memory.peak())
+
+
+def _fork(process: Any) -> None:
+    """Start a worker. A server that was killed refuses that for a moment before it is seen to be dead; then another does it."""
+    until = time.monotonic() + DYING_S
+    while True:
+        try:
+            return process.start()
+        except (EOFError, ConnectionError):
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+            _start_server()
 
 
 def _start_server() -> None:

@@ -87,8 +87,8 @@ class Ray(Executor):
                                         "started on demand, say with --workers how many cells to send at once")
             beside = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
                 self.ray.get_runtime_context().get_node_id(), soft=False)
-            self.desk = self.ray.remote(_Desk).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote(
-                self.conditions.store, Path.cwd())
+            desk = self.ray.remote(_Desk).options(num_cpus=0, scheduling_strategy=beside, max_restarts=-1, max_task_retries=-1)
+            self.desk = desk.remote(self.conditions.store, Path.cwd())  # all that it is asked may be asked twice
             self.compute = self.ray.remote(_compute).options(
                 num_cpus=self.demand["CPU"], num_gpus=self.demand["GPU"], memory=self.demand["memory"] or None, max_retries=0,
                 runtime_env={"env_vars": work.ONE_THREAD})

@@ -63,7 +63,7 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file or folder."""
-        return os.path.exists(self.root / name)
+        return os.path.exists(self.root / name) or self._appeared(name)
 
     def children(self, folder: str) -> list[str]:
         """Names in a folder; none where it is not there."""
@@ -147,14 +147,14 @@ class Folder:
         """Try to take a lock: yields whether it is ours.
 
         A kernel lock (flock), which ends with its holder however that ends. Where the kernels of several machines do not show
-        each other their locks (network file systems, by type and mount options), the file says which machine holds it and is
-        touched as long as it is held: see ``harness.storage.lease``.
+        each other their locks (network file systems, by type and mount options), who has made the file holds it; it says which
+        machine that is and is touched as long as it is held: see ``harness.storage.lease``.
         """
         path = self.root / "locks" / name
         with self._explaining():
-            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            handle, new = _open_lock(path)
         try:
-            if not self._take(handle, path, name):
+            if not self._take(handle, path, name, new):
                 yield False
                 return
             try:
@@ -166,10 +166,10 @@ class Folder:
         finally:
             os.close(handle)
 
-    def _take(self, handle: int, path: Path, name: str) -> bool:
+    def _take(self, handle: int, path: Path, name: str, new: bool) -> bool:
         shown = True  # whether processes of this machine see each other's locks
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if new else fcntl.LOCK_NB))  # of a new file others let go at once
         except BlockingIOError:
             return False
         except OSError:
@@ -181,7 +181,7 @@ class Folder:
         except FileNotFoundError:
             return False
         holder = os.pread(handle, 200, 0)
-        if holder and not (shown and holder == machine().encode()) \
+        if not new and not (shown and holder == machine().encode()) \
                 and not self._watch.is_stale(name, (holder, state.st_mtime_ns)):
             return False
         self._watch.forget(name)
@@ -189,6 +189,18 @@ class Folder:
             os.ftruncate(handle, 0)
             os.pwrite(handle, machine().encode(), 0)
         return True
+
+    def _appeared(self, name: str) -> bool:
+        """Whether it is there after all: network file systems remember for some time that a name was missing, and ask again when
+        the folder is opened."""
+        folder = str(self.root)
+        try:
+            for part in name.split("/")[:-1]:
+                folder = f"{folder}/{part}"
+                os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+        except OSError:
+            return False
+        return os.path.exists(self.root / name)
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
@@ -224,6 +236,15 @@ def _is_dead(name: str) -> bool:
     where, _, rest = name.partition("-")
     pid = rest.partition("-")[0]
     return where == _processes() != "unknown" and pid.isdigit() and not os.path.exists(f"/proc/{pid}")
+
+
+def _open_lock(path: Path) -> tuple[int, bool]:
+    """(descriptor, whether the file was made just now, which of any number of machines that try one alone does)."""
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), True
+        with contextlib.suppress(FileNotFoundError):  # its holder has just finished
+            return os.open(path, os.O_RDWR), False
 
 
 def _write(path: Path, data: bytes) -> None:

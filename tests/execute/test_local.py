@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,21 @@ def test_workers_are_warm_and_have_one_thread_and_the_runs_own_place(going_wrong
         told = {text for text in run.outcome.failed.values() if text.startswith("Arithmetic")}
         assert len(told) == 1, "one process for all cells"
         assert told.pop().split()[2:] == [str(tmp_path), value, "1", "1"]
+
+
+def test_workers_come_from_a_new_server_where_the_old_one_is_dying(going_wrong, tmp_path, monkeypatch):
+    path = going_wrong()
+    api.run(path, store=tmp_path / "first", workers=1)
+    server, waitpid, looks = forkserver._forkserver._forkserver_pid, os.waitpid, []
+    os.kill(server, signal.SIGKILL)
+    os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+
+    def waits(pid: int, options: int):
+        looks.append(pid)
+        return (0, 0) if looks.count(server) <= 4 and pid == server else waitpid(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", waits)
+    assert api.run(path, store=tmp_path / "second", workers=1).outcome.failed == {} and looks.count(server) > 4
 
 
 def cell(seed: int, label: str = "") -> Cell:

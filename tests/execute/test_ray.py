@@ -122,6 +122,14 @@ def test_two_runs_on_one_store_do_each_cell_once(reference, cluster, tmp_path):
             assert mine
 
 
+def test_cells_under_way_do_not_notice_that_the_desk_was_killed(cluster, tmp_path):
+    with executor(cluster, tmp_path / "store") as workplace:
+        for _ in range(3):
+            assert ray.get(workplace.desk.take.remote()) == []
+            ray.kill(workplace.desk, no_restart=False)
+            assert ray.get(workplace.desk.fetch.remote("0" * 24)) is None
+
+
 def test_a_node_with_other_code_is_refused(reference, cluster, tmp_path):
     cell = next(cell for cell in reference[1].plan.unique if cell.role == "train")
     other = replace(cell, identity={**cell.identity, "versions": {**cell.identity["versions"], "torch": "1.0"}})

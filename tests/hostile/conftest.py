@@ -1,7 +1,8 @@
 """What is hostile is marked so, deselected by default, and run by ``make hostile``. How much of it is set by the environment:
 
 * ``HOSTILE_SUITES`` mutated suites,
-* ``HOSTILE_KILLS`` kills at random moments,
+* ``HOSTILE_KILLS`` kills of local runs at random moments,
+* ``HOSTILE_RAY_KILLS`` of runs on a Ray cluster, their workers and nodes,
 * ``HOSTILE_FLIPS`` damaged files of each kind,
 * ``HOSTILE_RUNS`` runs at once on one store, at most.
 """
@@ -16,7 +17,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))  # for hostile_kit, which importlib mode does not find by itself
 
-from hostile_kit import SUITE, call  # noqa: E402
+from hostile_kit import MATCHED, SUITE, undisturbed  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -28,9 +29,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
     """An undisturbed run: (suite file, its store, its tables)."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    path = folder / "small.yaml"
-    path.write_text(SUITE)
-    done = call("run", path, "--store", folder / "store", "--out", folder / "tables")
-    assert done.returncode == 0, done.stderr
-    return path, folder / "store", folder / "tables"
+    return undisturbed(tmp_path_factory.mktemp("undisturbed"), SUITE)
+
+
+@pytest.fixture(scope="session")
+def matched(tmp_path_factory):
+    """Another, some of whose cells train on their way."""
+    return undisturbed(tmp_path_factory.mktemp("matched"), MATCHED)

@@ -170,6 +170,16 @@ class Hangs(NearestMean):
             pass
 
 
+class Counted(NearestMean):
+    """Notes on which machine it is trained, and takes its time."""
+
+    def fit(self, train, **options):
+        with open(os.environ["FITS"], "a") as file:
+            file.write(f"{os.environ['MACHINE']}\n")
+        time.sleep(1)
+        return super().fit(train, **options)
+
+
 def arrive():
     """Leave a sign, and wait."""
     open(os.environ["INTERRUPT_SIGN"], "w").close()

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hostile_kit import amount, call, clear, start, tables
+from hostile_kit import amount, below, call, clear, computed, sound, start, survive, tables
 
 from harness.store import Store
 
@@ -19,60 +19,19 @@ KILLS, RUNS = amount("HOSTILE_KILLS", 20), amount("HOSTILE_RUNS", 8)
 LINE = "interrupted; finished cells are kept, run the same command to go on"
 
 
-def sound(store: Path) -> set[str]:
-    """Keys of the finished cells; every one of them must be readable and undamaged."""
-    folder = Store(store)
-    keys = set(folder.finished())
-    assert all(folder.content(key) for key in keys), "a finished cell is damaged"
-    return keys
-
-
-def below(pid: int) -> list[int]:
-    """Processes that a process has started, and those that they have."""
-    try:
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:  # it has just ended
-        return []
-    return [found for child in children for found in (child, *below(child))]
-
-
-def test_kills_at_random_moments_lose_nothing(small, tmp_path):
-    """``kill -9`` of the run, or of a process below it, over and over; a run that comes to its end begins a new store."""
-    path, reference, undisturbed = small
-    moments, store, killed, kept = random.Random(), tmp_path / "store", 0, set()
-    wanted, begun = set(Store(reference).finished()), time.monotonic()
-    call("run", path, "--store", tmp_path / "timed", "--out", tmp_path / "out")
-    longest = time.monotonic() - begun
-    while killed < KILLS:
-        run = start("run", path, "--store", store, "--out", tmp_path / "out", "--workers", "2")
-        victim_is_worker = moments.random() < 0.3
-        time.sleep(moments.uniform(0.0, longest))
+def test_kills_at_random_moments_lose_nothing(matched, tmp_path):
+    """``kill -9`` of the run, or of a process below it, over and over."""
+    def strike(run) -> bool:
         workers = below(run.pid)
-        if run.poll() is None and not (victim_is_worker and workers):
-            run.kill()
-            killed += 1
-        elif run.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(moments.choice(workers), signal.SIGKILL)
-            killed += 1
-        else:
-            longest *= 0.8  # the machine has become faster than it was: strike sooner
-        output, errors = run.communicate(timeout=600)
-        assert run.returncode in (0, 1, -signal.SIGKILL) and "Traceback" not in errors, errors
-        if run.returncode == 1:
-            assert "the worker process died" in errors
-        now = sound(store) if store.exists() else set()
-        assert kept <= now <= wanted, "a record was lost, or one came that nobody asked for"
-        kept = now
-        if now == wanted:
-            assert call("run", path, "--store", store, "--out", tmp_path / "pieces").returncode == 0
-            assert tables(tmp_path / "pieces") == tables(undisturbed)
-            shutil.rmtree(store)
-            kept = set()
-    assert call("run", path, "--store", store, "--out", tmp_path / "pieces").returncode == 0
-    assert sound(store) == wanted and tables(tmp_path / "pieces") == tables(undisturbed)
+        victim = random.choice(workers) if workers and random.random() < 0.3 else run.pid
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+        return True
+
+    store = survive(matched, tmp_path, strike, KILLS, "--workers", "2")
+    whole = sound(store)
     assert call("store", "gc", store, "--delete").returncode == 0
-    assert not list((store / "tmp").iterdir()) and sound(store) == wanted, "what killed runs left lay in tmp alone"
+    assert not list((store / "tmp").iterdir()) and sound(store) == whole, "what killed runs left lay in tmp alone"
 
 
 INTERRUPTED = """
@@ -122,8 +81,7 @@ def test_runs_at_once_on_one_store_do_each_cell_once_and_all_end_well(small, tmp
             for number in range(count)]
     errors = [run.communicate(timeout=900)[1] for run in runs]
     assert [run.returncode for run in runs] == [0] * count, errors
-    computed = sum(int(error.rpartition(" cells computed")[0].split()[-1]) for error in errors)
-    assert sound(tmp_path / "store") == set(Store(reference).finished()) and computed == len(Store(reference).finished())
+    assert sound(tmp_path / "store") == sound(reference) and sum(map(computed, errors)) == len(sound(reference))
     assert all(tables(tmp_path / f"out{number}") == tables(undisturbed) for number in range(count))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing as mp
 import os
 import signal
@@ -85,6 +86,32 @@ def test_locks_work_where_the_file_system_has_none(local, monkeypatch):
     with local.lock("k") as mine:
         assert mine and not taken(other)
     assert taken(other)
+
+
+def test_of_machines_that_come_for_a_lock_at_once_one_gets_it(local, monkeypatch):
+    """No kernel shows the other's lock, and the second comes when the first has made the file and not yet said who it is."""
+    with contextlib.ExitStack() as held:
+        got = []
+
+        def lock_meanwhile(*_):
+            without_kernel_locks(monkeypatch)
+            got.append(held.enter_context(Store(local.root).lock("k")))
+
+        monkeypatch.setattr(folder.fcntl, "flock", lock_meanwhile)
+        got.append(held.enter_context(local.lock("k")))
+        assert sorted(got) == [False, True]
+
+
+def test_what_another_machine_has_done_is_seen_although_it_was_missing_a_moment_ago(local, monkeypatch):
+    """A network file system that believes a name to be missing until the folder that would hold it is opened."""
+    key, result = a_cell()
+    opened, open_, exists = set(), os.open, os.path.exists
+    monkeypatch.setattr(os, "open", lambda path, *words, **more: opened.add(str(path)) or open_(path, *words, **more))
+    monkeypatch.setattr(os.path, "exists", lambda path: f"{local.root}/cells" in opened and exists(path))
+    assert not local.done(key)
+    local.write(key, result, arrays())
+    opened.clear()
+    assert local.done(key)
 
 
 def test_clocks_do_not_matter(local, monkeypatch):
