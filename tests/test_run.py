@@ -75,7 +75,8 @@ def test_what_a_folder_has_already_is_not_written_again(reference, tmp_path):
         process = harness(*words)
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0 and "robust" in out, err
-        return " ".join(err.split()), {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}, tables(tmp_path / "out")
+        times = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
+        return " ".join(err.split()), times, tables(tmp_path / "out")
 
     said, times, made = run_again()
     assert "wrote" in said
