@@ -132,7 +132,7 @@ def test_a_csv_that_is_no_text_or_not_there(folder):
     with pytest.raises(DataError, match="not UTF-8"):
         make(folder).build()
     (folder / "split.csv").unlink()
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="there is no such file"):
         make(folder).facts()
 
 
