@@ -893,11 +893,14 @@ def _tables(store: str) -> Path:
 
 def _existing(store: str) -> Any:
     """A store that is to be there: one that is misspelt must not pass for sound."""
-    from harness.store import Store, is_store
+    from harness.store import Store, is_store, is_url
 
     if not is_store(store):
         raise HarnessError("no store: there is no such folder", where=store, hint="give the --store of a run")
-    return Store(store)
+    found = Store(store)
+    if not is_url(store) and not any((Path(found.root) / part).is_dir() for part in ("cells", "packs")):
+        raise HarnessError("no store: nothing in that folder is of one", where=store, hint="give the --store of a run")
+    return found
 
 
 def _left_out(layout: Any, console: Console) -> None:

@@ -55,6 +55,8 @@ def of_results(results: Results) -> list[Row]:
     """
     sweeps = {(record.learner, record.protocol, record.setting["attack"], record.seed, record.cell): None
               for record in results.records if results.protocols[record.protocol] in ATTACKED}
+    if not {*ATTACKED} & {*results.protocols.values()}:
+        raise HarnessError("it has no attack sweep", where=results.suite, hint="a protocol of kind attack_sweep is one")
     trust = with_worst_case(results).trust
     return _some([_row(*sweep, trust[sweep[-1]]) for sweep in sweeps], f"of {results.suite}")
 

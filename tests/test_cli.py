@@ -311,6 +311,8 @@ def test_load_gives_a_frame_of_a_suite_or_a_store(ran):
     (["table", "tiny.yaml", "--store", ""], "--store: a store needs a folder or URL"),
     (["run", "tiny.yaml", "--store", "ftp://localhost:1/x"], "ftp://localhost:1/x: cannot open it"),
     (["store", "verify", "misspelt"], "misspelt: no store: there is no such folder"),
+    (["store", "verify", "."], ".: no store: nothing in that folder is of one"),
+    (["trust", "tiny.yaml", "--store", "store"], "tiny: it has no attack sweep"),
     (["store", "gc", "tiny.yaml"], "tiny.yaml: no store"),
     (["trust", "a" * 5000], "File name too long"),
     (["records", "a" * 5000], "File name too long"),
