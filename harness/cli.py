@@ -32,7 +32,7 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            err.print("interrupted; finished cells are kept, run the same command to go on", highlight=False)
+            err.print("interrupted; finished cells are kept, run the same command to go on")
             raise typer.Exit(130) from None
 
 
@@ -149,11 +149,11 @@ def run(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, d
     written = _write(suite, done.plan, done.results, folder, store, set_, data_root)
     _report(done.plan, done.results)
     err.print(f"wrote {len(written)} files (md, csv, tex, json, pdf, png, records, provenance) to {folder}" if written
-              else f"{folder} has it all already", highlight=False, markup=False)
+              else f"{folder} has it all already")
     _left_out(done.plan, err)
     outcome = done.outcome
     counts = f"{len(outcome.done)} cells computed, {len(outcome.found)} found done, {len(outcome.failed)} failed"
-    err.print(counts, highlight=False)
+    err.print(counts)
     if outcome.failed:
         _failures(done.plan.cells, outcome.failed, store)
         raise typer.Exit(1)
@@ -188,17 +188,17 @@ def plan(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None, 
     title = f"{layout.suite.name}: {len(rows)} cells, {len(rows) - len(todo)} done"
     out.print(_grid([{**row, "key": (row["key"] or "open")[:8]} for row in rows], title))
     if layout.waiting:
-        out.print(f"open: {len(layout.waiting)} cells not yet resolved, what they stand on is chosen by a match", highlight=False)
+        out.print(f"open: {len(layout.waiting)} cells not yet resolved, what they stand on is chosen by a match")
     _left_out(layout, out)
     for entry in layout.suite.protocols:
         spread = estimate.spread([cell for cell in layout.unique if cell.protocol == entry.name], folder)
         if words := entry.protocol.detectable(len(entry.seeds), spread):
-            out.print(f"{entry.name} can show a difference of about {words}", highlight=False, markup=False)
+            out.print(f"{entry.name} can show a difference of about {words}")
     basis = "from the times of like cells in the store"
     if guesses:
         basis = f"{guesses} of {len(todo)} are rough guesses: nothing like them is in the store"
     left = f"{len(todo)} cells to do, about {duration(seconds)} on {count} workers ({basis})" if todo else "all done"
-    out.print(left, highlight=False)
+    out.print(left)
 
 
 @app.command()
@@ -334,7 +334,7 @@ def table(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
     missing = sum(bool(cell.behind) or cell.key not in finished for cell in [*layout.unique, *layout.waiting]
                   if cell.role == "measure")
     if missing:
-        err.print(f"{missing} measurements are not in {store}: `harness run {suite}` makes them", highlight=False, markup=False)
+        err.print(f"{missing} measurements are not in {store}: `harness run {suite}` makes them")
     if out_dir:
         _write(suite, layout, results, out_dir, store, set_, data_root)
     built = tables.build_all(results, layout.suite.tables, layout.suite.published)
@@ -374,7 +374,7 @@ def records(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets
     table = frames.query(frames.frame(found), query) if query else frames.frame(found)
     if out_file:
         frames.write(table, out_file)
-        err.print(f"wrote {len(table)} records to {out_file}", highlight=False, markup=False)
+        err.print(f"wrote {len(table)} records to {out_file}")
     else:
         print(frames.lines(table), end="")
 
@@ -423,8 +423,7 @@ def compare(a: Annotated[str, typer.Argument(metavar="A", help=f"{_SOURCE}, or a
         "over": f"{line.n}, paired" if line.paired else f"{line.n} seeds",
         **({"set differently": "; ".join(line.apart)} if any(each.apart for each in lines) else {})} for line in lines]
     out.print(_grid(rows, f"A: {a}, B: {b}"))
-    out.print("paired: over images or episodes and, of several seeds, over seeds: the larger p and the wider interval count",
-              highlight=False)
+    out.print("paired: over images or episodes and, of several seeds, over seeds: the larger p and the wider interval count")
 
 
 @app.command()
@@ -441,7 +440,7 @@ def diff(a: Annotated[Path, typer.Argument(metavar="A.yaml", help="A suite file.
     from harness.report.gate import changes
 
     found = changes(*(api.resolved(path, data_root=data_root) for path in (a, b)))
-    _json(found) if as_json else out.print("\n".join(found) or "no difference", highlight=False, markup=False)
+    _json(found) if as_json else out.print("\n".join(found) or "no difference")
     if found:
         raise typer.Exit(1)
 
@@ -492,7 +491,7 @@ def trust(source: SourceArgument, store: StorePath = DEFAULT_STORE, set_: Sets =
                           "level": row.level, "failed or warned": "\n".join(
                               f"{check.level} {check.name}: {check.detail}" for check in row.remarks)} for row in rows], "trust"))
         warned = sum(row.level == "WARN" for row in rows)
-        out.print(f"{len(rows)} attack sweeps: {failed} failed, {warned} warned", highlight=False)
+        out.print(f"{len(rows)} attack sweeps: {failed} failed, {warned} warned")
     if failed:
         raise typer.Exit(1)
 
@@ -533,11 +532,11 @@ def check(suite: SuitePath, store: StorePath = DEFAULT_STORE, set_: Sets = None,
         _failures(done.run.plan.cells, failed, store)
     if done.report is not None:
         _json(done.report.to_dict()) if as_json else out.print(
-            "\n".join(gate_text.lines(done.report)), highlight=False, markup=False)
+            "\n".join(gate_text.lines(done.report)))
         _tell(done.report, junit, summary)  # after that: where a file cannot be written the answer is not lost
     if update and not failed:
         path = reference or api.reference_of(done.run.plan.suite.name)
-        err.print(f"wrote {path}: {len(done.measured.rows)} numbers", highlight=False, markup=False)
+        err.print(f"wrote {path}: {len(done.measured.rows)} numbers")
     elif failed or not done.report.passed:
         raise typer.Exit(1)
 
@@ -561,8 +560,8 @@ def board(sources: Annotated[list[str], typer.Argument(metavar="SUITE.yaml|SUBMI
     laid = leaderboard.gather(sources, store=store, data_root=data_root, device=device)
     written = write_site(laid.divisions, laid.refused, folder)
     for row in laid.refused:
-        err.print(f"refused: {row}", highlight=False, markup=False, soft_wrap=True)
-    err.print(f"wrote {written[0]} and {len(written) - 1} tables beside it", highlight=False, markup=False)
+        err.print(f"refused: {row}", soft_wrap=True)
+    err.print(f"wrote {written[0]} and {len(written) - 1} tables beside it")
     if laid.refused:
         raise typer.Exit(1)
 
@@ -581,7 +580,7 @@ def doctor(store: StorePath = DEFAULT_STORE, data_root: DataRoot = None, as_json
     else:
         for finding in found:
             hint = f"\n     {finding.hint}" if finding.hint else ""
-            out.print(f"{finding.level} {finding.name}: {finding.detail}{hint}", highlight=False, markup=False)
+            out.print(f"{finding.level} {finding.name}: {finding.detail}{hint}")
     if any(finding.level == "FAIL" for finding in found):
         raise typer.Exit(1)
 
@@ -618,9 +617,9 @@ def paper(suites: Annotated[list[Path] | None, typer.Argument(metavar="SUITE.yam
     for each in found:
         made = papers.make(each, tables_only=tables_only, pack=pack, console=err, **options)
         if made.written:
-            err.print(f"wrote {len(made.written)} files to {each.folder}", highlight=False, markup=False)
+            err.print(f"wrote {len(made.written)} files to {each.folder}")
         elif each.state != "fresh":
-            err.print(f"left alone: {each.suite}: {each.todo} cells are to be run", highlight=False, markup=False)
+            err.print(f"left alone: {each.suite}: {each.todo} cells are to be run")
         if made.failed:
             failed = True
             _failures(made.plan.cells, made.failed, store)
@@ -633,13 +632,13 @@ def _standing(found: list[Any]) -> None:
 
     for each in found:
         left = f", {each.todo} of {each.cells} cells to run, about {duration(each.seconds)} ({each.basis})" if each.todo else ""
-        out.print(f"{each.suite}: {each.state}{'' if each.state == 'fresh' else left}", highlight=False, markup=False)
+        out.print(f"{each.suite}: {each.state}{'' if each.state == 'fresh' else left}")
         for reason in each.why:
-            out.print(f"  {reason}", highlight=False, markup=False)
+            out.print(f"  {reason}")
     stale = [each for each in found if each.state != "fresh"]
     seconds = sum(each.seconds for each in stale if not each.source)
     out.print(f"{len(found) - len(stale)} fresh, {len(stale)} to be made: about {duration(seconds)} of running" if stale
-              else "all fresh", highlight=False)
+              else "all fresh")
 
 
 @app.command()
@@ -656,8 +655,7 @@ def submit(suite: SuitePath, path: Annotated[Path, typer.Option("-o", "--out", h
         raise HarnessError("a submission is a zip file", where=str(path), hint=f"-o {path.with_suffix('.zip')}")
     layout = api.plan(suite, store=store, sets=set_ or [], data_root=data_root, device=device)
     manifest = submission.pack(layout, Store(store), submission.suite_text(suite, set_ or []), path)
-    err.print(f"packed {len(manifest.cells)} cells of {manifest.name} into {path}: {path.stat().st_size / 2**20:.1f} MiB",
-              highlight=False, markup=False)
+    err.print(f"packed {len(manifest.cells)} cells of {manifest.name} into {path}: {path.stat().st_size / 2**20:.1f} MiB")
 
 
 @store_app.command("verify")
@@ -676,9 +674,9 @@ def store_verify(store: StoreArgument = DEFAULT_STORE, repair: Annotated[bool, t
                "repaired": report.repaired})
     else:
         for fault in report.faults:
-            out.print(f"{fault.kind}: {fault.path}: {fault.what}", highlight=False, markup=False)
+            out.print(f"{fault.kind}: {fault.path}: {fault.what}")
         aside = f", {len(report.repaired)} set aside: run their suites again" if report.repaired else ""
-        out.print(f"{report.cells} cells, {len(report.faults)} faults{aside}", highlight=False)
+        out.print(f"{report.cells} cells, {len(report.faults)} faults{aside}")
     if not report.sound:
         raise typer.Exit(1)
 
@@ -692,9 +690,9 @@ def store_compact(store: StoreArgument = DEFAULT_STORE) -> None:
     from harness.storage import upkeep
 
     done = upkeep.compact(_existing(store))
-    err.print(f"{done.cells} cells packed into {done.packs} packs", highlight=False)
+    err.print(f"{done.cells} cells packed into {done.packs} packs")
     if done.left:
-        err.print(f"{len(done.left)} left as they are: see `harness store verify {store}`", highlight=False, markup=False)
+        err.print(f"{len(done.left)} left as they are: see `harness store verify {store}`")
 
 
 @store_app.command("gc")
@@ -713,9 +711,9 @@ def store_gc(store: StoreArgument = DEFAULT_STORE,
         _json([vars(each) for each in found])
         return
     for each in found:
-        out.print(f"{each.path}: {each.why}, {each.bytes} bytes", highlight=False, markup=False)
+        out.print(f"{each.path}: {each.why}, {each.bytes} bytes")
     size = f"{sum(each.bytes for each in found) / 2**20:.1f} MiB"
-    out.print(f"{len(found)} {'removed' if delete else 'can be removed (--delete)'}, {size}", highlight=False)
+    out.print(f"{len(found)} {'removed' if delete else 'can be removed (--delete)'}, {size}")
 
 
 @data_app.command("list")
@@ -778,7 +776,7 @@ def data_get(name: DatasetName, data_root: DataRoot = None) -> None:
     for path in written:
         print(path)
     if not written:
-        err.print(f"{name} is here already: nothing to fetch", highlight=False)
+        err.print(f"{name} is here already: nothing to fetch")
 
 
 @data_app.command("import")
@@ -814,7 +812,7 @@ def data_show(name: DatasetName, set_: Switches = None, data_root: DataRoot = No
         return
     out.print(_grid([{key: " ".join(f"{x:.3f}" for x in value) if isinstance(value, list) else value
                       for key, value in row.items()} for row in rows], name))
-    err.print(f"wrote {written}", highlight=False, markup=False)
+    err.print(f"wrote {written}")
 
 
 def _dataset(name: str, sets: list[str] | None, root: Path | None) -> Any:
@@ -906,7 +904,7 @@ def _existing(store: str) -> Any:
 def _left_out(layout: Any, console: Console) -> None:
     for entry in layout.suite.protocols:
         for learner, why in entry.skipped.items():
-            console.print(f"not in {entry.name}: {learner}, because {why}", highlight=False, markup=False)
+            console.print(f"not in {entry.name}: {learner}, because {why}")
 
 
 def _described(suite: str) -> str:
@@ -919,9 +917,9 @@ def _failures(cells: list[Any], failed: dict[str, str], store: str) -> None:
     from harness.store import Store
 
     for cell in {cell.key: cell for cell in cells if cell.key in failed}.values():
-        err.print(f"FAILED {cell.title}: {failed[cell.key]}", style="red", highlight=False, markup=False)
+        err.print(f"FAILED {cell.title}: {failed[cell.key]}", style="red")
         if trace := Store(store).failure(cell.key):
-            err.print(f"       traceback: {trace}", highlight=False, markup=False)
+            err.print(f"       traceback: {trace}")
 
 
 def _grid(rows: list[dict[str, Any]], title: str) -> Table:
