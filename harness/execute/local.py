@@ -159,7 +159,7 @@ def _work(pipe: Connection, conditions: Conditions, environment: dict[str, str],
     os.environ.clear()  # the server's are those of the first run in this process
     os.environ.update({**environment, **work.ONE_THREAD})
     os.chdir(folder)
-    work.settle_in()
+    work.settle_in(conditions.device)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: there is nobody to tell
         while True:
             pipe.send(_alone(pipe.recv(), conditions, pipe))

@@ -316,7 +316,7 @@ def room(node: dict[str, float], demand: dict[str, float]) -> int:
 
 def _compute(cell: Cell, place: _Place, before: Stored | None, desk: Any, number: int) -> tuple[Event, Any]:
     """The task: compute one cell on whatever node this is. Returns how it ended, and what it would have stored."""
-    _settle_in(place.path)
+    _settle_in(place.path, place.conditions.device)
     if reason := _foreign(cell):
         raise HarnessError(f"{os.uname().nodename} has other code than the driver: {reason}")
     desk.tell.remote(number, Event("started"))
@@ -327,9 +327,9 @@ def _compute(cell: Cell, place: _Place, before: Stored | None, desk: Any, number
 
 
 @lru_cache(maxsize=1)
-def _settle_in(path: tuple[str, ...]) -> None:
+def _settle_in(path: tuple[str, ...], device: str) -> None:
     sys.path += [place for place in path if place not in sys.path and Path(place).exists()]
-    work.settle_in()
+    work.settle_in(device)
 
 
 def _foreign(cell: Cell) -> str:

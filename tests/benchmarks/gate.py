@@ -1,6 +1,7 @@
 """What the gate catches, and what it leaves in peace.
 
-Run by hand: ``python tests/benchmarks/gate.py STORE [planted | seeds | exact | processor]``, about 1 minute of one core a line.
+Run by hand: ``python tests/benchmarks/gate.py STORE [planted | seeds | exact | processor] [--at-once N]``, about 1 minute of one
+core a line.
 *planted*: regressions written into a copy of the code, gated against the committed reference's numbers as measured here.
 *seeds*: twenty clean runs with seeds of their own. *exact*: twenty runs in fresh stores, equal to the byte.
 *processor*: clean runs with other instruction sets than this processor's best, as on another machine.
@@ -8,6 +9,7 @@ Run by hand: ``python tests/benchmarks/gate.py STORE [planted | seeds | exact | 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -15,10 +17,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SUITE = "suites/ci.yaml"
+AT_ONCE = 1
 
 PLANTED = {
     "learning rate of the rule halved": (
@@ -44,9 +50,10 @@ PROCESSORS = {"no AVX-512": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCT
 
 def check(code: Path, store: Path, *words: object, env: dict[str, str] | None = None) -> tuple[int, dict]:
     """Exit status and report of one check with the code in a folder."""
-    command = [sys.executable, "-m", "harness.cli", "check", ROOT / SUITE, "--store", store, "--workers", "1", "--json", *words]
+    command = [sys.executable, "-m", "harness.cli", "check", ROOT / SUITE, "--store", store, "--json", *words]
+    command += [] if "--workers" in words else ["--workers", 1]
     done = subprocess.run(list(map(str, command)), cwd=code, capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": str(code), **(env or {})})
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join([str(code), *sys.path[1:]]), **(env or {})})
     return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {"findings": [], "said": done.stderr}
 
 
@@ -58,25 +65,38 @@ def told(status: int, report: dict) -> str:
     return f"exit {status} | {dict(counts)} | {len(failed)} fail | {said}"
 
 
+def side_by_side(line: Callable[[Any], str], runs: Iterable[Any]) -> None:
+    """Print a line a run, as they end."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in as_completed([pool.submit(line, run) for run in runs]):
+            print(done.result(), flush=True)
+
+
 def planted(store: Path, reference: Path) -> None:
     """One line a regression."""
     for what, (name, old, _) in PLANTED.items():  # all of them before an hour of computing
         assert (ROOT / name).read_text().count(old) == 1, f"{what}: {name} has changed"
-    for what, (name, old, new) in PLANTED.items():
+
+    def line(what: str) -> str:
+        name, old, new = PLANTED[what]
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder)
             for part in ("harness", "baselines"):
                 shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
             (copy / name).write_text((copy / name).read_text().replace(old, new))
-            print(f"{what} | {told(*check(copy, store, '--reference', reference))}", flush=True)
+            return f"{what} | {told(*check(copy, store, '--reference', reference))}"
+
+    side_by_side(line, PLANTED)
 
 
 def seeds(store: Path, reference: Path) -> None:
     """Twenty clean runs, each with three seeds of its own."""
-    for run in range(1, 21):
+
+    def line(run: int) -> str:
         chosen = [10 * run, 10 * run + 1, 10 * run + 2]
-        result = check(ROOT, store, "--reference", reference, "--set", f"seeds={chosen}")
-        print(f"seeds {chosen} | {told(*result)}", flush=True)
+        return f"seeds {chosen} | {told(*check(ROOT, store, '--reference', reference, '--set', f'seeds={chosen}'))}"
+
+    side_by_side(line, range(1, 21))
 
 
 def exact(store: Path, reference: Path) -> None:
@@ -84,11 +104,12 @@ def exact(store: Path, reference: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         alone = Path(folder) / "alone.json"
         check(ROOT, store, "--reference", alone, "--update", "--set", "seeds=[0]")
-        for run in range(20):
+
+        def line(run: int) -> str:
             fresh = Path(folder) / f"store{run}"
-            result = check(ROOT, fresh, "--reference", alone, "--exact", "--set", "seeds=[0]")
-            print(f"fresh run {run} | {told(*result)}", flush=True)
-            shutil.rmtree(fresh)
+            return f"fresh run {run} | {told(*check(ROOT, fresh, '--reference', alone, '--exact', '--set', 'seeds=[0]'))}"
+
+        side_by_side(line, range(20))
 
 
 def processor(store: Path, reference: Path) -> None:
@@ -99,8 +120,14 @@ def processor(store: Path, reference: Path) -> None:
 
 
 if __name__ == "__main__":
-    kept = Path(sys.argv[1]).resolve()
+    parts = {"planted": planted, "seeds": seeds, "exact": exact, "processor": processor}
+    asked = argparse.ArgumentParser()
+    asked.add_argument("store", type=Path)
+    asked.add_argument("parts", nargs="*", metavar=" | ".join(parts))
+    asked.add_argument("--at-once", type=int, default=1)
+    asked = asked.parse_args()
+    AT_ONCE, kept = asked.at_once, asked.store.resolve()
     made = kept / "reference.json"
-    check(ROOT, kept, "--update", "--reference", made)
-    for part in sys.argv[2:] or ["planted", "seeds", "exact", "processor"]:
-        {"planted": planted, "seeds": seeds, "exact": exact, "processor": processor}[part](kept, made)
+    check(ROOT, kept, "--update", "--reference", made, "--workers", AT_ONCE)
+    for part in asked.parts or parts:
+        parts[part](kept, made)
