@@ -88,6 +88,8 @@ def look(path: Path, *, out: Path | None = None, store: str | Path = DEFAULT_STO
         state = "stale" if any(folder.glob("*.md")) else "never run"
         why = [f"nothing tells what made it: no {provenance.FILE}"] if state == "stale" else []
     todo = [cell for cell in [*plan.unique, *plan.waiting] if cell.behind or not at.done(cell.key)]
+    if state == "never run" and not todo:
+        why = ["all of its cells are in the store; its tables are to be written"]
     source = "store" if not todo else MEASURED if then and not numbers and (folder / MEASURED).is_file() else ""
     seconds, basis = _time(todo, at, then, workers or default_workers())
     return Look(path, folder, state, why, len(plan.unique) + len(plan.waiting), len(todo), source, round(seconds, 1), basis)

@@ -125,10 +125,10 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
     return suite
 
 
-def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
+def resolved(path: Path, sets: Sequence[str] | str = ()) -> Source:
     """A suite file with all that it extends, its overrides and its defaults laid into it; not yet checked."""
     tree = read_tree(path)
-    for assignment in sets:
+    for assignment in [sets] if isinstance(sets, str) else sets:
         tree = override.apply(tree, assignment)
     return apply_defaults(tree)
 

@@ -236,6 +236,8 @@ def test_what_a_match_chose_is_known_without_the_store(tmp_path, monkeypatch):
     before = paper.look(path, store=store)
     assert before.state == "never run" and before.cells == before.todo == 4  # a training, a match, two measurements
     paper.make(before, store=store, workers=1)
+    elsewhere = paper.look(path, out=Path("elsewhere"), store=store)
+    assert elsewhere.state == "never run" and elsewhere.todo == 0 and "in the store" in elsewhere.why[0]
     known = provenance.read(Path("results/matched"))
     assert len(known["chosen"]) == 1 and {*known["cells"]} == {"train", "match", "plain"}
     for place in (store, Path("nowhere")):

@@ -279,6 +279,7 @@ def test_set_overrides(write_suite):
     loaded = suite.load(path, sets=sets)
     assert loaded.learners[0].config.hidden == 12 and loaded.protocols[0].seeds == [5] and loaded.budget.images == 7
     assert [s for s in loaded.protocols[1].protocol.settings()][1]["attack"] == "pgd-9"
+    assert suite.load(path, sets="budget.images=7").budget.images == 7  # one alone, as it would be typed
 
 
 @pytest.mark.parametrize(("assignment", "words"), [

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.data.base import Images, Loaded
+from harness.errors import HarnessError
 from harness.files import write_atomically
 
 CLASSES, EXAMPLES, TILE, GAP, MARGIN, HEADING = 10, 10, 48, 2, 150, 18
@@ -43,7 +44,13 @@ def channel_moments(pixels: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def write(data: Loaded, path: Path, splitting: str | None = None) -> Path:
-    """A contact sheet: of each split classes spread over all of them, one a row, with their first examples and name."""
+    """A contact sheet: of each split classes spread over all of them, one a row, with their first examples and name.
+
+    Raises:
+        HarnessError: a file name that does not end in ``.png``.
+    """
+    if path.suffix.lower() != ".png":
+        raise HarnessError("a contact sheet is a PNG", where=str(path), hint=f"call it {path.with_suffix('.png').name}")
     from PIL import Image, ImageDraw
 
     splitting = splitting or next(iter(data.splittings))

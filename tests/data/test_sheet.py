@@ -14,6 +14,7 @@ from PIL import Image
 
 from harness.data import sheet
 from harness.data.base import Loaded
+from harness.errors import HarnessError
 
 
 @settings(max_examples=30, deadline=None)
@@ -38,6 +39,12 @@ def test_the_sheet_shows_the_classes_of_each_split(tmp_path):
     colours = [tuple(picture[y, sheet.MARGIN + 10]) for y in range(len(picture))]
     shown = [colour for colour, before in zip(colours[1:], colours, strict=False) if colour != before and max(colour) == 200]
     assert shown == [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+
+
+def test_a_sheet_by_another_ending_is_refused(tmp_path):
+    with pytest.raises(HarnessError, match=r"PNG[\s\S]*sheet\.png"):
+        sheet.write(loaded(), tmp_path / "sheet.jpg")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_statistics_of_each_split():
