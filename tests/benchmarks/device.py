@@ -1,7 +1,7 @@
 """Seconds of training on one CPU core and on a GPU, by learner and size.
 
-Run by hand on a machine with a GPU: ``python tests/benchmarks/device.py [LEARNER ...]``, some minutes. Trainings are cells like any
-other. The first on a GPU also pays for starting CUDA, so each is done with two seeds and the second counts.
+Run by hand on a machine with a GPU: ``python tests/benchmarks/device.py [LEARNER ...]``, some minutes. Trainings are cells like
+any other. The first on a GPU also pays for starting CUDA, so each is done with two seeds and the second counts.
 """
 
 from __future__ import annotations
