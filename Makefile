@@ -13,8 +13,9 @@ quickstart: $(STAMP)
 paper: $(STAMP)
 	@$(BIN)/harness paper
 
+# A file of tests stays in one process: its tests share what is slow to make.
 test: $(STAMP)
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(STAMP)
 	@$(BIN)/pytest -m slow

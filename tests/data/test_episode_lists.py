@@ -74,7 +74,7 @@ def broken(change):
     (lambda _: {"shots": "4-1"}, "no range"),
     (lambda _: {"episodes": []}, "at least 2"),
     (lambda _: {"colour": "red"}, "colour"),
-], ids=str)
+], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_faulty_list_is_refused_when_it_is_read(data, tmp_path, change, words):
     found = listed(data)[1]
     path = written(tmp_path / "list.json", found, **change(json.loads(found.to_json())["episodes"]))
@@ -87,7 +87,7 @@ def test_a_faulty_list_is_refused_when_it_is_read(data, tmp_path, change, words)
     (broken(lambda e: e["classes"].__setitem__(0, "z")), "episode 1: classes/test has no class 'z'"),
     (broken(lambda e: e["query"][0].__setitem__(0, 12)), "there is no image 12 of"),
     (lambda _: {"content": "0" * 64}, "the list is for other data"),
-], ids=str)
+], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_list_that_does_not_fit_the_data_is_refused(data, tmp_path, change, words):
     found = listed(data)[1]
     path = written(tmp_path / "list.json", found, **change(json.loads(found.to_json())["episodes"]))
