@@ -117,7 +117,13 @@ def test_provenance_lists_every_file_as_it_is(folder):
     assert known["command"].startswith("harness ") and known["git_commit"] and known["data"] and known["environment"]["torch"]
 
 
-@pytest.mark.parametrize("folder", folders_with(paper.MEASURED), ids=short)
+def large(folder: Path) -> bool:
+    """Whether its intervals take more than some seconds to draw again."""
+    return (folder / "records.jsonl").read_bytes().count(b"\n") > 1500
+
+
+@pytest.mark.parametrize("folder", [pytest.param(folder, marks=[pytest.mark.slow] * large(folder), id=short(folder))
+                                    for folder in folders_with(paper.MEASURED)])
 def test_everything_is_made_again_byte_for_byte_from_what_was_measured(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     known = provenance.read(folder)
