@@ -123,7 +123,7 @@ if __name__ == "__main__":
     parts = {"planted": planted, "seeds": seeds, "exact": exact, "processor": processor}
     asked = argparse.ArgumentParser()
     asked.add_argument("store", type=Path)
-    asked.add_argument("parts", nargs="*", metavar=" | ".join(parts))
+    asked.add_argument("parts", nargs="*", choices=parts)
     asked.add_argument("--at-once", type=int, default=1)
     asked = asked.parse_args()
     AT_ONCE, kept = asked.at_once, asked.store.resolve()

@@ -1,4 +1,5 @@
-"""On a GPU: every protocol, attack and learner, the same numbers each time, and about those of the CPU."""
+"""On a GPU: every protocol that embedded data can feed (not lake_runs), every attack and learner; the same numbers each time, and
+about those of the CPU."""
 
 from __future__ import annotations
 
@@ -71,7 +72,7 @@ protocols:
 
 
 def numbers(run: api.Run) -> dict[str, float]:
-    """What is measured -> value; accuracies in percent."""
+    """What is measured -> value; accuracies are shares."""
     return {f"{r.learner} | {r.protocol} | {json.dumps(r.setting, sort_keys=True, default=str)} | {r.metric}": r.value
             for r in run.results.records}
 
@@ -89,7 +90,7 @@ def on_cuda(tmp_path_factory) -> tuple[str, api.Run]:
 
 
 @needs_cuda
-def test_every_protocol_and_attack_runs(on_cuda):
+def test_protocols_and_attacks_run(on_cuda):
     _, run = on_cuda
     assert run.outcome.failed == {}
     assert {record.device for record in run.results.records} == {"cuda"}
@@ -100,10 +101,11 @@ def test_the_numbers_are_about_those_of_the_cpu(on_cuda, tmp_path):
     path, run = on_cuda
     here, there = (accuracies(numbers(each)) for each in (api.run(path, store=tmp_path, workers=4), run))
     assert here.keys() == there.keys()
-    # Training amplifies last bits: single numbers of 100 images or 40 episodes differ, none by much.
+    # Training amplifies last bits: single numbers of 100 images or 40 episodes differ, none by much. (With other instructions of
+    # one CPU two of the 156 did, by 0.006 at most.)
     gaps = {name: abs(here[name] - there[name]) for name in here}
-    assert max(gaps.values()) < 15, sorted(gaps.items(), key=lambda gap: -gap[1])[:5]
-    assert sum(gaps.values()) / len(gaps) < 2
+    assert max(gaps.values()) < 0.1, sorted(gaps.items(), key=lambda gap: -gap[1])[:5]
+    assert sum(gaps.values()) / len(gaps) < 0.01
 
 
 @needs_cuda
