@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from harness.fitting import EpisodeShape
-from harness.heads import FeatureLearner, Heads
 from harness.lazy import F, nn, torch
-from harness.meta import Episode, MetaConfig, MetaLearner, accuracy, targets
+from harness.learning.fitting import EpisodeShape
+from harness.learning.heads import FeatureLearner, Heads
+from harness.learning.meta import Episode, MetaConfig, MetaLearner, accuracy, targets
+from harness.learning.trained_heads import Descent, linear
 from harness.registry import learners
-from harness.trained_heads import Descent, linear
 
 
 @learners.register("anil")
@@ -32,21 +32,30 @@ class Anil(FeatureLearner, MetaLearner):
 
     def body(self) -> nn.Module:
         """The backbone, frozen."""
-        from harness.backbones import freeze
+        from harness.learning.bodies import freeze
 
         return freeze(copy.deepcopy(self.network.body))
 
     def fit_head(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> Heads:
         """``adapt_steps`` gradient steps of the classifier layer."""
-        return linear(support, support_labels, n_way, Descent(self.config.adapt_steps, self.config.inner_lr))
+        return linear(
+            support, support_labels, n_way, Descent(self.config.adapt_steps, self.config.inner_lr)
+        )
 
-    def meta_gradient(self, batch: Sequence[Episode], shape: EpisodeShape, iteration: int) -> tuple[float, float]:
+    def meta_gradient(
+        self, batch: Sequence[Episode], shape: EpisodeShape, iteration: int
+    ) -> tuple[float, float]:
         """As for MAML, with one pass through the body."""
-        images, labels = torch.cat([part for episode in batch for part in episode]), targets(shape, self.device)
+        images, labels = (
+            torch.cat([part for episode in batch for part in episode]),
+            targets(shape, self.device),
+        )
         embedded = self.network.body(images).unflatten(0, (len(batch), -1))
         support, queries = embedded.split([len(part) for part in labels], dim=1)
         y, truth = (part.expand(len(batch), -1) for part in labels)
-        logits = linear(support, y, shape.ways, Descent(self.config.inner_steps, self.config.inner_lr))(queries)
+        logits = linear(
+            support, y, shape.ways, Descent(self.config.inner_steps, self.config.inner_lr)
+        )(queries)
         loss = F.cross_entropy(logits.flatten(0, 1), truth.flatten())
         loss.backward()
         return float(loss.detach()), accuracy(logits, truth)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.heads import Heads
 from harness.lazy import torch
-from harness.pretrained import PretrainedConfig, PretrainedLearner
+from harness.learning.heads import Heads
+from harness.learning.pretrained import PretrainedConfig, PretrainedLearner
+from harness.learning.trained_heads import linear
 from harness.registry import learners
-from harness.trained_heads import linear
 
 
 @learners.register("baseline")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.heads import Heads
 from harness.lazy import F, torch
-from harness.pretrained import PretrainedConfig, PretrainedLearner
+from harness.learning.heads import Heads
+from harness.learning.pretrained import PretrainedConfig, PretrainedLearner
+from harness.learning.trained_heads import cosine
 from harness.registry import learners
-from harness.trained_heads import cosine
 
 
 @learners.register("baseline++")
@@ -34,7 +34,9 @@ class BaselinePlusPlus(PretrainedLearner):
     def training_head(self) -> Heads:
         """The head on the training classes, as one episode's."""
         direction = F.normalize(self.parts["head"][0], dim=0)[None]
-        return Heads(self.config.scale * direction, direction.new_zeros(1, 1, self.n_classes), "unit")
+        return Heads(
+            self.config.scale * direction, direction.new_zeros(1, 1, self.n_classes), "unit"
+        )
 
     def fit_head(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> Heads:
         """Class vectors, by the cosine with the features."""

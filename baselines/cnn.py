@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from harness.lazy import nn, torch
-from harness.learner import Synapses
+from harness.learning.learner import Synapses
+from harness.learning.supervised import BackpropConfig, BackpropLearner, Tensors
 from harness.registry import learners
-from harness.supervised import BackpropConfig, BackpropLearner, Tensors
 
 FILTERS = {"lenet": 32, "conv4": 64}
 
@@ -33,8 +33,12 @@ class Cnn(BackpropLearner):
         """Switches of ``cnn``."""
 
         body: Literal["lenet", "conv4"] = Field("lenet", description="which network")
-        filters: int | None = Field(None, ge=1, description="of the first block; null: 32 for lenet, 64 for conv4. The "
-                                    "second block of lenet has twice as many, all of conv4 the same")
+        filters: int | None = Field(
+            None,
+            ge=1,
+            description="of the first block; null: 32 for lenet, 64 for conv4. The "
+            "second block of lenet has twice as many, all of conv4 the same",
+        )
         units: int = Field(1024, ge=1, description="of the dense layer of lenet")
         epochs: int = Field(10, ge=1, description="passes over the training set")
 
@@ -42,30 +46,42 @@ class Cnn(BackpropLearner):
 
     def initial(self, n_out: int) -> Tensors:
         """Normal weights of He's variance, or uniform ones of one sign with the same variance."""
-        from harness.convnets import init_convnet
+        from harness.learning.convnets import init_convnet
 
         config, lenet = self.config, self.config.body == "lenet"
         filters = config.filters or FILTERS[config.body]
-        return init_convnet(self.image_shape, [filters, 2 * filters] if lenet else [filters] * 4, 5 if lenet else 3,
-                            [config.units, n_out] if lenet else [n_out], self.rng.torch("initial weights"),
-                            normed=not lenet, non_negative=config.non_negative)
+        return init_convnet(
+            self.image_shape,
+            [filters, 2 * filters] if lenet else [filters] * 4,
+            5 if lenet else 3,
+            [config.units, n_out] if lenet else [n_out],
+            self.rng.torch("initial weights"),
+            normed=not lenet,
+            non_negative=config.non_negative,
+        )
 
     def forward(self, x: torch.Tensor, tensors: Tensors, training: bool) -> torch.Tensor:
         """Logits."""
-        from harness.convnets import convnet
+        from harness.learning.convnets import convnet
 
         return convnet(x, tensors, inhibited=self.config.inhibited, training=training)
 
     def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
         """The network, its normalisation folded."""
-        from harness.convnets import convnet, folded
-        from harness.nets import Function
+        from harness.learning.convnets import convnet, folded
+        from harness.learning.nets import Function
 
-        return Function(convnet, folded(tensors, inhibited=self.config.inhibited), activity=activity)
+        return Function(
+            convnet, folded(tensors, inhibited=self.config.inhibited), activity=activity
+        )
 
     def connectome(self) -> list[Synapses]:
         """One bundle a layer; a convolution's weights are (inputs of one position, filters), shared by all positions."""
-        weights = [self.tensors[f"weight{i}"] for i in range(len(self.tensors)) if f"weight{i}" in self.tensors]
+        weights = [
+            self.tensors[f"weight{i}"]
+            for i in range(len(self.tensors))
+            if f"weight{i}" in self.tensors
+        ]
         return [self._bundle(i, weight) for i, weight in enumerate(weights)]
 
     def _bundle(self, i: int, weight: torch.Tensor) -> Synapses:

@@ -7,9 +7,9 @@ import math
 from pydantic import Field
 
 from harness.lazy import F, nn, torch
-from harness.learner import Synapses
+from harness.learning.learner import Synapses
+from harness.learning.supervised import Hidden, Rule, SupervisedConfig, SupervisedLearner, Tensors
 from harness.registry import learners
-from harness.supervised import Hidden, Rule, SupervisedConfig, SupervisedLearner, Tensors
 
 KINDS = ("ex", "ix", "ei", "alpha", "gain", "bias")
 """Tensors of a layer: weights input to excitatory (n, E), input to inhibitory (n, I), inhibitory to excitatory (I, E)."""
@@ -37,11 +37,21 @@ class DalesAnn(SupervisedLearner):
     class Config(SupervisedConfig):
         """Switches of ``dales-ann``."""
 
-        hidden: Hidden = Field(500, description="excitatory units of the hidden layer, or a list with one entry a layer")
-        inhibitory: float = Field(0.1, gt=0, le=1, description="inhibitory units of a layer, as a share of its excitatory ones")
+        hidden: Hidden = Field(
+            500,
+            description="excitatory units of the hidden layer, or a list with one entry a layer",
+        )
+        inhibitory: float = Field(
+            0.1,
+            gt=0,
+            le=1,
+            description="inhibitory units of a layer, as a share of its excitatory ones",
+        )
         corrected: bool = Field(True, description="correct the gradients of inhibitory parameters")
         momentum: float = Field(0.9, ge=0, lt=1, description="of the steps")
-        lr: float = Field(0.05, gt=0, description="learning rate; falls linearly to zero during training")
+        lr: float = Field(
+            0.05, gt=0, description="learning rate; falls linearly to zero during training"
+        )
         epochs: int = Field(15, ge=1, description="passes over the training set")
         adapt_lr: float = Field(0.05, gt=0, description="learning rate on a support set")
 
@@ -50,19 +60,32 @@ class DalesAnn(SupervisedLearner):
     def initial(self, n_out: int) -> Tensors:
         """As published: the interneurons centre and standardise what comes in."""
         generator, hidden = self.rng.torch("initial weights"), self.config.hidden
-        sizes = [math.prod(self.image_shape), *([hidden] if isinstance(hidden, int) else hidden), n_out]
+        sizes = [
+            math.prod(self.image_shape),
+            *([hidden] if isinstance(hidden, int) else hidden),
+            n_out,
+        ]
         tensors: Tensors = {}
         for i, (n, excitatory) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
             # the variance of what a ReLU passes on is not that of pixels (their appendix on initialisation)
-            scale = math.sqrt(1 / (2 * n)) if i == 0 else math.sqrt(2 * math.pi / (n * (2 * math.pi - 1)))
+            scale = (
+                math.sqrt(1 / (2 * n))
+                if i == 0
+                else math.sqrt(2 * math.pi / (n * (2 * math.pi - 1)))
+            )
             inhibitory = max(1, round(self.config.inhibitory * excitatory))
             ex = scale * torch.empty(n, excitatory).exponential_(generator=generator)
             ix = scale * torch.empty(n, inhibitory).exponential_(generator=generator)
             if inhibitory == 1:
                 ix = ex.mean(1, keepdim=True)
-            layer = (ex, ix, torch.full((inhibitory, excitatory), 1 / inhibitory),
-                     torch.full((1, inhibitory), 0.5 * math.log((2 * math.pi - 1) / n)), torch.ones(1, excitatory),
-                     torch.zeros(1, excitatory))
+            layer = (
+                ex,
+                ix,
+                torch.full((inhibitory, excitatory), 1 / inhibitory),
+                torch.full((1, inhibitory), 0.5 * math.log((2 * math.pi - 1) / n)),
+                torch.ones(1, excitatory),
+                torch.zeros(1, excitatory),
+            )
             tensors |= {f"{kind}{i}": value for kind, value in zip(KINDS, layer, strict=True)}
         return tensors
 
@@ -72,7 +95,7 @@ class DalesAnn(SupervisedLearner):
 
     def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
         """The layers."""
-        from harness.nets import Function
+        from harness.learning.nets import Function
 
         return Function(_forward, tensors, activity=activity)
 
@@ -81,9 +104,11 @@ class DalesAnn(SupervisedLearner):
         bundles = []
         for i in range(len(self.tensors) // len(KINDS)):
             ex, ix, ei = (self.tensors[f"{kind}{i}"] for kind in ("ex", "ix", "ei"))
-            bundles += [Synapses(f"layer{i + 1} input->excitatory", ex, ex > 0, enforced=True),
-                        Synapses(f"layer{i + 1} input->inhibitory", ix, ix > 0, enforced=True),
-                        Synapses(f"layer{i + 1} inhibitory->excitatory", -ei, ei > 0, enforced=True)]
+            bundles += [
+                Synapses(f"layer{i + 1} input->excitatory", ex, ex > 0, enforced=True),
+                Synapses(f"layer{i + 1} input->inhibitory", ix, ix > 0, enforced=True),
+                Synapses(f"layer{i + 1} inhibitory->excitatory", -ei, ei > 0, enforced=True),
+            ]
         return bundles
 
 
@@ -111,11 +136,17 @@ class CorrectedSgd:
     def _correction(self, name: str) -> float:
         kind = name.rstrip("0123456789")
         n, excitatory = self.leaves["ex" + name.removeprefix(kind)].shape
-        scales: dict[str, float] = {"ix": math.sqrt(excitatory), "ei": n, "alpha": n * math.sqrt(excitatory)}
+        scales: dict[str, float] = {
+            "ix": math.sqrt(excitatory),
+            "ei": n,
+            "alpha": n * math.sqrt(excitatory),
+        }
         return 1 / scales.get(kind, 1.0) if self.config.corrected else 1.0
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, done: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step; see ``harness.supervised.Rule``."""
+    def step(
+        self, x: torch.Tensor, y: torch.Tensor, done: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step; see ``harness.learning.supervised.Rule``."""
         with torch.enable_grad():
             logits = _forward(x, self.leaves)
             loss = F.cross_entropy(logits, y)
@@ -123,7 +154,10 @@ class CorrectedSgd:
         rate = self.config.adapt_lr if self.adapting else self.config.lr * (1 - done)
         with torch.no_grad():
             for (name, p), gradient in zip(self.leaves.items(), gradients, strict=True):
-                p.sub_(self.velocity[name].mul_(self.config.momentum).add_(gradient), alpha=rate * self.correction[name])
+                p.sub_(
+                    self.velocity[name].mul_(self.config.momentum).add_(gradient),
+                    alpha=rate * self.correction[name],
+                )
                 if name.startswith(CLAMPED):
                     p.clamp_(min=0)
         return loss.detach(), logits.detach()

@@ -8,9 +8,17 @@ from typing import Literal
 from pydantic import Field
 
 from harness.lazy import F, nn, torch
-from harness.learner import Synapses
+from harness.learning.learner import Synapses
+from harness.learning.supervised import (
+    PerceptronConfig,
+    PerceptronLearner,
+    Rule,
+    Tensors,
+    bundle_names,
+    in_turn,
+    named,
+)
 from harness.registry import learners
-from harness.supervised import PerceptronConfig, PerceptronLearner, Rule, Tensors, bundle_names, in_turn, named
 
 MOMENTUM, SECOND, EPSILON = 0.9, 0.999, 1e-8
 
@@ -35,17 +43,36 @@ class ExponentiatedGradient(PerceptronLearner):
     class Config(PerceptronConfig):
         """Switches of ``exponentiated-gradient``."""
 
-        signs: Literal["signed", "positive"] = Field("signed", description="random signs that stay, or excitatory weights and "
-                                                     "an inhibitory pool in each layer")
-        optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam's moments, or momentum 0.9")
-        lr: float = Field(2e-2, gt=0, description="rate eta in log w, which falls linearly to zero; about 1 for sgd")
-        bias_lr: float = Field(1e-3, gt=0, description="rate of the biases, which falls alike; about 0.05 for sgd")
+        signs: Literal["signed", "positive"] = Field(
+            "signed",
+            description="random signs that stay, or excitatory weights and "
+            "an inhibitory pool in each layer",
+        )
+        optimiser: Literal["adam", "sgd"] = Field(
+            "adam", description="Adam's moments, or momentum 0.9"
+        )
+        lr: float = Field(
+            2e-2,
+            gt=0,
+            description="rate eta in log w, which falls linearly to zero; about 1 for sgd",
+        )
+        bias_lr: float = Field(
+            1e-3, gt=0, description="rate of the biases, which falls alike; about 0.05 for sgd"
+        )
         decay: float = Field(0.0, ge=0, description="weight decay, inside d")
-        initial: Literal["lognormal", "uniform"] = Field("lognormal", description="distribution of abs(w) before training")
-        spread: float = Field(1.0, gt=0, le=3, description="standard deviation of log abs(w), where lognormal")
+        initial: Literal["lognormal", "uniform"] = Field(
+            "lognormal", description="distribution of abs(w) before training"
+        )
+        spread: float = Field(
+            1.0, gt=0, le=3, description="standard deviation of log abs(w), where lognormal"
+        )
         epochs: int = Field(10, ge=1, description="passes over the training set")
-        adapt_steps: int = Field(60, ge=1, description="full-batch steps on a support set, from scratch")
-        adapt_lr: float = Field(2e-2, gt=0, description="rate eta of those steps, which stays as it is")
+        adapt_steps: int = Field(
+            60, ge=1, description="full-batch steps on a support set, from scratch"
+        )
+        adapt_lr: float = Field(
+            2e-2, gt=0, description="rate eta of those steps, which stays as it is"
+        )
 
     config: Config
 
@@ -67,7 +94,9 @@ class ExponentiatedGradient(PerceptronLearner):
             size = torch.rand(n_in, n_out, generator=generator)
             variance = 1 / 12 if positive else 1 / 3  # about zero where signs are random
         else:
-            size = torch.exp(self.config.spread * torch.randn(n_in, n_out, generator=generator) - s2)
+            size = torch.exp(
+                self.config.spread * torch.randn(n_in, n_out, generator=generator) - s2
+            )
             variance = 1 - math.exp(-s2) if positive else 1.0
         size *= math.sqrt(2 / n_in / variance)
         if positive:
@@ -80,31 +109,52 @@ class ExponentiatedGradient(PerceptronLearner):
 
     def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
         """The perceptron, with its inhibition where it has one."""
-        from harness.nets import Perceptron
+        from harness.learning.nets import Perceptron
 
         parameters = in_turn(tensors)
-        return Perceptron(parameters[:-2] if activity else parameters, inhibited=self.inhibited, activity=activity)
+        return Perceptron(
+            parameters[:-2] if activity else parameters, inhibited=self.inhibited, activity=activity
+        )
 
     def connectome(self) -> list[Synapses]:
         """One bundle a layer; nothing acts on weights but the rule."""
         weights = in_turn(self.tensors)[::2]
-        return [Synapses(name, weight) for name, weight in zip(bundle_names(len(weights)), weights, strict=True)]
+        return [
+            Synapses(name, weight)
+            for name, weight in zip(bundle_names(len(weights)), weights, strict=True)
+        ]
 
 
 class Exponentiated:
     """The rule at work on ``tensors``, which it changes in place."""
 
-    def __init__(self, tensors: Tensors, config: ExponentiatedGradient.Config, *, inhibited: bool, adapting: bool):
-        self.parameters, self.config, self.inhibited, self.adapting = in_turn(tensors), config, inhibited, adapting
+    def __init__(
+        self,
+        tensors: Tensors,
+        config: ExponentiatedGradient.Config,
+        *,
+        inhibited: bool,
+        adapting: bool,
+    ):
+        self.parameters, self.config, self.inhibited, self.adapting = (
+            in_turn(tensors),
+            config,
+            inhibited,
+            adapting,
+        )
         self.leaves = [p.detach().requires_grad_() for p in self.parameters]
         self.signs = [w.sign() for w in self.parameters[::2]]
         self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = [torch.zeros_like(p) for p in self.parameters] if config.optimiser == "adam" else []
+        self.second = (
+            [torch.zeros_like(p) for p in self.parameters] if config.optimiser == "adam" else []
+        )
         self.steps = 0
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, done: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step; see ``harness.supervised.Rule``."""
-        from harness.nets import perceptron
+    def step(
+        self, x: torch.Tensor, y: torch.Tensor, done: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step; see ``harness.learning.supervised.Rule``."""
+        from harness.learning.nets import perceptron
 
         with torch.enable_grad():
             logits = perceptron(x.flatten(1), self.leaves, inhibited=self.inhibited)

@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.layerwise import Layers, LayerwiseRule
 from harness.lazy import torch
+from harness.learning.layerwise import Layers, LayerwiseRule
+from harness.learning.supervised import PerceptronConfig, PerceptronLearner, Rule, Tensors, in_turn
 from harness.registry import learners
-from harness.supervised import PerceptronConfig, PerceptronLearner, Rule, Tensors, in_turn
 
 
 @learners.register("feedback-alignment")
@@ -35,9 +35,13 @@ class FeedbackAlignment(PerceptronLearner):
     class Config(PerceptronConfig):
         """Switches of ``feedback-alignment``."""
 
-        feedback: Literal["layered", "direct", "sign"] = Field("layered", description="what carries the error down")
+        feedback: Literal["layered", "direct", "sign"] = Field(
+            "layered", description="what carries the error down"
+        )
         activation: Literal["relu", "tanh"] = Field("relu", description="of the hidden layers")
-        optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or SGD with momentum 0.9")
+        optimiser: Literal["adam", "sgd"] = Field(
+            "adam", description="Adam, or SGD with momentum 0.9"
+        )
 
     config: Config
 
@@ -50,8 +54,15 @@ class FeedbackAlignment(PerceptronLearner):
         """The rule, with its feedback weights."""
         config = self.config
         fixed = [] if config.feedback == "sign" else self.feedback(tensors)
-        return Alignment(tensors, config, feedback=config.feedback, fixed=fixed, optimiser=config.optimiser,
-                         activation=config.activation, adapting=adapting)
+        return Alignment(
+            tensors,
+            config,
+            feedback=config.feedback,
+            fixed=fixed,
+            optimiser=config.optimiser,
+            activation=config.activation,
+            adapting=adapting,
+        )
 
     def feedback(self, tensors: Tensors | None = None) -> list[torch.Tensor]:
         """The fixed weights into each hidden layer, (units that send, units), normal with variance 1 / senders.
@@ -60,9 +71,13 @@ class FeedbackAlignment(PerceptronLearner):
             tensors: of the network; those of this learner if left out.
         """
         above, generator = in_turn(tensors or self.tensors)[2::2], self.rng.torch("feedback")
-        senders = [(above[-1] if self.config.feedback == "direct" else weight).shape[1] for weight in above]
-        return [(torch.randn(n, weight.shape[0], generator=generator) / math.sqrt(n)).to(weight.device)
-                for n, weight in zip(senders, above, strict=True)]
+        senders = [
+            (above[-1] if self.config.feedback == "direct" else weight).shape[1] for weight in above
+        ]
+        return [
+            (torch.randn(n, weight.shape[0], generator=generator) / math.sqrt(n)).to(weight.device)
+            for n, weight in zip(senders, above, strict=True)
+        ]
 
 
 class Alignment(LayerwiseRule):
@@ -82,7 +97,11 @@ class Alignment(LayerwiseRule):
         """See ``LayerwiseRule``."""
         found, error = [], output
         for i in reversed(range(1, len(activities))):
-            error = (output if self.feedback == "direct" else error) @ self.down(i) * self.slope(activities[i])
+            error = (
+                (output if self.feedback == "direct" else error)
+                @ self.down(i)
+                * self.slope(activities[i])
+            )
             found.append(error)
         return found[::-1]
 

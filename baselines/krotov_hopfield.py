@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.hebbian import HebbianConfig, HebbianLearner
 from harness.lazy import F, nn, torch
+from harness.learning.hebbian import HebbianConfig, HebbianLearner
 from harness.registry import learners
 
 SMALLEST = 1e-30
@@ -31,8 +31,12 @@ class KrotovHopfield(HebbianLearner):
     class Config(HebbianConfig):
         """Switches of ``krotov-hopfield``."""
 
-        epochs: int = Field(40, ge=1, description="passes over the training images for the hidden layer")
-        lr: float = Field(0.1, gt=0, description="largest change of a weight in a step; falls linearly to zero")
+        epochs: int = Field(
+            40, ge=1, description="passes over the training images for the hidden layer"
+        )
+        lr: float = Field(
+            0.1, gt=0, description="largest change of a weight in a step; falls linearly to zero"
+        )
         p: float = Field(2.0, ge=1, description="of the norm that weights converge to one in")
         rank: int = Field(2, ge=2, description="k: the unit of this rank unlearns")
         delta: float = Field(0.4, ge=0, description="Delta, how much it does")
@@ -53,20 +57,28 @@ class KrotovHopfield(HebbianLearner):
         inputs = x @ _synaptic(weight, self.config.p)
         top, ranked = inputs.topk(min(self.config.rank, inputs.shape[1]), dim=1)
         who = torch.cat([ranked[:, 0], ranked[:, -1]])
-        sign = torch.cat([torch.ones(len(x)), torch.full((len(x),), -self.config.delta)]).to(x.device)
+        sign = torch.cat([torch.ones(len(x)), torch.full((len(x),), -self.config.delta)]).to(
+            x.device
+        )
         changed, place = who.unique(return_inverse=True)
-        push = x.new_zeros(len(changed), x.shape[1]).index_add_(0, place, sign[:, None] * x.repeat(2, 1))
-        pull = x.new_zeros(len(changed)).index_add_(0, place, sign * torch.cat([top[:, 0], top[:, -1]]))
+        push = x.new_zeros(len(changed), x.shape[1]).index_add_(
+            0, place, sign[:, None] * x.repeat(2, 1)
+        )
+        pull = x.new_zeros(len(changed)).index_add_(
+            0, place, sign * torch.cat([top[:, 0], top[:, -1]])
+        )
         step = push.sub_(pull[:, None] * units[changed])
         step *= self.config.lr * (1 - done) / step.abs().max().clamp_min(SMALLEST)
         units.index_add_(0, changed, step)
 
     def code(self, weight: torch.Tensor) -> nn.Module:
         """ReLU(I)^n of weights and images at length one."""
-        from harness.nets import Function
+        from harness.learning.nets import Function
 
         unit_length = F.normalize(weight, p=self.config.p, dim=0)
-        return Function(_code, {"weight": _synaptic(unit_length, self.config.p)}, power=self.config.power)
+        return Function(
+            _code, {"weight": _synaptic(unit_length, self.config.p)}, power=self.config.power
+        )
 
 
 def _synaptic(weight: torch.Tensor, p: float) -> torch.Tensor:

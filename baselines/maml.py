@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.meta import MetaConfig, MetaLearner
+from harness.learning.meta import MetaConfig, MetaLearner
 from harness.registry import learners
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from harness.episodic import EpisodicConfig, EpisodicLearner
 from harness.lazy import F, nn, torch
+from harness.learning.episodic import EpisodicConfig, EpisodicLearner
 from harness.registry import learners
 
 LEAST = 1e-30
@@ -30,16 +30,24 @@ class MatchingNet(EpisodicLearner):
     class Config(EpisodicConfig):
         """Switches of ``matching-net``."""
 
-        sharpness: float = Field(10.0, gt=0, le=30, description="factor on cosines before the softmax")
+        sharpness: float = Field(
+            10.0, gt=0, le=30, description="factor on cosines before the softmax"
+        )
 
     config: Config
 
     def scores(self, queries: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
         """log P of each class, (Q, ways)."""
-        labels = torch.arange(len(support), device=support.device).repeat_interleave(support.shape[1])
-        return self.fit_head(support.flatten(0, 1)[None], labels[None], len(support))(queries[None])[0]
+        labels = torch.arange(len(support), device=support.device).repeat_interleave(
+            support.shape[1]
+        )
+        return self.fit_head(support.flatten(0, 1)[None], labels[None], len(support))(
+            queries[None]
+        )[0]
 
-    def fit_head(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> Attention:
+    def fit_head(
+        self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> Attention:
         """Nothing is fitted: the support set is what is attended to."""
         members = F.one_hot(support_labels, n_way).to(support.dtype)
         return Attention(F.normalize(support, dim=2), members, self.config.sharpness)
@@ -61,15 +69,22 @@ class Attention:
 
     def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         """(E, Q, D) to log P, (E, Q, n_way)."""
-        return torch.stack([self._attend(*one) for one in zip(embeddings, self.directions, self.members, strict=True)])
+        return torch.stack(
+            [
+                self._attend(*one)
+                for one in zip(embeddings, self.directions, self.members, strict=True)
+            ]
+        )
 
     def on(self, body: nn.Module) -> nn.Module:
         """The first episode's classifier behind ``body``."""
-        from harness.nets import Behind
+        from harness.learning.nets import Behind
 
         return Behind(body, self._attend, self.directions[0], self.members[0])
 
-    def _attend(self, embeddings: torch.Tensor, directions: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
+    def _attend(
+        self, embeddings: torch.Tensor, directions: torch.Tensor, members: torch.Tensor
+    ) -> torch.Tensor:
         """(Q, D), (S, D), (S, n_way) to log P, (Q, n_way)."""
         attention = (self.sharpness * F.normalize(embeddings, dim=1) @ directions.T).softmax(1)
         return (attention @ members).clamp_min(LEAST).log()

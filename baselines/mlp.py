@@ -5,9 +5,18 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.lazy import nn, torch
-from harness.learner import Synapses
+from harness.learning.learner import Synapses
+from harness.learning.supervised import (
+    BackpropConfig,
+    BackpropLearner,
+    Hidden,
+    PerceptronLearner,
+    Tensors,
+    bundle_names,
+    in_turn,
+    named,
+)
 from harness.registry import learners
-from harness.supervised import BackpropConfig, BackpropLearner, Hidden, PerceptronLearner, Tensors, bundle_names, in_turn, named
 
 
 @learners.register("mlp")
@@ -28,31 +37,45 @@ class Mlp(BackpropLearner, PerceptronLearner):
     class Config(BackpropConfig):
         """Switches of ``mlp``."""
 
-        hidden: Hidden = Field(400, description="units in the hidden layer, or a list with one entry a layer")
+        hidden: Hidden = Field(
+            400, description="units in the hidden layer, or a list with one entry a layer"
+        )
 
     config: Config
 
     def initial(self, n_out: int) -> Tensors:
         """Normal weights of He's variance, or uniform ones of one sign with the same variance."""
-        from harness.nets import init_perceptron
+        from harness.learning.nets import init_perceptron
 
-        return named(init_perceptron([*self.sizes, n_out], self.rng.torch("initial weights"),
-                                     non_negative=self.config.non_negative))
+        return named(
+            init_perceptron(
+                [*self.sizes, n_out],
+                self.rng.torch("initial weights"),
+                non_negative=self.config.non_negative,
+            )
+        )
 
     def forward(self, x: torch.Tensor, tensors: Tensors, training: bool) -> torch.Tensor:
         """Logits."""
-        from harness.nets import perceptron
+        from harness.learning.nets import perceptron
 
         return perceptron(x.flatten(1), in_turn(tensors), inhibited=self.config.inhibited)
 
     def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
         """The perceptron, with its inhibition where it has one."""
-        from harness.nets import Perceptron
+        from harness.learning.nets import Perceptron
 
         parameters = in_turn(tensors)
-        return Perceptron(parameters[:-2] if activity else parameters, inhibited=self.config.inhibited, activity=activity)
+        return Perceptron(
+            parameters[:-2] if activity else parameters,
+            inhibited=self.config.inhibited,
+            activity=activity,
+        )
 
     def connectome(self) -> list[Synapses]:
         """One bundle a layer; where zeros are exact, they are synapses that do not exist."""
         weights = in_turn(self.tensors)[::2]
-        return [self.synapses(name, weight) for name, weight in zip(bundle_names(len(weights)), weights, strict=True)]
+        return [
+            self.synapses(name, weight)
+            for name, weight in zip(bundle_names(len(weights)), weights, strict=True)
+        ]

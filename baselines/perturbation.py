@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.layerwise import Layers, LayerwiseRule
 from harness.lazy import F, torch
+from harness.learning.layerwise import Layers, LayerwiseRule
+from harness.learning.supervised import Hidden, PerceptronConfig, PerceptronLearner, Rule, Tensors
 from harness.registry import learners
-from harness.supervised import Hidden, PerceptronConfig, PerceptronLearner, Rule, Tensors
 
 
 @learners.register("perturbation")
@@ -34,10 +34,14 @@ class Perturbation(PerceptronLearner):
         """Switches of ``perturbation``."""
 
         perturb: Literal["weights", "nodes"] = Field("nodes", description="what is perturbed")
-        hidden: Hidden = Field(100, description="units in the hidden layer, or a list with one entry a layer")
+        hidden: Hidden = Field(
+            100, description="units in the hidden layer, or a list with one entry a layer"
+        )
         sigma: float = Field(1e-2, gt=0, description="size s of a perturbation")
         trials: int = Field(4, ge=1, description="antithetic pairs a step")
-        lr: float = Field(2e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training")
+        lr: float = Field(
+            2e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training"
+        )
         batch_size: int = Field(50, ge=1, description="images in a training step")
 
     config: Config
@@ -45,13 +49,22 @@ class Perturbation(PerceptronLearner):
     def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
         """The rule, with its source of noise."""
         rule = NodeTrials if self.config.perturb == "nodes" else WeightTrials
-        return rule(tensors, self.config, generator=self.rng.torch("perturbation"), adapting=adapting)
+        return rule(
+            tensors, self.config, generator=self.rng.torch("perturbation"), adapting=adapting
+        )
 
 
 class Trials(LayerwiseRule):
     """What both share; ``generator`` draws the perturbations."""
 
-    def __init__(self, tensors: Tensors, config: Perturbation.Config, *, generator: torch.Generator, **switches):
+    def __init__(
+        self,
+        tensors: Tensors,
+        config: Perturbation.Config,
+        *,
+        generator: torch.Generator,
+        **switches,
+    ):
         super().__init__(tensors, config, **switches)
         self.config, self.generator = config, generator
 
@@ -63,13 +76,18 @@ class Trials(LayerwiseRule):
 class NodeTrials(Trials):
     """Node perturbation; the trials of a step go side by side."""
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, done: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step; see ``harness.supervised.Rule``."""
+    def step(
+        self, x: torch.Tensor, y: torch.Tensor, done: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step; see ``harness.learning.supervised.Rule``."""
         with torch.no_grad():
             trials, sigma = self.config.trials, self.config.sigma
             activities, logits = self.run(x.flatten(1))
             noise = [self.noise(trials, len(x), weight.shape[1]) for weight in self.weights]
-            change = (self._loss(activities[0], y, noise, sigma) - self._loss(activities[0], y, noise, -sigma)) / (2 * sigma)
+            change = (
+                self._loss(activities[0], y, noise, sigma)
+                - self._loss(activities[0], y, noise, -sigma)
+            ) / (2 * sigma)
             errors = [(change[..., None] * xi).mean(0) / len(x) for xi in noise]
             self.learn(activities, errors, done)
             return F.cross_entropy(logits, y), logits
@@ -85,14 +103,18 @@ class NodeTrials(Trials):
 class WeightTrials(Trials):
     """Weight perturbation, biases included."""
 
-    def step(self, x: torch.Tensor, y: torch.Tensor, done: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step; see ``harness.supervised.Rule``."""
+    def step(
+        self, x: torch.Tensor, y: torch.Tensor, done: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step; see ``harness.learning.supervised.Rule``."""
         with torch.no_grad():
             sigma, gradients = self.config.sigma, [torch.zeros_like(p) for p in self.parameters]
             _, logits = self.run(x.flatten(1))
             for _ in range(self.config.trials):
                 noise = [self.noise(*p.shape) for p in self.parameters]
-                change = (self._loss(x, y, noise, sigma) - self._loss(x, y, noise, -sigma)) / (2 * sigma * self.config.trials)
+                change = (self._loss(x, y, noise, sigma) - self._loss(x, y, noise, -sigma)) / (
+                    2 * sigma * self.config.trials
+                )
                 for gradient, xi in zip(gradients, noise, strict=True):
                     gradient.add_(change * xi)
             self.descent.step(gradients, self.rate(done))
@@ -100,7 +122,7 @@ class WeightTrials(Trials):
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor, noise: Layers, size: float) -> torch.Tensor:
         """Mean cross-entropy with weights moved by ``size`` times the noise."""
-        from harness.nets import perceptron
+        from harness.learning.nets import perceptron
 
         moved = [p + size * xi for p, xi in zip(self.parameters, noise, strict=True)]
         return F.cross_entropy(perceptron(x.flatten(1), moved), y)

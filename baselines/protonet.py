@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness import heads
-from harness.episodic import EpisodicConfig, EpisodicLearner
-from harness.fitting import EpisodeShape
-from harness.heads import HeadName
 from harness.lazy import F, nn, torch
+from harness.learning import heads
+from harness.learning.episodic import EpisodicConfig, EpisodicLearner
+from harness.learning.fitting import EpisodeShape
+from harness.learning.heads import HeadName
 from harness.registry import learners
 
 
@@ -26,8 +26,12 @@ class ProtoNet(EpisodicLearner):
     class Config(EpisodicConfig):
         """Switches of ``protonet``."""
 
-        adversarial_eps: float = Field(0.0, ge=0, le=1, description="Linf budget of attacks on training queries; 0: none")
-        adversarial_steps: int = Field(7, ge=1, description="gradient steps of such an attack, of 2.5 / steps of its budget")
+        adversarial_eps: float = Field(
+            0.0, ge=0, le=1, description="Linf budget of attacks on training queries; 0: none"
+        )
+        adversarial_steps: int = Field(
+            7, ge=1, description="gradient steps of such an attack, of 2.5 / steps of its budget"
+        )
         head: HeadName = Field("nearest-mean", description="few-shot head on the embedding")
 
     config: Config
@@ -36,7 +40,9 @@ class ProtoNet(EpisodicLearner):
         """Minus the squared distance of embedded queries (Q, D) to the means of the support set's classes, (Q, ways)."""
         return -torch.cdist(queries, support.mean(1)).square()
 
-    def altered(self, batch: torch.Tensor, shape: EpisodeShape, targets: torch.Tensor, episode: int) -> torch.Tensor:
+    def altered(
+        self, batch: torch.Tensor, shape: EpisodeShape, targets: torch.Tensor, episode: int
+    ) -> torch.Tensor:
         """With ``adversarial_eps`` each query at an image within its budget that is hard to tell.
 
         The network is attacked as it would be measured: with running statistics, which stay as they are.
@@ -45,16 +51,22 @@ class ProtoNet(EpisodicLearner):
             return batch
         eps, steps, body = self.config.adversarial_eps, self.config.adversarial_steps, self.body()
         support, queries = batch.split([shape.ways * shape.shots, len(targets)])
-        start = torch.rand(queries.shape, generator=self.rng.torch("adversarial queries", episode)).to(self.device)
+        start = torch.rand(
+            queries.shape, generator=self.rng.torch("adversarial queries", episode)
+        ).to(self.device)
         delta = eps * (2 * start - 1)
         with torch.no_grad():
             embedded = body(support).unflatten(0, (shape.ways, shape.shots))
         for _ in range(steps):
             points = (queries + delta).clamp(0, 1).requires_grad_()
             loss = F.cross_entropy(self.scores(body(points), embedded), targets)
-            delta = (delta + 2.5 / steps * eps * torch.autograd.grad(loss, points)[0].sign()).clamp(-eps, eps)
+            delta = (delta + 2.5 / steps * eps * torch.autograd.grad(loss, points)[0].sign()).clamp(
+                -eps, eps
+            )
         return torch.cat([support, (queries + delta).clamp(0, 1)])
 
     def classifier(self) -> nn.Module:
         """Minus the scaled squared distance to each training class's mean embedding."""
-        return heads.from_means(self.tensors["prototypes"][None], heads.VIEWS[self.config.head]).on(self.body())
+        return heads.from_means(self.tensors["prototypes"][None], heads.VIEWS[self.config.head]).on(
+            self.body()
+        )

@@ -10,10 +10,10 @@ from pydantic import Field
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.fitting import UNLIMITED, balanced_rows
-from harness.heads import FeatureLearner, HeadName
 from harness.lazy import nn, torch
-from harness.learner import Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.fitting import UNLIMITED, balanced_rows
+from harness.learning.heads import FeatureLearner, HeadName
+from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
 from harness.registry import Config, learners
 from harness.rng import Rng
 from harness.rules import readouts
@@ -44,12 +44,16 @@ class Prototypes(FeatureLearner):
         """Switches of ``prototypes``; those of the read-out are named, and set, as in ``ech``."""
 
         hidden: int = Field(400, ge=2, description="hidden neurons H, one prototype each")
-        by: Literal["kmeans", "exemplars"] = Field("kmeans", description="cluster means, or random training images")
+        by: Literal["kmeans", "exemplars"] = Field(
+            "kmeans", description="cluster means, or random training images"
+        )
         iterations: int = Field(15, ge=1, description="passes of k-means over the training images")
         temperature: float = Field(15.0, gt=0, description="T of the code")
         readout_eta: float = Field(0.03, gt=0, description="read-out rate, in RMS units of log V")
         readout_steps: int = Field(600, ge=1, description="read-out steps")
-        readout_batch: int = Field(2000, ge=1, description="codes a read-out step; all of them where there are fewer")
+        readout_batch: int = Field(
+            2000, ge=1, description="codes a read-out step; all of them where there are fewer"
+        )
         clip: float = Field(0.5, gt=0, le=1, description="largest read-out step in log V")
         head: HeadName = Field("log-ridge", description="few-shot head on the code, as in ``ech``")
 
@@ -62,9 +66,13 @@ class Prototypes(FeatureLearner):
     def _start(self) -> None:
         """No prototypes; a young read-out V ~ U(0.01, 0.1), as in ``ech``."""
         hidden = self.config.hidden
-        draw = torch.rand(hidden, self.n_classes, generator=self.rng.torch("readout", self.n_classes))
-        self.tensors = {"prototypes": torch.zeros(hidden, math.prod(self.image_shape), device=self.device),
-                        "readout": (0.01 + 0.09 * draw).to(self.device)}
+        draw = torch.rand(
+            hidden, self.n_classes, generator=self.rng.torch("readout", self.n_classes)
+        )
+        self.tensors = {
+            "prototypes": torch.zeros(hidden, math.prod(self.image_shape), device=self.device),
+            "readout": (0.01 + 0.09 * draw).to(self.device),
+        }
         self.fitted = False
 
     @property
@@ -72,7 +80,9 @@ class Prototypes(FeatureLearner):
         """Of the read-out, as in ``ech``."""
         return self.config.hidden / 10
 
-    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
+    def fit(
+        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+    ) -> TrainingLog:
         """Prototypes from images alone; then, where there are labels, the read-out.
 
         Against the budget each look of the hidden layer at an image counts, and one more for the code that is read out.
@@ -89,8 +99,12 @@ class Prototypes(FeatureLearner):
             if train.labels is None:
                 del self.tensors["readout"]  # never learned: there is no classifier
             else:
-                rows = torch.from_numpy(balanced_rows(train.labels, labelled, self.rng)).to(self.device)
-                self._fit_readout(images[rows], torch.from_numpy(train.labels).to(self.device)[rows], log)
+                rows = torch.from_numpy(balanced_rows(train.labels, labelled, self.rng)).to(
+                    self.device
+                )
+                self._fit_readout(
+                    images[rows], torch.from_numpy(train.labels).to(self.device)[rows], log
+                )
         self.fitted = True
         progress(1.0, "")
         return log
@@ -104,9 +118,13 @@ class Prototypes(FeatureLearner):
         share = max(1, min(n, max(left // 2, left - hidden))) if labelled else 0
         return max(1, min(hidden, left - share)), share
 
-    def _fit_prototypes(self, inputs: torch.Tensor, looks: int, log: TrainingLog, progress: Progress) -> None:
+    def _fit_prototypes(
+        self, inputs: torch.Tensor, looks: int, log: TrainingLog, progress: Progress
+    ) -> None:
         """The hidden weights from at most ``looks`` looks at inputs (N, n) of length one."""
-        pool = inputs[_draw(len(inputs), min(looks, len(inputs)), self.rng.torch("pool")).to(inputs.device)]
+        pool = inputs[
+            _draw(len(inputs), min(looks, len(inputs)), self.rng.torch("pool")).to(inputs.device)
+        ]
         start = _draw(len(pool), self.config.hidden, self.rng.torch("start")).to(inputs.device)
         self.tensors["prototypes"] = pool[start]
         if self.config.by == "exemplars":
@@ -114,8 +132,12 @@ class Prototypes(FeatureLearner):
             return
         passes = min(self.config.iterations, looks // len(pool))
         for i in range(passes):
-            spare = pool[_draw(len(pool), self.config.hidden, self.rng.torch("spare", i)).to(inputs.device)]
-            self.tensors["prototypes"], explained = kmeans_step(pool, self.tensors["prototypes"], spare)
+            spare = pool[
+                _draw(len(pool), self.config.hidden, self.rng.torch("spare", i)).to(inputs.device)
+            ]
+            self.tensors["prototypes"], explained = kmeans_step(
+                pool, self.tensors["prototypes"], spare
+            )
             log.images_seen += len(pool)
             log.add(self, epoch=i + 1, explained=explained)
             progress(0.5 * (i + 1) / passes, f"k-means {i + 1}/{passes}")
@@ -124,14 +146,19 @@ class Prototypes(FeatureLearner):
         """V by the delta rule of three factors: all that uses labels."""
         config, steps = self.config, self.config.readout_steps
         codes = in_batches(self.body(), images, batch_size=EMBED_BATCH)
-        targets, size = readouts.one_hot(labels, self.n_classes), min(config.readout_batch, len(codes))
+        targets, size = (
+            readouts.one_hot(labels, self.n_classes),
+            min(config.readout_batch, len(codes)),
+        )
         weight = self.tensors["readout"].unsqueeze(0)  # steps are in place
         generator = self.rng.torch("readout batches", "first")
         for step in range(steps):
             rows = slice(None)
             if size < len(codes):
                 rows = torch.randint(len(codes), (size,), generator=generator).to(self.device)
-            push = readouts.delta_drive(codes[rows].unsqueeze(0), targets[rows].unsqueeze(0), weight, self._gain)
+            push = readouts.delta_drive(
+                codes[rows].unsqueeze(0), targets[rows].unsqueeze(0), weight, self._gain
+            )
             readouts.step(weight, push, config.readout_eta * (1 - step / steps), config.clip)
         log.images_seen += len(codes)
         right = readouts.logits(codes.unsqueeze(0), weight, self._gain)[0].argmax(1) == labels
@@ -142,7 +169,9 @@ class Prototypes(FeatureLearner):
         from harness.rules.modules.competitive import CompetitiveCode
 
         prototypes = self.tensors["prototypes"]
-        return CompetitiveCode(prototypes, prototypes.new_zeros(len(prototypes)), self.config.temperature).eval()
+        return CompetitiveCode(
+            prototypes, prototypes.new_zeros(len(prototypes)), self.config.temperature
+        ).eval()
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """The code h, (B, C, H, W) to (B, hidden)."""
@@ -158,18 +187,28 @@ class Prototypes(FeatureLearner):
         from harness.rules.modules.competitive import ExcitatoryReadout
 
         if "readout" not in self.tensors:
-            raise HarnessError("this prototypes learner was trained without labels and has no classifier",
-                               hint="use adapt() with a support set, or fit it on labelled images")
-        return nn.Sequential(self.body(), ExcitatoryReadout(self.tensors["readout"].clone(), self._gain)).eval()
+            raise HarnessError(
+                "this prototypes learner was trained without labels and has no classifier",
+                hint="use adapt() with a support set, or fit it on labelled images",
+            )
+        return nn.Sequential(
+            self.body(), ExcitatoryReadout(self.tensors["readout"].clone(), self._gain)
+        ).eval()
 
     def connectome(self) -> list[Synapses]:
         """Prototypes, whose black pixels are absent synapses, and the read-out where there is one."""
         weight = self.tensors["prototypes"].T
         bundles = [Synapses("input->hidden", weight, weight > 0)]
-        return [*bundles, Synapses("hidden->output", self.tensors["readout"])] if "readout" in self.tensors else bundles
+        return (
+            [*bundles, Synapses("hidden->output", self.tensors["readout"])]
+            if "readout" in self.tensors
+            else bundles
+        )
 
 
-def kmeans_step(inputs: torch.Tensor, centres: torch.Tensor, spare: torch.Tensor) -> tuple[torch.Tensor, float]:
+def kmeans_step(
+    inputs: torch.Tensor, centres: torch.Tensor, spare: torch.Tensor
+) -> tuple[torch.Tensor, float]:
     """One pass of spherical k-means: each input goes to the centre of largest cosine, each centre to its inputs' mean.
 
     Args:

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from harness.batching import in_batches
 from harness.data.base import Images
-from harness.fitting import UNLIMITED, balanced_rows
-from harness.heads import FeatureLearner, HeadName
 from harness.lazy import F, nn, torch
-from harness.learner import Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.fitting import UNLIMITED, balanced_rows
+from harness.learning.heads import FeatureLearner, HeadName
+from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
 from harness.registry import Config, learners
 from harness.rng import Rng
 
@@ -33,7 +33,11 @@ class RandomFeatures(FeatureLearner):
         """Switches of ``random-features``."""
 
         width: int = Field(1000, ge=1, description="random hidden units")
-        ridge: float = Field(1e-3, gt=0, description="penalty of the read-out, as a share of the features' mean power")
+        ridge: float = Field(
+            1e-3,
+            gt=0,
+            description="penalty of the read-out, as a share of the features' mean power",
+        )
         head: HeadName = Field("ridge", description="few-shot head on the random features")
 
     config: Config
@@ -42,15 +46,22 @@ class RandomFeatures(FeatureLearner):
         super().__init__(config, image_shape, n_classes, rng)
         pixels, generator = math.prod(image_shape), self.rng.torch("projection")
         projection = torch.randn(pixels, config.width, generator=generator) * math.sqrt(2 / pixels)
-        self.tensors = {"projection": projection, "weight": torch.zeros(config.width, n_classes),
-                        "bias": torch.zeros(1, n_classes)}
+        self.tensors = {
+            "projection": projection,
+            "weight": torch.zeros(config.width, n_classes),
+            "bias": torch.zeros(1, n_classes),
+        }
 
-    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
+    def fit(
+        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+    ) -> TrainingLog:
         """Fit the read-out in closed form; without labels there is nothing to do."""
         log = TrainingLog()
         log.add(self)
         if train.labels is not None:
-            rows = balanced_rows(train.labels, budget.cap(len(train)), self.rng.child("images within the budget"))
+            rows = balanced_rows(
+                train.labels, budget.cap(len(train)), self.rng.child("images within the budget")
+            )
             self._fit_readout(train.take(rows))
             log.images_seen = len(rows)
         self.fitted = True
@@ -61,7 +72,9 @@ class RandomFeatures(FeatureLearner):
     def _fit_readout(self, train: Images) -> None:
         with torch.no_grad():
             features = in_batches(self.body(), train.tensor(self.device), batch_size=1024)
-            targets = F.one_hot(torch.from_numpy(train.labels).to(self.device), self.n_classes).float()
+            targets = F.one_hot(
+                torch.from_numpy(train.labels).to(self.device), self.n_classes
+            ).float()
             mean, prior = features.mean(0, keepdim=True), targets.mean(0, keepdim=True)
             x = features - mean
             gram, moment = (x.T @ x).double(), (x.T @ (targets - prior)).double()
@@ -72,7 +85,7 @@ class RandomFeatures(FeatureLearner):
 
     def body(self) -> nn.Module:
         """The random ReLU layer."""
-        from harness.nets import Perceptron
+        from harness.learning.nets import Perceptron
 
         projection = self.tensors["projection"]
         bias = torch.zeros(1, projection.shape[1], device=projection.device)
@@ -80,7 +93,7 @@ class RandomFeatures(FeatureLearner):
 
     def classifier(self) -> nn.Module:
         """The read-out on the random features."""
-        from harness.nets import HeadOn
+        from harness.learning.nets import HeadOn
 
         return HeadOn(self.body(), self.tensors["weight"], self.tensors["bias"])
 

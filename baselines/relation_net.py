@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.batching import in_batches
-from harness.episodic import EpisodicConfig, EpisodicLearner
-from harness.heads import class_means
 from harness.lazy import F, nn, torch
+from harness.learning.episodic import EpisodicConfig, EpisodicLearner
+from harness.learning.heads import class_means
 from harness.registry import learners
 
 PAIRS = 4096
@@ -35,13 +35,12 @@ class RelationNet(EpisodicLearner):
     class Config(EpisodicConfig):
         """Switches of ``relation-net``."""
 
-
     config: Config
 
     def untrained(self) -> nn.ModuleDict:
         """The body f and the comparison g."""
-        from harness.backbones import backbone
-        from harness.relation import Relation
+        from harness.learning.bodies import backbone
+        from harness.learning.relation import Relation
 
         generator, width = self.rng.torch("initial weights"), self.config.width
         body = backbone(self.config.backbone, self.image_shape, width, generator, pools=2)
@@ -58,9 +57,13 @@ class RelationNet(EpisodicLearner):
         """Mean squared error of the scores (equation 2)."""
         return F.mse_loss(logits.sigmoid(), F.one_hot(targets, logits.shape[1]).to(logits.dtype))
 
-    def fit_head(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> Comparison:
+    def fit_head(
+        self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> Comparison:
         """Nothing is fitted: class means are what is compared with."""
-        return Comparison(self.parts["relation"].still(), class_means(support, support_labels, n_way))
+        return Comparison(
+            self.parts["relation"].still(), class_means(support, support_labels, n_way)
+        )
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,15 @@ class Comparison:
     def __call__(self, embeddings: torch.Tensor) -> torch.Tensor:
         """(E, Q, D) to logits (E, Q, n_way)."""
         step = max(1, PAIRS // self.means.shape[1])
-        return torch.stack([in_batches(lambda x, known=known: self.relation(x, known), queries, batch_size=step)
-                            for queries, known in zip(embeddings, self.means, strict=True)])
+        return torch.stack(
+            [
+                in_batches(lambda x, known=known: self.relation(x, known), queries, batch_size=step)
+                for queries, known in zip(embeddings, self.means, strict=True)
+            ]
+        )
 
     def on(self, body: nn.Module) -> nn.Module:
         """The first episode's classifier behind ``body``."""
-        from harness.nets import Behind
+        from harness.learning.nets import Behind
 
         return Behind(body, self.relation, self.means[0])

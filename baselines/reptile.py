@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from harness.fitting import EpisodeShape
 from harness.lazy import F, torch
-from harness.meta import Episode, InnerConfig, MetaLearner, accuracy, targets
+from harness.learning.fitting import EpisodeShape
+from harness.learning.meta import Episode, InnerConfig, MetaLearner, accuracy, targets
 from harness.registry import learners
 
 
@@ -32,8 +32,15 @@ class Reptile(MetaLearner):
 
         train_shots: int = Field(10, ge=2, description="images a class in a training task")
         inner_batch: int = Field(10, ge=1, description="images in an inner step of training")
-        adapt_steps: int = Field(20, ge=1, description="gradient steps on the whole support set after training")
-        lr: float = Field(1.0, gt=0, le=1, description="how far the initial weights go towards the adapted ones; falls to zero")
+        adapt_steps: int = Field(
+            20, ge=1, description="gradient steps on the whole support set after training"
+        )
+        lr: float = Field(
+            1.0,
+            gt=0,
+            le=1,
+            description="how far the initial weights go towards the adapted ones; falls to zero",
+        )
 
     config: Config
 
@@ -45,7 +52,9 @@ class Reptile(MetaLearner):
         """Plain steps: of length ``lr`` along theta' - theta."""
         return torch.optim.SGD(self.parts.parameters(), lr=self.config.lr)
 
-    def meta_gradient(self, batch: Sequence[Episode], shape: EpisodeShape, iteration: int) -> tuple[float, float]:
+    def meta_gradient(
+        self, batch: Sequence[Episode], shape: EpisodeShape, iteration: int
+    ) -> tuple[float, float]:
         """Leave the mean over tasks of theta - theta' in ``.grad``.
 
         Returns:
@@ -56,7 +65,9 @@ class Reptile(MetaLearner):
             p.grad = torch.zeros_like(p)
         for task, images in enumerate(batch):
             rows = self._rows(shape.images, iteration, task)
-            end, outcome = self._trained(torch.cat(images)[rows], torch.cat(targets(shape, self.device))[rows], shape.ways)
+            end, outcome = self._trained(
+                torch.cat(images)[rows], torch.cat(targets(shape, self.device))[rows], shape.ways
+            )
             for p, q in zip(start, end, strict=True):
                 p.grad += (p.detach() - q.detach()) / len(batch)
             outcomes.append(outcome)
@@ -64,11 +75,16 @@ class Reptile(MetaLearner):
 
     def _rows(self, images: int, iteration: int, task: int) -> torch.Tensor:
         """Rows of a task for every inner step, (inner_steps, inner_batch): each image once before any comes again."""
-        generator, wanted = self.rng.torch("inner batches", iteration, task), self.config.inner_steps * self.config.inner_batch
+        generator, wanted = (
+            self.rng.torch("inner batches", iteration, task),
+            self.config.inner_steps * self.config.inner_batch,
+        )
         passes = [torch.randperm(images, generator=generator) for _ in range(-(-wanted // images))]
         return torch.cat(passes)[:wanted].view(self.config.inner_steps, -1).to(self.device)
 
-    def _trained(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> tuple[list[torch.Tensor], tuple[float, float]]:
+    def _trained(
+        self, images: torch.Tensor, labels: torch.Tensor, n_way: int
+    ) -> tuple[list[torch.Tensor], tuple[float, float]]:
         """The body's parameters after one step on each batch of (steps, batch, ...), and how the last batch was met."""
         clone = self.clone(n_way)
         for x, y in zip(images, labels, strict=True):

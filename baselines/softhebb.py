@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.hebbian import HebbianConfig, HebbianLearner
 from harness.lazy import F, nn, torch
+from harness.learning.hebbian import HebbianConfig, HebbianLearner
 from harness.registry import learners
 
 SMALLEST = 1e-30
@@ -28,19 +28,35 @@ class SoftHebb(HebbianLearner):
     class Config(HebbianConfig):
         """Switches of ``softhebb``."""
 
-        tau: float = Field(0.02, gt=0, description="temperature of the soft winner-take-all while it learns")
+        tau: float = Field(
+            0.02, gt=0, description="temperature of the soft winner-take-all while it learns"
+        )
         code_tau: float = Field(0.1, gt=0, description="temperature of the code that is read out")
-        radius: float = Field(5.0, gt=0, description="length of a unit's weights before it learns; above one, units that have not"
-                              " learned yet go on competing")
-        anti: bool = Field(False, description="units other than the winner unlearn, in proportion to y")
-        lr: float = Field(0.3, gt=0, description="rate eta of the largest change of a weight; falls linearly to zero")
-        adaptive: bool = Field(True, description="rates that fall as a unit's weights come to length one")
+        radius: float = Field(
+            5.0,
+            gt=0,
+            description="length of a unit's weights before it learns; above one, units that have not"
+            " learned yet go on competing",
+        )
+        anti: bool = Field(
+            False, description="units other than the winner unlearn, in proportion to y"
+        )
+        lr: float = Field(
+            0.3,
+            gt=0,
+            description="rate eta of the largest change of a weight; falls linearly to zero",
+        )
+        adaptive: bool = Field(
+            True, description="rates that fall as a unit's weights come to length one"
+        )
 
     config: Config
 
     def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Normal weights of about length ``radius``."""
-        return torch.randn(n, self.config.hidden, generator=generator) * (self.config.radius / n**0.5)
+        return torch.randn(n, self.config.hidden, generator=generator) * (
+            self.config.radius / n**0.5
+        )
 
     def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
         """One step."""
@@ -58,7 +74,7 @@ class SoftHebb(HebbianLearner):
 
     def code(self, weight: torch.Tensor) -> nn.Module:
         """softmax(u / code_tau)."""
-        from harness.nets import Function
+        from harness.learning.nets import Function
 
         return Function(_code, {"weight": weight}, tau=self.config.code_tau)
 

@@ -12,28 +12,29 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from harness import collect, estimate, sources, submission
-from harness import plan as planning
-from harness import suite as suites
-from harness.cells import Conditions, measuring
+from harness.cells import collect, estimate
+from harness.cells import plan as planning
+from harness.cells.plan import Cell, Plan
+from harness.cells.results import Results
+from harness.cells.run import Conditions, measuring
 from harness.data import acquire
 from harness.data.acquire import data_root as find_data_root
 from harness.environment import made_by
 from harness.errors import HarnessError
 from harness.execute import display, schedule
 from harness.execute.base import Executor, Outcome, executors
-from harness.explain import explain
+from harness.execute.signals import answered
 from harness.files import write_atomically
-from harness.learner import silent
-from harness.plan import Cell, Plan
+from harness.learning.learner import silent
 from harness.protocols.base import Context
 from harness.protocols.few_shot import FewShot, list_of
+from harness.publish import sources, submission
+from harness.publish.sources import Source
 from harness.registry import Config
 from harness.report import gate, reference
-from harness.report.results import Results
-from harness.signals import answered
-from harness.sources import Source
-from harness.store import DEFAULT_STORE, Store
+from harness.storage.store import DEFAULT_STORE, Store
+from harness.suite import load as suites
+from harness.suite.explain import explain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +51,14 @@ class Run:
     results: Results
 
 
-def plan(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
-         device: str = "cpu") -> Plan:
+def plan(
+    suite: str | Path,
+    *,
+    store: str | Path = DEFAULT_STORE,
+    sets: Sequence[str] = (),
+    data_root: Path | None = None,
+    device: str = "cpu",
+) -> Plan:
     """Read a suite file and lay it out as cells.
 
     Args:
@@ -63,17 +70,35 @@ def plan(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence
     return _laid_out(suite, Store(store), sets, data_root, device)
 
 
-def _laid_out(suite: str | Path, store: Store, sets: Sequence[str], data_root: Path | None, device: str, *,
-              here: bool = True) -> Plan:
+def _laid_out(
+    suite: str | Path,
+    store: Store,
+    sets: Sequence[str],
+    data_root: Path | None,
+    device: str,
+    *,
+    here: bool = True,
+) -> Plan:
     loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
     if here:
         check_device(device)
     return planning.make(loaded, device=device, found=store.read)
 
 
-def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
-        device: str = "cpu", workers: int | None = None, batch_size: int = 256, console: Console | None = None,
-        executor: str = "local", options: Mapping[str, Any] | None = None, time_limit: float | None = None) -> Run:
+def run(
+    suite: str | Path,
+    *,
+    store: str | Path = DEFAULT_STORE,
+    sets: Sequence[str] = (),
+    data_root: Path | None = None,
+    device: str = "cpu",
+    workers: int | None = None,
+    batch_size: int = 256,
+    console: Console | None = None,
+    executor: str = "local",
+    options: Mapping[str, Any] | None = None,
+    time_limit: float | None = None,
+) -> Run:
     """Run a suite: compute the cells that its store does not have, and collect all of them.
 
     Args:
@@ -95,33 +120,50 @@ def run(suite: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[
     folder = Store(store)
     layout = _laid_out(suite, folder, sets, data_root, device, here=chosen.local)
     folder.prepare()
-    files = {key: path for entry in layout.suite.protocols for key, path in entry.protocol.files().items()}
+    files = {
+        key: path
+        for entry in layout.suite.protocols
+        for key, path in entry.protocol.files().items()
+    }
     conditions = Conditions(folder, find_data_root(data_root), device, batch_size, files)
     outcome, (todo, expected) = Outcome(), _todo(layout, folder)
     if total := len(todo) + len(layout.waiting):
-        with answered(signal.SIGTERM, signal.default_int_handler), chosen(config, conditions) as workplace, \
-                display.show(console or Console(quiet=True), total, expected, workplace.size) as shown:
+        with (
+            answered(signal.SIGTERM, signal.default_int_handler),
+            chosen(config, conditions) as workplace,
+            display.show(console or Console(quiet=True), total, expected, workplace.size) as shown,
+        ):
             outcome.add(schedule.run(todo, workplace, folder, shown, time_limit))
-            while waiting := len(layout.waiting):  # what stands behind a match is known now, but for what stands behind another
+            while waiting := len(
+                layout.waiting
+            ):  # what stands behind a match is known now, but for what stands behind another
                 layout = planning.make(layout.suite, device=device, found=folder.read)
                 if len(layout.waiting) == waiting:
                     break  # the matches have failed
                 todo, expected = _todo(layout, folder, outcome.failed)
                 shown.clock.expect(expected)
                 outcome.add(schedule.run(todo, workplace, folder, shown, time_limit))
-    outcome.found += sorted({cell.key for cell in layout.unique} - {*outcome.done, *outcome.found, *outcome.failed})
+    outcome.found += sorted(
+        {cell.key for cell in layout.unique} - {*outcome.done, *outcome.found, *outcome.failed}
+    )
     return Run(layout, outcome, collect.collect(layout, folder, outcome.failed))
 
 
 def _configured(executor: type[Executor], options: Mapping[str, Any]) -> Config:
     try:
-        return executor.Config.model_validate({key: value for key, value in options.items() if value is not None})
+        return executor.Config.model_validate(
+            {key: value for key, value in options.items() if value is not None}
+        )
     except ValidationError as error:
         problem = explain(error, executor.Config, dict(options), ())[0]
-        raise HarnessError(problem.message, where=f"--executor {executor.kind}", hint=problem.hint or None) from error
+        raise HarnessError(
+            problem.message, where=f"--executor {executor.kind}", hint=problem.hint or None
+        ) from error
 
 
-def _todo(layout: Plan, store: Store, failed: Collection[str] = ()) -> tuple[list[Cell], dict[str, float]]:
+def _todo(
+    layout: Plan, store: Store, failed: Collection[str] = ()
+) -> tuple[list[Cell], dict[str, float]]:
     """Cells that can be run and are not done, in the order to run them in, and the expected seconds of all that is to come."""
     todo = [cell for cell in unfinished(layout, store) if cell.key not in failed]
     expected, _ = estimate.expected_seconds([*todo, *layout.waiting], store)
@@ -139,7 +181,13 @@ def unfinished(layout: Plan, store: Store) -> list[Cell]:
     return [cell for cell in layout.unique if cell.key in todo]
 
 
-def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> list[Path]:
+def episodes(
+    suite: str | Path,
+    folder: str | Path,
+    *,
+    sets: Sequence[str] = (),
+    data_root: Path | None = None,
+) -> list[Path]:
     """Write the episodes of a suite's few-shot protocols as JSON lists, one a protocol, ways, shots and seed.
 
     Args:
@@ -157,18 +205,28 @@ def episodes(suite: str | Path, folder: str | Path, *, sets: Sequence[str] = (),
             continue
         data, _ = acquire.load(entry.dataset)
         for seed, setting in itertools.product(entry.seeds, entry.protocol.settings()):
-            path = Path(folder) / f"{entry.name}-{setting['ways']}w{setting['shots']}s-seed{seed}.json"
+            path = (
+                Path(folder) / f"{entry.name}-{setting['ways']}w{setting['shots']}s-seed{seed}.json"
+            )
             if path not in written:  # attacked episodes: several attacks on the same ones
                 context = Context(measuring(seed), "cpu", 1, silent, entry.protocol.files())
-                write_atomically(path, list_of(data, entry.dataset.kind, setting, context).to_json().encode())
+                write_atomically(
+                    path, list_of(data, entry.dataset.kind, setting, context).to_json().encode()
+                )
                 written[path] = None
     if not written:
         raise HarnessError("it has no few-shot protocol, hence no episodes", where=str(suite))
     return list(written)
 
 
-def results(source: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequence[str] = (), data_root: Path | None = None,
-            device: str = "cpu") -> Results:
+def results(
+    source: str | Path,
+    *,
+    store: str | Path = DEFAULT_STORE,
+    sets: Sequence[str] = (),
+    data_root: Path | None = None,
+    device: str = "cpu",
+) -> Results:
     """What was measured, without running anything.
 
     Args:
@@ -179,13 +237,18 @@ def results(source: str | Path, *, store: str | Path = DEFAULT_STORE, sets: Sequ
     Raises:
         HarnessError: nothing like that can be read there.
     """
-    return _results(sources.find(source), store=store, sets=sets, data_root=data_root, device=device)
+    return _results(
+        sources.find(source), store=store, sets=sets, data_root=data_root, device=device
+    )
 
 
 def _results(source: Source, **options: Any) -> Results:
     if source.kind == "reference":
-        raise HarnessError("a reference holds numbers and verdicts, and no records", where=str(source),
-                           hint="`harness compare` and `harness check` read it")
+        raise HarnessError(
+            "a reference holds numbers and verdicts, and no records",
+            where=str(source),
+            hint="`harness compare` and `harness check` read it",
+        )
     if source.kind == "store":
         return collect.stored(Store(source.at))
     if source.kind == "submission":
@@ -218,27 +281,55 @@ def measured(source: str | Path, *, names: bool = True, **options: Any) -> refer
     found = sources.find(source)
     if found.kind == "reference":
         if not names:
-            raise HarnessError("a reference does not say of which kind its protocols are, and a store has no other names",
-                               where=str(found), hint="in the place of the store name its suite, and --store")
+            raise HarnessError(
+                "a reference does not say of which kind its protocols are, and a store has no other names",
+                where=str(found),
+                hint="in the place of the store name its suite, and --store",
+            )
         return reference.load(found.at)
     done = _results(found, **options)
     if not names or found.kind == "store":
         done = collect.nameless(done)
     if not done.records:
-        raise HarnessError("nothing of it is in the store", where=str(found), hint=f"`harness run {found}` makes it")
+        raise HarnessError(
+            "nothing of it is in the store",
+            where=str(found),
+            hint=f"`harness run {found}` makes it",
+        )
     return reference.of_results(done, learner_configs(done))
 
 
-def resolved(suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> dict[str, Any]:
+def resolved(
+    suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None
+) -> dict[str, Any]:
     """A suite with all that it extends, its defaults and every default of its kinds written out."""
     loaded = suites.load(suite, sets=sets, data_root=find_data_root(data_root))
-    return {"name": loaded.name, "budget": loaded.budget.images, "snapshots": loaded.snapshots,
-            "learners": {e.name: {"kind": e.cls.kind, **e.settled, **({"match": asdict(e.match)} if e.match else {})}
-                         for e in loaded.learners},
-            "protocols": {e.name: {"kind": e.protocol.kind, **e.protocol.config.model_dump(mode="json"), "seeds": e.seeds,
-                                   "learners": [learner.name for learner in e.learners]} for e in loaded.protocols},
-            **{key: [spec.model_dump(mode="json") for spec in getattr(loaded, key)]
-               for key in ("tables", "published", "figures", "claims")}}
+    return {
+        "name": loaded.name,
+        "budget": loaded.budget.images,
+        "snapshots": loaded.snapshots,
+        "learners": {
+            e.name: {
+                "kind": e.cls.kind,
+                **e.settled,
+                **({"match": asdict(e.match)} if e.match else {}),
+            }
+            for e in loaded.learners
+        },
+        "protocols": {
+            e.name: {
+                "kind": e.protocol.kind,
+                **e.protocol.config.model_dump(mode="json"),
+                "seeds": e.seeds,
+                "learners": [learner.name for learner in e.learners],
+            }
+            for e in loaded.protocols
+        },
+        **{
+            key: [spec.model_dump(mode="json") for spec in getattr(loaded, key)]
+            for key in ("tables", "published", "figures", "claims")
+        },
+    }
 
 
 @dataclass(frozen=True)
@@ -250,9 +341,18 @@ class Check:
     report: gate.Report | None
 
 
-def check(suite: str | Path, *, against: str | Path | None = None, exact: bool = False, update: bool = False,
-          limits: gate.Limits | None = None, undecided: str = "auto", rises: bool = True, sets: Sequence[str] = (),
-          **options: Any) -> Check:
+def check(
+    suite: str | Path,
+    *,
+    against: str | Path | None = None,
+    exact: bool = False,
+    update: bool = False,
+    limits: gate.Limits | None = None,
+    undecided: str = "auto",
+    rises: bool = True,
+    sets: Sequence[str] = (),
+    **options: Any,
+) -> Check:
     """Run a suite and hold it against a reference.
 
     Args:
@@ -265,21 +365,36 @@ def check(suite: str | Path, *, against: str | Path | None = None, exact: bool =
     Raises:
         HarnessError: no reference, a damaged one, or equality asked for in another environment.
     """
-    layout = plan(suite, sets=sets, **{key: options[key] for key in ("data_root", "device", "store") if key in options})
+    layout = plan(
+        suite,
+        sets=sets,
+        **{key: options[key] for key in ("data_root", "device", "store") if key in options},
+    )
     path = Path(against) if against else reference_of(layout.suite.name)
     before = reference.load(path) if path.exists() or not update else None
     done = run(suite, sets=sets, **options)
-    command = " ".join(["harness check", str(suite), *(f"--set {each}" for each in sets), "--update"])
+    command = " ".join(
+        ["harness check", str(suite), *(f"--set {each}" for each in sets), "--update"]
+    )
     data = {record.dataset: record.dataset_hash for record in done.results.records}
-    now = reference.of_results(done.results, learner_configs(done.results), made_by(command, data, options.get("device", "cpu")),
-                               before.keys if before and not update else None)
+    now = reference.of_results(
+        done.results,
+        learner_configs(done.results),
+        made_by(command, data, options.get("device", "cpu")),
+        before.keys if before and not update else None,
+    )
     if update and not done.outcome.failed:
         reference.save(now, path)
     if before is None:
         return Check(done, now, None)
     failures = {(learner, protocol): why for learner, protocol, _, why in done.results.failures}
-    judge = gate.exact(before, now, failures) if exact else gate.statistical(
-        before, now, limits, undecided=undecided, rises=rises, failures=failures)
+    judge = (
+        gate.exact(before, now, failures)
+        if exact
+        else gate.statistical(
+            before, now, limits, undecided=undecided, rises=rises, failures=failures
+        )
+    )
     return Check(done, now, judge)
 
 
@@ -290,7 +405,10 @@ def reference_of(name: str) -> Path:
 
 def learner_configs(results: Results) -> dict[str, dict[str, Any]]:
     """Learner -> its kind and its whole config."""
-    return {name: {"kind": results.kinds[name], "config": results.configs[name]} for name in results.learners}
+    return {
+        name: {"kind": results.kinds[name], "config": results.configs[name]}
+        for name in results.learners
+    }
 
 
 def check_device(device: str) -> None:
@@ -305,4 +423,8 @@ def check_device(device: str) -> None:
 
     known = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if device not in (*known, *(["cuda"] if len(known) > 1 else [])):
-        raise HarnessError(f"there is no device {device!r}", where="--device", hint=f"this machine has: {', '.join(known)}")
+        raise HarnessError(
+            f"there is no device {device!r}",
+            where="--device",
+            hint=f"this machine has: {', '.join(known)}",
+        )

@@ -17,10 +17,16 @@ ROWS = 16
 def padded(batch: torch.Tensor) -> torch.Tensor:
     """``batch`` with its first row repeated at the end until the number of rows is a multiple of 16."""
     missing = -len(batch) % ROWS
-    return torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])]) if missing else batch.contiguous()
+    return (
+        torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])])
+        if missing
+        else batch.contiguous()
+    )
 
 
-def in_batches(function: Callable[..., torch.Tensor], *tensors: torch.Tensor, batch_size: int) -> torch.Tensor:
+def in_batches(
+    function: Callable[..., torch.Tensor], *tensors: torch.Tensor, batch_size: int
+) -> torch.Tensor:
     """``function`` over rows of ``tensors`` (equal lengths, at least one row), batch by batch, concatenated.
 
     ``function`` must treat rows independently. ``batch_size`` is rounded up to a multiple of 16.
@@ -36,6 +42,8 @@ def in_batches(function: Callable[..., torch.Tensor], *tensors: torch.Tensor, ba
         given = function(*rows_in)
         if not isinstance(given, torch.Tensor) or given.shape[:1] != rows_in[0].shape[:1]:
             got = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
-            raise ValueError(f"a network must give a row for each of its {len(rows_in[0])} rows, got {got}")
+            raise ValueError(
+                f"a network must give a row for each of its {len(rows_in[0])} rows, got {got}"
+            )
         parts.append(given[: len(rows[0])])
     return torch.cat(parts)

@@ -56,16 +56,32 @@ def find(name: str, inside: str) -> Committed:
     commit, path = _NAME.fullmatch(name).groups()
     repository = _git("rev-parse", "--git-dir")
     if repository.returncode:
-        said = repository.stderr.decode(errors="replace").strip().partition("\n")[0].removeprefix("fatal: ")
-        raise HarnessError(f"no such file, and no repository that could have it: git says {said!r}", where=name)
-    if commit.startswith("-") or _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").returncode:
-        raise HarnessError(f"there is no commit {commit!r} in this repository", where=name,
-                           hint="`git log --oneline` lists commits; `git fetch --unshallow` brings those that a clone left out")
+        said = (
+            repository.stderr.decode(errors="replace")
+            .strip()
+            .partition("\n")[0]
+            .removeprefix("fatal: ")
+        )
+        raise HarnessError(
+            f"no such file, and no repository that could have it: git says {said!r}", where=name
+        )
+    if (
+        commit.startswith("-")
+        or _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").returncode
+    ):
+        raise HarnessError(
+            f"there is no commit {commit!r} in this repository",
+            where=name,
+            hint="`git log --oneline` lists commits; `git fetch --unshallow` brings those that a clone left out",
+        )
     if _kind(name) == "tree":
         name = f"{commit}:{path.rstrip('/')}/{inside}" if path else f"{commit}:{inside}"
     if _kind(name) != "blob":
-        raise HarnessError("that commit has no such file", where=name,
-                           hint="paths are from the top of the repository; one that begins with ./ is from here")
+        raise HarnessError(
+            "that commit has no such file",
+            where=name,
+            hint="paths are from the top of the repository; one that begins with ./ is from here",
+        )
     return Committed(name)
 
 

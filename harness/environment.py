@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness.plan import versions
+LIBRARIES = ("torch", "numpy", "scipy", "torchattacks", "learn2learn")
+"""Libraries that compute: their releases are in every cell's key."""
+
+
+@lru_cache
+def versions() -> dict[str, str]:
+    """Releases of Python and of the libraries that compute."""
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
     """All that the last bits of a number depend on, as far as it can be named."""
     import torch
 
-    return {**versions(), "system": platform.system(), "machine": platform.machine(), "processor": _processor(),
-            "instructions": torch.backends.cpu.get_cpu_capability(),
-            "device": device if device == "cpu" else torch.cuda.get_device_name(device)}
+    return {
+        **versions(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "device": device if device == "cpu" else torch.cuda.get_device_name(device),
+    }
 
 
 def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
@@ -26,8 +46,11 @@ def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
     >>> differences({"torch": "2.9", "machine": "x86_64"}, {"torch": "2.8", "machine": "x86_64"})
     ['torch 2.9 here, 2.8 there']
     """
-    return [f"{key} {here.get(key, 'unknown')} here, {there.get(key, 'unknown')} there"
-            for key in sorted({*here, *there}) if here.get(key) != there.get(key)]
+    return [
+        f"{key} {here.get(key, 'unknown')} here, {there.get(key, 'unknown')} there"
+        for key in sorted({*here, *there})
+        if here.get(key) != there.get(key)
+    ]
 
 
 @lru_cache
@@ -39,8 +62,13 @@ def commit() -> dict[str, str]:
     found = _git("rev-parse", "--short=12", "HEAD")
     if not found:
         return {}
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
-    return {"git_commit": found + ("+" if changed else ""), "git_date": _git("show", "-s", "--format=%cI", "HEAD")}
+    changed = _git(
+        "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results"
+    )
+    return {
+        "git_commit": found + ("+" if changed else ""),
+        "git_date": _git("show", "-s", "--format=%cI", "HEAD"),
+    }
 
 
 def made_by(command: str, data: dict[str, str], device: str = "cpu") -> dict[str, Any]:
@@ -50,13 +78,20 @@ def made_by(command: str, data: dict[str, str], device: str = "cpu") -> dict[str
         command: what to type to make it again.
         data: dataset -> hash of its content.
     """
-    return {"command": command, **commit(), "data": dict(sorted(data.items())), "environment": environment(device)}
+    return {
+        "command": command,
+        **commit(),
+        "data": dict(sorted(data.items())),
+        "environment": environment(device),
+    }
 
 
 def _git(*words: str) -> str:
     """What git answers; nothing outside a repository or without git."""
     try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+        done = subprocess.run(
+            ["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+        )
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
@@ -68,4 +103,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )

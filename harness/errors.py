@@ -24,7 +24,9 @@ class HarnessError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
-        return "\n".join(map(_readable, (f"{text}\n  {self.hint}" if self.hint else text).split("\n")))
+        return "\n".join(
+            map(_readable, (f"{text}\n  {self.hint}" if self.hint else text).split("\n"))
+        )
 
 
 def _readable(line: str) -> str:

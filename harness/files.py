@@ -60,7 +60,9 @@ def installing(target: Path) -> Iterator[Path]:
     make_folder(target.parent)
     _sweep(target, "incoming", shutil.rmtree)
     try:
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".incoming", dir=target.parent))
+        staging = Path(
+            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".incoming", dir=target.parent)
+        )
         try:
             yield staging
             os.chmod(staging, 0o755)
@@ -85,7 +87,9 @@ def alone(lock: Path) -> Iterator[None]:
             import fcntl
 
             lock.parent.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)  # released by the kernel, even after kill -9
+            fcntl.flock(
+                stack.enter_context(lock.open("w")), fcntl.LOCK_EX
+            )  # released by the kernel, even after kill -9
         yield
 
 
@@ -102,7 +106,11 @@ def make_folder(folder: Path) -> None:
 
 
 def _explained(error: OSError, path: Path) -> StoreError:
-    hint = "free some space and run again" if error.errno == errno.ENOSPC else "choose a folder that can be written"
+    hint = (
+        "free some space and run again"
+        if error.errno == errno.ENOSPC
+        else "choose a folder that can be written"
+    )
     return StoreError(f"cannot write it: {error.strerror}", where=str(path), hint=hint)
 
 

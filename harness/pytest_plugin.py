@@ -16,20 +16,37 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options, in a group of their own."""
     group = parser.getgroup("harness", "gate numbers against a reference")
-    group.addoption("--harness-suite", metavar="SUITE.yaml", help="run this suite, each number of its reference a test")
-    group.addoption("--harness-reference", metavar="FILE", help="results/reference/NAME.json if left out")
-    group.addoption("--harness-store", metavar="DIR", default="results/runs", help="folder of finished cells")
-    group.addoption("--harness-exact", action="store_true", help="ask for equal verdicts, in the same environment")
+    group.addoption(
+        "--harness-suite",
+        metavar="SUITE.yaml",
+        help="run this suite, each number of its reference a test",
+    )
+    group.addoption(
+        "--harness-reference", metavar="FILE", help="results/reference/NAME.json if left out"
+    )
+    group.addoption(
+        "--harness-store", metavar="DIR", default="results/runs", help="folder of finished cells"
+    )
+    group.addoption(
+        "--harness-exact",
+        action="store_true",
+        help="ask for equal verdicts, in the same environment",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Without paths on the command line, nothing but the suite is collected."""
-    if config.getoption("--harness-suite") and config.args_source is not pytest.Config.ArgsSource.ARGS:
+    if (
+        config.getoption("--harness-suite")
+        and config.args_source is not pytest.Config.ArgsSource.ARGS
+    ):
         config.args = []
 
 
 @pytest.hookimpl(tryfirst=True)  # so that -k and -m choose among these tests too
-def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """One test a row of the reference."""
     if config.getoption("--harness-suite"):
         items += _Suite.from_parent(session, name=config.getoption("--harness-suite")).collect()
@@ -51,19 +68,30 @@ class _Suite(pytest.Collector):
 
     def path_of_reference(self) -> Path:
         """As given, or where the suite's name says."""
-        from harness import api, suite
+        from harness import api
+        from harness.suite import load as suite
 
         given = self.config.getoption("--harness-reference")
-        return Path(given) if given else api.reference_of(suite.read_tree(Path(self.name)).value.get("name", ""))
+        return (
+            Path(given)
+            if given
+            else api.reference_of(suite.read_tree(Path(self.name)).value.get("name", ""))
+        )
 
     def judged(self) -> dict[str, Any]:
         """Row name -> finding; runs the suite when first asked."""
         from harness import api
 
         if self.findings is None:
-            done = api.check(self.name, against=self.path_of_reference(), store=self.config.getoption("--harness-store"),
-                             exact=self.config.getoption("--harness-exact"))
-            self.findings = {finding.name.replace(": ", "/", 1): finding for finding in done.report.findings}
+            done = api.check(
+                self.name,
+                against=self.path_of_reference(),
+                store=self.config.getoption("--harness-store"),
+                exact=self.config.getoption("--harness-exact"),
+            )
+            self.findings = {
+                finding.name.replace(": ", "/", 1): finding for finding in done.report.findings
+            }
         return self.findings
 
 
@@ -80,7 +108,11 @@ class _Number(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from harness.errors import HarnessError
 
-        return str(excinfo.value) if isinstance(excinfo.value, Changed | HarnessError) else super().repr_failure(excinfo, style)
+        return (
+            str(excinfo.value)
+            if isinstance(excinfo.value, Changed | HarnessError)
+            else super().repr_failure(excinfo, style)
+        )
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return Path(self.parent.name), 0, self.name
@@ -90,4 +122,6 @@ class Changed(Exception):
     """A number that the gate does not let pass."""
 
     def __init__(self, finding: Any):
-        super().__init__("; ".join([f"{finding.name}: {finding.outcome}: {finding.said}", *finding.notes]))
+        super().__init__(
+            "; ".join([f"{finding.name}: {finding.outcome}: {finding.said}", *finding.notes])
+        )

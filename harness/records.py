@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,10 @@ Unit = Literal["sample", "image", "episode", "listed episode", "synapse", "neuro
 CROSSED = frozenset({"sample", "image", "listed episode"})
 """Units that are the same ones in every seed."""
 Trust = Literal["PASS", "WARN", "FAIL", "-"]
+
+
+WORST = "worst"
+"""In a setting: the worst case over the attacks of a sweep, derived from their verdicts."""
 
 
 @dataclass(frozen=True)
@@ -78,5 +83,25 @@ class Record:
         return asdict(self)
 
 
-MEASURED = ("learner", "dataset", "protocol", "setting", "seed", "metric", "value", "low", "high", "n", "unit", "trust")
+MEASURED = (
+    "learner",
+    "dataset",
+    "protocol",
+    "setting",
+    "seed",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unit",
+    "trust",
+)
 """The fields that two runs of the same suite and seed must agree on byte for byte."""
+
+_STRENGTH: dict[Trust, int] = {"-": 0, "PASS": 1, "WARN": 2, "FAIL": 3}
+
+
+def worst_level(levels: Iterable[Trust]) -> Trust:
+    """The most alarming of some judgements; ``"-"`` where there are none."""
+    return max(levels, key=_STRENGTH.__getitem__, default="-")

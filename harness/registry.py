@@ -43,7 +43,9 @@ class Registry:
 
         def add(cls: type) -> type:
             if name in self._entries and self._entries[name].__qualname__ != cls.__qualname__:
-                raise HarnessError(f"two {self.what}s are called {name!r}: {self._entries[name]} and {cls}")
+                raise HarnessError(
+                    f"two {self.what}s are called {name!r}: {self._entries[name]} and {cls}"
+                )
             cls.kind = name
             self._entries[name] = cls
             return cls
@@ -60,7 +62,10 @@ class Registry:
         for point in entry_points(group=f"harness.{self.what}s"):
             try:
                 self.register(point.name)(self._checked(point.value, point.load()))
-            except (Exception, SystemExit) as error:  # somebody's broken package is no reason to do nothing at all
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # somebody's broken package is no reason to do nothing at all
                 self._broken[point.name] = f"{point.value}: {_first_line(error)}"
 
     @property
@@ -83,8 +88,10 @@ class Registry:
         if name in self._entries:
             return self._entries[name]
         if name in self._broken:
-            raise HarnessError(f"cannot load {self.what} {name!r}: {self._broken[name]}",
-                               hint="mend it or uninstall the package that brings it")
+            raise HarnessError(
+                f"cannot load {self.what} {name!r}: {self._broken[name]}",
+                hint="mend it or uninstall the package that brings it",
+            )
         if ":" in name:
             return self._external(name)
         raise HarnessError(f"unknown {self.what} {name!r}", hint=did_you_mean(name, self))
@@ -92,19 +99,30 @@ class Registry:
     def _external(self, name: str) -> type:
         try:
             cls = _named(name)
-        except (Exception, SystemExit) as error:  # whatever a third party's module does when it is imported
-            raise HarnessError(f"cannot load {self.what} {name!r}: {_first_line(error)}",
-                               hint="package.module:Class, of a module beside the suite or installed") from error
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # whatever a third party's module does when it is imported
+            raise HarnessError(
+                f"cannot load {self.what} {name!r}: {_first_line(error)}",
+                hint="package.module:Class, of a module beside the suite or installed",
+            ) from error
         self._checked(name, cls).kind = name
         return cls
 
     def _checked(self, name: str, cls: Any) -> type:
         """``cls``, if it can be an entry."""
         config = getattr(cls, "Config", None)
-        if not (isinstance(cls, type) and issubclass(cls, _named(self.base)) and isinstance(config, type)
-                and issubclass(config, BaseModel)):
-            raise HarnessError(f"{name!r} is no {self.what}",
-                               hint=f"it must be a subclass of {self.base.replace(':', '.')} with a nested Config")
+        if not (
+            isinstance(cls, type)
+            and issubclass(cls, _named(self.base))
+            and isinstance(config, type)
+            and issubclass(config, BaseModel)
+        ):
+            raise HarnessError(
+                f"{name!r} is no {self.what}",
+                hint=f"it must be a subclass of {self.base.replace(':', '.')} with a nested Config",
+            )
         return cls
 
     def describe(self, name: str) -> str:
@@ -130,7 +148,7 @@ def distinct(values: list[Any] | None) -> list[Any] | None:
     return values
 
 
-learners = Registry("learner", "harness.learner:Learner", "harness.rules", "baselines")
+learners = Registry("learner", "harness.learning.learner:Learner", "harness.rules", "baselines")
 datasets = Registry("dataset", "harness.data.base:Dataset", "harness.data")
 attacks = Registry("attack", "harness.attacks.base:Attack", "harness.attacks")
 protocols = Registry("protocol", "harness.protocols.base:Protocol", "harness.protocols")

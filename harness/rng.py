@@ -49,7 +49,9 @@ class Rng:
         """A fresh CPU torch generator for one purpose. Draw on the CPU and move: every device then sees the same."""
         return torch.Generator().manual_seed(derive(self.seed, *purpose))
 
-    def per_sample_uniform(self, purpose: str, indices: Sequence[int], repeat: int, shape: tuple[int, ...]) -> np.ndarray:
+    def per_sample_uniform(
+        self, purpose: str, indices: Sequence[int], repeat: int, shape: tuple[int, ...]
+    ) -> np.ndarray:
         """Uniform noise in [-1, 1) that belongs to the sample, not to the batch it happens to be in.
 
         Args:
@@ -64,5 +66,7 @@ class Rng:
         noise = np.empty((len(indices), size), np.float32)
         for row, index in zip(noise, indices, strict=True):
             # The sample's identity is the high word of the counter: streams of different samples never meet.
-            np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, int(index)])).random(out=row, dtype=np.float32)
+            np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, int(index)])).random(
+                out=row, dtype=np.float32
+            )
         return (2.0 * noise - 1.0).reshape(len(indices), *shape)

@@ -10,8 +10,13 @@ from harness.batching import in_batches
 
 NETWORKS = {
     "perceptron": nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 10)),
-    "convolutions": nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.Flatten(),
-                                  nn.Linear(6272, 10)),
+    "convolutions": nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.Flatten(),
+        nn.Linear(6272, 10),
+    ),
 }
 
 

@@ -11,7 +11,11 @@ from harness.errors import HarnessError
 
 
 def git(*words):
-    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words],
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.fixture
@@ -35,7 +39,10 @@ def content(name: str) -> bytes:
 
 def test_a_file_is_read_as_the_commit_has_it(repository, monkeypatch):
     (repository / "results" / "a.json").write_text("not committed")
-    assert content("v1:results/a.json") == b"0" and content("HEAD:results/a.json") == content("v2:results/a.json") == b"1"
+    assert (
+        content("v1:results/a.json") == b"0"
+        and content("HEAD:results/a.json") == content("v2:results/a.json") == b"1"
+    )
     assert content("HEAD~1:results/a.json") == content("HEAD^{/fix: v1}:results/a.json") == b"0"
     monkeypatch.chdir(repository / "results")
     assert content("v1:./a.json") == content("v1:results/a.json") == b"0"
@@ -44,18 +51,24 @@ def test_a_file_is_read_as_the_commit_has_it(repository, monkeypatch):
 def test_of_a_folder_the_file_inside_is_read(repository):
     for name in ("v1:results/packed", "v1:results/packed/"):
         file = commits.find(name, "measured.zip")
-        assert (str(file), file.suffix) == ("v1:results/packed/measured.zip", ".zip") and file.open().read() == b"\x00\xff"
+        assert (str(file), file.suffix) == (
+            "v1:results/packed/measured.zip",
+            ".zip",
+        ) and file.open().read() == b"\x00\xff"
     assert content("v1:results/packed/measured.zip") == b"\x00\xff"
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    ("v3:results/a.json", "v3:results/a.json: there is no commit 'v3' in this repository"),
-    ("--help:results/a.json", "there is no commit '--help'"),
-    ("v1:results/b.json", "v1:results/b.json: that commit has no such file"),
-    ("v1:results", "v1:results/measured.zip: that commit has no such file"),
-    ("v1:", "v1:measured.zip: that commit has no such file"),
-    ("v1:results/a.json/x", "that commit has no such file"),
-])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("v3:results/a.json", "v3:results/a.json: there is no commit 'v3' in this repository"),
+        ("--help:results/a.json", "there is no commit '--help'"),
+        ("v1:results/b.json", "v1:results/b.json: that commit has no such file"),
+        ("v1:results", "v1:results/measured.zip: that commit has no such file"),
+        ("v1:", "v1:measured.zip: that commit has no such file"),
+        ("v1:results/a.json/x", "that commit has no such file"),
+    ],
+)
 def test_what_is_not_there_is_one_error(repository, name, said):
     with pytest.raises(HarnessError) as caught:
         commits.find(name, "measured.zip")
@@ -72,7 +85,16 @@ def test_where_no_repository_is_it_says_so(tmp_path, monkeypatch):
         commits.find("HEAD:a.json", "measured.zip")
 
 
-@pytest.mark.parametrize(("name", "is_one"), [
-    ("HEAD:a", True), ("HEAD@{12:00}:a/b", True), ("v1:", True), ("a.json", False), (":a", False), ("s3://bucket/a", False)])
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("HEAD:a", True),
+        ("HEAD@{12:00}:a/b", True),
+        ("v1:", True),
+        ("a.json", False),
+        (":a", False),
+        ("s3://bucket/a", False),
+    ],
+)
 def test_names_are_told_from_paths_and_urls(name, is_one):
     assert commits.named(name) == is_one

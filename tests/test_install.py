@@ -41,6 +41,14 @@ def test_every_requirement_is_pinned(install):
     import tomllib
 
     project = tomllib.loads((SCRIPT.parent.parent / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["meta"], *project["optional-dependencies"]["dev"]]
-    names = {line.split("==")[0].lower() for line in (SCRIPT.parent / "constraints.txt").read_text().splitlines() if "==" in line}
+    wanted = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["meta"],
+        *project["optional-dependencies"]["dev"],
+    ]
+    names = {
+        line.split("==")[0].lower()
+        for line in (SCRIPT.parent / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
     assert {word.split(">=")[0].lower() for word in wanted} <= names

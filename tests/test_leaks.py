@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import harness
-from harness import cells, suite
-from harness import plan as planning
+from harness.cells import plan as planning
+from harness.cells import run as cells
 from harness.protocols import few_shot
 from harness.protocols.base import Context
 from harness.registry import learners
-from harness.store import Store
+from harness.storage.store import Store
+from harness.suite import load as suite
 
 SUITE = """
 name: leaks
@@ -30,8 +31,12 @@ class Seen(Exception):
 
 
 @pytest.mark.parametrize("kind", list(learners))
-def test_training_classes_are_not_those_of_twenty_thousand_test_episodes(kind, write_suite, tmp_path, monkeypatch):
-    layout = planning.make(suite.load(write_suite(SUITE.format(kind=kind).replace("20_000", "20000"))))
+def test_training_classes_are_not_those_of_twenty_thousand_test_episodes(
+    kind, write_suite, tmp_path, monkeypatch
+):
+    layout = planning.make(
+        suite.load(write_suite(SUITE.format(kind=kind).replace("20_000", "20000")))
+    )
     measuring = next(cell for cell in layout.cells if cell.role != "train")
     data = cells._dataset(measuring, None)
     conditions = cells.Conditions(Store(tmp_path / "store"))
@@ -63,6 +68,11 @@ def test_learn2learn_gives_algorithms_and_no_tasks():
                 if getattr(node.value.func, "id", "") == "import_learn2learn":
                     used.add(node.attr)
             elif isinstance(node, ast.Import | ast.ImportFrom):
-                assert not any(name.name.split(".")[0] == "learn2learn" for name in node.names), path
-                assert not (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "learn2learn"), path
+                assert not any(name.name.split(".")[0] == "learn2learn" for name in node.names), (
+                    path
+                )
+                assert not (
+                    isinstance(node, ast.ImportFrom)
+                    and (node.module or "").split(".")[0] == "learn2learn"
+                ), path
     assert used == {"algorithms"}

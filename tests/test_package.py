@@ -20,14 +20,18 @@ BUILD = "from setuptools import build_meta; print(build_meta.{hook}({folder!r}))
 
 def copy_of_the_source(folder: Path) -> Path:
     """What belongs to the project, without what builds and runs leave beside it."""
-    skip = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "*.png", "*.svg")
+    skip = shutil.ignore_patterns(
+        ".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "*.png", "*.svg"
+    )
     return shutil.copytree(ROOT, folder / "source", ignore=skip)
 
 
 def built(hook: str, source: Path, folder: Path) -> Path:
     """A distribution, built as pip does."""
     code = BUILD.format(hook=hook, folder=str(folder))
-    done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return folder / done.stdout.split()[-1]
 
@@ -45,21 +49,43 @@ def members(wheel: Path) -> set[str]:
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_every_suite(distributions):
-    files = {path.relative_to(ROOT).as_posix() for package in ("harness", "baselines") for path in (ROOT / package).rglob("*")
-             if path.is_file() and "__pycache__" not in path.parts}
-    suites = {f"harness/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "suites").rglob("*.yaml")}
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("harness", "baselines")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    suites = {
+        f"harness/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "suites").rglob("*.yaml")
+    }
     assert "harness/py.typed" in files and "harness/suites/quickstart.yaml" in suites
     assert members(distributions[0]) == files | suites
 
 
 def test_its_metadata_name_licence_and_entry_points(distributions):
     wheel = zipfile.ZipFile(distributions[0])
-    told = {name.partition(".dist-info/")[2]: wheel.read(name).decode() for name in wheel.namelist() if ".dist-info/" in name}
-    assert "License-Expression: MIT AND ISC" in told["METADATA"] and "Typing :: Typed" in told["METADATA"]
-    assert "MIT License" in told["licenses/LICENSE"] and "licenses/harness/report/board/vendor/d3.LICENSE" in told
+    told = {
+        name.partition(".dist-info/")[2]: wheel.read(name).decode()
+        for name in wheel.namelist()
+        if ".dist-info/" in name
+    }
+    assert (
+        "License-Expression: MIT AND ISC" in told["METADATA"]
+        and "Typing :: Typed" in told["METADATA"]
+    )
+    assert (
+        "MIT License" in told["licenses/LICENSE"]
+        and "licenses/harness/report/board/vendor/d3.LICENSE" in told
+    )
     assert "harness = harness.cli:main" in told["entry_points.txt"]
-    required = [line for line in told["METADATA"].splitlines() if line.startswith("Requires-Dist") and "extra" not in line]
-    assert not any("learn2learn" in line for line in required), "pip cannot build it: it must not be needed"
+    required = [
+        line
+        for line in told["METADATA"].splitlines()
+        if line.startswith("Requires-Dist") and "extra" not in line
+    ]
+    assert not any("learn2learn" in line for line in required), (
+        "pip cannot build it: it must not be needed"
+    )
     assert not any("@" in line or "file:" in line for line in required)
 
 
@@ -68,28 +94,54 @@ def test_the_source_distribution_builds_the_same_wheel(distributions, tmp_path):
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
-    for part in ("CHANGELOG.md", "LICENSE", "Makefile", "tests/conftest.py", "third_party/learn2learn/backend.py", "docs/ci.md",
-                 "results/reference/ci.json"):
+    for part in (
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "tests/conftest.py",
+        "third_party/learn2learn/backend.py",
+        "docs/ci.md",
+        "results/reference/ci.json",
+    ):
         assert (source / part).is_file(), part
     again = built("build_wheel", source, tmp_path)
-    contents = [{name: zipfile.ZipFile(path).read(name) for name in members(path)} for path in (wheel, again)]
+    contents = [
+        {name: zipfile.ZipFile(path).read(name) for name in members(path)}
+        for path in (wheel, again)
+    ]
     assert contents[0] == contents[1]
 
 
 def test_a_suite_goes_by_its_name_from_any_folder(tmp_path):
-    done = subprocess.run([sys.executable, "-m", "harness", "validate", "quickstart", "paper/claims"], capture_output=True,
-                          text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "validate", "quickstart", "paper/claims"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0 and done.stdout.count(": good: ") == 2, done.stderr
 
 
-@pytest.mark.parametrize(("shell", "answer"), [("bash", "validate"), ("zsh", '"validate"'), ("fish", "validate")])
+@pytest.mark.parametrize(
+    ("shell", "answer"), [("bash", "validate"), ("zsh", '"validate"'), ("fish", "validate")]
+)
 def test_the_shell_completes_commands_and_suites(shell, answer):
     code = "import sys; sys.argv = ['harness']; from harness.cli import main; main()"
 
     def completed(words: str) -> str:
-        env = {**os.environ, "_HARNESS_COMPLETE": f"complete_{shell}", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")),
-               "_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
-        return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False).stdout
+        env = {
+            **os.environ,
+            "_HARNESS_COMPLETE": f"complete_{shell}",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+            "_TYPER_COMPLETE_ARGS": words,
+            "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        }
+        return subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+        ).stdout
 
     assert answer in completed("harness val")
     assert "quickstart" in completed("harness run quick")
@@ -106,8 +158,12 @@ def clean(distributions, tmp_path_factory):
     python = folder / "venv" / "bin" / "python"
     pins = folder / "constraints.txt"
     pins.write_text("\n".join(install.constraints(python)) + "\n")
-    done = subprocess.run([python, "-m", "pip", "install", "-q", "-c", pins, distributions[0]], capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "-q", "-c", pins, distributions[0]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode and "No matching distribution" in done.stderr:
         pytest.skip("pip finds no packages here")
     assert done.returncode == 0, done.stderr
@@ -117,8 +173,22 @@ def clean(distributions, tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_extras_can_be_installed_beside_the_pinned_set(clean, distributions):
-    pip = [clean / "venv" / "bin" / "python", "-m", "pip", "install", "-q", "--dry-run", "-c", clean / "constraints.txt"]
-    done = subprocess.run([*pip, f"{distributions[0]}[dev,ray,parquet,s3]"], capture_output=True, text=True, check=False)
+    pip = [
+        clean / "venv" / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--dry-run",
+        "-c",
+        clean / "constraints.txt",
+    ]
+    done = subprocess.run(
+        [*pip, f"{distributions[0]}[dev,ray,parquet,s3]"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -136,22 +206,49 @@ protocols:
 @pytest.mark.slow
 def test_the_wheel_works_in_a_clean_environment_from_any_folder(clean):
     (clean / "elsewhere").mkdir()
-    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "HARNESS_DATA")}
+    env = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "HARNESS_DATA")
+    }
 
     def harness(*words: str) -> subprocess.CompletedProcess:
-        return subprocess.run([clean / "venv" / "bin" / "harness", *words], cwd=clean / "elsewhere", env=env, capture_output=True,
-                              text=True, check=False)
+        return subprocess.run(
+            [clean / "venv" / "bin" / "harness", *words],
+            cwd=clean / "elsewhere",
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     doctor = harness("doctor", "--json")
     levels = {finding["name"]: finding["level"] for finding in json.loads(doctor.stdout)}
     assert doctor.returncode == 0, doctor.stdout
-    assert levels["learn2learn"] == "WARN" and levels["glyphs"] == levels["mnist5k"] == levels["releases"] == "PASS"
-    assert "quickstart" in harness("list", "suites").stdout and "ech-stack" in harness("list", "learners").stdout
+    assert (
+        levels["learn2learn"] == "WARN"
+        and levels["glyphs"] == levels["mnist5k"] == levels["releases"] == "PASS"
+    )
+    assert (
+        "quickstart" in harness("list", "suites").stdout
+        and "ech-stack" in harness("list", "learners").stdout
+    )
     plan = harness("plan", "quickstart")
-    assert plan.returncode == 0 and "not in few: maml, because learn2learn is not installed" in plan.stdout, plan.stderr
+    assert (
+        plan.returncode == 0
+        and "not in few: maml, because learn2learn is not installed" in plan.stdout
+    ), plan.stderr
     (clean / "elsewhere" / "small.yaml").write_text(SMALL)
     run = harness("run", "small.yaml")
     assert run.returncode == 0 and "0 failed" in run.stderr, run.stderr
     assert "not in few: maml, because learn2learn is not installed" in run.stderr
-    written = {path.name for path in (clean / "elsewhere" / "results" / "runs" / "tables" / "small").iterdir()}
-    assert {"few.md", "few.tex", "robust.csv", "robust.png", "plain.json", "records.jsonl"} <= written
+    written = {
+        path.name
+        for path in (clean / "elsewhere" / "results" / "runs" / "tables" / "small").iterdir()
+    }
+    assert {
+        "few.md",
+        "few.tex",
+        "robust.csv",
+        "robust.png",
+        "plain.json",
+        "records.jsonl",
+    } <= written

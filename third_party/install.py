@@ -28,8 +28,10 @@ def python_of(venv: Path) -> Path:
     python = venv / "bin" / "python"
     if not python.exists():
         if sys.version_info < (3, 11):  # noqa: UP036, this file is what tells an older Python so
-            raise SystemExit(f"install: Python 3.11 or newer is needed, this is {platform.python_version()}; "
-                             "call make PYTHON=python3.11 ...")
+            raise SystemExit(
+                f"install: Python 3.11 or newer is needed, this is {platform.python_version()}; "
+                "call make PYTHON=python3.11 ..."
+            )
         print(f"install: making {venv}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     return python
@@ -44,7 +46,11 @@ def installed(python: Path, name: str) -> str | None:
 
 def constraints(python: Path) -> list[str]:
     """The tested versions, but for what must give way to a torch that is already there."""
-    lines = [line for line in (HERE / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    lines = [
+        line
+        for line in (HERE / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
     pins = dict(line.split("==") for line in lines)
     torch = installed(python, "torch")
     if torch is not None:
@@ -55,7 +61,9 @@ def constraints(python: Path) -> list[str]:
         elif torch.partition("+")[0] != "2.13.0":
             del pins["torchvision"]
     elif platform.system() == "Linux" and platform.machine() == "x86_64":
-        pins["torch"] += "+cpu"  # the local version is what tells the CPU build from the CUDA build of the same release
+        pins["torch"] += (
+            "+cpu"  # the local version is what tells the CPU build from the CUDA build of the same release
+        )
     return [f"{name}=={version}" for name, version in pins.items()]
 
 
@@ -65,12 +73,27 @@ def main(venv: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pins = Path(folder) / "constraints.txt"
         pins.write_text("\n".join(constraints(python)) + "\n")
-        pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", str(pins)]
+        pip = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--disable-pip-version-check",
+            "-c",
+            str(pins),
+        ]
         learn2learn = [] if installed(python, "learn2learn") else [str(HERE / "learn2learn")]
-        print("install: fetching packages, about 1.3 GB installed, a minute or two", file=sys.stderr)
+        print(
+            "install: fetching packages, about 1.3 GB installed, a minute or two", file=sys.stderr
+        )
         done = subprocess.run([*pip, *learn2learn, "-e", f"{ROOT}[dev,meta]"], check=False)
     if done.returncode:
-        raise SystemExit(CPU_INDEX_HELP if installed(python, "torch") is None else "install: pip failed, see above")
+        raise SystemExit(
+            CPU_INDEX_HELP
+            if installed(python, "torch") is None
+            else "install: pip failed, see above"
+        )
     print(f"install: done in {time.monotonic() - start:.0f} s", file=sys.stderr)
 
 

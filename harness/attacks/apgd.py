@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from harness.attacks.ascent import WorkingSet, choose, keep_best
 from harness.attacks.base import Attack, Attempt, GradientConfig, Objective, Trial, grid_words
-from harness.attacks.geometry import climb, column, project
-from harness.attacks.losses import LOSSES
-from harness.attacks.victim import Victim
+from harness.attacks.engine.ascent import WorkingSet, choose, keep_best
+from harness.attacks.engine.geometry import climb, column, project
+from harness.attacks.engine.losses import LOSSES
+from harness.attacks.engine.victim import Victim
 from harness.lazy import torch
 from harness.registry import attacks
 
@@ -31,7 +31,9 @@ class APGD(Attack):
 
         steps: int = Field(50, ge=2, le=10_000, description="gradient steps a restart")
         restarts: int = Field(1, ge=1, le=1000, description="random starts a loss")
-        targets: int = Field(0, ge=0, le=1000, description="also aim at each of so many runner-up classes")
+        targets: int = Field(
+            0, ge=0, le=1000, description="also aim at each of so many runner-up classes"
+        )
 
     @property
     def name(self) -> str:
@@ -39,7 +41,11 @@ class APGD(Attack):
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        return tuple(Objective(loss, target) for target in range(self.config.targets + 1) for loss in self.config.loss)
+        return tuple(
+            Objective(loss, target)
+            for target in range(self.config.targets + 1)
+            for loss in self.config.loss
+        )
 
     @property
     def restarts(self) -> int:
@@ -48,12 +54,17 @@ class APGD(Attack):
     def words(self) -> str:
         c = self.config
         targets = f", and targeted at {c.targets} runner-up classes" if c.targets else ""
-        return (f"{grid_words(c)}, loss {' + '.join(c.loss)}{targets}, {c.steps} steps that start at 2 eps and halve themselves, "
-                f"{c.restarts} random start{'s' * (c.restarts > 1)}, best iterate")
+        return (
+            f"{grid_words(c)}, loss {' + '.join(c.loss)}{targets}, {c.steps} steps that start at 2 eps and halve themselves, "
+            f"{c.restarts} random start{'s' * (c.restarts > 1)}, best iterate"
+        )
 
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
         """From a random point at every eps: to start where a smaller eps ended leaves more standing, as steps begin at 2 eps."""
-        loss, work = LOSSES[trial.objective.loss], WorkingSet(trial, self.config.norm, random_start=True)
+        loss, work = (
+            LOSSES[trial.objective.loss],
+            WorkingSet(trial, self.config.norm, random_start=True),
+        )
         found, last = trial.images.clone(), trial.images.clone()
         lowest = torch.full((len(found),), float("inf"), device=found.device)
         schedule = _Schedule(trial, self.config.norm, self.config.steps)
@@ -78,10 +89,16 @@ class APGD(Attack):
     def stronger(self) -> APGD:
         return APGD(self.config.model_copy(update={"steps": 2 * self.config.steps}))
 
-    def faults(self, image_shape: tuple[int, int, int], n_classes: int) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    def faults(
+        self, image_shape: tuple[int, int, int], n_classes: int
+    ) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
         yield from super().faults(image_shape, n_classes)
         if self.config.targets >= n_classes:
-            yield ("targets",), f"{self.config.targets} runner-up classes of {n_classes} classes", f"at most {n_classes - 1}"
+            yield (
+                ("targets",),
+                f"{self.config.targets} runner-up classes of {n_classes} classes",
+                f"at most {n_classes - 1}",
+            )
 
 
 def checkpoints(steps: int) -> list[int]:
@@ -104,11 +121,17 @@ class _Schedule:
         self.trial, self.norm = trial, norm
         self.before, self.top, self.slope = images.clone(), images.clone(), torch.zeros_like(images)
         unknown = torch.full((n,), -float("inf"), device=images.device)
-        self.highest, self.previous, self.at_check = unknown.clone(), unknown.clone(), unknown.clone()
+        self.highest, self.previous, self.at_check = (
+            unknown.clone(),
+            unknown.clone(),
+            unknown.clone(),
+        )
         self.size = torch.full((n,), 2.0 * trial.eps, device=images.device)
         self.halved = torch.ones(n, dtype=torch.bool, device=images.device)
         self.rises = torch.zeros(n, device=images.device)
-        self.since = torch.zeros(steps, device=images.device)  # steps between a checkpoint and the one before; 0 elsewhere
+        self.since = torch.zeros(
+            steps, device=images.device
+        )  # steps between a checkpoint and the one before; 0 elsewhere
         for step, former in zip(checkpoints(steps), [0, *checkpoints(steps)], strict=False):
             self.since[step] = step - former
 
@@ -124,7 +147,9 @@ class _Schedule:
         points = torch.where(column(back, gradient), self.top[rows], work.points)
         gradient = torch.where(column(back, gradient), self.slope[rows], gradient)
         eps = self.trial.eps
-        ahead = project(climb(points, gradient, self.norm, self.size[rows]), work.centres, self.norm, eps)
+        ahead = project(
+            climb(points, gradient, self.norm, self.size[rows]), work.centres, self.norm, eps
+        )
         swung = points + FRESH * (ahead - points) + (1 - FRESH) * (points - self.before[rows])
         first = column(work.steps == 0, gradient)
         self.before[rows] = points

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from harness.attacks.losses import LEAST_CLASSES
-from harness.attacks.victim import Backward, Victim, View
+from harness.attacks.engine.losses import LEAST_CLASSES
+from harness.attacks.engine.victim import Backward, Victim, View
 from harness.errors import did_you_mean
 from harness.lazy import torch
 from harness.registry import Config, attacks
@@ -32,12 +32,20 @@ ABSURD_L2 = 1000.0
 """No image of a million pixels is further than this from any other, in L2."""
 
 
-def faulty(errors: list[tuple[tuple[str | int, ...], str, Any]], title: str = "attack") -> ValidationError:
+def faulty(
+    errors: list[tuple[tuple[str | int, ...], str, Any]], title: str = "attack"
+) -> ValidationError:
     """A pydantic error at places below the value that is being validated: (path, message, value) each."""
     return ValidationError.from_exception_data(
         title,
-        [InitErrorDetails(type=PydanticCustomError("attack", "{problem}", {"problem": text}), loc=path, input=value)
-         for path, text, value in errors],
+        [
+            InitErrorDetails(
+                type=PydanticCustomError("attack", "{problem}", {"problem": text}),
+                loc=path,
+                input=value,
+            )
+            for path, text, value in errors
+        ],
     )
 
 
@@ -45,14 +53,23 @@ class AttackConfig(Config):
     """Keys that every attack has."""
 
     attack: str = Field(description="which attack: a name from `harness list attacks`")
-    label: str | None = Field(None, min_length=1, max_length=60, description="its name in tables; made up if left out")
+    label: str | None = Field(
+        None, min_length=1, max_length=60, description="its name in tables; made up if left out"
+    )
     norm: Norm = Field("linf", description="how a perturbation is measured, in pixel units")
     eps: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="budgets, ascending")
     sweep: Literal["nested", "bisect", "independent"] = Field(
-        "nested", description="nested: from the smallest eps up, a sample that is broken is not attacked again; bisect: from the "
-        "middle of the grid, a sample that withstands counts as robust at smaller eps too; independent: each at each eps")
-    samples: int = Field(1, ge=1, le=1000, description="passes of a network that draws random numbers that are averaged: its "
-                         "logits for every verdict, its gradients for the attack (expectation over transformation)")
+        "nested",
+        description="nested: from the smallest eps up, a sample that is broken is not attacked again; bisect: from the "
+        "middle of the grid, a sample that withstands counts as robust at smaller eps too; independent: each at each eps",
+    )
+    samples: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="passes of a network that draws random numbers that are averaged: its "
+        "logits for every verdict, its gradients for the attack (expectation over transformation)",
+    )
 
     @field_validator("eps")
     @classmethod
@@ -61,9 +78,13 @@ class AttackConfig(Config):
         errors = []
         for place, eps in enumerate(grid):
             if eps > top:
-                errors.append(((place,), f"eps {eps:g} is outside [0, {top:g}] (pixels are in [0, 1])", eps))
+                errors.append(
+                    ((place,), f"eps {eps:g} is outside [0, {top:g}] (pixels are in [0, 1])", eps)
+                )
             elif place and eps <= grid[place - 1]:
-                errors.append(((place,), f"eps must ascend: {eps:g} follows {grid[place - 1]:g}", eps))
+                errors.append(
+                    ((place,), f"eps must ascend: {eps:g} follows {grid[place - 1]:g}", eps)
+                )
         if errors:
             raise faulty(errors)
         return grid
@@ -74,17 +95,26 @@ class GradientConfig(AttackConfig):
 
     norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
     loss: list[Loss] = Field(
-        ["ce"], min_length=1, description="ce: cross-entropy; margin: best wrong logit minus the right one; "
+        ["ce"],
+        min_length=1,
+        description="ce: cross-entropy; margin: best wrong logit minus the right one; "
         "ce-norm: cross-entropy of standardised logits; dlr: margin over the spread of the largest logits. "
-        "Each is run, the worst counts")
+        "Each is run, the worst counts",
+    )
     backward: Backward = Field(
-        "exact", description="straight-through: while a gradient is computed, rounding, steps and the picks of a competition "
-        "pass one on (BPDA), for networks with such parts")
+        "exact",
+        description="straight-through: while a gradient is computed, rounding, steps and the picks of a competition "
+        "pass one on (BPDA), for networks with such parts",
+    )
 
     @field_validator("loss")
     @classmethod
     def _once(cls, losses: list[str]) -> list[str]:
-        twice = [((place,), f"{loss!r} stands twice", loss) for place, loss in enumerate(losses) if loss in losses[:place]]
+        twice = [
+            ((place,), f"{loss!r} stands twice", loss)
+            for place, loss in enumerate(losses)
+            if loss in losses[:place]
+        ]
         if twice:
             raise faulty(twice)
         return losses
@@ -157,13 +187,16 @@ class Attack(ABC):
     Config: ClassVar[type[AttackConfig]]
     keeps_failures: ClassVar[bool] = False
     """Where it fails it may give back the image as it was."""
+
     def __init__(self, config: AttackConfig):
         self.config = config
 
     @property
     def label(self) -> str:
         """Its name in tables."""
-        return self.config.label or self.name + ("" if self.config.norm == "linf" else f"-{self.config.norm}")
+        return self.config.label or self.name + (
+            "" if self.config.norm == "linf" else f"-{self.config.norm}"
+        )
 
     @property
     def name(self) -> str:
@@ -182,7 +215,7 @@ class Attack(ABC):
 
     @property
     def climbs(self) -> tuple[str, ...]:
-        """Names of the losses (harness.attacks.losses) whose gradient it needs; none: it sees outputs only (black box)."""
+        """Names of the losses (harness.attacks.engine.losses) whose gradient it needs; none: it sees outputs only (black box)."""
         return tuple(dict.fromkeys(objective.loss for objective in self.objectives))
 
     @property
@@ -222,14 +255,20 @@ class Attack(ABC):
         """The same attack with twice the steps; None where it has none."""
         return None
 
-    def faults(self, image_shape: tuple[int, int, int], n_classes: int) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+    def faults(
+        self, image_shape: tuple[int, int, int], n_classes: int
+    ) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
         """What cannot be on such images: (path below the attack's mapping, message, hint)."""
         aimed = any(objective.target for objective in self.objectives)
         for place, loss in enumerate(getattr(self.config, "loss", [])):
             least = LEAST_CLASSES.get(loss, (2, 2))[aimed]
             if n_classes < least:
                 towards = " towards a target" if aimed else ""
-                yield ("loss", place), f"{loss}{towards} needs {least} classes, there are {n_classes}", "ce and margin need 2"
+                yield (
+                    ("loss", place),
+                    f"{loss}{towards} needs {least} classes, there are {n_classes}",
+                    "ce and margin need 2",
+                )
 
     def notes(self, logits: torch.Tensor) -> list[str]:
         """What it does otherwise than its name says on a network that gives such clean logits (B, n_classes)."""
@@ -242,7 +281,9 @@ class Attack(ABC):
 def grid_words(config: AttackConfig) -> str:
     """``"linf, eps 0, 0.1, nested sweep"``, and how the network is looked at where that is not as usual."""
     averaged = f", {config.samples} passes averaged" if config.samples > 1 else ""
-    through = ", straight-through backward" if getattr(config, "backward", "exact") != "exact" else ""
+    through = (
+        ", straight-through backward" if getattr(config, "backward", "exact") != "exact" else ""
+    )
     return f"{config.norm}, eps {', '.join(f'{eps:g}' for eps in config.eps)}, {config.sweep} sweep{averaged}{through}"
 
 
@@ -257,7 +298,23 @@ def spelt_out(keys: dict[str, Any]) -> dict[str, Any]:
     if not members:
         return keys
     if member not in members:
-        raise faulty([(("attack",), f"{family} has no attack {member!r}; {did_you_mean(member, members)}", keys["attack"])])
+        raise faulty(
+            [
+                (
+                    ("attack",),
+                    f"{family} has no attack {member!r}; {did_you_mean(member, members)}",
+                    keys["attack"],
+                )
+            ]
+        )
     if "name" in keys:
-        raise faulty([(("name",), f"the attack is named twice: {keys['attack']} needs no name", keys["name"])])
+        raise faulty(
+            [
+                (
+                    ("name",),
+                    f"the attack is named twice: {keys['attack']} needs no name",
+                    keys["name"],
+                )
+            ]
+        )
     return {**keys, "attack": family, "name": member}

@@ -61,13 +61,22 @@ def entry(name: str) -> Entry:
     root, modules = _package()
     if name not in modules:
         raise HarnessError(f"torchattacks has no attack {name!r}", hint=did_you_mean(name, modules))
-    tree = ast.parse((root / Path(*modules[name].split("."))).with_suffix(".py").read_text(encoding="utf-8"))
+    tree = ast.parse(
+        (root / Path(*modules[name].split("."))).with_suffix(".py").read_text(encoding="utf-8")
+    )
     cls = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     return Entry(name, _parameters(cls), _norms(ast.get_docstring(cls) or ""))
 
 
 def _parameters(cls: ast.ClassDef) -> dict[str, Any]:
-    init = next((node for node in cls.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
+    init = next(
+        (
+            node
+            for node in cls.body
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+        ),
+        None,
+    )
     if init is None:
         return {}
     arguments = [argument.arg for argument in init.args.args][2:]  # without self and model

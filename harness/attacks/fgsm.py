@@ -3,9 +3,9 @@ largest gradients go to the end of the box, one after the other, until eps is sp
 
 from __future__ import annotations
 
-from harness.attacks.ascent import ascend
 from harness.attacks.base import Attack, Attempt, GradientConfig, Objective, Trial, grid_words
-from harness.attacks.victim import Victim
+from harness.attacks.engine.ascent import ascend
+from harness.attacks.engine.victim import Victim
 from harness.registry import attacks
 
 
@@ -24,7 +24,16 @@ class FGSM(Attack):
         return f"{grid_words(self.config)}, loss {' + '.join(self.config.loss)}, 1 step of eps, no random start"
 
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
-        cold = Trial(**{**vars(trial), "start": None})  # the gradient of FGSM is the clean image's at every eps
+        cold = Trial(
+            **{**vars(trial), "start": None}
+        )  # the gradient of FGSM is the clean image's at every eps
         attempt = ascend(
-            victim, cold, norm=self.config.norm, steps=1, step_size=trial.eps, random_start=False, best=False)
+            victim,
+            cold,
+            norm=self.config.norm,
+            steps=1,
+            step_size=trial.eps,
+            random_start=False,
+            best=False,
+        )
         return Attempt(attempt.adversarial)

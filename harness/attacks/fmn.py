@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from harness.attacks.base import Attack, AttackConfig, Attempt, Trial
-from harness.attacks.geometry import direction, nearest, norms
-from harness.attacks.losses import LOSSES
-from harness.attacks.victim import Backward, Victim, judge
+from harness.attacks.engine.geometry import direction, nearest, norms
+from harness.attacks.engine.losses import LOSSES
+from harness.attacks.engine.victim import Backward, Victim, judge
 from harness.batching import ROWS
 from harness.lazy import torch
 from harness.registry import attacks
@@ -34,7 +34,9 @@ class FMN(Attack):
 
         norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
         steps: int = Field(200, ge=2, le=10_000, description="gradient steps")
-        backward: Backward = Field("exact", description="straight-through: rounding and steps pass a gradient on (BPDA)")
+        backward: Backward = Field(
+            "exact", description="straight-through: rounding and steps pass a gradient on (BPDA)"
+        )
 
     @property
     def name(self) -> str:
@@ -52,13 +54,20 @@ class FMN(Attack):
         c = self.config
         averaged = f", {c.samples} passes averaged" if c.samples > 1 else ""
         through = ", straight-through backward" if c.backward != "exact" else ""
-        return (f"{c.norm}, eps {', '.join(f'{eps:g}' for eps in c.eps)}, {c.steps} steps on the margin, smallest perturbation "
-                f"found, counted where its norm is within eps{averaged}{through}")
+        return (
+            f"{c.norm}, eps {', '.join(f'{eps:g}' for eps in c.eps)}, {c.steps} steps on the margin, smallest perturbation "
+            f"found, counted where its norm is within eps{averaged}{through}"
+        )
 
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
         """The smallest perturbation of each sample that was found; the image itself where none was."""
-        size = -(-victim.batch_size // ROWS) * ROWS  # a sample keeps its place among 16, see harness.batching
-        found = [self._chunk(victim, trial, slice(start, start + size)) for start in range(0, len(trial.images), size)]
+        size = (
+            -(-victim.batch_size // ROWS) * ROWS
+        )  # a sample keeps its place among 16, see harness.batching
+        found = [
+            self._chunk(victim, trial, slice(start, start + size))
+            for start in range(0, len(trial.images), size)
+        ]
         return Attempt(torch.cat(found))
 
     def _chunk(self, victim: Victim, trial: Trial, rows: slice) -> torch.Tensor:
@@ -75,7 +84,9 @@ class FMN(Attack):
             found[better], least = points[better], torch.where(better, now, least)
             slope, share = norms(gradient, DUAL[norm]), _annealed(SHARE, step, self.config.steps)
             eps = _budget(eps, now, least, correct, margin, slope, share)
-            moved_on = points + _annealed(STEPS, step, self.config.steps) * direction(gradient, "l2")
+            moved_on = points + _annealed(STEPS, step, self.config.steps) * direction(
+                gradient, "l2"
+            )
             points = nearest(moved_on, images, norm, eps)
         correct, _ = judge(victim.logits(points), labels)
         better = ~correct & (norms(points - images, norm) < least)
@@ -86,8 +97,15 @@ class FMN(Attack):
         return FMN(self.config.model_copy(update={"steps": 2 * self.config.steps}))
 
 
-def _budget(eps: torch.Tensor, now: torch.Tensor, least: torch.Tensor, correct: torch.Tensor, margin: torch.Tensor,
-            slope: torch.Tensor, share: float) -> torch.Tensor:
+def _budget(
+    eps: torch.Tensor,
+    now: torch.Tensor,
+    least: torch.Tensor,
+    correct: torch.Tensor,
+    margin: torch.Tensor,
+    slope: torch.Tensor,
+    share: float,
+) -> torch.Tensor:
     """Smaller than the best where a sample is misled, larger where it is not; before that, just beyond the boundary it seems."""
     seems = (now + margin.clamp_min(0) / slope.clamp_min(1e-12)) * (1 + share)
     inward = torch.minimum(eps, least) * (1 - share)

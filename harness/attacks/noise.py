@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from harness.attacks.base import Attack, AttackConfig, Attempt, Trial, grid_words
-from harness.attacks.geometry import moved, random_in_ball
-from harness.attacks.victim import Victim
+from harness.attacks.engine.geometry import moved, random_in_ball
+from harness.attacks.engine.victim import Victim
 from harness.registry import attacks
 
 
@@ -36,5 +36,11 @@ class Noise(Attack):
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
         images = trial.images
         noise = random_in_ball(
-            trial.rng, trial.identity, trial.restart, tuple(images.shape[1:]), self.config.norm, trial.eps)
+            trial.rng,
+            trial.identity,
+            trial.restart,
+            tuple(images.shape[1:]),
+            self.config.norm,
+            trial.eps,
+        )
         return Attempt(moved(images, noise.to(images.device), self.config.norm))

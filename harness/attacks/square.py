@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.attacks import blackbox
 from harness.attacks.base import Attack, AttackConfig, Attempt, Trial, grid_words
-from harness.attacks.victim import Victim
+from harness.attacks.engine import blackbox
+from harness.attacks.engine.victim import Victim
 from harness.registry import attacks
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.attacks.ascent import ascend
 from harness.attacks.base import Attempt, Trial
+from harness.attacks.engine.ascent import ascend
+from harness.attacks.engine.victim import Victim
 from harness.attacks.pgd import PGD
-from harness.attacks.victim import Victim
 from harness.lazy import nn
 from harness.registry import attacks
 
@@ -24,8 +24,11 @@ class Transfer(PGD):
     class Config(PGD.Config):
         """Keys of transfer: those of PGD, and the surrogate."""
 
-        surrogate: dict[str, Any] = Field({"kind": "mlp", "hidden": 400, "epochs": 10}, description="the learner whose "
-                                          "network is attacked in the victim's place, e.g. {kind: mlp, hidden: 400}")
+        surrogate: dict[str, Any] = Field(
+            {"kind": "mlp", "hidden": 400, "epochs": 10},
+            description="the learner whose "
+            "network is attacked in the victim's place, e.g. {kind: mlp, hidden: 400}",
+        )
 
     config: Config
     keeps_failures = True
@@ -50,11 +53,20 @@ class Transfer(PGD):
     def perturb(self, victim: Victim, trial: Trial) -> Attempt:
         """The last iterate: the surrogate's own mistakes are not what counts, so it does not stop at one."""
         if self.network is None:
-            raise RuntimeError("a transfer attack is given its surrogate's network before it is run")
+            raise RuntimeError(
+                "a transfer attack is given its surrogate's network before it is run"
+            )
         cold = Trial(**{**vars(trial), "start": None})
-        attempt = ascend(Victim(self.network, victim.batch_size), cold, norm=self.config.norm, steps=self.config.steps,
-                         step_size=self.relative_step * trial.eps, random_start=self.config.random_start, best=False,
-                         momentum=self.config.momentum)
+        attempt = ascend(
+            Victim(self.network, victim.batch_size),
+            cold,
+            norm=self.config.norm,
+            steps=self.config.steps,
+            step_size=self.relative_step * trial.eps,
+            random_start=self.config.random_start,
+            best=False,
+            momentum=self.config.momentum,
+        )
         return Attempt(attempt.adversarial)
 
     def stronger(self) -> None:

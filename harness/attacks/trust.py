@@ -15,25 +15,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.attacks import blackbox
 from harness.attacks.base import TOLERANCE, Attack, Objective, Trial
+from harness.attacks.engine import blackbox
+from harness.attacks.engine.found import Found
+from harness.attacks.engine.geometry import direction, random_in_ball
+from harness.attacks.engine.layout import channels_last
+from harness.attacks.engine.losses import LOSSES
+from harness.attacks.engine.sealed import sealed
+from harness.attacks.engine.sweep import SKIPPED, Sweep, sweep
+from harness.attacks.engine.victim import (
+    NOISE,
+    Victim,
+    View,
+    as_found,
+    input_gradient,
+    judge,
+    spread,
+)
 from harness.attacks.fgsm import FGSM
-from harness.attacks.found import Found
-from harness.attacks.geometry import direction, random_in_ball
-from harness.attacks.layout import channels_last
-from harness.attacks.losses import LOSSES
 from harness.attacks.noise import Noise
 from harness.attacks.pgd import PGD
-from harness.attacks.sealed import sealed
-from harness.attacks.sweep import SKIPPED, Sweep, sweep
-from harness.attacks.victim import NOISE, Victim, View, as_found, input_gradient, judge, spread
 from harness.batching import padded
 from harness.lazy import nn, torch
 from harness.records import Trust, TrustCheck
 from harness.rng import Rng
 
 if TYPE_CHECKING:
-    from harness.surrogates import StraightThrough
+    from harness.attacks.engine.surrogates import StraightThrough
 
 NO_GRADIENT = 0.05
 """A sample without gradient stands whatever a gradient attack does, so this share bounds how much robustness may be
@@ -108,19 +116,26 @@ class _Bench:
     @cached_property
     def victim(self) -> Victim:
         """The network, as the attack looks at it."""
-        return Victim.met(self.model, self.images, self.batch_size, self.attack.view, self.rng.child("trust"))
+        return Victim.met(
+            self.model, self.images, self.batch_size, self.attack.view, self.rng.child("trust")
+        )
 
     @cached_property
     def sample(self) -> tuple[np.ndarray, torch.Tensor]:
         """Some images, in an order of their own, and their logits (n, n_classes), found in batches of other sizes."""
         rows = self.pick(np.ones(len(self.images), bool), self.share(5, 200), "clean")[::-1].copy()
-        images, other = self.images[self.at(rows)], Victim(self.model, 48, self.victim.view, self.victim.seed)
-        return rows, torch.cat([other.logits(part) for part in (images[:16], *images[16:].split(37)) if len(part)])
+        images, other = (
+            self.images[self.at(rows)],
+            Victim(self.model, 48, self.victim.view, self.victim.seed),
+        )
+        return rows, torch.cat(
+            [other.logits(part) for part in (images[:16], *images[16:].split(37)) if len(part)]
+        )
 
     @cached_property
     def parts(self) -> StraightThrough:
         """What was met of functions without a gradient on the way from some images to their margins, and back."""
-        from harness.surrogates import StraightThrough
+        from harness.attacks.engine.surrogates import StraightThrough
 
         rows = self.at(self.pick(np.ones(len(self.images), bool), self.share(10, 100), "parts"))
         inputs = padded(self.images[rows]).clone().requires_grad_()
@@ -128,13 +143,17 @@ class _Bench:
             with StraightThrough() as mode:
                 logits = self.model(inputs)
             if logits.requires_grad:
-                input_gradient(LOSSES["margin"](logits, padded(self.labels[rows]), None).sum(), inputs)
+                input_gradient(
+                    LOSSES["margin"](logits, padded(self.labels[rows]), None).sum(), inputs
+                )
         return mode
 
     @property
     def surrogate(self) -> bool:
         """Whether the gradient that the attack climbs is, in part, another function's."""
-        return bool(self.parts.seen if self.attack.view.backward == "straight-through" else self.parts.cut())
+        return bool(
+            self.parts.seen if self.attack.view.backward == "straight-through" else self.parts.cut()
+        )
 
     @cached_property
     def carried(self) -> np.ndarray:
@@ -161,7 +180,11 @@ class _Bench:
     def pick(self, mask: np.ndarray, most: int, purpose: str) -> np.ndarray:
         """At most ``most`` of the samples in ``mask``, by lot, ascending."""
         rows = np.flatnonzero(mask)
-        return rows if len(rows) <= most else np.sort(self.rng.numpy("trust", purpose).choice(rows, most, replace=False))
+        return (
+            rows
+            if len(rows) <= most
+            else np.sort(self.rng.numpy("trust", purpose).choice(rows, most, replace=False))
+        )
 
     def nearest(self, most: int) -> np.ndarray:
         """At most ``most`` of the samples that stand at the middle eps: those of smallest margin, ascending."""
@@ -173,38 +196,81 @@ class _Bench:
     def trial(self, rows: np.ndarray, eps: float, objective: Objective) -> Trial:
         """One run over ``rows``."""
         at = self.at(rows)
-        return Trial(self.images[at], self.labels[at], None, self.identity[rows], eps, objective, 0, None,
-                     self.rng.child("trust"))
+        return Trial(
+            self.images[at],
+            self.labels[at],
+            None,
+            self.identity[rows],
+            eps,
+            objective,
+            0,
+            None,
+            self.rng.child("trust"),
+        )
 
     def standing(self, attack: Attack, rows: np.ndarray) -> np.ndarray:
         """Which of ``rows`` stand another attack at the last of its eps, bool (len(rows),)."""
         if not len(rows):
             return np.zeros(0, bool)
         at = self.at(rows)
-        return sweep(self.model, self.images[at], self.labels[at], self.identity[rows], attack, self.rng.child("trust"),
-                     victim=self.victim).worst[-1]
+        return sweep(
+            self.model,
+            self.images[at],
+            self.labels[at],
+            self.identity[rows],
+            attack,
+            self.rng.child("trust"),
+            victim=self.victim,
+        ).worst[-1]
 
 
 def check(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, identity: np.ndarray, attack: Attack, rng: Rng,
-    result: Sweep, found: Found, *, batch_size: int = 256,
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    identity: np.ndarray,
+    attack: Attack,
+    rng: Rng,
+    result: Sweep,
+    found: Found,
+    *,
+    batch_size: int = 256,
 ) -> list[TrustCheck]:
     """Every check that applies to a sweep. Arguments as for ``sweep``; ``found`` is from before it."""
     bench = _Bench(model, images, labels, np.asarray(identity), attack, rng, result, batch_size)
     with as_found(model), channels_last(model, images):
-        checks = [_clean(bench), _constant(bench), _inside(bench), _perturbs(bench), _deterministic(bench), _unbounded(bench)]
+        checks = [
+            _clean(bench),
+            _constant(bench),
+            _inside(bench),
+            _perturbs(bench),
+            _deterministic(bench),
+            _unbounded(bench),
+        ]
         if attack.climbs:
             checks += [_gradients(bench), _parts(bench)]
         else:
-            checks.append(TrustCheck("upper bound: no gradient attack", "WARN",
-                                     "only outputs were seen: a gradient may break more"))
+            checks.append(
+                TrustCheck(
+                    "upper bound: no gradient attack",
+                    "WARN",
+                    "only outputs were seen: a gradient may break more",
+                )
+            )
         if bench.middle >= 0:
             checks += _by_other_attacks(bench)
         if bench.attack.config.sweep == "bisect" and bench.carried.any():
             checks.append(_carried(bench))
         checks += _as_named(bench)
     changed = found.changed(model)
-    return [*checks, TrustCheck("model left as found", _level(len(changed), 0, 0), ", ".join(changed) or "nothing changed")]
+    return [
+        *checks,
+        TrustCheck(
+            "model left as found",
+            _level(len(changed), 0, 0),
+            ", ".join(changed) or "nothing changed",
+        ),
+    ]
 
 
 def _level(value: float, warn: float, fail: float) -> Trust:
@@ -226,8 +292,11 @@ def _clean(bench: _Bench) -> TrustCheck:
         tried = bench.pick(bench.result.clean, 16, "eps 0")
         moved = _moved(bench, tried)
     by_noise = FLIPS * (len(rows) + len(tried)) if bench.victim.stochastic else 0
-    return TrustCheck("eps 0 equals clean", _level(differ + moved, 0, by_noise),
-                      f"{differ} of {len(rows)} clean verdicts differ in other batches; eps 0 breaks {moved} of {len(tried)}")
+    return TrustCheck(
+        "eps 0 equals clean",
+        _level(differ + moved, 0, by_noise),
+        f"{differ} of {len(rows)} clean verdicts differ in other batches; eps 0 breaks {moved} of {len(tried)}",
+    )
 
 
 def _moved(bench: _Bench, rows: np.ndarray) -> int:
@@ -244,9 +313,17 @@ def _constant(bench: _Bench) -> TrustCheck:
     rows, logits = bench.sample
     differ, classes = spread(logits[:, None]), len(logits.argmax(1).unique())
     if differ <= NOISE:
-        return TrustCheck("not constant", "FAIL", f"the logits of {len(rows)} images are all the same: constant output")
+        return TrustCheck(
+            "not constant",
+            "FAIL",
+            f"the logits of {len(rows)} images are all the same: constant output",
+        )
     few = classes == 1 and len(bench.labels[bench.at(rows)].unique()) > 1
-    return TrustCheck("not constant", "WARN" if few else "PASS", f"{len(rows)} images are classified as {classes} classes")
+    return TrustCheck(
+        "not constant",
+        "WARN" if few else "PASS",
+        f"{len(rows)} images are classified as {classes} classes",
+    )
 
 
 def _inside(bench: _Bench) -> TrustCheck:
@@ -256,8 +333,11 @@ def _inside(bench: _Bench) -> TrustCheck:
     counted = result.correct == 0 if bench.attack.minimal else result.correct != SKIPPED
     over = float(excess[counted].max(initial=0))
     worst = max(over, result.outside, 0.0)
-    return TrustCheck("inside the budget and the box", _level(worst, TOLERANCE, TOLERANCE),
-                      f"norm - eps at most {over:.2g}, outside the box by {max(result.outside, 0.0):.2g}")
+    return TrustCheck(
+        "inside the budget and the box",
+        _level(worst, TOLERANCE, TOLERANCE),
+        f"norm - eps at most {over:.2g}, outside the box by {max(result.outside, 0.0):.2g}",
+    )
 
 
 def _perturbs(bench: _Bench) -> TrustCheck:
@@ -266,7 +346,9 @@ def _perturbs(bench: _Bench) -> TrustCheck:
     attacked = (result.correct != SKIPPED) & (np.array(result.eps) > 0)[:, None, None, None]
     still = float((result.norm[attacked] == 0).mean()) if attacked.any() else 0.0
     level = _level(still, 0.99, 1.0) if bench.attack.keeps_failures else _level(still, 0.01, 0.5)
-    return TrustCheck("perturbs", level, f"{100 * still:.1f} % of {int(attacked.sum())} runs changed nothing")
+    return TrustCheck(
+        "perturbs", level, f"{100 * still:.1f} % of {int(attacked.sum())} runs changed nothing"
+    )
 
 
 def _gradients(bench: _Bench) -> TrustCheck:
@@ -277,13 +359,18 @@ def _gradients(bench: _Bench) -> TrustCheck:
     at = bench.at(rows)
     usable, said = torch.zeros(len(rows), dtype=torch.bool, device=at.device), []
     for loss in bench.attack.climbs:
-        gradient = bench.victim.gradient(bench.images[at], bench.labels[at], None, LOSSES[loss])[0].flatten(1)
+        gradient = bench.victim.gradient(bench.images[at], bench.labels[at], None, LOSSES[loss])[
+            0
+        ].flatten(1)
         good = gradient.isfinite().all(1) & (gradient != 0).any(1)
         said.append(f"{loss} {100 * (1 - float(good.float().mean())):.0f} %")
         usable |= good
     share = 1 - float(usable.float().mean())
-    return TrustCheck("gradients exist", _level(share, 0.01, NO_GRADIENT),
-                      f"{100 * share:.1f} % of {len(rows)} samples have none ({', '.join(said)})")
+    return TrustCheck(
+        "gradients exist",
+        _level(share, 0.01, NO_GRADIENT),
+        f"{100 * share:.1f} % of {len(rows)} samples have none ({', '.join(said)})",
+    )
 
 
 def _parts(bench: _Bench) -> TrustCheck:
@@ -291,11 +378,16 @@ def _parts(bench: _Bench) -> TrustCheck:
     seen, jumps, cut = bench.parts.seen, bench.parts.jumps(), bench.parts.cut()
     name = "non-differentiable parts"
     if not jumps:
-        mild = [f"{part} (surrogate declared, or no effect)" if part in cut else f"{part} (no jump)" for part in seen]
+        mild = [
+            f"{part} (surrogate declared, or no effect)" if part in cut else f"{part} (no jump)"
+            for part in seen
+        ]
         return TrustCheck(name, "PASS", ", ".join(mild) or "none")
     if bench.attack.view.backward == "straight-through":
         return TrustCheck(name, "PASS", f"{', '.join(jumps)}: attacked straight through")
-    return TrustCheck(name, "FAIL", f"{', '.join(jumps)}: no surrogate gradient; use backward: straight-through")
+    return TrustCheck(
+        name, "FAIL", f"{', '.join(jumps)}: no surrogate gradient; use backward: straight-through"
+    )
 
 
 def _deterministic(bench: _Bench) -> TrustCheck:
@@ -309,12 +401,17 @@ def _deterministic(bench: _Bench) -> TrustCheck:
     if relative <= NOISE:
         return TrustCheck("deterministic", _level(relative, 0, NOISE), said)
     if samples == 1:
-        return TrustCheck("deterministic", "FAIL", f"{said}, and each verdict is of one: set samples")
+        return TrustCheck(
+            "deterministic", "FAIL", f"{said}, and each verdict is of one: set samples"
+        )
     means = torch.stack([bench.victim.logits(images) for _ in range(2)])
     flips = float((means[0].argmax(1) != means[1].argmax(1)).float().mean())
-    return TrustCheck("deterministic", "WARN" if flips <= FLIPS else "FAIL",
-                      f"{said}, means of {samples} passes by {100 * spread(means):.2g} %, "
-                      f"which changes {100 * flips:.1f} % of verdicts")
+    return TrustCheck(
+        "deterministic",
+        "WARN" if flips <= FLIPS else "FAIL",
+        f"{said}, means of {samples} passes by {100 * spread(means):.2g} %, "
+        f"which changes {100 * flips:.1f} % of verdicts",
+    )
 
 
 def _unbounded(bench: _Bench) -> TrustCheck:
@@ -325,13 +422,20 @@ def _unbounded(bench: _Bench) -> TrustCheck:
     kept = bench.standing(PGD(PGD.Config(attack="pgd", eps=[0.5], steps=10, loss=losses)), rows)
     chance = 1 / bench.sample[1].shape[1]
     accuracy = float(stood.mean() * kept.mean()) if len(rows) else 0.0
-    return TrustCheck("unbounded", _level(accuracy, chance, chance),
-                      f"accuracy {100 * accuracy:.1f} % at linf 0.5, chance {100 * chance:.1f} %: PGD-10 on {len(rows)} standing")
+    return TrustCheck(
+        "unbounded",
+        _level(accuracy, chance, chance),
+        f"accuracy {100 * accuracy:.1f} % at linf 0.5, chance {100 * chance:.1f} %: PGD-10 on {len(rows)} standing",
+    )
 
 
 def _by_other_attacks(bench: _Bench) -> Iterator[TrustCheck]:
     """Checks that send another attack after what the sweep left standing at its most telling eps."""
-    eps, norm, stronger = bench.result.eps[bench.middle], bench.attack.config.norm, bench.attack.stronger()
+    eps, norm, stronger = (
+        bench.result.eps[bench.middle],
+        bench.attack.config.norm,
+        bench.attack.stronger(),
+    )
     if stronger is not None:
         once = {"eps": [eps]} | ({"restarts": 1} if bench.attack.restarts > 1 else {})
         again = type(stronger)(stronger.config.model_copy(update=once))
@@ -355,7 +459,11 @@ def _taken(bench: _Bench, attack: Attack, rows: np.ndarray, eps: float) -> tuple
     broken = int((~bench.standing(attack, rows)).sum())
     taken = broken / len(bench.images)
     least = "at least " if 0 < broken == len(rows) else ""
-    return taken, broken, f"took {least}{100 * taken:.2f} points at eps {eps:g}, from the {len(rows)} nearest"
+    return (
+        taken,
+        broken,
+        f"took {least}{100 * taken:.2f} points at eps {eps:g}, from the {len(rows)} nearest",
+    )
 
 
 def _carried(bench: _Bench) -> TrustCheck:
@@ -369,9 +477,13 @@ def _carried(bench: _Bench) -> TrustCheck:
     margins = bench.result.margin.reshape(-1, len(bench.images))[:, rows]
     lowest = np.where(np.isnan(margins), np.inf, margins).min(0)
     nearest = np.sort(rows[np.argsort(lowest, kind="stable")[: bench.share(20)]])
-    alone = type(bench.attack)(bench.attack.config.model_copy(update={"eps": [eps], "sweep": "nested"}))
+    alone = type(bench.attack)(
+        bench.attack.config.model_copy(update={"eps": [eps], "sweep": "nested"})
+    )
     taken, _, words = _taken(bench, alone, nearest, eps)
-    return TrustCheck("verdicts carried down", _level(taken, *CONVERGED), f"the attack itself {words}")
+    return TrustCheck(
+        "verdicts carried down", _level(taken, *CONVERGED), f"the attack itself {words}"
+    )
 
 
 def _black_box(bench: _Bench, eps: float, norm: str) -> TrustCheck:
@@ -380,17 +492,29 @@ def _black_box(bench: _Bench, eps: float, norm: str) -> TrustCheck:
     if not len(rows):
         return TrustCheck("black box not stronger", "PASS", f"nothing stands at eps {eps:g}")
     trial, victim = bench.trial(rows, eps, Objective("margin")), bench.victim
-    noise = ~bench.standing(Noise(Noise.Config(attack="noise", norm=norm, eps=[eps], draws=5)), rows)
+    noise = ~bench.standing(
+        Noise(Noise.Config(attack="noise", norm=norm, eps=[eps], draws=5)), rows
+    )
     broken = {"5 draws of noise": noise}
-    found = {"transfer from class means": blackbox.from_class_means(bench.images, bench.labels, trial, norm)}
+    found = {
+        "transfer from class means": blackbox.from_class_means(
+            bench.images, bench.labels, trial, norm
+        )
+    }
     if norm == "linf":
         found[f"{QUERIES} queries of Square"] = blackbox.square(victim, trial, QUERIES)
     for name, adversarial in found.items():
         broken[name] = (~judge(victim.logits(adversarial), trial.labels)[0]).cpu().numpy()
     together = np.logical_or.reduce(list(broken.values()))
-    counts = ", ".join(f"{name} broke {by.sum()}" for name, by in broken.items()) + f", together {together.sum()}"
-    return TrustCheck("black box not stronger", _black_box_level(bench, int(noise.sum()), int(together.sum()), len(rows)),
-                      f"of the {len(rows)} nearest at eps {eps:g} {counts}")
+    counts = (
+        ", ".join(f"{name} broke {by.sum()}" for name, by in broken.items())
+        + f", together {together.sum()}"
+    )
+    return TrustCheck(
+        "black box not stronger",
+        _black_box_level(bench, int(noise.sum()), int(together.sum()), len(rows)),
+        f"of the {len(rows)} nearest at eps {eps:g} {counts}",
+    )
 
 
 def _black_box_level(bench: _Bench, blind: int, together: int, tried: int) -> Trust:
@@ -414,18 +538,32 @@ def _slope(bench: _Bench, eps: float, norm: str, searched: Trust) -> TrustCheck:
     trial = bench.trial(rows, eps, Objective("margin"))
     gained, promised, usable = _step(bench, trial.images, trial, norm)
     if usable.sum() < len(rows) / 2:
-        return TrustCheck(name, "WARN", f"of {len(rows)} samples {int(usable.sum())} have a slope large enough to compare")
+        return TrustCheck(
+            name,
+            "WARN",
+            f"of {len(rows)} samples {int(usable.sum())} have a slope large enough to compare",
+        )
     if bench.surrogate:
         rising = float((gained[usable] > 0).float().mean())
-        return TrustCheck(name, _level(1 - rising, *RISING), f"a step of {STEP * eps:.3g} along the surrogate gradient "
-                          f"lowers the margin of {100 * rising:.0f} % of {int(usable.sum())}")
+        return TrustCheck(
+            name,
+            _level(1 - rising, *RISING),
+            f"a step of {STEP * eps:.3g} along the surrogate gradient "
+            f"lowers the margin of {100 * rising:.0f} % of {int(usable.sum())}",
+        )
     share = float((gained[usable] / promised[usable]).median())
     level = _level(1 - share, *SLOPE)
-    said = (f"a step of {STEP * eps:.3g} along the gradient gains {share:.2f} of what it promises, "
-            f"median of {int(usable.sum())}")
+    said = (
+        f"a step of {STEP * eps:.3g} along the gradient gains {share:.2f} of what it promises, "
+        f"median of {int(usable.sum())}"
+    )
     if level == "FAIL" and bench.attack.stronger() is not None:
-        noise = random_in_ball(trial.rng, trial.identity, 0, tuple(trial.images.shape[1:]), norm, eps)
-        gained, promised, usable = _step(bench, (trial.images + noise.to(trial.images.device)).clamp(0, 1), trial, norm)
+        noise = random_in_ball(
+            trial.rng, trial.identity, 0, tuple(trial.images.shape[1:]), norm, eps
+        )
+        gained, promised, usable = _step(
+            bench, (trial.images + noise.to(trial.images.device)).clamp(0, 1), trial, norm
+        )
         away = float((gained[usable] / promised[usable]).median()) if usable.any() else 0.0
         said += f", and {away:.2f} at random points of the ball"
         level = "WARN" if away >= max(CORNER[0], CORNER[1] * share) else level
@@ -434,7 +572,9 @@ def _slope(bench: _Bench, eps: float, norm: str, searched: Trust) -> TrustCheck:
     return TrustCheck(name, level, said)
 
 
-def _step(bench: _Bench, points: torch.Tensor, trial: Trial, norm: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _step(
+    bench: _Bench, points: torch.Tensor, trial: Trial, norm: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What a step along the margin's gradient gains, what the gradient promises, and for which samples that can be compared.
 
     A central difference, each (B,).
@@ -462,7 +602,9 @@ def _scale(bench: _Bench, eps: float, norm: str) -> TrustCheck:
     steps = 1 if bench.attack.stronger() is None else 10
 
     def standing(loss: str, some: np.ndarray) -> np.ndarray:
-        config = PGD.Config(attack="pgd", norm=norm, eps=[eps], steps=steps, step_size=2.5 / steps, loss=[loss])
+        config = PGD.Config(
+            attack="pgd", norm=norm, eps=[eps], steps=steps, step_size=2.5 / steps, loss=[loss]
+        )
         return bench.standing(PGD(config), some)
 
     stood = rows[bench.result.worst[bench.middle][rows]]
@@ -473,7 +615,9 @@ def _scale(bench: _Bench, eps: float, norm: str) -> TrustCheck:
         lost = min(missed, float(raw - rescaled))
         said += f"; {100 * raw:.0f} % stand CE, {100 * rescaled:.0f} % with logits rescaled"
     level, odd = _odd_logits(bench)
-    return TrustCheck("scale", max(level, _level(lost, *SCALE), key=("PASS", "WARN", "FAIL").index), said + odd)
+    return TrustCheck(
+        "scale", max(level, _level(lost, *SCALE), key=("PASS", "WARN", "FAIL").index), said + odd
+    )
 
 
 def _odd_logits(bench: _Bench) -> tuple[Trust, str]:
@@ -488,7 +632,10 @@ def _odd_logits(bench: _Bench) -> tuple[Trust, str]:
         return "WARN", "; outputs are probabilities, not logits"
     confidence = float(logits.softmax(1).amax(1).median())
     if bench.result.clean[rows].mean() > 0.5 and confidence <= LUKEWARM / logits.shape[1]:
-        return "FAIL", f"; logits are near zero: median confidence {confidence:.2f}, as good as undecided, though mostly right"
+        return (
+            "FAIL",
+            f"; logits are near zero: median confidence {confidence:.2f}, as good as undecided, though mostly right",
+        )
     return "PASS", ""
 
 

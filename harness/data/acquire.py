@@ -67,12 +67,18 @@ class Check:
 def verify(dataset: Dataset, cache: Path | None = None) -> list[Check]:
     """Look at everything again, from the source files on: files, splits, content hash, cached copy."""
     try:
-        checks = [Check(path.name, "present", f"{path.stat().st_size} bytes", True) for path in dataset.sources()]
+        checks = [
+            Check(path.name, "present", f"{path.stat().st_size} bytes", True)
+            for path in dataset.sources()
+        ]
         data = dataset.build()
     except DataError as error:
         found = "; ".join(filter(None, (error.message, error.hint)))
         return [Check(error.where or dataset.kind, "readable and complete", found, False)]
-    checks += [Check(name, _text(known), _text(found), known == found) for name, known, found in _compare(dataset, data)]
+    checks += [
+        Check(name, _text(known), _text(found), known == found)
+        for name, known, found in _compare(dataset, data)
+    ]
     found, expected = data.content_hash(), pinned_hash(dataset)
     checks.append(Check("content hash", expected or "not known", found, expected in (None, found)))
     if kept := Entry(dataset, cache_folder(cache)).read():
@@ -112,12 +118,18 @@ def import_(name: str, paths: Sequence[Path], root: Path | None) -> list[Path]:
             if not path.exists():
                 raise DataError("no such file or folder", where=str(path))
             if not [_put(staging, *file) for file in cls.found_in(path)]:
-                raise DataError(f"nothing of {name} found here", where=str(path), hint=cls.how_to_get)
-        written = sorted({file.relative_to(staging) for file in staging.rglob("*") if file.is_file()})
+                raise DataError(
+                    f"nothing of {name} found here", where=str(path), hint=cls.how_to_get
+                )
+        written = sorted(
+            {file.relative_to(staging) for file in staging.rglob("*") if file.is_file()}
+        )
     return [target / file for file in written]
 
 
-def get(name: str, root: Path | None, progress: Callable[[str, int, int], None] | None = None) -> list[Path]:
+def get(
+    name: str, root: Path | None, progress: Callable[[str, int, int], None] | None = None
+) -> list[Path]:
     """Fetch a dataset's files, check them, and put them into the data root; what is there already is not fetched again.
 
     Interrupted, it goes on where it stopped when it is called again; a second process waits for the first.
@@ -133,7 +145,9 @@ def get(name: str, root: Path | None, progress: Callable[[str, int, int], None] 
     """
     cls, target = _shelf(name, root)
     if not cls.remotes:
-        raise DataError(f"{name} has no source that is sure to be the right one", hint=cls.how_to_get)
+        raise DataError(
+            f"{name} has no source that is sure to be the right one", hint=cls.how_to_get
+        )
     incoming = root / ".incoming" / target.name
     with alone(incoming.with_suffix(".lock")):
         needed = [remote for remote in cls.remotes if not _is_whole(target / remote.name, remote)]
@@ -144,7 +158,11 @@ def get(name: str, root: Path | None, progress: Callable[[str, int, int], None] 
 
 
 def _is_whole(path: Path, remote: Remote) -> bool:
-    return path.is_file() and path.stat().st_size == remote.size and file_sha256(path, cache_folder()) == remote.sha256
+    return (
+        path.is_file()
+        and path.stat().st_size == remote.size
+        and file_sha256(path, cache_folder()) == remote.sha256
+    )
 
 
 def _shelf(name: str, root: Path | None) -> tuple[type[Dataset], Path]:
@@ -153,7 +171,9 @@ def _shelf(name: str, root: Path | None) -> tuple[type[Dataset], Path]:
     if cls.origin == "embedded":
         raise DataError(f"{name} is embedded: there is nothing to get or to import")
     if root is None:
-        raise DataError("no data root is set", hint="set HARNESS_DATA (or --data-root) to a folder of yours")
+        raise DataError(
+            "no data root is set", hint="set HARNESS_DATA (or --data-root) to a folder of yours"
+        )
     return cls, root / (cls.folder_name or name)
 
 
@@ -182,12 +202,23 @@ def describe(name: str, root: Path | None) -> dict[str, Any]:
         "origin": dataset.origin,
         "present": is_present(dataset),
         "shape": list(facts.image_shape),
-        "splittings": {splitting: {split: {"classes": known.classes, "per_class": known.per_class, "images": known.images}
-                                   for split, known in splits.items()} for splitting, splits in facts.splittings.items()},
+        "splittings": {
+            splitting: {
+                split: {
+                    "classes": known.classes,
+                    "per_class": known.per_class,
+                    "images": known.images,
+                }
+                for split, known in splits.items()
+            }
+            for splitting, splits in facts.splittings.items()
+        },
         "class_disjoint": sorted(facts.class_disjoint),
         "classes": sum(counts) if first in facts.class_disjoint else max(counts, default=0),
         "images": sum(known.images for known in facts.splittings.get(first, {}).values()),
-        "switches": {key: field.description for key, field in type(dataset.config).model_fields.items()},
+        "switches": {
+            key: field.description for key, field in type(dataset.config).model_fields.items()
+        },
         "licence": dataset.licence,
         "citation": dataset.citation,
         "how_to_get": dataset.how_to_get,
@@ -198,14 +229,23 @@ def describe_all(root: Path | None) -> list[dict[str, Any]]:
     """One line of plain values for each registered dataset."""
     rows = []
     for known in (describe(name, root) for name in datasets):
-        splits = (f"{splitting} {'/'.join(str(split['classes']) for split in splits.values())}"
-                  for splitting, splits in known["splittings"].items())
-        rows.append({
-            "name": known["name"], "classes": known["classes"], "images": known["images"],
-            "shape": "x".join(map(str, known["shape"])), "classes by split": ", ".join(splits),
-            "origin": known["origin"], "present": known["present"], "licence": known["licence"],
-            "citation": known["citation"],
-        })
+        splits = (
+            f"{splitting} {'/'.join(str(split['classes']) for split in splits.values())}"
+            for splitting, splits in known["splittings"].items()
+        )
+        rows.append(
+            {
+                "name": known["name"],
+                "classes": known["classes"],
+                "images": known["images"],
+                "shape": "x".join(map(str, known["shape"])),
+                "classes by split": ", ".join(splits),
+                "origin": known["origin"],
+                "present": known["present"],
+                "licence": known["licence"],
+                "citation": known["citation"],
+            }
+        )
     return rows
 
 
@@ -231,8 +271,11 @@ def _agree(dataset: Dataset, data: Loaded) -> None:
     """A dataset that differs from its facts would make validated suites fail late."""
     for name, known, found in _compare(dataset, data):
         if known != found:
-            raise DataError(f"{name} is {_text(found)}, but its facts say {_text(known)}", where=dataset.kind,
-                            hint="its source files are not the ones that it is made from")
+            raise DataError(
+                f"{name} is {_text(found)}, but its facts say {_text(known)}",
+                where=dataset.kind,
+                hint="its source files are not the ones that it is made from",
+            )
 
 
 def _compare(dataset: Dataset, data: Loaded) -> Iterator[tuple[str, Any, Any]]:

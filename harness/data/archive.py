@@ -23,7 +23,15 @@ MEMBERS, TOTAL, RATIO = 500_000, 32 << 30, 200
 """The most that an archive may hold: files, bytes, and bytes for each byte of the archive itself."""
 MEMBER = 64 << 20
 """The largest file that is read, where its reader does not say otherwise; images are far smaller."""
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
+DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+)
 """What zipfile, tarfile and the decompressors raise on damaged bytes (zlib.error and LZMAError are met below)."""
 
 
@@ -45,7 +53,9 @@ class Archive:
         try:
             self._open()
         except DAMAGED as error:
-            raise self.fault(f"cannot be read: {_words(error)}", "fetch it again, or make it readable") from error
+            raise self.fault(
+                f"cannot be read: {_words(error)}", "fetch it again, or make it readable"
+            ) from error
         except DataError:
             self.close()
             raise
@@ -66,7 +76,9 @@ class Archive:
             self._archive = tarfile.open(self.path)  # noqa: SIM115
             self.sizes = self._looked_through(_tar_entries(self._archive))
         elif self._begins(b"PK", b"\x1f\x8b", b"BZh", b"\xfd7z"):
-            raise self.fault("cannot be read: an archive that is cut off or damaged", "fetch it again")
+            raise self.fault(
+                "cannot be read: an archive that is cut off or damaged", "fetch it again"
+            )
         else:
             raise self.fault("neither a folder nor a zip nor a tar archive", "fetch it again")
 
@@ -77,7 +89,9 @@ class Archive:
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -92,14 +106,19 @@ class Archive:
             DataError: it is larger than ``most`` bytes, or damaged.
         """
         if self.sizes[name] > most:
-            raise self.fault(f"{name} has {self.sizes[name]} bytes, more than the {most} that it could need", "fetch it again")
+            raise self.fault(
+                f"{name} has {self.sizes[name]} bytes, more than the {most} that it could need",
+                "fetch it again",
+            )
         try:
             if self._archive is None:
                 return self._files[name].read_bytes()
             if isinstance(self._archive, zipfile.ZipFile):
                 return self._archive.read(name)
             return self._archive.extractfile(name).read()
-        except Exception as error:  # zipfile, tarfile and their decompressors raise many kinds on damaged bytes
+        except (
+            Exception
+        ) as error:  # zipfile, tarfile and their decompressors raise many kinds on damaged bytes
             raise self.fault(f"{name} cannot be read: {_words(error)}", "fetch it again") from error
 
     def fault(self, message: str, hint: str) -> DataError:
@@ -115,8 +134,11 @@ class Archive:
             if fault := fault or _unsafe(name) or ("stands twice" if name in sizes else ""):
                 raise self.fault(f"a member is refused: {name[:200]!r} {fault}", refused)
             if total > most or len(sizes) >= MEMBERS:
-                raise self.fault(f"more is packed into it than is reasonable: over {len(sizes)} files, {total} bytes, in an "
-                                 f"archive of {self.path.stat().st_size}", refused)
+                raise self.fault(
+                    f"more is packed into it than is reasonable: over {len(sizes)} files, {total} bytes, in an "
+                    f"archive of {self.path.stat().st_size}",
+                    refused,
+                )
             sizes[name] = size
         return sizes
 
@@ -130,7 +152,9 @@ def files_below(folder: Path) -> dict[str, Path]:
     found = {}
 
     def fail(error: OSError) -> None:
-        raise DataError(f"cannot be read: {_words(error)}", where=str(error.filename), hint="make it readable") from error
+        raise DataError(
+            f"cannot be read: {_words(error)}", where=str(error.filename), hint="make it readable"
+        ) from error
 
     for place, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -181,7 +205,13 @@ def _zip_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, int, str]]:
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[tuple[str, int, str]]:
     """(name, size, fault) of each file; the archive is read no further than it is asked for."""
     for entry in archive:
-        fault = "is a link" if entry.issym() or entry.islnk() else "" if entry.isfile() or entry.isdir() else "is no file"
+        fault = (
+            "is a link"
+            if entry.issym() or entry.islnk()
+            else ""
+            if entry.isfile() or entry.isdir()
+            else "is no file"
+        )
         if not entry.isdir() or _unsafe(entry.name):
             yield entry.name, entry.size, fault
 
@@ -190,7 +220,13 @@ def _unsafe(name: str) -> str:
     """What is wrong with a member's name, if anything."""
     parts = re.split(r"[/\\]", name)
     leads_out = ".." in parts or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
-    return "leads out of the archive" if leads_out else "has no proper name" if not name or "\0" in name else ""
+    return (
+        "leads out of the archive"
+        if leads_out
+        else "has no proper name"
+        if not name or "\0" in name
+        else ""
+    )
 
 
 def _words(error: BaseException) -> str:

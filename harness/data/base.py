@@ -42,7 +42,12 @@ class Images:
 
     def take(self, rows: np.ndarray) -> Images:
         """The images at ``rows``, with the same classes."""
-        return Images(self.pixels[rows], None if self.labels is None else self.labels[rows], self.index[rows], self.n_classes)
+        return Images(
+            self.pixels[rows],
+            None if self.labels is None else self.labels[rows],
+            self.index[rows],
+            self.n_classes,
+        )
 
     def unlabelled(self) -> Images:
         """The same images with their labels withheld."""
@@ -104,16 +109,29 @@ class Loaded:
     def split(self, splitting: str, split: str) -> Images:
         """A split with its labels renumbered 0 .. n_classes - 1, in order of the dataset's own class numbers."""
         if splitting not in self.splittings:
-            raise DataError(f"no splitting {splitting!r}", hint=did_you_mean(splitting, self.splittings))
+            raise DataError(
+                f"no splitting {splitting!r}", hint=did_you_mean(splitting, self.splittings)
+            )
         if split not in self.splittings[splitting]:
-            raise DataError(f"no split {split!r} in {splitting!r}", hint=did_you_mean(split, self.splittings[splitting]))
+            raise DataError(
+                f"no split {split!r} in {splitting!r}",
+                hint=did_you_mean(split, self.splittings[splitting]),
+            )
         rows = self.splittings[splitting][split]
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
-        return Images(self.pixels[_slice_or(rows)], labels.astype(np.int64), rows.astype(np.int64), len(classes))
+        return Images(
+            self.pixels[_slice_or(rows)],
+            labels.astype(np.int64),
+            rows.astype(np.int64),
+            len(classes),
+        )
 
     def split_classes(self, splitting: str, split: str) -> tuple[str, ...]:
         """Name of each class of a split, in the order that ``split`` numbers them."""
-        return tuple(self.class_names[label] for label in np.unique(self.labels[self.splittings[splitting][split]]))
+        return tuple(
+            self.class_names[label]
+            for label in np.unique(self.labels[self.splittings[splitting][split]])
+        )
 
     def split_groups(self, splitting: str, split: str) -> np.ndarray | None:
         """Group number of each class of a split, (n_classes,), in the order that ``split`` numbers them."""
@@ -207,8 +225,10 @@ class Dataset(ABC):
         """
         name = self.folder_name or self.kind
         if self.root is None:
-            raise DataError(f"{self.kind} is not embedded, and no data root is set",
-                            hint=f"set HARNESS_DATA (or --data-root) to the folder that holds {name}/. {self.how_to_get}")
+            raise DataError(
+                f"{self.kind} is not embedded, and no data root is set",
+                hint=f"set HARNESS_DATA (or --data-root) to the folder that holds {name}/. {self.how_to_get}",
+            )
         return self.root / name
 
     @abstractmethod

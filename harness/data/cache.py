@@ -60,9 +60,16 @@ class Entry:
     def __init__(self, dataset: Dataset, folder: Path | None):
         self.folder = folder
         config = json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True)
-        self.stem = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', dataset.kind)}-{_short(dataset.kind, config)}"
-        sources = [_state(path) if path.is_dir() else file_sha256(path, folder) for path in dataset.sources()]
-        self.key = _short(dataset.kind, config, *sources, _code_version(type(dataset)), _library_versions())
+        self.stem = (
+            f"{re.sub(r'[^A-Za-z0-9_-]+', '_', dataset.kind)}-{_short(dataset.kind, config)}"
+        )
+        sources = [
+            _state(path) if path.is_dir() else file_sha256(path, folder)
+            for path in dataset.sources()
+        ]
+        self.key = _short(
+            dataset.kind, config, *sources, _code_version(type(dataset)), _library_versions()
+        )
 
     @property
     def data_path(self) -> Path:
@@ -110,12 +117,18 @@ class Entry:
                 tensors, header = _to_tensors(data)
                 save_file(tensors, temporary, header)
                 digest = file_sha256(temporary, None)
-            line = {"sha256": content_hash, "file": digest, "check": _short(self.key, content_hash, digest)}
+            line = {
+                "sha256": content_hash,
+                "file": digest,
+                "check": _short(self.key, content_hash, digest),
+            }
             write_atomically(self.hash_path, json.dumps(line).encode())
             self._evict()
 
     def _evict(self) -> None:
-        copies = sorted(self.folder.glob(f"{self.stem}-*.safetensors"), key=lambda path: path.stat().st_mtime)
+        copies = sorted(
+            self.folder.glob(f"{self.stem}-*.safetensors"), key=lambda path: path.stat().st_mtime
+        )
         for old in copies[:-KEPT]:
             old.unlink(missing_ok=True)
             old.with_suffix(".json").unlink(missing_ok=True)
@@ -130,7 +143,9 @@ def file_sha256(path: Path, folder: Path | None) -> str:
     stat = path.stat()
     state = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
     memo = folder / "files" / f"{_short(str(path.resolve()))}.json" if folder else None
-    with contextlib.suppress(AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError):
+    with contextlib.suppress(
+        AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError
+    ):
         line = json.loads(memo.read_text())
         if line["state"] == state and line["check"] == _short(*map(str, state), line["sha256"]):
             return line["sha256"]
@@ -173,12 +188,20 @@ def _library_versions() -> str:
 
 
 def _to_tensors(data: Loaded) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    tensors = {"pixels": np.ascontiguousarray(data.pixels), "labels": np.ascontiguousarray(data.labels)}
+    tensors = {
+        "pixels": np.ascontiguousarray(data.pixels),
+        "labels": np.ascontiguousarray(data.labels),
+    }
     for splitting, splits in data.splittings.items():
         for split, rows in splits.items():
             tensors[f"{splitting}/{split}"] = np.ascontiguousarray(rows, np.int64)
-    return tensors, {"class_names": json.dumps(data.class_names), "groups": json.dumps(data.groups),
-                     "splits": json.dumps([[splitting, *splits] for splitting, splits in data.splittings.items()])}
+    return tensors, {
+        "class_names": json.dumps(data.class_names),
+        "groups": json.dumps(data.groups),
+        "splits": json.dumps(
+            [[splitting, *splits] for splitting, splits in data.splittings.items()]
+        ),
+    }
 
 
 def _mapped(path: Path) -> Loaded:
@@ -187,14 +210,20 @@ def _mapped(path: Path) -> Loaded:
     start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
     entries = json.loads(raw[8:start].tobytes())
     header = entries.pop("__metadata__")
-    tensors = {name: raw[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]].view(TYPES[entry["dtype"]])
-               .reshape(entry["shape"]) for name, entry in entries.items()}
+    tensors = {
+        name: raw[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]]
+        .view(TYPES[entry["dtype"]])
+        .reshape(entry["shape"])
+        for name, entry in entries.items()
+    }
     groups = json.loads(header["groups"])
     return Loaded(
         pixels=tensors["pixels"],
         labels=tensors["labels"],
         class_names=tuple(json.loads(header["class_names"])),
         groups=None if groups is None else tuple(groups),
-        splittings={splitting: {split: tensors[f"{splitting}/{split}"] for split in splits}
-                    for splitting, *splits in json.loads(header["splits"])},
+        splittings={
+            splitting: {split: tensors[f"{splitting}/{split}"] for split in splits}
+            for splitting, *splits in json.loads(header["splits"])
+        },
     )

@@ -48,7 +48,10 @@ def carve(labels: np.ndarray, val: int, test: int, rng: Rng) -> dict[str, np.nda
 
 def by_class(labels: np.ndarray, first_test_class: int) -> dict[str, np.ndarray]:
     """Classes below ``first_test_class`` for training, the others for the test."""
-    return {"train": np.flatnonzero(labels < first_test_class), "test": np.flatnonzero(labels >= first_test_class)}
+    return {
+        "train": np.flatnonzero(labels < first_test_class),
+        "test": np.flatnonzero(labels >= first_test_class),
+    }
 
 
 def measured_facts(labels: np.ndarray, rows: np.ndarray) -> SplitFacts:
@@ -66,7 +69,11 @@ def package_file(package: str, *parts: str) -> Path:
         raise DataError(f"the package {package!r} is not installed", hint=f"pip install {package}")
     path = Path(spec.submodule_search_locations[0], *parts)
     if not path.is_file():
-        raise DataError(f"{package} does not ship {'/'.join(parts)}", where=str(path), hint=f"reinstall {package}")
+        raise DataError(
+            f"{package} does not ship {'/'.join(parts)}",
+            where=str(path),
+            hint=f"reinstall {package}",
+        )
     return path
 
 
@@ -80,9 +87,14 @@ def listed(name: str, sha256: str) -> list[list[str]]:
     try:
         content = split_file(name).read_bytes()
     except OSError as error:
-        raise DataError(f"cannot be read: {error}", where=str(split_file(name)), hint="reinstall bioharness") from error
+        raise DataError(
+            f"cannot be read: {error}", where=str(split_file(name)), hint="reinstall bioharness"
+        ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError("the split file was changed: its sha256 is not the one that results refer to",
-                        where=str(split_file(name)), hint="reinstall bioharness")
+        raise DataError(
+            "the split file was changed: its sha256 is not the one that results refer to",
+            where=str(split_file(name)),
+            hint="reinstall bioharness",
+        )
     lines = content.decode().splitlines()
     return [line.split() for line in lines if line.strip() and not line.startswith("#")]

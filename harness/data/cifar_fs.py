@@ -18,11 +18,20 @@ class CifarFs(Cifar100):
     class Config(Config):
         """How much of the training classes there is."""
 
-        train_images: int = Field(600, ge=1, le=600, description="images a training class; CIFAR-FS has 600, a "
-                                  "reduced copy fewer (the first by name are taken)")
+        train_images: int = Field(
+            600,
+            ge=1,
+            le=600,
+            description="images a training class; CIFAR-FS has 600, a "
+            "reduced copy fewer (the first by name are taken)",
+        )
 
-    citation = "Krizhevsky 2009 (CIFAR-100); Bertinetto, Henriques, Torr, Vedaldi, ICLR 2019 (the split)"
-    pinned = {'{"train_images": 150}': "876ed3310b8a092468b461f617740188d0aa7a0de2d862bf00df2b5ac6d12f11"}
+    citation = (
+        "Krizhevsky 2009 (CIFAR-100); Bertinetto, Henriques, Torr, Vedaldi, ICLR 2019 (the split)"
+    )
+    pinned = {
+        '{"train_images": 150}': "876ed3310b8a092468b461f617740188d0aa7a0de2d862bf00df2b5ac6d12f11"
+    }
     split_list = SPLIT
 
     def images_of(self, split: str) -> int:

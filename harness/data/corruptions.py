@@ -29,13 +29,19 @@ SEVERITIES = {
 that is left; distance as a share of the side; degrees. By severity."""
 
 WORDS = {
-    "gaussian-noise": "sd {}", "salt-and-pepper": "{} of the values", "blur": "Gaussian, sd {} of the side",
-    "contrast": "times {}", "occlusion": "grey square of {} of the side", "shift": "by {} of the side, black behind",
+    "gaussian-noise": "sd {}",
+    "salt-and-pepper": "{} of the values",
+    "blur": "Gaussian, sd {} of the side",
+    "contrast": "times {}",
+    "occlusion": "grey square of {} of the side",
+    "shift": "by {} of the side, black behind",
     "rotation": "by +-{} degrees, black behind",
 }
 
 
-def corrupt(images: torch.Tensor, kind: str, severity: int, identity: np.ndarray, rng: Rng) -> torch.Tensor:
+def corrupt(
+    images: torch.Tensor, kind: str, severity: int, identity: np.ndarray, rng: Rng
+) -> torch.Tensor:
     """Corrupted images.
 
     Args:
@@ -47,7 +53,9 @@ def corrupt(images: torch.Tensor, kind: str, severity: int, identity: np.ndarray
     Returns:
         float32 (B, C, H, W) in [0, 1].
     """
-    return _KINDS[kind](images, SEVERITIES[kind][severity - 1], identity, rng.child("corruption", kind)).clamp(0, 1)
+    return _KINDS[kind](
+        images, SEVERITIES[kind][severity - 1], identity, rng.child("corruption", kind)
+    ).clamp(0, 1)
 
 
 def words(kind: str) -> str:
@@ -60,15 +68,21 @@ def _uniform(images: torch.Tensor, identity: np.ndarray, rng: Rng, *shape: int) 
     return torch.from_numpy(rng.per_sample_uniform("draw", identity, 0, shape)).to(images.device)
 
 
-def _gaussian_noise(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) -> torch.Tensor:
+def _gaussian_noise(
+    images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng
+) -> torch.Tensor:
     from scipy.special import ndtri
 
-    uniform = rng.per_sample_uniform("draw", identity, 0, tuple(images.shape[1:])).astype(np.float64)
+    uniform = rng.per_sample_uniform("draw", identity, 0, tuple(images.shape[1:])).astype(
+        np.float64
+    )
     noise = ndtri((uniform + 1 + 2**-24) / 2).astype(np.float32)
     return images + size * torch.from_numpy(noise).to(images.device)
 
 
-def _salt_and_pepper(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) -> torch.Tensor:
+def _salt_and_pepper(
+    images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng
+) -> torch.Tensor:
     """Half of the values that are hit turn white, half black."""
     draw = _uniform(images, identity, rng, *images.shape[1:])
     return torch.where(draw.abs() < size, (draw >= 0).to(images), images)
@@ -82,7 +96,10 @@ def _blur(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) -> 
     for axis, border in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
         padded, extent = F.pad(images, border, mode="reflect"), images.shape[axis]
         # Term by term: which kernel a convolution runs on, and so its last bit, depends on the size of the batch.
-        images = sum(padded.narrow(axis, place, extent) * weight for place, weight in enumerate((line / line.sum()).tolist()))
+        images = sum(
+            padded.narrow(axis, place, extent) * weight
+            for place, weight in enumerate((line / line.sum()).tolist())
+        )
     return images
 
 
@@ -97,7 +114,10 @@ def _occlusion(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng
     height, width = images.shape[-2:]
     side = max(1, round(size * min(height, width)))
     place = (_uniform(images, identity, rng, 2) + 1) / 2
-    top, left = ((place[:, axis] * (extent - side + 1)).floor()[:, None] for axis, extent in ((0, height), (1, width)))
+    top, left = (
+        (place[:, axis] * (extent - side + 1)).floor()[:, None]
+        for axis, extent in ((0, height), (1, width))
+    )
     y, x = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
     rows, columns = (y >= top) & (y < top + side), (x >= left) & (x < left + side)
     return torch.where((rows[:, :, None] & columns[:, None, :])[:, None], 0.5, images)
@@ -108,7 +128,9 @@ def _shift(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) ->
     height, width = images.shape[-2:]
     far = max(1, round(size * min(height, width)))
     eighth = ((_uniform(images, identity, rng, 1)[:, 0] + 1) * 4).floor() * (math.pi / 4)
-    down, across = (far * torch.sign(torch.round(f(eighth) * 2)).long() for f in (torch.sin, torch.cos))
+    down, across = (
+        far * torch.sign(torch.round(f(eighth) * 2)).long() for f in (torch.sin, torch.cos)
+    )
     padded = F.pad(images, (far, far, far, far))
     y = torch.arange(height, device=images.device)[None] + far - down[:, None]
     x = torch.arange(width, device=images.device)[None] + far - across[:, None]
@@ -119,16 +141,28 @@ def _shift(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) ->
 
 def _rotation(images: torch.Tensor, size: float, identity: np.ndarray, rng: Rng) -> torch.Tensor:
     """To the left or to the right, bilinear."""
-    angle = torch.where(_uniform(images, identity, rng, 1)[:, 0] < 0, -1.0, 1.0) * math.radians(size)
+    angle = torch.where(_uniform(images, identity, rng, 1)[:, 0] < 0, -1.0, 1.0) * math.radians(
+        size
+    )
     (height, width), zero = images.shape[-2:], torch.zeros_like(angle)
     # Coordinates run from -1 to 1 along either side, however long it is.
-    turn = torch.stack([torch.stack([angle.cos(), -angle.sin() * height / width, zero], 1),
-                        torch.stack([angle.sin() * width / height, angle.cos(), zero], 1)], 1).to(images)
+    turn = torch.stack(
+        [
+            torch.stack([angle.cos(), -angle.sin() * height / width, zero], 1),
+            torch.stack([angle.sin() * width / height, angle.cos(), zero], 1),
+        ],
+        1,
+    ).to(images)
     grid = F.affine_grid(turn, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 _KINDS: dict[str, Callable[[torch.Tensor, float, np.ndarray, Rng], torch.Tensor]] = {
-    "gaussian-noise": _gaussian_noise, "salt-and-pepper": _salt_and_pepper, "blur": _blur, "contrast": _contrast,
-    "occlusion": _occlusion, "shift": _shift, "rotation": _rotation,
+    "gaussian-noise": _gaussian_noise,
+    "salt-and-pepper": _salt_and_pepper,
+    "blur": _blur,
+    "contrast": _contrast,
+    "occlusion": _occlusion,
+    "shift": _shift,
+    "rotation": _rotation,
 }

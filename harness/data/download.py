@@ -26,8 +26,15 @@ ATTEMPTS, PAUSE_S = 5, 1.0
 PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head)", re.I)
 
 
-def fetch(remote: Remote, folder: Path, progress: Callable[[str, int, int], None] | None = None, *, by_hand: str = "",
-          pause: float = PAUSE_S, timeout: float = TIMEOUT_S) -> Path:
+def fetch(
+    remote: Remote,
+    folder: Path,
+    progress: Callable[[str, int, int], None] | None = None,
+    *,
+    by_hand: str = "",
+    pause: float = PAUSE_S,
+    timeout: float = TIMEOUT_S,
+) -> Path:
     """Fetch a file into a folder; what an earlier call left there is gone on with.
 
     Args:
@@ -53,8 +60,11 @@ def fetch(remote: Remote, folder: Path, progress: Callable[[str, int, int], None
             in_vain = 0 if _size(part) > most else in_vain + 1
             most = max(most, _size(part))
             if in_vain == ATTEMPTS:
-                raise DataError(f"cannot be fetched: {lost}; {_size(part)} of {remote.size} bytes are here", where=remote.url,
-                                hint=f"run it again to go on from there. Or {by_hand}") from lost
+                raise DataError(
+                    f"cannot be fetched: {lost}; {_size(part)} of {remote.size} bytes are here",
+                    where=remote.url,
+                    hint=f"run it again to go on from there. Or {by_hand}",
+                ) from lost
             time.sleep(pause * 2**in_vain)
     _check(remote, part, by_hand)
     os.replace(part, target)
@@ -69,15 +79,29 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _go_on(remote: Remote, part: Path, have: int, report: Callable[[str, int, int], None], timeout: float, by_hand: str) -> None:
+def _go_on(
+    remote: Remote,
+    part: Path,
+    have: int,
+    report: Callable[[str, int, int], None],
+    timeout: float,
+    by_hand: str,
+) -> None:
     """One connection: append what it brings to ``part``."""
     if (free := shutil.disk_usage(part.parent).free) < remote.size - have:
-        raise StoreError(f"{remote.name} needs {remote.size - have} bytes more, and {free} are free", where=str(part.parent),
-                         hint="free some space and run it again: it goes on where it stopped")
+        raise StoreError(
+            f"{remote.name} needs {remote.size - have} bytes more, and {free} are free",
+            where=str(part.parent),
+            hint="free some space and run it again: it goes on where it stopped",
+        )
     with _opened(remote, part, have, timeout, by_hand) as response:
         first = _read(response)
         if "text/html" in response.headers.get("Content-Type", "") or PAGE.match(first):
-            raise DataError(f"the server sent a web page in place of the file{_title(first)}", where=remote.url, hint=by_hand)
+            raise DataError(
+                f"the server sent a web page in place of the file{_title(first)}",
+                where=remote.url,
+                hint=by_hand,
+            )
         begins = re.match(rf"bytes {have}-", response.headers.get("Content-Range", ""))
         if response.status == 206 and not begins:
             part.unlink(missing_ok=True)
@@ -96,19 +120,30 @@ def _go_on(remote: Remote, part: Path, have: int, report: Callable[[str, int, in
                     report(remote.name, have, remote.size)
                     first = _read(response)
         except OSError as error:
-            raise StoreError(f"cannot write it: {error.strerror}", where=str(part),
-                             hint="free some space and run it again") from error
+            raise StoreError(
+                f"cannot write it: {error.strerror}",
+                where=str(part),
+                hint="free some space and run it again",
+            ) from error
     if have > remote.size:
         part.unlink(missing_ok=True)
-        raise DataError(f"the server sends more than the {remote.size} bytes that the file has", where=remote.url, hint=by_hand)
+        raise DataError(
+            f"the server sends more than the {remote.size} bytes that the file has",
+            where=remote.url,
+            hint=by_hand,
+        )
     if have < remote.size:
         raise _Lost(f"the connection ended after {have} of {remote.size} bytes")
 
 
 def _opened(remote: Remote, part: Path, have: int, timeout: float, by_hand: str) -> Any:
-    headers = {"User-Agent": "bioharness", "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"User-Agent": "bioharness", "Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={have}-"} if have else {}
+    )
     try:
-        return urllib.request.build_opener(_Redirects).open(urllib.request.Request(remote.url, headers=headers), timeout=timeout)
+        return urllib.request.build_opener(_Redirects).open(
+            urllib.request.Request(remote.url, headers=headers), timeout=timeout
+        )
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:
@@ -118,7 +153,11 @@ def _opened(remote: Remote, part: Path, have: int, timeout: float, by_hand: str)
             raise _Lost(f"the server answers {error.code} {error.reason}") from error
         message = f"the server answers {error.code} {error.reason}"
         if 300 < error.code < 400:  # urllib follows those that lead on, over http or https
-            where = "in a circle" if "infinite loop" in str(error.reason) else f"to {error.headers.get('Location')!r:.100}"
+            where = (
+                "in a circle"
+                if "infinite loop" in str(error.reason)
+                else f"to {error.headers.get('Location')!r:.100}"
+            )
             message = f"the server redirects {where}"
         raise DataError(message, where=remote.url, hint=by_hand) from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # URLError is an OSError
@@ -135,7 +174,9 @@ def _read(response: Any) -> bytes:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Redirects to http and https only."""
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         if not newurl.startswith(("http://", "https://")):
             raise urllib.error.HTTPError(req.full_url, code, "not over http", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -146,8 +187,12 @@ def _check(remote: Remote, part: Path, by_hand: str) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != remote.sha256:
         part.unlink()
-        raise DataError(f"not the expected file: sha256 {found[:16]}..., expected {remote.sha256[:16]}...; it was not opened and "
-                        "is gone", where=remote.url, hint=f"run it again; if it stays so, {by_hand}")
+        raise DataError(
+            f"not the expected file: sha256 {found[:16]}..., expected {remote.sha256[:16]}...; it was not opened and "
+            "is gone",
+            where=remote.url,
+            hint=f"run it again; if it stays so, {by_hand}",
+        )
 
 
 def _title(page: bytes) -> str:

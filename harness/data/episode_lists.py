@@ -64,10 +64,19 @@ class EpisodeList(Config):
             DataError: a class or an image is not there, or the list was made for other data.
         """
         if self.content not in (None, found := data.content_hash()):
-            raise DataError(f"the list is for other data: content {self.content[:16]}..., and this is {found[:16]}...",
-                            where=where, hint="use the release of the dataset that it was made with, or leave `content` out")
-        images, names = data.split(self.splitting, self.split), data.split_classes(self.splitting, self.split)
-        number, order = {name: i for i, name in enumerate(names)}, np.argsort(images.labels, kind="stable")
+            raise DataError(
+                f"the list is for other data: content {self.content[:16]}..., and this is {found[:16]}...",
+                where=where,
+                hint="use the release of the dataset that it was made with, or leave `content` out",
+            )
+        images, names = (
+            data.split(self.splitting, self.split),
+            data.split_classes(self.splitting, self.split),
+        )
+        number, order = (
+            {name: i for i, name in enumerate(names)},
+            np.argsort(images.labels, kind="stable"),
+        )
         count = np.bincount(images.labels, minlength=len(names))
         start = np.cumsum(count) - count
         ways, shots = Span.of(self.ways).high, Span.of(self.shots).high
@@ -77,26 +86,48 @@ class EpisodeList(Config):
         for place, episode in enumerate(self.episodes):
             for way, name in enumerate(episode.classes):
                 if name not in number:
-                    raise DataError(f"episode {place}: {self.splitting}/{self.split} has no class {name!r}",
-                                    where=where, hint=did_you_mean(name, names))
+                    raise DataError(
+                        f"episode {place}: {self.splitting}/{self.split} has no class {name!r}",
+                        where=where,
+                        hint=did_you_mean(name, names),
+                    )
                 classes[place, way] = label = number[name]
                 for rows, ranks in ((support, episode.support[way]), (query, episode.query[way])):
                     if max(ranks) >= count[label]:
-                        raise DataError(f"episode {place}: there is no image {max(ranks)} of {name!r}",
-                                        where=where, hint=f"its images are 0 to {count[label] - 1}")
+                        raise DataError(
+                            f"episode {place}: there is no image {max(ranks)} of {name!r}",
+                            where=where,
+                            hint=f"its images are 0 to {count[label] - 1}",
+                        )
                     rows[place, way, : len(ranks)] = order[start[label] + np.array(ranks)]
-        of = [np.where(rows < 0, PAD, np.arange(ways)[:, None]).reshape(len(rows), -1) for rows in (support, query)]
-        return Episodes(support.reshape(len(support), -1), of[0], query.reshape(len(query), -1), of[1], classes)
+        of = [
+            np.where(rows < 0, PAD, np.arange(ways)[:, None]).reshape(len(rows), -1)
+            for rows in (support, query)
+        ]
+        return Episodes(
+            support.reshape(len(support), -1), of[0], query.reshape(len(query), -1), of[1], classes
+        )
 
     def to_json(self) -> str:
         """The list as text, one episode a line."""
         head = self.model_dump(mode="json", exclude={"episodes"}, exclude_none=True)
-        lines = ",\n".join(json.dumps(episode.model_dump(), ensure_ascii=False) for episode in self.episodes)
+        lines = ",\n".join(
+            json.dumps(episode.model_dump(), ensure_ascii=False) for episode in self.episodes
+        )
         return json.dumps(head, ensure_ascii=False)[:-1] + f', "episodes": [\n{lines}\n]}}\n'
 
 
-def listing(data: Loaded, splitting: str, split: str, episodes: Episodes, *, dataset: str, ways: int | str, shots: int | str,
-            queries: int) -> EpisodeList:
+def listing(
+    data: Loaded,
+    splitting: str,
+    split: str,
+    episodes: Episodes,
+    *,
+    dataset: str,
+    ways: int | str,
+    shots: int | str,
+    queries: int,
+) -> EpisodeList:
     """Episodes as a list.
 
     Args:
@@ -114,10 +145,23 @@ def listing(data: Loaded, splitting: str, split: str, episodes: Episodes, *, dat
     listed = []
     for i in range(len(episodes)):
         classes = [names[label] for label in episodes.classes[i] if label != PAD]
-        listed.append(Listed(classes=classes, support=of(episodes.support[i], episodes.support_labels[i], len(classes)),
-                             query=of(episodes.query[i], episodes.query_labels[i], len(classes))))
-    return EpisodeList(dataset=dataset, splitting=splitting, split=split, content=data.content_hash(), ways=ways, shots=shots,
-                       queries=queries, episodes=listed)
+        listed.append(
+            Listed(
+                classes=classes,
+                support=of(episodes.support[i], episodes.support_labels[i], len(classes)),
+                query=of(episodes.query[i], episodes.query_labels[i], len(classes)),
+            )
+        )
+    return EpisodeList(
+        dataset=dataset,
+        splitting=splitting,
+        split=split,
+        content=data.content_hash(),
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        episodes=listed,
+    )
 
 
 def _ranks(images: Images) -> np.ndarray:
@@ -136,17 +180,25 @@ def read(path: str | Path) -> EpisodeList:
     """
     try:
         if Path(path).stat().st_size > MOST_BYTES:
-            raise DataError(f"larger than {MOST_BYTES >> 20} MiB", where=str(path), hint="split it up")
+            raise DataError(
+                f"larger than {MOST_BYTES >> 20} MiB", where=str(path), hint="split it up"
+            )
         found = EpisodeList.model_validate_json(Path(path).read_bytes())
         ways, shots = Span.of(found.ways), Span.of(found.shots)
     except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", where=str(path),
-                        hint="`harness episodes SUITE.yaml --out FOLDER` writes such lists") from None
+        raise DataError(
+            f"cannot be read: {error.strerror}",
+            where=str(path),
+            hint="`harness episodes SUITE.yaml --out FOLDER` writes such lists",
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"is no list of episodes: {place}: {first['msg']}", where=str(path),
-                        hint="`harness episodes SUITE.yaml --out FOLDER` writes such lists") from None
+        raise DataError(
+            f"is no list of episodes: {place}: {first['msg']}",
+            where=str(path),
+            hint="`harness episodes SUITE.yaml --out FOLDER` writes such lists",
+        ) from None
     except ValueError as error:
         raise DataError(f"ways or shots: {error}", where=str(path)) from None
     for place, episode in enumerate(found.episodes):
@@ -166,7 +218,9 @@ def _wrong(episode: Listed, ways: Span, shots: Span, queries: int) -> str:
         return f"{count} classes, support images of {len(episode.support)} and query images of {len(episode.query)}"
     for name, support, query in zip(episode.classes, episode.support, episode.query, strict=True):
         if not shots.low <= len(support) <= shots.high:
-            return f"{len(support)} support images of {name!r}, and the list says {shots.value} shots"
+            return (
+                f"{len(support)} support images of {name!r}, and the list says {shots.value} shots"
+            )
         if len(query) != queries:
             return f"{len(query)} query images of {name!r}, and the list says {queries} queries"
         if both := set(support) & set(query):

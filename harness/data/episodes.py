@@ -39,7 +39,9 @@ class Span(NamedTuple):
         Raises:
             ValueError: it is neither, or ``low`` is below 1 or not below ``high``.
         """
-        match = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", value) if isinstance(value, str) else None
+        match = (
+            re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", value) if isinstance(value, str) else None
+        )
         if match is None and isinstance(value, str):
             raise ValueError(f"{value!r} is neither a number nor a range such as 1-10")
         low, high = map(int, match.groups()) if match else (value, value)
@@ -145,7 +147,9 @@ def sample(
     except ValueError as error:
         raise HarnessError(str(error)) from None
     pool = _Pool.of(images, ways.high, shots.high, queries, groups, mode)
-    rng = rng.child("episodes", mode, "across" if groups is None else "within", ways.value, shots.value, queries)
+    rng = rng.child(
+        "episodes", mode, "across" if groups is None else "within", ways.value, shots.value, queries
+    )
     draw = _with_replacement if mode == "replacement" else _disjoint
     classes, rows = draw(pool, ways.high, shots.high + queries, mode, first, episodes, rng)
     way = np.tile(np.arange(ways.high), (episodes, 1))
@@ -155,14 +159,27 @@ def sample(
         taken, given = _sizes(ways, shots, first, episodes, rng)
         gone, unseen = way >= taken[:, None], np.arange(shots.high) >= given[:, :, None]
         classes = np.where(gone, PAD, classes)
-        query, support = np.where(gone[:, :, None], PAD, query), np.where(gone[:, :, None] | unseen, PAD, support)
-        labels = [np.where(part.reshape(episodes, -1) < 0, PAD, label)
-                  for part, label in zip((support, query), labels, strict=True)]
-    return Episodes(support.reshape(episodes, -1), labels[0], query.reshape(episodes, -1), labels[1], classes)
+        query, support = (
+            np.where(gone[:, :, None], PAD, query),
+            np.where(gone[:, :, None] | unseen, PAD, support),
+        )
+        labels = [
+            np.where(part.reshape(episodes, -1) < 0, PAD, label)
+            for part, label in zip((support, query), labels, strict=True)
+        ]
+    return Episodes(
+        support.reshape(episodes, -1), labels[0], query.reshape(episodes, -1), labels[1], classes
+    )
 
 
 def capacity(
-    counts: np.ndarray, *, ways: int, shots: int, queries: int, mode: Mode, groups: np.ndarray | None = None
+    counts: np.ndarray,
+    *,
+    ways: int,
+    shots: int,
+    queries: int,
+    mode: Mode,
+    groups: np.ndarray | None = None,
 ) -> int | None:
     """The most episodes that a mode allows; None where there is no limit.
 
@@ -187,39 +204,65 @@ class _Pool:
     groups: list[np.ndarray]
 
     @classmethod
-    def of(cls, images: Images, ways: int, shots: int, queries: int, groups: np.ndarray | None, mode: Mode) -> _Pool:
+    def of(
+        cls,
+        images: Images,
+        ways: int,
+        shots: int,
+        queries: int,
+        groups: np.ndarray | None,
+        mode: Mode,
+    ) -> _Pool:
         if images.labels is None:
             raise HarnessError("episodes need labels, and these images have none")
         if mode not in get_args(Mode):
-            raise HarnessError(f"unknown mode {mode!r}", hint=f"allowed: {', '.join(get_args(Mode))}")
+            raise HarnessError(
+                f"unknown mode {mode!r}", hint=f"allowed: {', '.join(get_args(Mode))}"
+            )
         if min(ways, shots, queries) < 1:
-            raise HarnessError(f"ways {ways}, shots {shots}, queries {queries}: each must be at least 1")
+            raise HarnessError(
+                f"ways {ways}, shots {shots}, queries {queries}: each must be at least 1"
+            )
         count = np.bincount(images.labels, minlength=images.n_classes)
         if count.min(initial=shots + queries) < shots + queries:
-            raise HarnessError(f"{shots} shots + {queries} queries need {shots + queries} images a class; "
-                               f"class {count.argmin()} has {count.min()}")
+            raise HarnessError(
+                f"{shots} shots + {queries} queries need {shots + queries} images a class; "
+                f"class {count.argmin()} has {count.min()}"
+            )
         groups = np.zeros(len(count), np.int64) if groups is None else groups
         members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
         eligible = [classes for classes in members if len(classes) >= ways]
         if not eligible:
             most = max(map(len, members), default=0)
-            raise HarnessError(f"{ways} ways, but the largest group has {most} classes" if len(members) > 1 else
-                               f"{ways} ways, but there are {most} classes")
-        return cls(np.argsort(images.labels, kind="stable"), np.cumsum(count) - count, count, eligible)
+            raise HarnessError(
+                f"{ways} ways, but the largest group has {most} classes"
+                if len(members) > 1
+                else f"{ways} ways, but there are {most} classes"
+            )
+        return cls(
+            np.argsort(images.labels, kind="stable"), np.cumsum(count) - count, count, eligible
+        )
 
 
 def _with_replacement(
     pool: _Pool, ways: int, size: int, mode: Mode, first: int, episodes: int, rng: Rng
 ) -> tuple[np.ndarray, np.ndarray]:
-    return _in_blocks(lambda block: _block(pool, ways, size, rng.numpy("block", block)), first, episodes)
+    return _in_blocks(
+        lambda block: _block(pool, ways, size, rng.numpy("block", block)), first, episodes
+    )
 
 
-def _sizes(ways: Span, shots: Span, first: int, episodes: int, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+def _sizes(
+    ways: Span, shots: Span, first: int, episodes: int, rng: Rng
+) -> tuple[np.ndarray, np.ndarray]:
     """How many ways each episode has (E,), and how many shots each of its classes (E, most ways)."""
+
     def drawn(block: int) -> tuple[np.ndarray, np.ndarray]:
         generator = rng.numpy("sizes", block)
-        return (generator.integers(ways.low, ways.high, BLOCK, endpoint=True),
-                generator.integers(shots.low, shots.high, (BLOCK, ways.high), endpoint=True))
+        return (
+            generator.integers(ways.low, ways.high, BLOCK, endpoint=True),
+            generator.integers(shots.low, shots.high, (BLOCK, ways.high), endpoint=True),
+        )
 
     return _in_blocks(drawn, first, episodes)
 
@@ -231,10 +274,14 @@ def _in_blocks(
     blocks = range(first // BLOCK, -(-(first + episodes) // BLOCK))
     parts = list(map(drawn, blocks))
     part = slice(first - BLOCK * blocks.start, first - BLOCK * blocks.start + episodes)
-    return np.concatenate([one for one, _ in parts])[part], np.concatenate([other for _, other in parts])[part]
+    return np.concatenate([one for one, _ in parts])[part], np.concatenate(
+        [other for _, other in parts]
+    )[part]
 
 
-def _block(pool: _Pool, ways: int, size: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _block(
+    pool: _Pool, ways: int, size: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """BLOCK episodes: classes (BLOCK, ways) and images (BLOCK, ways, size)."""
     group_sizes = np.array([len(classes) for classes in pool.groups])
     group_starts = np.cumsum(group_sizes) - group_sizes
@@ -279,7 +326,11 @@ def _longest(portions: np.ndarray, ways: int) -> int:
     low, high = 0, int(portions.sum()) // ways
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if np.minimum(portions, middle).sum() >= ways * middle else (low, middle - 1)
+        low, high = (
+            (middle, high)
+            if np.minimum(portions, middle).sum() >= ways * middle
+            else (low, middle - 1)
+        )
     return low
 
 
@@ -307,12 +358,16 @@ def _disjoint(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The whole schedule, of which episodes ``first`` .. are taken: classes (E, ways) and images (E, ways, size)."""
     portions = _portions(pool.count, size, mode)
-    parts = [classes[_schedule(portions[classes], ways, rng.numpy("schedule", group))]
-             for group, classes in enumerate(pool.groups)]
+    parts = [
+        classes[_schedule(portions[classes], ways, rng.numpy("schedule", group))]
+        for group, classes in enumerate(pool.groups)
+    ]
     schedule = rng.numpy("order").permutation(np.concatenate(parts))
     if first + episodes > len(schedule):
-        raise HarnessError(f"{first + episodes} episodes asked for; {mode} allows at most {len(schedule)} here",
-                           hint="fewer episodes, ways, shots or queries, or mode: replacement")
+        raise HarnessError(
+            f"{first + episodes} episodes asked for; {mode} allows at most {len(schedule)} here",
+            hint="fewer episodes, ways, shots or queries, or mode: replacement",
+        )
     rows = np.empty((*schedule.shape, size), np.int64)
     for label in range(len(pool.count)):
         at = np.nonzero(schedule == label)

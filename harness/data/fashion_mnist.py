@@ -19,7 +19,16 @@ class FashionMNIST(IdxFamily):
         "and run `harness data import fashion-mnist FOLDER`"
     )
     class_names = (
-        "T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
     )
     raw_sha256 = (
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -28,14 +37,25 @@ class FashionMNIST(IdxFamily):
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     )
     # The authors' repository at a fixed commit; sums and sizes of the files there.
-    remotes = tuple(Remote("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
-                           f"b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/{name}.gz", sha256, size)
-                    for name, sha256, size in zip(FILES, (
-                        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-                    ), (26_421_880, 29_515, 4_422_102, 5_148), strict=True))
+    remotes = tuple(
+        Remote(
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
+            f"b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/{name}.gz",
+            sha256,
+            size,
+        )
+        for name, sha256, size in zip(
+            FILES,
+            (
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
+            (26_421_880, 29_515, 4_422_102, 5_148),
+            strict=True,
+        )
+    )
     smallest_class = {"train": 5500, "val": 500, "test": 1000, "train 0-4": 6000, "test 5-9": 1000}
     class_split_images = (30_000, 5_000)
     pinned = {"{}": "497ae253902aab73b03ef5f1019692836071a0b77b9b60b98658877319767947"}

@@ -15,8 +15,13 @@ class Fc100(Cifar100):
     class Config(Config):
         """How much of each class there is."""
 
-        images: int = Field(600, ge=1, le=600, description="images a class; FC100 has 600, a reduced copy fewer (the first by "
-                            "name are taken)")
+        images: int = Field(
+            600,
+            ge=1,
+            le=600,
+            description="images a class; FC100 has 600, a reduced copy fewer (the first by "
+            "name are taken)",
+        )
 
     citation = "Krizhevsky 2009 (CIFAR-100); Oreshkin, Rodriguez Lopez, Lacoste, TADAM, NeurIPS 2018 (the split)"
     pinned = {'{"images": 150}': "b066f5d9d6c2bfc3416468cd5dd05072588193429b10d62879757f064263ddd7"}

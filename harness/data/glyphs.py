@@ -37,13 +37,20 @@ class Glyphs(Dataset):
         splits = {"train": 513, "val": 59, "test": 166}
         return Facts(
             image_shape=(1, 28, 28),
-            splittings={"alphabets": {name: SplitFacts(n, DRAWERS, n * DRAWERS) for name, n in splits.items()}},
+            splittings={
+                "alphabets": {
+                    name: SplitFacts(n, DRAWERS, n * DRAWERS) for name, n in splits.items()
+                }
+            },
             class_disjoint=frozenset({"alphabets"}),
         )
 
     def sources(self) -> list[Path]:
         """The font, and the list of characters."""
-        return [package_file("matplotlib", "mpl-data", "fonts", "ttf", "DejaVuSans.ttf"), split_file(CHARACTERS)]
+        return [
+            package_file("matplotlib", "mpl-data", "fonts", "ttf", "DejaVuSans.ttf"),
+            split_file(CHARACTERS),
+        ]
 
     def build(self) -> Loaded:
         """Thin each character once and let the drawers draw it."""
@@ -62,5 +69,9 @@ class Glyphs(Dataset):
             labels=labels,
             class_names=tuple(names),
             groups=tuple(groups),
-            splittings={"alphabets": {name: np.flatnonzero(of_image == name) for name in ("train", "val", "test")}},
+            splittings={
+                "alphabets": {
+                    name: np.flatnonzero(of_image == name) for name in ("train", "val", "test")
+                }
+            },
         )

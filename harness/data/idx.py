@@ -30,14 +30,24 @@ def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
     if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
         raise DataError("not an idx file of uint8 values", where=str(path), hint="fetch it again")
     dimensions = raw[3]
-    shape = tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, 4)) if len(raw) >= 4 + 4 * dimensions else ()
+    shape = (
+        tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, 4))
+        if len(raw) >= 4 + 4 * dimensions
+        else ()
+    )
     header = 4 + 4 * dimensions
     if len(raw) != header + math.prod(shape) or len(shape) != dimensions:
-        raise DataError(f"damaged: the header promises {shape}, the file holds {len(raw)} bytes", where=str(path),
-                        hint="fetch it again")
+        raise DataError(
+            f"damaged: the header promises {shape}, the file holds {len(raw)} bytes",
+            where=str(path),
+            hint="fetch it again",
+        )
     if sha256 is not None and (found := hashlib.sha256(raw).hexdigest()) != sha256:
-        raise DataError(f"not the expected content: sha256 {found[:16]}..., expected {sha256[:16]}...", where=str(path),
-                        hint="it may belong to another data set of the MNIST family; fetch the right one")
+        raise DataError(
+            f"not the expected content: sha256 {found[:16]}..., expected {sha256[:16]}...",
+            where=str(path),
+            hint="it may belong to another data set of the MNIST family; fetch the right one",
+        )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 
@@ -51,4 +61,6 @@ def _raw_bytes(path: Path) -> bytes:
             raise OSError(f"more than {LARGEST} bytes, unpacked")
         return raw
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), hint="fetch it again") from error
+        raise DataError(
+            f"cannot be read: {error}", where=str(path), hint="fetch it again"
+        ) from error

@@ -16,8 +16,14 @@ from harness.errors import DataError
 from harness.registry import datasets
 
 NPZ = {
-    "kmnist-test-imgs.npz": ((10_000, 28, 28), "913eb10a25c0d9597c76cf64be01c433abd3396ac2ad42714a4d50846e4534f6"),
-    "kmnist-test-labels.npz": ((10_000,), "77d83a49ca5434c5da77399edc7143065cb3a7b0834e2898ea3094e8c2b21a3c"),
+    "kmnist-test-imgs.npz": (
+        (10_000, 28, 28),
+        "913eb10a25c0d9597c76cf64be01c433abd3396ac2ad42714a4d50846e4534f6",
+    ),
+    "kmnist-test-labels.npz": (
+        (10_000,),
+        "77d83a49ca5434c5da77399edc7143065cb3a7b0834e2898ea3094e8c2b21a3c",
+    ),
 }
 """Shape of the uint8 array in each file, and sha256 of its values."""
 NAMES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
@@ -29,10 +35,14 @@ class KMNIST(Dataset):
 
     origin = "data root"
     licence = "CC BY-SA 4.0 (KMNIST), CC BY-SA 3.0 (MNIST)"
-    citation = ("Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718, 2018; "
-                f"train: {MNIST.citation}")
-    how_to_get = ("get kmnist-test-imgs.npz and kmnist-test-labels.npz from codh.rois.ac.jp/kmnist (NumPy format) and run "
-                  "`harness data import kmnist FOLDER`; it needs mnist too (`harness data get mnist`)")
+    citation = (
+        "Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718, 2018; "
+        f"train: {MNIST.citation}"
+    )
+    how_to_get = (
+        "get kmnist-test-imgs.npz and kmnist-test-labels.npz from codh.rois.ac.jp/kmnist (NumPy format) and run "
+        "`harness data import kmnist FOLDER`; it needs mnist too (`harness data get mnist`)"
+    )
 
     pinned = {"{}": "296615b5c12ed792db02f00bc8f6431d51ce539c0140b11284d33c135d85674b"}
 
@@ -41,16 +51,24 @@ class KMNIST(Dataset):
         return Facts(
             image_shape=(1, 28, 28),
             splittings={
-                "shift": {"train": SplitFacts(10, 5421, 60_000), "test": SplitFacts(10, 1000, 10_000)},
-                "characters": {"train": SplitFacts(5, 1000, 5000), "test": SplitFacts(5, 1000, 5000)},
+                "shift": {
+                    "train": SplitFacts(10, 5421, 60_000),
+                    "test": SplitFacts(10, 1000, 10_000),
+                },
+                "characters": {
+                    "train": SplitFacts(5, 1000, 5000),
+                    "test": SplitFacts(5, 1000, 5000),
+                },
             },
             class_disjoint=frozenset({"shift", "characters"}),
         )
 
     def sources(self) -> list[Path]:
         """The two files of KMNIST's test set, and MNIST's training files."""
-        return [*find_files(self.root, self.kind, tuple(NPZ), self.how_to_get),
-                *find_files(self.root, "mnist", FILES[:2], MNIST.how_to_get)]
+        return [
+            *find_files(self.root, self.kind, tuple(NPZ), self.how_to_get),
+            *find_files(self.root, "mnist", FILES[:2], MNIST.how_to_get),
+        ]
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, Path]]:
@@ -69,12 +87,16 @@ class KMNIST(Dataset):
         digits, characters = read_idx(train_labels, MNIST.raw_sha256[1]), read_npz(labels)
         start, own = len(digits), np.arange(len(characters)) + len(digits)
         return Loaded(
-            pixels=np.concatenate([read_idx(train_images, MNIST.raw_sha256[0]), read_npz(images)])[:, None],
+            pixels=np.concatenate([read_idx(train_images, MNIST.raw_sha256[0]), read_npz(images)])[
+                :, None
+            ],
             labels=np.concatenate([digits.astype(np.int64), characters + np.int64(10)]),
             class_names=(*MNIST.class_names, *NAMES),
             groups=None,
-            splittings={"shift": {"train": np.arange(start), "test": own},
-                        "characters": {"train": own[characters < 5], "test": own[characters >= 5]}},
+            splittings={
+                "shift": {"train": np.arange(start), "test": own},
+                "characters": {"train": own[characters < 5], "test": own[characters >= 5]},
+            },
         )
 
 
@@ -90,6 +112,9 @@ def read_npz(path: Path) -> np.ndarray:
     raw = content[-int(np.prod(shape)) :]  # of a .npy file only the header comes before the values
     found = hashlib.sha256(raw).hexdigest()
     if found != sha256:
-        raise DataError(f"not the expected content: sha256 {found[:16]}..., expected {sha256[:16]}...", where=str(path),
-                        hint=f"fetch it again. {KMNIST.how_to_get}")
+        raise DataError(
+            f"not the expected content: sha256 {found[:16]}..., expected {sha256[:16]}...",
+            where=str(path),
+            hint=f"fetch it again. {KMNIST.how_to_get}",
+        )
     return np.frombuffer(raw, np.uint8).reshape(shape)

@@ -13,9 +13,14 @@ from harness.registry import datasets
 class MiniImageNet25(TinyImageNet):
     """Photographs: 25 of miniImageNet's 100 classes, 14 / 6 / 5, at 64 x 64. A subset: compare with nothing published."""
 
-    citation = ("Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet (Stanford CS231n); "
-                "split: Ravi, Larochelle, ICLR 2017")
-    split_list = "mini_imagenet_25.txt", "324793b78fc836d7d3c68a07387c451ad1b8c63a327da1f629040be99fb56b99"
+    citation = (
+        "Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet (Stanford CS231n); "
+        "split: Ravi, Larochelle, ICLR 2017"
+    )
+    split_list = (
+        "mini_imagenet_25.txt",
+        "324793b78fc836d7d3c68a07387c451ad1b8c63a327da1f629040be99fb56b99",
+    )
     per_class = 550
     pinned = {
         '{"size": 64}': "a7880461e50cc33925e4993e764ceebad2415a0651d283ec53bc2b9e4af94d67",

@@ -16,14 +16,23 @@ from harness.errors import DataError
 from harness.registry import datasets
 from harness.rng import Rng
 
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
-def find_files(root: Path | None, folder: str, names: tuple[str, ...], how_to_get: str) -> list[Path]:
+def find_files(
+    root: Path | None, folder: str, names: tuple[str, ...], how_to_get: str
+) -> list[Path]:
     """``root/folder/name[.gz]`` for each name, or a DataError that lists what is missing."""
     if root is None:
-        raise DataError(f"{folder} is not embedded, and no data root is set",
-                        hint=f"set HARNESS_DATA (or --data-root) to the folder that holds {folder}/. {how_to_get}")
+        raise DataError(
+            f"{folder} is not embedded, and no data root is set",
+            hint=f"set HARNESS_DATA (or --data-root) to the folder that holds {folder}/. {how_to_get}",
+        )
     paths = [_first_file(root / folder / name, root / folder / f"{name}.gz") for name in names]
     if missing := [name for name, path in zip(names, paths, strict=True) if path is None]:
         raise DataError(f"missing: {', '.join(missing)}", where=str(root / folder), hint=how_to_get)
@@ -88,7 +97,12 @@ class IdxFamily(Dataset):
     def found_in(cls, path: Path) -> Iterator[tuple[str, bytes]]:
         """(file name, content) of each of the four files below ``path``, or of the one at ``path``; checked."""
         for name, sha256 in zip(FILES, cls.raw_sha256, strict=True):
-            spellings = {name, f"{name}.gz", name.replace("-idx", ".idx"), f"{name.replace('-idx', '.idx')}.gz"}
+            spellings = {
+                name,
+                f"{name}.gz",
+                name.replace("-idx", ".idx"),
+                f"{name.replace('-idx', '.idx')}.gz",
+            }
             candidates = [path] if path.is_file() else files_below(path).values()
             files = [file for file in candidates if file.name in spellings]
             if file := _first_sound(files, sha256):
@@ -106,8 +120,14 @@ class IdxFamily(Dataset):
             class_names=self.class_names,
             groups=None,
             splittings={
-                "standard": {**carve(labels[:n_train], val=5_000, test=0, rng=Rng(0).child(self.kind)), "test": test},
-                "classes": {"train": np.flatnonzero(labels[:n_train] < 5), "test": test[test_labels >= 5]},
+                "standard": {
+                    **carve(labels[:n_train], val=5_000, test=0, rng=Rng(0).child(self.kind)),
+                    "test": test,
+                },
+                "classes": {
+                    "train": np.flatnonzero(labels[:n_train] < 5),
+                    "test": test[test_labels >= 5],
+                },
             },
         )
 
@@ -132,13 +152,20 @@ class MNIST(IdxFamily):
     )
     # PyTorch's mirror (torchvision.datasets.MNIST.mirrors); the sums of LeCun's four gzipped files are the same wherever they are
     # recorded (TensorFlow Datasets, url_checksums/mnist.txt).
-    remotes = tuple(Remote(f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz", sha256, size)
-                    for name, sha256, size in zip(FILES, (
-                        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-                    ), (9_912_422, 28_881, 1_648_877, 4_542), strict=True))
+    remotes = tuple(
+        Remote(f"https://ossci-datasets.s3.amazonaws.com/mnist/{name}.gz", sha256, size)
+        for name, sha256, size in zip(
+            FILES,
+            (
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+            (9_912_422, 28_881, 1_648_877, 4_542),
+            strict=True,
+        )
+    )
     smallest_class = {"train": 4969, "val": 452, "test": 892, "train 0-4": 5842, "test 5-9": 892}
     class_split_images = (30_596, 4_861)
     pinned = {"{}": "5175c7cc99fe5f24a6f8c1123f9341d380cc01149a358bf8113353fae3ca2b88"}

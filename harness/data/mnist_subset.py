@@ -33,19 +33,35 @@ class MnistSubset(Dataset):
     class Config(Config):
         """Which digits."""
 
-        digits: Annotated[str, AfterValidator(_once)] = Field("126", pattern=r"^[0-9]{2,10}$", description="those that are kept")
+        digits: Annotated[str, AfterValidator(_once)] = Field(
+            "126", pattern=r"^[0-9]{2,10}$", description="those that are kept"
+        )
 
     origin = "data root"
     folder_name = "mnist"
-    pinned = {'{"digits": "126"}': "c7ee40d6481960e986c2f2ec0d2fcf9d976c8bd5a922ff332018d97585c7effd"}
-    licence, citation, how_to_get, remotes = MNIST.licence, MNIST.citation, MNIST.how_to_get, MNIST.remotes
+    pinned = {
+        '{"digits": "126"}': "c7ee40d6481960e986c2f2ec0d2fcf9d976c8bd5a922ff332018d97585c7effd"
+    }
+    licence, citation, how_to_get, remotes = (
+        MNIST.licence,
+        MNIST.citation,
+        MNIST.how_to_get,
+        MNIST.remotes,
+    )
 
     def facts(self) -> Facts:
         """Shape and splits, from the published counts of each digit."""
         val = validation_counts()
         counts = {"train": np.array(TRAIN) - val, "val": val, "test": np.array(TEST)}
         kept = {split: found[list(map(int, self.config.digits))] for split, found in counts.items()}
-        return Facts((1, 28, 28), {"standard": {s: SplitFacts(len(n), int(n.min()), int(n.sum())) for s, n in kept.items()}})
+        return Facts(
+            (1, 28, 28),
+            {
+                "standard": {
+                    s: SplitFacts(len(n), int(n.min()), int(n.sum())) for s, n in kept.items()
+                }
+            },
+        )
 
     def sources(self) -> list[Path]:
         """MNIST's own four files."""
@@ -60,8 +76,15 @@ class MnistSubset(Dataset):
         """MNIST, less the rows of other digits; labels stay the digits."""
         whole = MNIST(MNIST.Config(), self.root).build()
         rows, digits = whole.splittings["standard"], list(map(int, self.config.digits))
-        return replace(whole, splittings={"standard": {
-            split: found[np.isin(whole.labels[found], digits)] for split, found in rows.items()}})
+        return replace(
+            whole,
+            splittings={
+                "standard": {
+                    split: found[np.isin(whole.labels[found], digits)]
+                    for split, found in rows.items()
+                }
+            },
+        )
 
 
 def validation_counts() -> np.ndarray:

@@ -25,7 +25,9 @@ VINYALS_SHA256 = "a3e400e39958fdd0cae03fdc107ba10e14bdc2bc8d6f4cc96d5dae3dae145b
 SIDE, SMALL, DRAWERS = 105, 28, 20
 MOST = 964 * DRAWERS
 """Drawings of the larger part."""
-MEMBER = re.compile(r"(images_background|images_evaluation)/(\w[^/]*)/character(\d\d)/\d{4}_(\d\d)\.png")
+MEMBER = re.compile(
+    r"(images_background|images_evaluation)/(\w[^/]*)/character(\d\d)/\d{4}_(\d\d)\.png"
+)
 INK_SHA256 = {
     "images_background": "6699ae4df8ffac22aee7951d7cba6e421d3c2f9276990b84beacf5bef54348ea",
     "images_evaluation": "afb28aaea14406a6cf3c19d26de4ed60d69ccb7f5e6373afffc637b4784c039c",
@@ -40,12 +42,17 @@ class Omniglot(Dataset):
     class Config(Config):
         """Switches."""
 
-        rotations: bool = Field(False, description="rotations by 90, 180 and 270 degrees as new classes: four times as many")
+        rotations: bool = Field(
+            False,
+            description="rotations by 90, 180 and 270 degrees as new classes: four times as many",
+        )
 
     origin = "data root"
     licence = "MIT"
-    citation = "Lake, Salakhutdinov, Tenenbaum, Human-level concept learning through probabilistic program induction, " \
-               "Science 350, 2015; split: Vinyals et al., NeurIPS 2016"
+    citation = (
+        "Lake, Salakhutdinov, Tenenbaum, Human-level concept learning through probabilistic program induction, "
+        "Science 350, 2015; split: Vinyals et al., NeurIPS 2016"
+    )
     how_to_get = (
         "run `harness data get omniglot`; or get "
         "images_background.zip and images_evaluation.zip from the repository brendenlake/omniglot (folder python) "
@@ -53,10 +60,16 @@ class Omniglot(Dataset):
     )
     # The author's repository; sums and sizes as in TensorFlow Datasets (url_checksums/omniglot.txt).
     remotes = (
-        Remote("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background.zip",
-               "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640", 9_464_212),
-        Remote("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_evaluation.zip",
-               "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee", 6_462_886),
+        Remote(
+            "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_background.zip",
+            "ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640",
+            9_464_212,
+        ),
+        Remote(
+            "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/images_evaluation.zip",
+            "1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
+            6_462_886,
+        ),
     )
     pinned = {
         '{"rotations": false}': "fc94fb039a759bccc640f150d7f9a36babd1836d3ad87f625cfa38213a97b953",
@@ -77,7 +90,8 @@ class Omniglot(Dataset):
             image_shape=(1, SMALL, SMALL),
             splittings={
                 splitting: {
-                    split: SplitFacts(n * self._turns, DRAWERS, n * self._turns * DRAWERS) for split, n in splits.items()
+                    split: SplitFacts(n * self._turns, DRAWERS, n * self._turns * DRAWERS)
+                    for split, n in splits.items()
                 }
                 for splitting, splits in splittings.items()
             },
@@ -98,7 +112,9 @@ class Omniglot(Dataset):
         parts = [read_part(path) for path in self.sources()[:2]]
         characters = [(name, part.name) for part in parts for name in part.characters]
         order = sorted(range(len(characters)), key=characters.__getitem__)
-        small = np.concatenate([shrink(part.ink) for part in parts]).reshape(-1, DRAWERS, 1, SMALL, SMALL)[order]
+        small = np.concatenate([shrink(part.ink) for part in parts]).reshape(
+            -1, DRAWERS, 1, SMALL, SMALL
+        )[order]
         names, homes = zip(*(characters[i] for i in order), strict=True)
         turned = [np.rot90(small, turn, axes=(3, 4)) for turn in range(self._turns)]
         suffixes = ("", "/rot090", "/rot180", "/rot270")[: self._turns]
@@ -107,15 +123,24 @@ class Omniglot(Dataset):
         return Loaded(
             pixels=np.concatenate(turned).reshape(-1, 1, SMALL, SMALL),
             labels=labels,
-            class_names=tuple(f"{alphabet}/character{number:02d}{turn}" for turn in suffixes for alphabet, number in names),
+            class_names=tuple(
+                f"{alphabet}/character{number:02d}{turn}"
+                for turn in suffixes
+                for alphabet, number in names
+            ),
             groups=tuple(f"{alphabet}{turn}" for turn in suffixes for alphabet, _ in names),
             splittings={
                 "vinyals": self._rows([vinyals[name] for name in names], ("train", "val", "test")),
-                "lake": self._rows(["train" if home == "images_background" else "test" for home in homes], ("train", "test")),
+                "lake": self._rows(
+                    ["train" if home == "images_background" else "test" for home in homes],
+                    ("train", "test"),
+                ),
             },
         )
 
-    def _rows(self, split_of_character: list[str], splits: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def _rows(
+        self, split_of_character: list[str], splits: tuple[str, ...]
+    ) -> dict[str, np.ndarray]:
         of_image = np.repeat(np.tile(split_of_character, self._turns), DRAWERS)
         return {split: np.flatnonzero(of_image == split) for split in splits}
 
@@ -125,13 +150,24 @@ class Omniglot(Dataset):
         files = [path] if path.is_file() else list(files_below(path).values())
         for part in INK_SHA256:
             archive = next((file for file in files if file.name == f"{part}.zip"), None)
-            folder = next((above for file in files for above in file.parents if above.name == part), None)
+            folder = next(
+                (above for file in files for above in file.parents if above.name == part), None
+            )
             if archive:
                 read_part(archive)
                 yield archive.name, archive
             elif folder:
-                with Archive(folder) as drawings, packed(drawings, {f"{part}/{name}": name for name in drawings.sizes
-                                                                   if MEMBER.fullmatch(f"{part}/{name}")}) as zipped:
+                with (
+                    Archive(folder) as drawings,
+                    packed(
+                        drawings,
+                        {
+                            f"{part}/{name}": name
+                            for name in drawings.sizes
+                            if MEMBER.fullmatch(f"{part}/{name}")
+                        },
+                    ) as zipped,
+                ):
                     read_part(zipped)
                     yield f"{part}.zip", zipped
 
@@ -150,7 +186,9 @@ def vinyals_split() -> dict[tuple[str, int], str]:
     split_of = {}
     for split, alphabet, *ranges in listed(VINYALS, VINYALS_SHA256):
         for first, _, last in (span.partition("-") for span in ranges):
-            split_of |= {(alphabet, number): split for number in range(int(first), int(last or first) + 1)}
+            split_of |= {
+                (alphabet, number): split for number in range(int(first), int(last or first) + 1)
+            }
     return split_of
 
 
@@ -161,16 +199,29 @@ def read_part(path: Path) -> Part:
         DataError: it is damaged, or its drawings are not Omniglot's.
     """
     with Archive(path) as archive:
-        members = sorted((match.groups(), name) for name in archive.sizes if (match := MEMBER.fullmatch(name)))
+        members = sorted(
+            (match.groups(), name) for name in archive.sizes if (match := MEMBER.fullmatch(name))
+        )
         if len(members) > MOST:
-            raise archive.fault(f"it has {len(members)} drawings, more than an Omniglot part", Omniglot.how_to_get)
-        ink = stacked([partial(_ink, archive, name) for _, name in members], (SIDE, SIDE)).view(bool)
+            raise archive.fault(
+                f"it has {len(members)} drawings, more than an Omniglot part", Omniglot.how_to_get
+            )
+        ink = stacked([partial(_ink, archive, name) for _, name in members], (SIDE, SIDE)).view(
+            bool
+        )
     parts = sorted({groups[0] for groups, _ in members})
     digest = hashlib.sha256(np.packbits(ink).data).hexdigest()
     if len(parts) != 1 or digest != INK_SHA256[parts[0]]:
-        raise DataError(f"its {len(members)} drawings are not those of an Omniglot part (sha256 {digest[:16]}...)",
-                        where=str(path), hint=f"fetch it again. {Omniglot.how_to_get}")
-    return Part(parts[0], [(alphabet, int(number)) for (_, alphabet, number, _), _ in members[::DRAWERS]], ink)
+        raise DataError(
+            f"its {len(members)} drawings are not those of an Omniglot part (sha256 {digest[:16]}...)",
+            where=str(path),
+            hint=f"fetch it again. {Omniglot.how_to_get}",
+        )
+    return Part(
+        parts[0],
+        [(alphabet, int(number)) for (_, alphabet, number, _), _ in members[::DRAWERS]],
+        ink,
+    )
 
 
 def _ink(archive: Archive, name: str) -> np.ndarray:

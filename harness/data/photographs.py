@@ -39,7 +39,9 @@ def decode(content: bytes, channels: int = 3) -> Image:
             image.load()
             return _plain(image, "L" if channels == 1 else "RGB")
     except UnidentifiedImageError as error:  # its own words are the address of the buffer
-        raise ValueError("cannot be decoded: it is no image, or of a format that Pillow does not read") from error
+        raise ValueError(
+            "cannot be decoded: it is no image, or of a format that Pillow does not read"
+        ) from error
     except Exception as error:  # Pillow and zlib raise many kinds on damaged bytes
         raise ValueError(f"cannot be decoded: {error}") from error
 
@@ -50,7 +52,9 @@ def _plain(image: Image, mode: str) -> Image:
     if image.mode.startswith("I;16"):
         image = images.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError(f"its values (mode {image.mode}) have no fixed range: save it with 8 bits a channel")
+        raise ValueError(
+            f"its values (mode {image.mode}) have no fixed range: save it with 8 bits a channel"
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = images.alpha_composite(images.new("RGBA", image.size, "white"), image)
@@ -82,7 +86,9 @@ def exactly(image: Image, size: int) -> Image:
     return image
 
 
-def photograph(archive: Archive, name: str, size: int, channels: int, fit: Callable[[Image, int], Image]) -> np.ndarray:
+def photograph(
+    archive: Archive, name: str, size: int, channels: int, fit: Callable[[Image, int], Image]
+) -> np.ndarray:
     """One image of an archive.
 
     Returns:
@@ -95,14 +101,24 @@ def photograph(archive: Archive, name: str, size: int, channels: int, fit: Calla
     try:
         pixels = np.asarray(fit(decode(content, channels), size))
     except ValueError as error:
-        raise archive.fault(f"{name}: {error}", "fetch it again, or put a sound one in its place") from error
+        raise archive.fault(
+            f"{name}: {error}", "fetch it again, or put a sound one in its place"
+        ) from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def photographs(archive: Archive, names: Sequence[str], size: int, channels: int = 3,
-                fit: Callable[[Image, int], Image] = squashed) -> np.ndarray:
+def photographs(
+    archive: Archive,
+    names: Sequence[str],
+    size: int,
+    channels: int = 3,
+    fit: Callable[[Image, int], Image] = squashed,
+) -> np.ndarray:
     """The images of an archive (no tar) with these names, uint8 (N, channels, size, size), decoded by all cores."""
-    return stacked([partial(photograph, archive, name, size, channels, fit) for name in names], (channels, size, size))
+    return stacked(
+        [partial(photograph, archive, name, size, channels, fit) for name in names],
+        (channels, size, size),
+    )
 
 
 def stacked(readers: Sequence[Callable[[], np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
@@ -112,7 +128,9 @@ def stacked(readers: Sequence[Callable[[], np.ndarray]], shape: tuple[int, ...])
     def fill(row: int) -> None:
         pixels[row] = readers[row]()
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) as pool:
+    with ThreadPoolExecutor(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    ) as pool:
         tasks = pool.map(fill, range(len(readers)))
         try:
             for _ in tasks:

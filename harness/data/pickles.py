@@ -36,14 +36,23 @@ def read_pickled(source: Path | bytes, where: str) -> Any:
     try:
         if isinstance(source, bytes):
             return _plain(_Reader(io.BytesIO(source)).load())
-        with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with (
+            source.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
             return _plain(_Reader(mapped).load())
     except _Refused as error:
-        raise DataError(f"refused: this pickle asks for {error}, and is no plain file of arrays", where=where,
-                        hint="nothing in it was executed; get the file from a source that you trust") from error
+        raise DataError(
+            f"refused: this pickle asks for {error}, and is no plain file of arrays",
+            where=where,
+            hint="nothing in it was executed; get the file from a source that you trust",
+        ) from error
     except Exception as error:  # a damaged pickle brings up any kind of error, MemoryError and RecursionError among them
-        raise DataError(f"not a readable pickle of arrays: {type(error).__name__}: {error}", where=where,
-                        hint="fetch it again") from error
+        raise DataError(
+            f"not a readable pickle of arrays: {type(error).__name__}: {error}",
+            where=where,
+            hint="fetch it again",
+        ) from error
 
 
 class _Refused(Exception):
@@ -115,8 +124,11 @@ def _recorders() -> dict[tuple[str, str], Callable[..., Any]]:
                 raise _Refused("an array without a type")
             kind, shape = self.type.numpy(), tuple(self.shape)
             raw = self.raw.encode("latin1") if isinstance(self.raw, str) else self.raw
-            if not isinstance(raw, (bytes, bytearray)) or not all(type(n) is int and n >= 0 for n in shape) \
-                    or len(raw) != math.prod(shape) * kind.itemsize:
+            if (
+                not isinstance(raw, (bytes, bytearray))
+                or not all(type(n) is int and n >= 0 for n in shape)
+                or len(raw) != math.prod(shape) * kind.itemsize
+            ):
                 raise ValueError(f"an array of shape {shape} that holds something else")
             return np.frombuffer(raw, kind).reshape(shape, order="F" if self.fortran else "C")
 

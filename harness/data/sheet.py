@@ -25,9 +25,22 @@ def statistics(data: Loaded, splitting: str | None = None) -> list[dict[str, Any
         images = data.split(splitting, split)
         counts = np.bincount(images.labels)
         mean, std = channel_moments(images.pixels)
-        each = str(counts.min()) if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-        rows.append({"split": f"{splitting}/{split}", "classes": images.n_classes, "images": len(images), "images a class": each,
-                     "size": "x".join(map(str, images.shape)), "mean": mean, "std": std})
+        each = (
+            str(counts.min())
+            if counts.min() == counts.max()
+            else f"{counts.min()} to {counts.max()}"
+        )
+        rows.append(
+            {
+                "split": f"{splitting}/{split}",
+                "classes": images.n_classes,
+                "images": len(images),
+                "images a class": each,
+                "size": "x".join(map(str, images.shape)),
+                "mean": mean,
+                "std": std,
+            }
+        )
     return rows
 
 
@@ -35,8 +48,10 @@ def channel_moments(pixels: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel of uint8 (N, C, H, W), in [0, 1]; exact, from counts of the 256 values."""
     means, stds, values = [], [], np.arange(256)
     for channel in range(pixels.shape[1]):
-        counts = sum(np.bincount(pixels[start : start + CHUNK, channel].ravel(), minlength=256)
-                     for start in range(0, len(pixels), CHUNK))
+        counts = sum(
+            np.bincount(pixels[start : start + CHUNK, channel].ravel(), minlength=256)
+            for start in range(0, len(pixels), CHUNK)
+        )
         mean = float((counts * values).sum() / counts.sum())
         means.append(mean / 255)
         stds.append(float(((counts * (values - mean) ** 2).sum() / counts.sum()) ** 0.5) / 255)
@@ -50,7 +65,11 @@ def write(data: Loaded, path: Path, splitting: str | None = None) -> Path:
         HarnessError: a file name that does not end in ``.png``.
     """
     if path.suffix.lower() != ".png":
-        raise HarnessError("a contact sheet is a PNG", where=str(path), hint=f"call it {path.with_suffix('.png').name}")
+        raise HarnessError(
+            "a contact sheet is a PNG",
+            where=str(path),
+            hint=f"call it {path.with_suffix('.png').name}",
+        )
     from PIL import Image, ImageDraw
 
     splitting = splitting or next(iter(data.splittings))
@@ -64,7 +83,11 @@ def write(data: Loaded, path: Path, splitting: str | None = None) -> Path:
     paper = Image.new("RGB", (MARGIN + EXAMPLES * (tile + GAP), height), "white")
     pen, top = ImageDraw.Draw(paper), 0
     for split, images, chosen in parts:
-        pen.text((GAP, top + 4), f"{splitting}/{split}: {len(chosen)} of {images.n_classes} classes", fill="black")
+        pen.text(
+            (GAP, top + 4),
+            f"{splitting}/{split}: {len(chosen)} of {images.n_classes} classes",
+            fill="black",
+        )
         top += HEADING
         for label in chosen:
             rows = np.flatnonzero(images.labels == label)[:EXAMPLES]
@@ -83,7 +106,9 @@ def _picture(images: Images, row: int, tile: int) -> Any:
     from PIL import Image
 
     pixels = images.pixels[row]
-    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    picture = Image.fromarray(
+        pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0))
+    )
     return picture.resize((tile, tile), Image.Resampling.NEAREST).convert("RGB")
 
 

@@ -55,7 +55,9 @@ def outlines(font: Path, characters: Sequence[str]) -> list[list[np.ndarray]]:
 
         def _qCurveToOne(self, control, end):
             start, control, end = contours[-1][-1][-1], np.array(control), np.array(end)
-            contours[-1].append((1 - step) ** 2 * start + 2 * step * (1 - step) * control + step**2 * end)
+            contours[-1].append(
+                (1 - step) ** 2 * start + 2 * step * (1 - step) * control + step**2 * end
+            )
 
     drawn = []
     with TTFont(font, lazy=True) as file:
@@ -142,7 +144,9 @@ def draw(fields: np.ndarray, drawers: int, size: int, rng: Rng) -> np.ndarray:
     for field, out, number in zip(fields, drawn, range(len(fields)), strict=True):
         generator = rng.numpy("drawing", number)
         points = _affine(hands, generator, size) + _elastic(drawers, generator, size)
-        points = np.rint(points * 256) / 256  # what different processors do in the last bits ends here
+        points = (
+            np.rint(points * 256) / 256
+        )  # what different processors do in the last bits ends here
         distance = _bilinear(field, points)
         pen = PEN * (1 + PEN_SPREAD * hands[:, 3, None, None])
         pixel = CANVAS / size
@@ -163,7 +167,13 @@ def _affine(hands: np.ndarray, generator: np.random.Generator, size: int) -> np.
     slant = SLANT * (hands[:, 1] + 0.4 * own[:, 1])
     wide, tall = np.exp(STRETCH * (hands[:, 2] + 0.5 * own[:, 2])), np.exp(STRETCH * own[:, 3])
     cos, sin = np.cos(turn), np.sin(turn)
-    matrix = np.stack([np.stack([cos * tall, -sin * tall], 1), np.stack([(sin + slant * cos) * wide, cos * wide], 1)], 1)
+    matrix = np.stack(
+        [
+            np.stack([cos * tall, -sin * tall], 1),
+            np.stack([(sin + slant * cos) * wide, cos * wide], 1),
+        ],
+        1,
+    )
     grid = (np.mgrid[:size, :size] + 0.5) * (CANVAS / size) - CANVAS / 2
     centre = CANVAS / 2 - 0.5 + SHIFT * own[:, 4:]
     return np.einsum("dij,jyx->diyx", matrix, grid) + centre[:, :, None, None]

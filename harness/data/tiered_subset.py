@@ -13,9 +13,14 @@ from harness.registry import datasets
 class TieredSubset(TinyImageNet):
     """Photographs: 123 of tieredImageNet's 608 classes, 61 / 17 / 45, 60 images each, at 64 x 64. A subset."""
 
-    citation = ("Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet (Stanford CS231n); "
-                "split: Ren et al., ICLR 2018 (tieredImageNet)")
-    split_list = "tiered_subset.txt", "a9c90da91f74f0fbc307768ae7ca43f1aa97faaaaf97f47a272ba2b75d45446f"
+    citation = (
+        "Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet (Stanford CS231n); "
+        "split: Ren et al., ICLR 2018 (tieredImageNet)"
+    )
+    split_list = (
+        "tiered_subset.txt",
+        "a9c90da91f74f0fbc307768ae7ca43f1aa97faaaaf97f47a272ba2b75d45446f",
+    )
     per_class = 60
     pinned = {'{"size": 64}': "f6f376051f84b809a1144a5728b32601a47196a824f2038a739cea686459c9b2"}
 

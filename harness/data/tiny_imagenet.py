@@ -27,7 +27,12 @@ VALIDATION = "tiny-imagenet-200/val/"
 class Sized(Config):
     """How large the photographs are."""
 
-    size: int = Field(SIDE, ge=8, le=SIDE, description="side of the images in pixels; smaller than 64 by antialiased resizing")
+    size: int = Field(
+        SIDE,
+        ge=8,
+        le=SIDE,
+        description="side of the images in pixels; smaller than 64 by antialiased resizing",
+    )
 
 
 class TinyImageNet(Dataset):
@@ -37,11 +42,18 @@ class TinyImageNet(Dataset):
     origin = "data root"
     folder_name = "tiny-imagenet"
     licence = "ImageNet terms of access: non-commercial research and education"
-    how_to_get = ("run `harness data get mini-imagenet-25` for tiny-imagenet-200.zip (248 MB), or get it from "
-                  "cs231n.stanford.edu and run `harness data import mini-imagenet-25 FILE`")
+    how_to_get = (
+        "run `harness data get mini-imagenet-25` for tiny-imagenet-200.zip (248 MB), or get it from "
+        "cs231n.stanford.edu and run `harness data import mini-imagenet-25 FILE`"
+    )
     # The address is the one of Stanford's CS231n; the sha256 is what several independent projects record for this file.
-    remotes = (Remote("http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-                      "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821", 248_100_043),)
+    remotes = (
+        Remote(
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821",
+            248_100_043,
+        ),
+    )
     split_list: ClassVar[tuple[str, str]]
     """Name and sha256 of the list of classes."""
     per_class: ClassVar[int]
@@ -55,15 +67,24 @@ class TinyImageNet(Dataset):
         """Shape and split."""
         splits = [split for split, *_ in self.classes()]
         counts = {split: splits.count(split) for split in ("train", "val", "test")}
-        return Facts((3, self.config.size, self.config.size),
-                     {"classes": {split: SplitFacts(n, self.per_class, n * self.per_class) for split, n in counts.items()}},
-                     frozenset({"classes"}))
+        return Facts(
+            (3, self.config.size, self.config.size),
+            {
+                "classes": {
+                    split: SplitFacts(n, self.per_class, n * self.per_class)
+                    for split, n in counts.items()
+                }
+            },
+            frozenset({"classes"}),
+        )
 
     def sources(self) -> list[Path]:
         """All zips of the folder, and the list of classes."""
         zips = sorted(self.place.glob("*.zip"))
         if not zips:
-            raise DataError("there is no zip of photographs", where=str(self.place), hint=self.how_to_get)
+            raise DataError(
+                "there is no zip of photographs", where=str(self.place), hint=self.how_to_get
+            )
         return [*zips, split_file(self.split_list[0])]
 
     @classmethod
@@ -94,11 +115,25 @@ class TinyImageNet(Dataset):
             for archive in archives:
                 archive.close()
         of_image = np.array(splits)[labels]
-        return Loaded(np.concatenate(parts), np.array(labels, np.int64), tuple(names), tuple(groups) if any(groups) else None,
-                      {"classes": {split: np.flatnonzero(of_image == split) for split in ("train", "val", "test")}})
+        return Loaded(
+            np.concatenate(parts),
+            np.array(labels, np.int64),
+            tuple(names),
+            tuple(groups) if any(groups) else None,
+            {
+                "classes": {
+                    split: np.flatnonzero(of_image == split) for split in ("train", "val", "test")
+                }
+            },
+        )
 
-    def _listed(self, archives: list[Archive], found: list[dict[str, dict[str, str]]], wnid: str,
-                images: list[str] | None) -> tuple[Archive, list[str]]:
+    def _listed(
+        self,
+        archives: list[Archive],
+        found: list[dict[str, dict[str, str]]],
+        wnid: str,
+        images: list[str] | None,
+    ) -> tuple[Archive, list[str]]:
         """The first archive that has all wanted images of a class, and which these are."""
         most = 0
         for archive, classes in zip(archives, found, strict=True):
@@ -108,8 +143,11 @@ class TinyImageNet(Dataset):
             if len(present) == self.per_class:
                 return archive, present
             most = max(most, len(present))
-        raise DataError(f"class {wnid} has {most} of the {self.per_class} images that are listed",
-                        where=str(self.place), hint=self.how_to_get)
+        raise DataError(
+            f"class {wnid} has {most} of the {self.per_class} images that are listed",
+            where=str(self.place),
+            hint=self.how_to_get,
+        )
 
 
 def members(archive: Archive) -> dict[str, dict[str, str]]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
 from harness import registry
-from harness.cells import Conditions
-from harness.plan import Cell
+from harness.cells.plan import Cell
+from harness.cells.run import Conditions
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,19 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from harness.plan import Cell
+from harness.cells.plan import Cell
 
 
 @contextlib.contextmanager
 def transfer(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Bars of files that are being fetched: what it gives is called with (file, bytes here, bytes in all)."""
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     bars, tasks = Progress(*columns, console=console), dict[str, TaskID]()
 
     def report(name: str, done: int, total: int) -> None:
@@ -78,7 +84,12 @@ class Lines:
     """One line a finished cell: position, time, what, and what is left."""
 
     def __init__(self, console: Console, total: int, expected: dict[str, float], workers: int):
-        self.console, self.total, self.count, self.clock = console, total, 0, _Clock(expected, workers)
+        self.console, self.total, self.count, self.clock = (
+            console,
+            total,
+            0,
+            _Clock(expected, workers),
+        )
 
     def __enter__(self) -> Lines:
         return self
@@ -97,7 +108,9 @@ class Lines:
         self.count += 1
         self.clock.finished(cell.key, seconds)
         width = len(str(self.total))
-        left = f"about {duration(self.clock.left())} left" if self.count < self.total else "last one"
+        left = (
+            f"about {duration(self.clock.left())} left" if self.count < self.total else "last one"
+        )
         end = f"FAILED: {error}" if error else left
         line = f"[{self.count:{width}}/{self.total}] {seconds:6.1f} s  {cell.title}  ({end})"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -108,8 +121,14 @@ class Bars:
 
     def __init__(self, console: Console, total: int, expected: dict[str, float], workers: int):
         self.console, self.clock, self.start = console, _Clock(expected, workers), time.monotonic()
-        self.bars = Progress(SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24),
-                             TextColumn("{task.fields[note]}", markup=False), console=console, transient=True)
+        self.bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=console,
+            transient=True,
+        )
         self.all = self.bars.add_task("cells", total=total, note="")
         self.tasks: dict[int, int] = {}
 
@@ -117,7 +136,12 @@ class Bars:
         self.bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.bars.stop()
 
     def started(self, worker: int, cell: Cell) -> None:

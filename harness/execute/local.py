@@ -25,14 +25,14 @@ from typing import Any
 from pydantic import Field
 
 from harness import registry
-from harness.cells import Conditions
+from harness.cells.plan import Cell
+from harness.cells.run import Conditions
 from harness.errors import StoreError
 from harness.execute import memory, work
 from harness.execute.base import Event, Executor, executors
-from harness.plan import Cell
-from harness.signals import answered
+from harness.execute.signals import answered
 
-PRELOADED = ["harness.preload", __name__]
+PRELOADED = ["harness.execute.preload", __name__]
 DYING_S = 30.0
 """Longer than it takes a process that was killed to be gone."""
 
@@ -44,8 +44,14 @@ class Local(Executor):
     class Config(registry.Config):
         """What can be said of them."""
 
-        workers: int | None = Field(None, ge=1, description="worker processes; one a core if left out")
-        memory: float = Field(0.0, ge=0, description="GiB that a cell needs, as long as no like cell has been measured")
+        workers: int | None = Field(
+            None, ge=1, description="worker processes; one a core if left out"
+        )
+        memory: float = Field(
+            0.0,
+            ge=0,
+            description="GiB that a cell needs, as long as no like cell has been measured",
+        )
 
     def __init__(self, config: Config, conditions: Conditions):
         super().__init__(config, conditions)
@@ -75,7 +81,10 @@ class Local(Executor):
         """Whether it will fit into memory beside those under way, as far as like cells have shown."""
         if not self.cells:
             return True
-        growth = sum(max(0, self._need(cell) - self._used(who)) for who, cell in [*self.cells.items(), (worker, cell)])
+        growth = sum(
+            max(0, self._need(cell) - self._used(who))
+            for who, cell in [*self.cells.items(), (worker, cell)]
+        )
         return memory.available() - self.reserve >= growth
 
     def start(self, worker: int, cell: Cell) -> None:
@@ -105,7 +114,9 @@ class Local(Executor):
             if event.kind not in ("started", "progress"):
                 cell = self.cells.pop(worker, None)
                 if cell and event.peak:
-                    self.peaks[_likeness(cell)] = max(event.peak, self.peaks.get(_likeness(cell), 0))
+                    self.peaks[_likeness(cell)] = max(
+                        event.peak, self.peaks.get(_likeness(cell), 0)
+                    )
             yield worker, event
         if len(self.cells) > 1 and memory.available() < self.reserve // 2:
             yield self._make_room()
@@ -114,7 +125,9 @@ class Local(Executor):
         _start_server()
         ours, theirs = self.context.Pipe()
         place = dict(os.environ), Path.cwd(), get_temp_dir()
-        process = self.context.Process(target=_work, args=(theirs, self.conditions, *place), daemon=True)
+        process = self.context.Process(
+            target=_work, args=(theirs, self.conditions, *place), daemon=True
+        )
         # The new process inherits it: Ctrl-C is not its to answer.
         with _without_main(), answered(signal.SIGINT, signal.SIG_IGN):
             _fork(process)
@@ -151,16 +164,26 @@ def _likeness(cell: Cell) -> tuple:
     return cell.learner, cell.protocol, cell.role, cell.label
 
 
-def _work(pipe: Connection, conditions: Conditions, environment: dict[str, str], folder: Path, temporary: str) -> None:
+def _work(
+    pipe: Connection,
+    conditions: Conditions,
+    environment: dict[str, str],
+    folder: Path,
+    temporary: str,
+) -> None:
     """A worker's life: take a cell, compute it, say so."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent(temporary)
     os.environ.clear()  # the server's are those of the first run in this process
     os.environ.update({**environment, **work.ONE_THREAD})
     os.chdir(folder)
     work.settle_in(conditions.device)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone: there is nobody to tell
+    with contextlib.suppress(
+        EOFError, BrokenPipeError, ConnectionResetError
+    ):  # the parent is gone: there is nobody to tell
         while True:
             pipe.send(_alone(pipe.recv(), conditions, pipe))
 
@@ -197,7 +220,12 @@ def _start_server() -> None:
     """The process that workers are forked from, with the environment that they need when libraries are loaded."""
     here = str(Path(__file__).resolve().parents[2])
     before = dict(os.environ)
-    os.environ.update({**work.ONE_THREAD, "PYTHONPATH": os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")]))})
+    os.environ.update(
+        {
+            **work.ONE_THREAD,
+            "PYTHONPATH": os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")])),
+        }
+    )
     try:
         with _without_main(), answered(signal.SIGINT, signal.SIG_IGN):
             forkserver.set_forkserver_preload(PRELOADED)

@@ -13,7 +13,12 @@ PLENTY = 2**60
 
 def available(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
     """Bytes that can still be used without swapping, by this machine and by each control group (container, job) around us."""
-    return min([_kib(proc / "meminfo", "MemAvailable"), *(limit - used for limit, used in _groups(proc, cgroup))])
+    return min(
+        [
+            _kib(proc / "meminfo", "MemAvailable"),
+            *(limit - used for limit, used in _groups(proc, cgroup)),
+        ]
+    )
 
 
 def total(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
@@ -50,11 +55,18 @@ def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[int, int]]:
             if controllers == "":
                 yield from _limits(cgroup, name, "memory.max", "memory.current", "inactive_file")
             elif "memory" in controllers.split(","):
-                yield from _limits(cgroup / "memory", name, "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                   "total_inactive_file")
+                yield from _limits(
+                    cgroup / "memory",
+                    name,
+                    "memory.limit_in_bytes",
+                    "memory.usage_in_bytes",
+                    "total_inactive_file",
+                )
 
 
-def _limits(root: Path, name: str, limit: str, usage: str, cached: str) -> Iterator[tuple[int, int]]:
+def _limits(
+    root: Path, name: str, limit: str, usage: str, cached: str
+) -> Iterator[tuple[int, int]]:
     group = root / name.lstrip("/")
     for folder in (group, *group.parents):
         with contextlib.suppress(OSError, ValueError):  # `max` is no number: no limit

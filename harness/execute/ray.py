@@ -26,15 +26,16 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from harness import plan, registry
-from harness.cells import Conditions
+from harness import registry
+from harness.cells import plan
+from harness.cells.plan import Cell
+from harness.cells.run import Conditions
 from harness.data.acquire import data_root
 from harness.environment import differences
 from harness.errors import HarnessError, StoreError
 from harness.execute import work
 from harness.execute.base import Event, Executor, executors
-from harness.plan import Cell
-from harness.store import SNAPSHOTS, WEIGHTS, CellResult, Store
+from harness.storage.store import SNAPSHOTS, WEIGHTS, CellResult, Store
 
 Stored = tuple[CellResult, dict[str, dict[str, np.ndarray]]]
 """A finished cell and its arrays, by file and name."""
@@ -53,22 +54,39 @@ class Ray(Executor):
     class Config(registry.Config):
         """Which cluster, and what a cell takes up of it. A cell computes in one thread and takes one CPU."""
 
-        address: str | None = Field(None, description="HOST:PORT of a running cluster, `auto` for the one this machine is in, "
-                                    "`local` for one of this run's own; RAY_ADDRESS or what there is if left out")
-        workers: int | None = Field(None, ge=1, description="cells in the cluster at once; if left out, twice as many as it has "
-                                    "room for, half of them waiting on their nodes")
-        gpus: float | None = Field(None, ge=0, description="GPUs that a cell takes up: at 0.25 four share one; if left out, one "
-                                   "where the device is cuda")
-        memory: float = Field(0.0, ge=0, description="GiB that a cell takes up; not looked at if left out")
+        address: str | None = Field(
+            None,
+            description="HOST:PORT of a running cluster, `auto` for the one this machine is in, "
+            "`local` for one of this run's own; RAY_ADDRESS or what there is if left out",
+        )
+        workers: int | None = Field(
+            None,
+            ge=1,
+            description="cells in the cluster at once; if left out, twice as many as it has "
+            "room for, half of them waiting on their nodes",
+        )
+        gpus: float | None = Field(
+            None,
+            ge=0,
+            description="GPUs that a cell takes up: at 0.25 four share one; if left out, one "
+            "where the device is cuda",
+        )
+        memory: float = Field(
+            0.0, ge=0, description="GiB that a cell takes up; not looked at if left out"
+        )
 
     def __init__(self, config: Config, conditions: Conditions):
         super().__init__(config, conditions)
-        gpus = config.gpus if config.gpus is not None else float(conditions.device.startswith("cuda"))
+        gpus = (
+            config.gpus if config.gpus is not None else float(conditions.device.startswith("cuda"))
+        )
         self.demand = {"CPU": 1.0, "GPU": gpus, "memory": config.memory * 2**30}
         self.tasks: dict[int, _Task] = {}
         self.events: deque[tuple[int, Event]] = deque()  # known without asking the cluster
         self.numbers = itertools.count()
-        self.weights: OrderedDict[str, Any] = OrderedDict()  # key of a training cell -> reference to what it stored
+        self.weights: OrderedDict[str, Any] = (
+            OrderedDict()
+        )  # key of a training cell -> reference to what it stored
         self.looked = self.counted = float("-inf")
         self.capacity = 0
 
@@ -76,22 +94,38 @@ class Ray(Executor):
         self.ray, self.open = _import_ray(), contextlib.ExitStack()
         with contextlib.ExitStack() as opening:
             # Ray prints what befalls its nodes to stdout, where only answers belong; what it means for cells is told by events.
-            opening.enter_context(contextlib.redirect_stdout(opening.enter_context(open(os.devnull, "w"))))
+            opening.enter_context(
+                contextlib.redirect_stdout(opening.enter_context(open(os.devnull, "w")))
+            )
             if not self.ray.is_initialized():
                 self._connect()
                 opening.callback(self.ray.shutdown)
             if not self.size:
-                wanted = ", ".join(f"{amount:g} {name}" for name, amount in self.demand.items() if amount)
-                raise HarnessError(f"no node of the Ray cluster has what a cell takes up: {wanted}", where="--executor ray",
-                                   hint="ask for less with --gpus and --memory, or start a node that has it; where nodes are "
-                                        "started on demand, say with --workers how many cells to send at once")
+                wanted = ", ".join(
+                    f"{amount:g} {name}" for name, amount in self.demand.items() if amount
+                )
+                raise HarnessError(
+                    f"no node of the Ray cluster has what a cell takes up: {wanted}",
+                    where="--executor ray",
+                    hint="ask for less with --gpus and --memory, or start a node that has it; where nodes are "
+                    "started on demand, say with --workers how many cells to send at once",
+                )
             beside = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-                self.ray.get_runtime_context().get_node_id(), soft=False)
-            desk = self.ray.remote(_Desk).options(num_cpus=0, scheduling_strategy=beside, max_restarts=-1, max_task_retries=-1)
-            self.desk = desk.remote(self.conditions.store, Path.cwd())  # all that it is asked may be asked twice
+                self.ray.get_runtime_context().get_node_id(), soft=False
+            )
+            desk = self.ray.remote(_Desk).options(
+                num_cpus=0, scheduling_strategy=beside, max_restarts=-1, max_task_retries=-1
+            )
+            self.desk = desk.remote(
+                self.conditions.store, Path.cwd()
+            )  # all that it is asked may be asked twice
             self.compute = self.ray.remote(_compute).options(
-                num_cpus=self.demand["CPU"], num_gpus=self.demand["GPU"], memory=self.demand["memory"] or None, max_retries=0,
-                runtime_env={"env_vars": work.ONE_THREAD})
+                num_cpus=self.demand["CPU"],
+                num_gpus=self.demand["GPU"],
+                memory=self.demand["memory"] or None,
+                max_retries=0,
+                runtime_env={"env_vars": work.ONE_THREAD},
+            )
             self.place = self.ray.put(_Place(replace(self.conditions, store=None), tuple(sys.path)))
             self.open = opening.pop_all()
         return self
@@ -107,7 +141,9 @@ class Ray(Executor):
             return self.config.workers
         if time.monotonic() - self.counted > CAPACITY_S:
             self.counted = time.monotonic()
-            self.capacity = sum(room(node["Resources"], self.demand) for node in self.ray.nodes() if node["Alive"])
+            self.capacity = sum(
+                room(node["Resources"], self.demand) for node in self.ray.nodes() if node["Alive"]
+            )
         return self.capacity
 
     def idle(self) -> list[int]:
@@ -120,7 +156,9 @@ class Ray(Executor):
         mine = lock.enter_context(self.conditions.store.lock(cell.key))
         if not mine or self.conditions.store.done(cell.key):
             lock.close()
-            self.events.append((worker, Event("found" if self.conditions.store.done(cell.key) else "elsewhere")))
+            self.events.append(
+                (worker, Event("found" if self.conditions.store.done(cell.key) else "elsewhere"))
+            )
             return
         number = next(self.numbers)
         reference = self.compute.remote(cell, self.place, self._before(cell), self.desk, number)
@@ -154,12 +192,17 @@ class Ray(Executor):
         address = self.config.address
         try:
             if address and ":" in address:  # Ray itself goes on trying for minutes
-                socket.create_connection(address.rpartition("/")[2].rsplit(":", 1), timeout=10).close()
+                socket.create_connection(
+                    address.rpartition("/")[2].rsplit(":", 1), timeout=10
+                ).close()
             self.ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
-            raise HarnessError(f"cannot connect to a Ray cluster: {error}".partition("\n")[0], where=f"--address {address}",
-                               hint="`ray status` shows whether one is running, RAY_AUTH_MODE must be as where it was started; "
-                                    "`--address local` starts one here") from error
+            raise HarnessError(
+                f"cannot connect to a Ray cluster: {error}".partition("\n")[0],
+                where=f"--address {address}",
+                hint="`ray status` shows whether one is running, RAY_AUTH_MODE must be as where it was started; "
+                "`--address local` starts one here",
+            ) from error
 
     def _before(self, cell: Cell) -> Any:
         """Reference to the training that a cell needs, put into the object store once for all that need it about now."""
@@ -189,9 +232,15 @@ class Ray(Executor):
         try:
             event, written = self.ray.get(task.reference)
         except errors.WorkerCrashedError:
-            return Event("failed", text="the worker process died (os._exit, a segmentation fault, or killed for want of memory)")
+            return Event(
+                "failed",
+                text="the worker process died (os._exit, a segmentation fault, or killed for want of memory)",
+            )
         except errors.RayTaskError as error:  # before the cell began: the node cannot run any
-            return Event("fatal", text=f"a node of the cluster cannot run cells: {error.cause}".partition("\n")[0])
+            return Event(
+                "fatal",
+                text=f"a node of the cluster cannot run cells: {error.cause}".partition("\n")[0],
+            )
         except errors.OutOfMemoryError:
             return Event("lost", text="memory ran short on its node")
         except (errors.TaskUnschedulableError, errors.RuntimeEnvSetupError) as error:
@@ -240,7 +289,9 @@ class _Carried:
 
     def arrays(self, key: str, name: str) -> dict[str, np.ndarray]:
         found = self._stored(key)[1][name]
-        return {key: array.copy() for key, array in found.items()}  # Ray's own are shared and cannot be written
+        return {
+            key: array.copy() for key, array in found.items()
+        }  # Ray's own are shared and cannot be written
 
     def write(self, key: str, result: CellResult, arrays: dict[str, dict[str, np.ndarray]]) -> None:
         if key == self.cell.key:
@@ -300,7 +351,9 @@ def stored(store: Store, key: str) -> Stored | None:
         return None
     arrays = {WEIGHTS: store.arrays(key, WEIGHTS)}
     if result.identity["snapshots"]:
-        with contextlib.suppress(StoreError):  # of a learner that was never looked at while it learned
+        with contextlib.suppress(
+            StoreError
+        ):  # of a learner that was never looked at while it learned
             arrays[SNAPSHOTS] = store.arrays(key, SNAPSHOTS)
     return result, arrays
 
@@ -314,14 +367,18 @@ def room(node: dict[str, float], demand: dict[str, float]) -> int:
     return int(min(node.get(name, 0.0) / amount for name, amount in demand.items() if amount))
 
 
-def _compute(cell: Cell, place: _Place, before: Stored | None, desk: Any, number: int) -> tuple[Event, Any]:
+def _compute(
+    cell: Cell, place: _Place, before: Stored | None, desk: Any, number: int
+) -> tuple[Event, Any]:
     """The task: compute one cell on whatever node this is. Returns how it ended, and what it would have stored."""
     _settle_in(place.path, place.conditions.device)
     if reason := _foreign(cell):
         raise HarnessError(f"{os.uname().nodename} has other code than the driver: {reason}")
     desk.tell.remote(number, Event("started"))
     carried, root = _Carried(cell, before, desk), place.conditions.data_root
-    here = replace(place.conditions, store=carried, data_root=root if root and root.is_dir() else data_root())
+    here = replace(
+        place.conditions, store=carried, data_root=root if root and root.is_dir() else data_root()
+    )
     event = work.attempt(cell, here, lambda event: desk.tell.remote(number, event))
     return event, carried.written
 
@@ -342,8 +399,14 @@ def _foreign(cell: Cell) -> str:
     learner = registry.learners[identity["learner"]["kind"]].__module__
     if plan.code_version(learner) != identity["learner"]["code"]:
         return learner
-    protocol = identity.get("protocol") and registry.protocols[identity["protocol"]["kind"]].__module__
-    return protocol if protocol and plan.code_version(protocol) not in identity["protocol"]["code"] else ""
+    protocol = (
+        identity.get("protocol") and registry.protocols[identity["protocol"]["kind"]].__module__
+    )
+    return (
+        protocol
+        if protocol and plan.code_version(protocol) not in identity["protocol"]["code"]
+        else ""
+    )
 
 
 def _import_ray() -> ModuleType:
@@ -351,5 +414,7 @@ def _import_ray() -> ModuleType:
         import ray
         import ray.util.scheduling_strategies
     except ImportError as error:
-        raise HarnessError("Ray is not installed", where="--executor ray", hint="pip install 'bioharness[ray]'") from error
+        raise HarnessError(
+            "Ray is not installed", where="--executor ray", hint="pip install 'bioharness[ray]'"
+        ) from error
     return ray

@@ -12,11 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.cells import POLL_S
+from harness.cells.plan import Cell
+from harness.cells.run import POLL_S
 from harness.errors import HarnessError
 from harness.execute.base import Display, Event, Executor, Outcome
-from harness.plan import Cell
-from harness.store import Store
+from harness.storage.store import Store
 
 LOSSES = 6
 """A cell that was lost that often (with its node, for want of memory) has failed: it may be what takes them down."""
@@ -31,7 +31,13 @@ def in_order(cells: list[Cell], expected: Mapping[str, float]) -> list[Cell]:
     return sorted(cells, key=lambda cell: -(expected[cell.key] + behind[cell.key]))
 
 
-def run(cells: list[Cell], executor: Executor, store: Store, display: Display, time_limit: float | None = None) -> Outcome:
+def run(
+    cells: list[Cell],
+    executor: Executor,
+    store: Store,
+    display: Display,
+    time_limit: float | None = None,
+) -> Outcome:
     """Execute cells. Each is computed once, here or by another run on the same store.
 
     Args:
@@ -57,11 +63,26 @@ class _Work:
 class _Run:
     """Which cells are ready, which wait for their training, which are under way."""
 
-    def __init__(self, cells: list[Cell], executor: Executor, store: Store, display: Display, time_limit: float | None):
-        self.executor, self.store, self.display, self.limit, self.outcome = executor, store, display, time_limit, Outcome()
+    def __init__(
+        self,
+        cells: list[Cell],
+        executor: Executor,
+        store: Store,
+        display: Display,
+        time_limit: float | None,
+    ):
+        self.executor, self.store, self.display, self.limit, self.outcome = (
+            executor,
+            store,
+            display,
+            time_limit,
+            Outcome(),
+        )
         self.rank = {cell.key: place for place, cell in enumerate(cells)}
         self.cells = {cell.key: cell for cell in cells}
-        self.waiting: dict[str, list[Cell]] = defaultdict(list)  # key of a training cell -> those that need it
+        self.waiting: dict[str, list[Cell]] = defaultdict(
+            list
+        )  # key of a training cell -> those that need it
         self.ready: list[tuple[int, str]] = []  # heap of (rank, key)
         self.later: list[tuple[float, int, str]] = []  # heap of (when, rank, key)
         self.busy: dict[int, _Work] = {}
@@ -88,7 +109,9 @@ class _Run:
         if not self.ready:
             return
         for worker in self.executor.idle():
-            if not self.ready or not self.executor.room(worker, cell := self.cells[self.ready[0][1]]):
+            if not self.ready or not self.executor.room(
+                worker, cell := self.cells[self.ready[0][1]]
+            ):
                 return
             heapq.heappop(self.ready)
             self.busy[worker] = _Work(cell)
@@ -143,7 +166,11 @@ class _Run:
             return
         now = time.monotonic()
         for worker, work in list(self.busy.items()):
-            if work.since is not None and now - work.since > self.limit and not self.store.done(work.cell.key):
+            if (
+                work.since is not None
+                and now - work.since > self.limit
+                and not self.store.done(work.cell.key)
+            ):
                 self.executor.stop(worker)
                 del self.busy[worker]
                 why = f"stopped: it took longer than the time limit of {self.limit:g} s"

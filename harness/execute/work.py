@@ -11,14 +11,22 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import cells
-from harness.cells import Conditions
+from harness.cells import run as cells
+from harness.cells.plan import Cell
+from harness.cells.run import Conditions
 from harness.errors import DataError, StoreError
 from harness.execute.base import Event
 from harness.lazy import torch
-from harness.plan import Cell
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+ONE_THREAD = {
+    name: "1"
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    )
+}
 """Environment of every worker, from before its libraries are loaded: last bits can depend on the number of threads."""
 REPORT_S = 0.2
 """Progress is reported this often at most."""
@@ -26,13 +34,17 @@ REPORT_S = 0.2
 
 def settle_in(device: str) -> None:
     """Once in each worker process, before its first cell."""
-    import harness.preload  # noqa: F401, so that no cell's time is that of imports
+    import harness.execute.preload  # noqa: F401, so that no cell's time is that of imports
 
-    torch.set_num_threads(1)  # results do not depend on the number of cores, and small networks run faster
+    torch.set_num_threads(
+        1
+    )  # results do not depend on the number of cores, and small networks run faster
     sys.stdout = sys.stderr  # answers are the parent's to give
     _keep_memory()
     settle_on(device)
-    with contextlib.suppress(OSError):  # where memory runs out after all, a worker goes before whoever waits for it
+    with contextlib.suppress(
+        OSError
+    ):  # where memory runs out after all, a worker goes before whoever waits for it
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
@@ -43,7 +55,9 @@ def settle_on(device: str) -> None:
     """
     if device == "cpu":
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False

@@ -18,9 +18,13 @@ def information(responses: np.ndarray, levels: int = LEVELS) -> float:
         responses: (stimuli, units), not negative.
     """
     peak = np.abs(responses).max(axis=0)
-    steps = np.minimum(np.abs(responses) / np.where(peak > 0, peak, 1.0) * levels, levels - 1).astype(np.int64)
+    steps = np.minimum(
+        np.abs(responses) / np.where(peak > 0, peak, 1.0) * levels, levels - 1
+    ).astype(np.int64)
     units = responses.shape[1]
-    counts = np.bincount((steps + np.arange(units) * levels).ravel(), minlength=units * levels).reshape(units, levels)
+    counts = np.bincount(
+        (steps + np.arange(units) * levels).ravel(), minlength=units * levels
+    ).reshape(units, levels)
     share = counts / len(responses)
     return float(-(share * np.log2(np.where(share > 0, share, 1.0))).sum())
 

@@ -31,7 +31,9 @@ def chance_purity(weight: np.ndarray, live: np.ndarray) -> float:
     if not len(sizes):
         return float("nan")
     share = float((weight[live] > 0).mean())
-    expected = [binom.expect(lambda k, n=n: np.maximum(k, n - k) / n, args=(int(n), share)) for n in sizes]
+    expected = [
+        binom.expect(lambda k, n=n: np.maximum(k, n - k) / n, args=(int(n), share)) for n in sizes
+    ]
     return float(np.array(expected)[inverse].mean())
 
 

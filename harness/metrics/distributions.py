@@ -42,8 +42,14 @@ def ks_lognormal(sizes: np.ndarray) -> float:
 def aic(sizes: np.ndarray) -> dict[str, float]:
     """Akaike's criterion 2k - 2 log L of each family at its maximum likelihood; lower is better."""
     w = np.asarray(sizes, np.float64)
-    likelihoods = {"lognormal": (2, _lognormal(w)), "gamma": (2, _gamma(w)), "exponential": (1, _exponential(w)),
-                   "half-normal": (1, _half_normal(w)), "normal": (2, _normal(w)), "power law": (2, _power_law(w))}
+    likelihoods = {
+        "lognormal": (2, _lognormal(w)),
+        "gamma": (2, _gamma(w)),
+        "exponential": (1, _exponential(w)),
+        "half-normal": (1, _half_normal(w)),
+        "normal": (2, _normal(w)),
+        "power law": (2, _power_law(w)),
+    }
     return {name: 2 * likelihoods[name][0] - 2 * likelihoods[name][1] for name in FAMILIES}
 
 
@@ -83,6 +89,10 @@ def _gamma(w: np.ndarray) -> float:
     shape = (3 - gap + math.sqrt((gap - 3) ** 2 + 24 * gap)) / (12 * gap)
     for _ in range(5):
         slope = 1 / shape - float(polygamma(1, shape))
-        shape = 1 / (1 / shape + (math.log(shape) - float(digamma(shape)) - gap) / (shape**2 * slope))
+        shape = 1 / (
+            1 / shape + (math.log(shape) - float(digamma(shape)) - gap) / (shape**2 * slope)
+        )
     scale = mean / shape
-    return len(w) * ((shape - 1) * mean_log - shape - float(gammaln(shape)) - shape * math.log(scale))
+    return len(w) * (
+        (shape - 1) * mean_log - shape - float(gammaln(shape)) - shape * math.log(scale)
+    )

@@ -48,7 +48,11 @@ def gini(values: np.ndarray) -> float:
     """Inequality of abs(values): 0 all alike, (n - 1) / n one has all. nan where all are zero."""
     size = np.sort(np.abs(np.asarray(values, np.float64)).ravel())
     n, total = len(size), size.sum()
-    return float(((2 * np.arange(1, n + 1) - n - 1) @ size) / (n * total)) if total > 0 else float("nan")
+    return (
+        float(((2 * np.arange(1, n + 1) - n - 1) @ size) / (n * total))
+        if total > 0
+        else float("nan")
+    )
 
 
 def silent_units(responses: np.ndarray) -> np.ndarray:

@@ -95,8 +95,13 @@ def _paired(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def bootstrap_means(values: Sequence[ArrayLike], generator: np.random.Generator, *, crossed: bool,
-                    draws: int = DRAWS) -> np.ndarray:
+def bootstrap_means(
+    values: Sequence[ArrayLike],
+    generator: np.random.Generator,
+    *,
+    crossed: bool,
+    draws: int = DRAWS,
+) -> np.ndarray:
     """Means over resampled seeds and, within them, resampled units.
 
     A resampled set of units is drawn as counts over the *distinct* values, which has the same distribution as drawing
@@ -120,9 +125,13 @@ def _crossed(seeds: list[np.ndarray], generator: np.random.Generator, draws: int
     n, means = counts.sum(), []
     for start in range(0, draws, 500):  # in chunks: (draws, distinct columns) can be large
         size = min(500, draws - start)
-        weight_of_seed = generator.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), size=size) / len(seeds)
+        weight_of_seed = generator.multinomial(
+            len(seeds), np.full(len(seeds), 1 / len(seeds)), size=size
+        ) / len(seeds)
         weight_of_column = generator.multinomial(n, counts / n, size=size) / n
-        means.append(np.einsum("ds,sc,dc->d", weight_of_seed, columns, weight_of_column, optimize=True))
+        means.append(
+            np.einsum("ds,sc,dc->d", weight_of_seed, columns, weight_of_column, optimize=True)
+        )
     return np.concatenate(means)
 
 
@@ -137,8 +146,13 @@ def _nested(seeds: list[np.ndarray], generator: np.random.Generator, draws: int)
     return means.mean(axis=1)
 
 
-def hierarchical_bootstrap(values: Sequence[ArrayLike], generator: np.random.Generator, *, crossed: bool,
-                           level: float = 0.95) -> tuple[float, float, float]:
+def hierarchical_bootstrap(
+    values: Sequence[ArrayLike],
+    generator: np.random.Generator,
+    *,
+    crossed: bool,
+    level: float = 0.95,
+) -> tuple[float, float, float]:
     """Percentile interval of the mean over seeds and units, and the two-sided p that the mean is zero.
 
     A bootstrap over S seeds underestimates the variance between seeds by the factor (S - 1) / S; with two or three
@@ -184,11 +198,19 @@ def ranks_with_ties(scores: ArrayLike, alike: Callable[[int, list[int]], list[in
     [1.5, 3.0, 1.5, 4.0]
     """
     scores = np.asarray(scores, np.float64)
-    left, ranks, done = sorted(range(len(scores)), key=lambda i: -scores[i]), np.empty(len(scores)), 0
+    left, ranks, done = (
+        sorted(range(len(scores)), key=lambda i: -scores[i]),
+        np.empty(len(scores)),
+        0,
+    )
     while left:
         best, *rest = left
         equal = [i for i in rest if scores[i] == scores[best]]
-        group = [best, *equal, *(i for i in alike(best, [i for i in rest if i not in equal]) if i not in equal)]
+        group = [
+            best,
+            *equal,
+            *(i for i in alike(best, [i for i in rest if i not in equal]) if i not in equal),
+        ]
         ranks[group] = done + (len(group) + 1) / 2
         done += len(group)
         left = [i for i in left if i not in group]
@@ -206,7 +228,9 @@ def detectable_difference(n: int, spread: float, level: float = 0.95, power: flo
     return (normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * spread / math.sqrt(n)
 
 
-def detectable_accuracy_difference(n: int, disagreement: float = 0.1, level: float = 0.95, power: float = 0.8) -> float:
+def detectable_accuracy_difference(
+    n: int, disagreement: float = 0.1, level: float = 0.95, power: float = 0.8
+) -> float:
     """The same for accuracies on ``n`` samples, a share ``disagreement`` of which just one of the two gets right.
 
     The difference of two verdicts is -1, 0 or 1, so its variance is at most that share.
@@ -228,7 +252,9 @@ def paired_shares(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[floa
     a, b = _paired(a, b)
     n, only_a, only_b = len(a), float(np.sum(a > b)), float(np.sum(b > a))
     up, down = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
-    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt(
+        (up + down - (up - down) ** 2) / (n + 2)
+    )
     return (only_a - only_b) / n, up - down - half, up - down + half
 
 
@@ -249,7 +275,12 @@ def welch(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float
         return difference, difference, difference, float(difference == 0)
     freedom = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
     half = float(stdtrit(freedom, 0.5 + level / 2)) * error
-    return difference, difference - half, difference + half, 2.0 * float(stdtr(freedom, -abs(difference) / error))
+    return (
+        difference,
+        difference - half,
+        difference + half,
+        2.0 * float(stdtr(freedom, -abs(difference) / error)),
+    )
 
 
 def units_needed(spread: float, difference: float, level: float = 0.95, power: float = 0.8) -> int:
@@ -259,4 +290,6 @@ def units_needed(spread: float, difference: float, level: float = 0.95, power: f
     197
     """
     normal = NormalDist()
-    return math.ceil(((normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * spread / difference) ** 2)
+    return math.ceil(
+        ((normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * spread / difference) ** 2
+    )

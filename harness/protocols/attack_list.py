@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializeAsAny, model_validator
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializeAsAny,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -21,10 +27,14 @@ ROBUST = "correct unattacked and in the worst case over losses, restarts and sma
 class _Registered:
     """A mapping whose ``attack`` key names the registered config that validates it; errors keep their own place."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(self._validate, core_schema.any_schema())
 
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         families = [name for name in attacks if attacks[name].members()]
         return {"oneOf": [*map(self._schema_of, attacks), *map(self._schema_of_members, families)]}
 
@@ -38,8 +48,10 @@ class _Registered:
     def _schema_of_members(cls, family: str) -> JsonSchemaValue:
         """The spelling ``attack: family.member``, which leaves no name to give."""
         schema = cls._schema_of(family)
-        schema["properties"]["attack"] = {"enum": [f"{family}.{member}" for member in attacks[family].members()],
-                                          "description": attacks.describe(family)}
+        schema["properties"]["attack"] = {
+            "enum": [f"{family}.{member}" for member in attacks[family].members()],
+            "description": attacks.describe(family),
+        }
         del schema["properties"]["name"]
         schema["required"].remove("name")
         return schema
@@ -51,17 +63,36 @@ class _Registered:
         if not isinstance(value, dict):
             raise ValueError("an attack is a mapping, e.g. {attack: fgsm, eps: [0, 0.1]}")
         if not isinstance(value.get("attack"), str):
-            raise faulty([(("attack",), f"name the attack, one of: {', '.join(attacks)}", value.get("attack"))])
+            raise faulty(
+                [
+                    (
+                        ("attack",),
+                        f"name the attack, one of: {', '.join(attacks)}",
+                        value.get("attack"),
+                    )
+                ]
+            )
         value = spelt_out(value)
         try:
             attack = attacks[value["attack"]]
         except HarnessError as error:
             text = f"{error.message}; {error.hint}" if error.hint else error.message
             raise faulty([(("attack",), text, value["attack"])]) from None
-        except (AttributeError, TypeError):  # the registry marks what it loads, and some things cannot be marked
+        except (
+            AttributeError,
+            TypeError,
+        ):  # the registry marks what it loads, and some things cannot be marked
             attack = None
         if not (isinstance(attack, type) and issubclass(attack, Attack)):
-            raise faulty([(("attack",), f"{value['attack']} is not a subclass of {Attack.__module__}.Attack", value["attack"])])
+            raise faulty(
+                [
+                    (
+                        ("attack",),
+                        f"{value['attack']} is not a subclass of {Attack.__module__}.Attack",
+                        value["attack"],
+                    )
+                ]
+            )
         return attack.Config.model_validate(value)
 
 
@@ -71,14 +102,19 @@ AnyAttack = Annotated[SerializeAsAny[AttackConfig], _Registered()]
 class AttacksConfig(ProtocolConfig):
     """Keys of a protocol under attack."""
 
-    attacks: list[AnyAttack] = Field(min_length=1, description="the attacks; each is a row of keys of its own")
+    attacks: list[AnyAttack] = Field(
+        min_length=1, description="the attacks; each is a row of keys of its own"
+    )
     trust: bool = Field(True, description="whether each sweep is followed by the trust checks")
 
     @model_validator(mode="after")
     def _labels_differ(self) -> AttacksConfig:
         given = [attack.label for attack in self.attacks]
-        errors = [(("attacks", place, "label"), f"label {label!r} stands twice", label)
-                  for place, label in enumerate(given) if label and label in given[:place]]
+        errors = [
+            (("attacks", place, "label"), f"label {label!r} stands twice", label)
+            for place, label in enumerate(given)
+            if label and label in given[:place]
+        ]
         if errors:
             raise faulty(errors)
         return self
@@ -101,7 +137,11 @@ def labelled(configs: Sequence[AttackConfig]) -> dict[str, Attack]:
 def attack_settings(configs: Sequence[AttackConfig]) -> Iterator[dict[str, Any]]:
     """What each attack adds to the setting of its cell."""
     for label, attack in labelled(configs).items():
-        yield {"attack": label, "norm": attack.config.norm, "config": attack.config.model_dump(mode="json")}
+        yield {
+            "attack": label,
+            "norm": attack.config.norm,
+            "config": attack.config.model_dump(mode="json"),
+        }
 
 
 def attack_of(config: dict[str, Any]) -> Attack:
@@ -110,7 +150,9 @@ def attack_of(config: dict[str, Any]) -> Attack:
     return kind(kind.Config.model_validate(config))
 
 
-def attack_faults(configs: Sequence[AttackConfig], image_shape: tuple[int, int, int], n_classes: int) -> Iterator[Fault]:
+def attack_faults(
+    configs: Sequence[AttackConfig], image_shape: tuple[int, int, int], n_classes: int
+) -> Iterator[Fault]:
     """Attacks that such images, or so few classes, do not allow."""
     for place, config in enumerate(configs):
         for path, message, hint in attacks[config.attack](config).faults(image_shape, n_classes):
@@ -123,7 +165,10 @@ def knowledge(configs: Sequence[AttackConfig]) -> str:
     for label, attack in labelled(configs).items():
         labels["white box" if attack.climbs else "black box"].append(label)
     present = {words: names for words, names in labels.items() if names}
-    return ", ".join(words + (f" ({', '.join(names)})" if len(present) > 1 else "") for words, names in present.items())
+    return ", ".join(
+        words + (f" ({', '.join(names)})" if len(present) > 1 else "")
+        for words, names in present.items()
+    )
 
 
 def attack_words(configs: Sequence[AttackConfig]) -> dict[str, str]:

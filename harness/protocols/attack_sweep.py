@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from harness.attacks.base import Attack
-from harness.attacks.sweep import Sweep, sweep
-from harness.attacks.victim import Victim
+from harness.attacks.engine.sweep import Sweep, sweep
+from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
 from harness.lazy import nn, torch
-from harness.learner import Learner
+from harness.learning.learner import Learner
 from harness.protocols.attack_list import (
     BUDGETS,
     ROBUST,
@@ -46,9 +46,15 @@ class AttackSweep(Protocol):
     class Config(AttacksConfig):
         """Keys of an attack sweep."""
 
-        splitting: str | None = Field(None, description="which splits of the dataset; its first if left out")
-        split: Literal["train", "val", "test"] = Field("test", description="the split whose images are attacked")
-        images: int | None = Field(None, ge=1, description="how many images, classes balanced; the whole split if left out")
+        splitting: str | None = Field(
+            None, description="which splits of the dataset; its first if left out"
+        )
+        split: Literal["train", "val", "test"] = Field(
+            "test", description="the split whose images are attacked"
+        )
+        images: int | None = Field(
+            None, ge=1, description="how many images, classes balanced; the whole split if left out"
+        )
 
     @property
     def splitting(self) -> str:
@@ -57,8 +63,13 @@ class AttackSweep(Protocol):
 
     def settings(self) -> Iterator[dict[str, Any]]:
         for attacked in attack_settings(self.config.attacks):
-            yield {**attacked, "splitting": self.splitting, "split": self.config.split, "images": self.config.images,
-                   "trust": self.config.trust}
+            yield {
+                **attacked,
+                "splitting": self.splitting,
+                "split": self.config.split,
+                "images": self.config.images,
+                "trust": self.config.trust,
+            }
 
     def training(self) -> TrainingData:
         return TrainingData(self.splitting)
@@ -67,17 +78,32 @@ class AttackSweep(Protocol):
         named = ("splitting",) if self.config.splitting else ("dataset",)
         splits = self.facts.splittings.get(self.splitting)
         if splits is None:
-            yield Fault(named, f"no splitting {self.splitting!r}", f"there are: {', '.join(self.facts.splittings)}")
+            yield Fault(
+                named,
+                f"no splitting {self.splitting!r}",
+                f"there are: {', '.join(self.facts.splittings)}",
+            )
             return
         if self.splitting in self.facts.class_disjoint:
-            yield Fault(named, f"in {self.splitting!r} the classes of {self.config.split} are not those trained on",
-                        "an attack sweep needs a splitting whose splits share their classes")
+            yield Fault(
+                named,
+                f"in {self.splitting!r} the classes of {self.config.split} are not those trained on",
+                "an attack sweep needs a splitting whose splits share their classes",
+            )
         if self.config.split not in splits:
-            yield Fault(("split",), f"no split {self.config.split!r} in {self.splitting!r}", f"there are: {', '.join(splits)}")
+            yield Fault(
+                ("split",),
+                f"no split {self.config.split!r} in {self.splitting!r}",
+                f"there are: {', '.join(splits)}",
+            )
             return
         split = splits[self.config.split]
         if self.config.images and self.config.images > split.images:
-            yield Fault(("images",), f"{self.config.images} images of {split.images}", f"at most {split.images}")
+            yield Fault(
+                ("images",),
+                f"{self.config.images} images of {split.images}",
+                f"at most {split.images}",
+            )
         yield from attack_faults(self.config.attacks, self.facts.image_shape, split.classes)
         for place, config in enumerate(self.config.attacks):
             for path, message, hint in _surrogate_faults(attacks[config.attack](config)):
@@ -85,11 +111,15 @@ class AttackSweep(Protocol):
 
     def modules(self, setting: dict[str, Any]) -> list[str]:
         attack = attack_of(setting["config"])
-        surrogate = [] if attack.surrogate is None else [learners[attack.surrogate["kind"]].__module__]
+        surrogate = (
+            [] if attack.surrogate is None else [learners[attack.surrogate["kind"]].__module__]
+        )
         return [*super().modules(setting), type(attack).__module__, *surrogate]
 
     @classmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         from harness.attacks.trust import Found, check
 
         images = data.split(setting["splitting"], setting["split"])
@@ -101,16 +131,44 @@ class AttackSweep(Protocol):
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
         found = Found.of(model)
-        require_logits(Victim(model, context.batch_size).logits(pixels), (len(images), images.n_classes), learner)
-        result = sweep(model, pixels, labels, images.index, attack, context.rng, batch_size=context.batch_size,
-                       progress=context.progress)
-        trust = check(model, pixels, labels, images.index, attack, context.rng, result, found,
-                      batch_size=context.batch_size) if setting["trust"] else []
+        require_logits(
+            Victim(model, context.batch_size).logits(pixels),
+            (len(images), images.n_classes),
+            learner,
+        )
+        result = sweep(
+            model,
+            pixels,
+            labels,
+            images.index,
+            attack,
+            context.rng,
+            batch_size=context.batch_size,
+            progress=context.progress,
+        )
+        trust = (
+            check(
+                model,
+                pixels,
+                labels,
+                images.index,
+                attack,
+                context.rng,
+                result,
+                found,
+                batch_size=context.batch_size,
+            )
+            if setting["trust"]
+            else []
+        )
         return Measurement(_values(result), _arrays(result, images), trust)
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images."""
-        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images, spread)
+        return detectable_words(
+            self.config.images or self.facts.splittings[self.splitting][self.config.split].images,
+            spread,
+        )
 
     def block(self) -> dict[str, str]:
         number = f"{self.config.images}, classes balanced" if self.config.images else "all"
@@ -138,7 +196,11 @@ def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], s
         cls.Config.model_validate(keys)
     except ValidationError as error:
         for problem in error.errors():
-            yield problem["loc"], problem["msg"], f"`harness list learners` tells what {cls.kind} takes"
+            yield (
+                problem["loc"],
+                problem["msg"],
+                f"`harness list learners` tells what {cls.kind} takes",
+            )
 
 
 _SURROGATES: dict[str, nn.Module] = {}
@@ -156,7 +218,9 @@ def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Mo
     if key not in _SURROGATES:
         keys = dict(spec)
         cls = learners[keys.pop("kind")]
-        learner = cls(cls.Config.model_validate(keys), train.shape, train.n_classes, Rng(0).child("surrogate"))
+        learner = cls(
+            cls.Config.model_validate(keys), train.shape, train.n_classes, Rng(0).child("surrogate")
+        )
         learner.fit(train)
         _SURROGATES.clear()
         _SURROGATES[key] = learner.to(device).classifier()
@@ -169,12 +233,26 @@ def _values(result: Sweep) -> list[Value]:
     values = []
     for eps, stood in zip(result.eps, result.worst, strict=True):
         low, high = wilson(int(stood.sum()), len(stood))
-        values.append(Value("accuracy", float(stood.mean()), low, high, len(stood), "sample", {"eps": eps}, verdict_name(eps)))
+        values.append(
+            Value(
+                "accuracy",
+                float(stood.mean()),
+                low,
+                high,
+                len(stood),
+                "sample",
+                {"eps": eps},
+                verdict_name(eps),
+            )
+        )
     return values
 
 
 def _arrays(result: Sweep, images: Images) -> dict[str, np.ndarray]:
-    worst = {verdict_name(eps): stood.astype(np.uint8) for eps, stood in zip(result.eps, result.worst, strict=True)}
+    worst = {
+        verdict_name(eps): stood.astype(np.uint8)
+        for eps, stood in zip(result.eps, result.worst, strict=True)
+    }
     return {
         **worst,
         "attack/correct": result.correct,

@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from harness import heads
 from harness.attacks.base import Attack
-from harness.attacks.poison import Classify, Poisoned, passes_gradient, poison
-from harness.attacks.sweep import Sweep, sweep
-from harness.attacks.victim import Victim
+from harness.attacks.engine.poison import Classify, Poisoned, passes_gradient, poison
+from harness.attacks.engine.sweep import Sweep, sweep
+from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.data.episodes import Episodes
 from harness.lazy import nn, torch
-from harness.learner import Learner
+from harness.learning import heads
+from harness.learning.learner import Learner
 from harness.metrics.statistics import t_interval
 from harness.protocols.attack_list import (
     BUDGETS,
@@ -53,9 +53,12 @@ KNOWN = "the support attack sees the adaptation"
 class SupportAttack(Config):
     """Keys of an attack on the support set."""
 
-    norm: Literal["linf", "l2", "l1"] = Field("linf", description="how the perturbation of a support image is measured")
+    norm: Literal["linf", "l2", "l1"] = Field(
+        "linf", description="how the perturbation of a support image is measured"
+    )
     eps: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = Field(
-        min_length=1, description="budgets of each support image, in pixel units; a cell each")
+        min_length=1, description="budgets of each support image, in pixel units; a cell each"
+    )
     steps: int = Field(20, ge=1, le=10_000, description="gradient steps, of 2.5 / steps of eps")
 
 
@@ -69,7 +72,8 @@ class AttackedEpisodes(FewShot):
         """Which episodes, as in `few_shot`, and which attacks, as in `attack_sweep`."""
 
         support: SupportAttack | None = Field(
-            None, description="also attack the support set, before adaptation; clean if left out")
+            None, description="also attack the support set, before adaptation; clean if left out"
+        )
 
     config: Config
 
@@ -82,7 +86,11 @@ class AttackedEpisodes(FewShot):
                 if support is None:
                     yield cell
                     continue
-                how = {"norm": support.norm, "steps": support.steps, "others": self._others(setting["shots"])}
+                how = {
+                    "norm": support.norm,
+                    "steps": support.steps,
+                    "others": self._others(setting["shots"]),
+                }
                 for eps in support.eps:
                     yield {**cell, "support": how, "support_eps": eps}
 
@@ -97,28 +105,42 @@ class AttackedEpisodes(FewShot):
         yield from found
         if any(fault.path[0] in ("splitting", "split", "ways", "episodes_from") for fault in found):
             return
-        for key, value in {(key, setting[key]) for setting in super().settings() for key in ("ways", "shots")}:
+        for key, value in {
+            (key, setting[key]) for setting in super().settings() for key in ("ways", "shots")
+        }:
             if isinstance(value, str):
-                yield Fault(("episodes_from",) if self.listed else (key,),
-                            f"{key} {value}: attacked episodes are all of one size", "numbers, or a list of them")
+                yield Fault(
+                    ("episodes_from",) if self.listed else (key,),
+                    f"{key} {value}: attacked episodes are all of one size",
+                    "numbers, or a list of them",
+                )
                 return
         fewest = min(setting["ways"] for setting in super().settings())
         yield from attack_faults(self.config.attacks, self.facts.image_shape, fewest)
         for place, config in enumerate(self.config.attacks):
             if attacks[config.attack](config).surrogate is not None:
-                yield Fault(("attacks", place, "attack"), f"{config.attack} needs a network that was trained on the classes "
-                            "of the queries, and an episode's classes are new", "attack_sweep has it")
+                yield Fault(
+                    ("attacks", place, "attack"),
+                    f"{config.attack} needs a network that was trained on the classes "
+                    "of the queries, and an episode's classes are new",
+                    "attack_sweep has it",
+                )
         support = self.config.support
         for place, eps in enumerate(support.eps if support and support.norm == "linf" else []):
             if eps > 1:
-                yield Fault(("support", "eps", place), f"eps {eps:g} is outside [0, 1] (pixels are in [0, 1])")
+                yield Fault(
+                    ("support", "eps", place),
+                    f"eps {eps:g} is outside [0, 1] (pixels are in [0, 1])",
+                )
 
     def modules(self, setting: dict[str, Any]) -> list[str]:
         """And the attack's."""
         return [*super().modules(setting), type(attack_of(setting["config"])).__module__]
 
     @classmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         """Accuracy of every episode at every eps of the attack; means with 95 % t intervals over episodes.
 
         Raises:
@@ -134,18 +156,22 @@ class AttackedEpisodes(FewShot):
             checks += made
             context.progress((number + 1) / len(episodes), attack.label)
         verdicts = {**_arrays(sweeps), "classes": episodes.classes}
-        return Measurement(_values(sweeps[0].eps, verdicts), verdicts, _merged(checks, min(TRUSTED, len(episodes))))
+        return Measurement(
+            _values(sweeps[0].eps, verdicts), verdicts, _merged(checks, min(TRUSTED, len(episodes)))
+        )
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
         return {
             **super().block(),
             "threat model": f"{knowledge(self.config.attacks)}, through the classifier adapted once to the support set; "
-                            f"{BUDGETS}",
+            f"{BUDGETS}",
             "support set": self._support_words(),
             "robust": ROBUST,
             **attack_words(self.config.attacks),
-            "trust checks": f"on {min(TRUSTED, self.config.episodes)} episodes of each sweep" if self.config.trust else "off",
+            "trust checks": f"on {min(TRUSTED, self.config.episodes)} episodes of each sweep"
+            if self.config.trust
+            else "off",
         }
 
     def _support_words(self) -> str:
@@ -157,33 +183,63 @@ class AttackedEpisodes(FewShot):
         if not others[0]:
             images = "the measured queries themselves, where a class has no other images"
         budgets = ", ".join(f"{eps:g}" for eps in support.eps)
-        return (f"poisoned before adaptation, its labels as they were: {support.norm}, eps {budgets} an image, {support.steps} "
-                f"steps, all images together; the attacker knows learner, support set and labels, and raises the cross-entropy "
-                f"of {images}; through the adaptation where that passes gradients, else by transfer from class means")
+        return (
+            f"poisoned before adaptation, its labels as they were: {support.norm}, eps {budgets} an image, {support.steps} "
+            f"steps, all images together; the attacker knows learner, support set and labels, and raises the cross-entropy "
+            f"of {images}; through the adaptation where that passes gradients, else by transfer from class means"
+        )
 
 
 def _attacked(
-    learner: Learner, images: Images, episodes: Episodes, number: int, attack: Attack, setting: dict[str, Any], context: Context
+    learner: Learner,
+    images: Images,
+    episodes: Episodes,
+    number: int,
+    attack: Attack,
+    setting: dict[str, Any],
+    context: Context,
 ) -> tuple[Sweep, list[TrustCheck]]:
     """The sweep of one episode; and the checks on it, if it is among those that are checked."""
     from harness.attacks.trust import Found, check
 
     support, queries = images.take(episodes.support[number]), images.take(episodes.query[number])
-    shown, labels = support.tensor(context.device), torch.from_numpy(episodes.support_labels[number]).to(context.device)
+    shown, labels = (
+        support.tensor(context.device),
+        torch.from_numpy(episodes.support_labels[number]).to(context.device),
+    )
     checks = []
     if "support" in setting:
-        shown, checks = _poisoned(learner, images, episodes, number, shown, labels, setting, context)
+        shown, checks = _poisoned(
+            learner, images, episodes, number, shown, labels, setting, context
+        )
     with torch.no_grad():
         model = learner.adapt(shown, labels, setting["ways"])
     require_eval_mode(model, learner, "adapt()")
-    pixels, right = queries.tensor(context.device), torch.from_numpy(episodes.query_labels[number]).to(context.device)
-    require_logits(Victim(model, context.batch_size).logits(pixels), (len(pixels), setting["ways"]), learner)
+    pixels, right = (
+        queries.tensor(context.device),
+        torch.from_numpy(episodes.query_labels[number]).to(context.device),
+    )
+    require_logits(
+        Victim(model, context.batch_size).logits(pixels), (len(pixels), setting["ways"]), learner
+    )
     identity, found = number * len(queries) + np.arange(len(queries)), Found.of(model)
-    result = sweep(model, pixels, right, identity, attack, context.rng, batch_size=context.batch_size)
+    result = sweep(
+        model, pixels, right, identity, attack, context.rng, batch_size=context.batch_size
+    )
     if number >= TRUSTED:
         return result, []
     if setting["trust"]:
-        checks += check(model, pixels, right, identity, attack, context.rng, result, found, batch_size=context.batch_size)
+        checks += check(
+            model,
+            pixels,
+            right,
+            identity,
+            attack,
+            context.rng,
+            result,
+            found,
+            batch_size=context.batch_size,
+        )
     return result, checks
 
 
@@ -200,7 +256,9 @@ def _merged(checks: Iterable[TrustCheck], episodes: int) -> list[TrustCheck]:
     merged = []
     for name, made in by_name.items():
         failed, passed = ([c for c in made if c.level == level] for level in ("FAIL", "PASS"))
-        level = "FAIL" if 2 * len(failed) > episodes else "WARN" if len(passed) < len(made) else "PASS"
+        level = (
+            "FAIL" if 2 * len(failed) > episodes else "WARN" if len(passed) < len(made) else "PASS"
+        )
         worst = next((c for c in (*failed, *made) if c.level != "PASS"), made[0])
         counts = f"{len(failed)} of {episodes} episodes fail, {len(made) - len(failed) - len(passed)} warn"
         merged.append(TrustCheck(name, level, f"{counts}; {worst.detail}"))
@@ -211,15 +269,30 @@ def _merged(checks: Iterable[TrustCheck], episodes: int) -> list[TrustCheck]:
 
 
 def _poisoned(
-    learner: Learner, images: Images, episodes: Episodes, number: int, support: torch.Tensor, labels: torch.Tensor,
-    setting: dict[str, Any], context: Context,
+    learner: Learner,
+    images: Images,
+    episodes: Episodes,
+    number: int,
+    support: torch.Tensor,
+    labels: torch.Tensor,
+    setting: dict[str, Any],
+    context: Context,
 ) -> tuple[torch.Tensor, list[TrustCheck]]:
     """The support set (S, C, H, W) as the attacker leaves it, and by what means it was attacked."""
     rows, of = _attackers(images, episodes, number, setting["support"]["others"], context)
-    others, right = images.take(rows).tensor(context.device), torch.from_numpy(of).to(context.device)
+    others, right = (
+        images.take(rows).tensor(context.device),
+        torch.from_numpy(of).to(context.device),
+    )
     classify, sees, means = _proxy(learner, support, labels, others, setting["ways"])
-    done = poison(classify, support, right, norm=setting["support"]["norm"], eps=setting["support_eps"],
-                  steps=setting["support"]["steps"])
+    done = poison(
+        classify,
+        support,
+        right,
+        norm=setting["support"]["norm"],
+        eps=setting["support_eps"],
+        steps=setting["support"]["steps"],
+    )
     return done.images, [TrustCheck(KNOWN, "PASS" if sees else "WARN", _told(means, done))]
 
 
@@ -252,6 +325,7 @@ def _proxy(
     Raises:
         ValueError: nothing there is to climb.
     """
+
     def adapted(images: torch.Tensor) -> torch.Tensor:
         return learner.adapt(images, labels, n_way)(others)
 
@@ -259,20 +333,31 @@ def _proxy(
         return adapted, True, "the adaptation"
     with torch.no_grad():
         clean = learner.adapt(support, labels, n_way)
-    for embed, means in ((learner.embed, "class means on its embedding"), (clean, "class means on its clean logits")):
+    for embed, means in (
+        (learner.embed, "class means on its embedding"),
+        (clean, "class means on its clean logits"),
+    ):
         classify = _class_means(embed, labels, others, n_way)
         if passes_gradient(classify, support):
             with torch.no_grad():
-                same = torch.allclose(classify(support), clean(others), rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE)
+                same = torch.allclose(
+                    classify(support), clean(others), rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE
+                )
             return classify, same, f"{means}{', which is how it adapts' if same else ' (transfer)'}"
-    raise ValueError(f"{learner.kind}: no gradient reaches its support set, neither by adapt(), nor by embed(), nor by the "
-                     "classifier that adapt() gives; leave `support` out")
+    raise ValueError(
+        f"{learner.kind}: no gradient reaches its support set, neither by adapt(), nor by embed(), nor by the "
+        "classifier that adapt() gives; leave `support` out"
+    )
 
 
 def _class_means(
-    embed: Callable[[torch.Tensor], torch.Tensor] | nn.Module, labels: torch.Tensor, others: torch.Tensor, n_way: int
+    embed: Callable[[torch.Tensor], torch.Tensor] | nn.Module,
+    labels: torch.Tensor,
+    others: torch.Tensor,
+    n_way: int,
 ) -> Classify:
     """Nearest class mean on an embedding (Snell et al. 2017), as a function of the support set."""
+
     def classify(images: torch.Tensor) -> torch.Tensor:
         means = heads.class_means(embed(images)[None], labels[None], n_way)
         return heads.from_means(means)(embed(others)[None])[0]
@@ -302,6 +387,16 @@ def _values(grid: tuple[float, ...], verdicts: dict[str, np.ndarray]) -> list[Va
     for eps in grid:
         accuracy = verdicts[verdict_name(eps, "accuracy")]
         low, high = t_interval(accuracy)
-        values.append(Value("accuracy", float(accuracy.mean()), low, high, len(accuracy), "episode", {"eps": eps},
-                            verdict_name(eps, "accuracy")))
+        values.append(
+            Value(
+                "accuracy",
+                float(accuracy.mean()),
+                low,
+                high,
+                len(accuracy),
+                "episode",
+                {"eps": eps},
+                verdict_name(eps, "accuracy"),
+            )
+        )
     return values

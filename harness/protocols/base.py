@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from harness.data.base import Facts, Loaded
-from harness.learner import Learner, Progress, Regime
+from harness.learning.learner import Learner, Progress, Regime
 from harness.records import TrustCheck, Value
 from harness.registry import Config, distinct
 from harness.rng import Rng
@@ -81,11 +81,15 @@ SuiteFile = Annotated[str, AfterValidator(_beside)]
 class ProtocolConfig(Config):
     """Keys that every protocol has."""
 
-    dataset: str | dict[str, Any] = Field(description="a dataset's name, or a mapping with its `kind` and its switches")
+    dataset: str | dict[str, Any] = Field(
+        description="a dataset's name, or a mapping with its `kind` and its switches"
+    )
     learners: Annotated[list[str] | None, AfterValidator(distinct)] = Field(
-        None, min_length=1, description="names of the learners to measure; all of them if left out")
+        None, min_length=1, description="names of the learners to measure; all of them if left out"
+    )
     seeds: Annotated[list[Annotated[int, Field(ge=0)]] | None, AfterValidator(distinct)] = Field(
-        None, min_length=1, description="overrides the suite's seeds")
+        None, min_length=1, description="overrides the suite's seeds"
+    )
 
 
 class Protocol(ABC):
@@ -138,7 +142,9 @@ class Protocol(ABC):
 
     @classmethod
     @abstractmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         """Measure one setting on a trained learner (already on ``context.device``).
 
         A class method, so that nothing but ``setting`` (and what the cell's key is a hash of) can change the result.
@@ -158,4 +164,13 @@ class Protocol(ABC):
         """The protocol block printed under every table: each condition and its value, in words."""
 
 
-__all__ = ["Context", "Fault", "Measurement", "Protocol", "ProtocolConfig", "Regime", "SuiteFile", "TrainingData"]
+__all__ = [
+    "Context",
+    "Fault",
+    "Measurement",
+    "Protocol",
+    "ProtocolConfig",
+    "Regime",
+    "SuiteFile",
+    "TrainingData",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.lazy import nn, torch
-from harness.learner import Learner
+from harness.learning.learner import Learner
 
 
 def require_eval_mode(model: Any, learner: Learner, given_by: str) -> None:
@@ -18,10 +18,14 @@ def require_eval_mode(model: Any, learner: Learner, given_by: str) -> None:
     Raises:
         ValueError: some part of it is in train mode.
     """
-    parts = [part for part in model.modules() if part.training] if isinstance(model, nn.Module) else []
+    parts = (
+        [part for part in model.modules() if part.training] if isinstance(model, nn.Module) else []
+    )
     if parts:
-        raise ValueError(f"{learner.kind}: {given_by} gave a module in train mode ({type(parts[0]).__name__} is); "
-                         f"call .eval() on it")
+        raise ValueError(
+            f"{learner.kind}: {given_by} gave a module in train mode ({type(parts[0]).__name__} is); "
+            f"call .eval() on it"
+        )
 
 
 def require_logits(logits: torch.Tensor, shape: tuple[int, ...], learner: Learner) -> None:
@@ -35,7 +39,11 @@ def require_logits(logits: torch.Tensor, shape: tuple[int, ...], learner: Learne
         FloatingPointError: some of them are NaN or infinite.
     """
     if tuple(logits.shape) != shape or not logits.is_floating_point():
-        raise ValueError(f"{learner.kind}: logits must be floats of shape {shape}, got {logits.dtype} of {tuple(logits.shape)}")
+        raise ValueError(
+            f"{learner.kind}: logits must be floats of shape {shape}, got {logits.dtype} of {tuple(logits.shape)}"
+        )
     bad = int((~logits.isfinite()).sum())
     if bad:
-        raise FloatingPointError(f"{learner.kind}: {bad} of {logits.numel()} logits are NaN or infinite")
+        raise FloatingPointError(
+            f"{learner.kind}: {bad} of {logits.numel()} logits are NaN or infinite"
+        )

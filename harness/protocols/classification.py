@@ -11,9 +11,16 @@ from pydantic import Field
 from harness.batching import in_batches
 from harness.data.base import Images, Loaded
 from harness.lazy import torch
-from harness.learner import Learner
+from harness.learning.learner import Learner
 from harness.metrics.statistics import detectable_accuracy_difference, wilson
-from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
+from harness.protocols.base import (
+    Context,
+    Fault,
+    Measurement,
+    Protocol,
+    ProtocolConfig,
+    TrainingData,
+)
 from harness.protocols.checks import require_eval_mode, require_logits
 from harness.records import Value
 from harness.registry import protocols
@@ -26,8 +33,12 @@ class Classification(Protocol):
     class Config(ProtocolConfig):
         """Which split."""
 
-        splitting: str | None = Field(None, description="which splitting of the dataset; its first one if left out")
-        split: Literal["train", "val", "test"] = Field("test", description="the split that is counted on")
+        splitting: str | None = Field(
+            None, description="which splitting of the dataset; its first one if left out"
+        )
+        split: Literal["train", "val", "test"] = Field(
+            "test", description="the split that is counted on"
+        )
 
     @property
     def splitting(self) -> str:
@@ -47,7 +58,9 @@ class Classification(Protocol):
         yield from shared_class_faults(self, self.config.split)
 
     @classmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         """Accuracy with its Wilson interval; verdicts and margins per image.
 
         Raises:
@@ -63,12 +76,19 @@ class Classification(Protocol):
         margin = own - others.max(axis=1)
         correct = (logits.argmax(axis=1) == images.labels).astype(np.uint8)
         low, high = wilson(int(correct.sum()), len(correct))
-        value = Value("accuracy", float(correct.mean()), low, high, len(correct), "sample", verdicts="correct")
-        return Measurement([value], {"correct": correct, "margin": margin.astype(np.float32), "index": images.index})
+        value = Value(
+            "accuracy", float(correct.mean()), low, high, len(correct), "sample", verdicts="correct"
+        )
+        return Measurement(
+            [value],
+            {"correct": correct, "margin": margin.astype(np.float32), "index": images.index},
+        )
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images, which are the same in every seed."""
-        return detectable_words(self.facts.splittings[self.splitting][self.config.split].images, spread)
+        return detectable_words(
+            self.facts.splittings[self.splitting][self.config.split].images, spread
+        )
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -96,7 +116,11 @@ def detectable_words(images: int, spread: float | None = None) -> str:
     Args:
         spread: root of the share of images that just one of the two gets right; None: as if that were 10 %.
     """
-    share, known = (0.1, "if they disagree on") if spread is None else (spread**2, "those in the store disagree on")
+    share, known = (
+        (0.1, "if they disagree on")
+        if spread is None
+        else (spread**2, "those in the store disagree on")
+    )
     points = 100 * detectable_accuracy_difference(images, share)
     return f"{points:.1f} points between two learners ({images} paired images, 80 % power, {known} {100 * share:.0f} %)"
 
@@ -105,10 +129,18 @@ def shared_class_faults(protocol: Protocol, split: str) -> Iterator[Fault]:
     """Faults of a protocol that measures on the classes it trains on; ``protocol`` has a ``splitting``."""
     splittings, splitting = protocol.facts.splittings, protocol.splitting
     if splitting not in splittings:
-        yield Fault(("splitting",), f"no splitting {splitting!r}", f"allowed: {', '.join(splittings)}")
+        yield Fault(
+            ("splitting",), f"no splitting {splitting!r}", f"allowed: {', '.join(splittings)}"
+        )
     elif split not in splittings[splitting]:
-        yield Fault(("split",), f"no split {split!r} in {splitting!r}", f"allowed: {', '.join(splittings[splitting])}")
+        yield Fault(
+            ("split",),
+            f"no split {split!r} in {splitting!r}",
+            f"allowed: {', '.join(splittings[splitting])}",
+        )
     elif splitting in protocol.facts.class_disjoint:
-        yield Fault(("splitting",) if protocol.config.splitting else ("dataset",),
-                    f"the classes of {splitting}/{split} are none of those trained on",
-                    "measure it with kind: few_shot, or name a splitting with shared classes")
+        yield Fault(
+            ("splitting",) if protocol.config.splitting else ("dataset",),
+            f"the classes of {splitting}/{split} are none of those trained on",
+            "measure it with kind: few_shot, or name a splitting with shared classes",
+        )

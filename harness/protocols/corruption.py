@@ -12,16 +12,25 @@ from harness.batching import in_batches
 from harness.data.base import Images, Loaded
 from harness.data.corruptions import SEVERITIES, corrupt, words
 from harness.lazy import torch
-from harness.learner import Learner
+from harness.learning.learner import Learner
 from harness.metrics.statistics import t_interval, wilson
-from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, TrainingData
+from harness.protocols.base import (
+    Context,
+    Fault,
+    Measurement,
+    Protocol,
+    ProtocolConfig,
+    TrainingData,
+)
 from harness.protocols.checks import require_eval_mode, require_logits
 from harness.protocols.classification import detectable_words, shared_class_faults
 from harness.protocols.subset import subset
 from harness.records import Value
 from harness.registry import distinct, protocols
 
-Kind = Literal["gaussian-noise", "salt-and-pepper", "blur", "contrast", "occlusion", "shift", "rotation"]
+Kind = Literal[
+    "gaussian-noise", "salt-and-pepper", "blur", "contrast", "occlusion", "shift", "rotation"
+]
 CLEAN, MEAN = "clean", "mean"
 CHUNK = 2048
 """Images corrupted at once."""
@@ -37,12 +46,20 @@ class Corruption(Protocol):
         """Which corruptions, and of which images."""
 
         corruptions: Annotated[list[Kind], AfterValidator(distinct)] = Field(
-            list(SEVERITIES), min_length=1, description="which corruptions; all of them if left out")
-        severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(distinct)] = Field(
-            [1, 2, 3, 4, 5], min_length=1, description="from 1, light, to 5, heavy")
-        splitting: str | None = Field(None, description="which splitting of the dataset; its first one if left out")
-        split: Literal["val", "test"] = Field("test", description="the split whose images are corrupted")
-        images: int | None = Field(None, ge=2, description="how many images, classes balanced; the whole split if left out")
+            list(SEVERITIES), min_length=1, description="which corruptions; all of them if left out"
+        )
+        severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(distinct)] = (
+            Field([1, 2, 3, 4, 5], min_length=1, description="from 1, light, to 5, heavy")
+        )
+        splitting: str | None = Field(
+            None, description="which splitting of the dataset; its first one if left out"
+        )
+        split: Literal["val", "test"] = Field(
+            "test", description="the split whose images are corrupted"
+        )
+        images: int | None = Field(
+            None, ge=2, description="how many images, classes balanced; the whole split if left out"
+        )
 
     @property
     def splitting(self) -> str:
@@ -51,8 +68,13 @@ class Corruption(Protocol):
 
     def settings(self) -> Iterator[dict[str, Any]]:
         """One cell: the mean is over all of them together."""
-        yield {"corruptions": self.config.corruptions, "severities": self.config.severities, "splitting": self.splitting,
-               "split": self.config.split, "images": self.config.images}
+        yield {
+            "corruptions": self.config.corruptions,
+            "severities": self.config.severities,
+            "splitting": self.splitting,
+            "split": self.config.split,
+            "images": self.config.images,
+        }
 
     def training(self) -> TrainingData:
         """The labelled train split, without corruptions."""
@@ -65,10 +87,14 @@ class Corruption(Protocol):
         if not found and self.config.images:
             there = self.facts.splittings[self.splitting][self.config.split].images
             if self.config.images > there:
-                yield Fault(("images",), f"{self.config.images} images of {there}", f"at most {there}")
+                yield Fault(
+                    ("images",), f"{self.config.images} images of {there}", f"at most {there}"
+                )
 
     @classmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         """Accuracy without and with each corruption and severity, and means of those over severities and over all.
 
         What such a mean has lost of the clean accuracy, as a share of it, is ``relative_drop``.
@@ -93,7 +119,10 @@ class Corruption(Protocol):
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images."""
-        return detectable_words(self.config.images or self.facts.splittings[self.splitting][self.config.split].images, spread)
+        return detectable_words(
+            self.config.images or self.facts.splittings[self.splitting][self.config.split].images,
+            spread,
+        )
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -103,12 +132,14 @@ class Corruption(Protocol):
             "images": f"{config.images}, classes balanced" if config.images else "all",
             "training": f"{self.splitting}/train, labelled, without corruptions",
             "severities": f"{', '.join(map(str, config.severities))} of 5; a kind's number is the mean over them, the mean is "
-                          "over all kinds and severities",
+            "over all kinds and severities",
             **{kind: words(kind) for kind in config.corruptions},
         }
 
 
-def _verdicts(model: Any, learner: Learner, images: Images, kind: str | None, severity: int, context: Context) -> np.ndarray:
+def _verdicts(
+    model: Any, learner: Learner, images: Images, kind: str | None, severity: int, context: Context
+) -> np.ndarray:
     """uint8 (N,), which images are classified correctly when corrupted."""
     parts, rng = [], context.rng.child("corruption protocol")
     for start in range(0, len(images), CHUNK):
@@ -123,23 +154,32 @@ def _verdicts(model: Any, learner: Learner, images: Images, kind: str | None, se
     return np.concatenate(parts)
 
 
-def _values(clean: np.ndarray, correct: np.ndarray, kinds: list[str],
-            severities: list[int]) -> tuple[list[Value], dict[str, np.ndarray]]:
+def _values(
+    clean: np.ndarray, correct: np.ndarray, kinds: list[str], severities: list[int]
+) -> tuple[list[Value], dict[str, np.ndarray]]:
     """Numbers and the arrays that they are means of, from verdicts (kinds, severities, images)."""
     values, arrays = [], {}
 
     def add(setting: dict[str, Any], units: np.ndarray) -> None:
         name, single = "/".join(map(str, setting.values())), units.dtype == np.uint8
         # Means of several verdicts an image have a t interval, unless they are all equal: that makes nothing certain.
-        low, high = wilson(round(float(units.sum())), len(units)) if single or np.ptp(units) == 0 else t_interval(units)
+        low, high = (
+            wilson(round(float(units.sum())), len(units))
+            if single or np.ptp(units) == 0
+            else t_interval(units)
+        )
         arrays[name] = units
         unit = "sample" if single else "image"
-        values.append(Value("accuracy", float(units.mean()), low, high, len(units), unit, setting, name))
+        values.append(
+            Value("accuracy", float(units.mean()), low, high, len(units), unit, setting, name)
+        )
 
     def add_summary(setting: dict[str, Any], units: np.ndarray) -> None:
         add(setting, units)
         if clean.any():
-            values.append(Value("relative_drop", *relative_drop(clean, units), len(clean), "image", setting))
+            values.append(
+                Value("relative_drop", *relative_drop(clean, units), len(clean), "image", setting)
+            )
 
     add({"corruption": CLEAN}, clean)
     for kind, of_kind in zip(kinds, correct, strict=True):
@@ -152,7 +192,9 @@ def _values(clean: np.ndarray, correct: np.ndarray, kinds: list[str],
     return values, arrays
 
 
-def relative_drop(clean: np.ndarray, corrupted: np.ndarray) -> tuple[float, float | None, float | None]:
+def relative_drop(
+    clean: np.ndarray, corrupted: np.ndarray
+) -> tuple[float, float | None, float | None]:
     """The share of the clean accuracy that corruption costs, with its 95 % interval.
 
     A ratio of two means over the same images; its interval is that of its linear part (delta method), and none where

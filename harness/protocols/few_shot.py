@@ -17,9 +17,17 @@ from harness.data.episode_lists import EpisodeList
 from harness.data.episodes import Episodes, Span, capacity, sample
 from harness.errors import DataError
 from harness.lazy import torch
-from harness.learner import Learner, Regime
+from harness.learning.learner import Learner, Regime
 from harness.metrics.statistics import detectable_difference, t_interval
-from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig, SuiteFile, TrainingData
+from harness.protocols.base import (
+    Context,
+    Fault,
+    Measurement,
+    Protocol,
+    ProtocolConfig,
+    SuiteFile,
+    TrainingData,
+)
 from harness.protocols.checks import require_eval_mode, require_logits
 from harness.records import Value
 from harness.registry import distinct, protocols
@@ -38,13 +46,24 @@ SPREAD = 0.1
 has been measured."""
 
 Count = Annotated[int, Field(ge=1)]
-Range = Annotated[str, AfterValidator(lambda text: Span.of(text).value), Field(json_schema_extra={"pattern": "^[0-9]+-[0-9]+$"})]
-One = Annotated[Annotated[Count, Tag("number")] | Annotated[Range, Tag("range")],
-                Discriminator(lambda value: "range" if isinstance(value, str) else "number")]
-More = Annotated[list[One], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(distinct)]
+Range = Annotated[
+    str,
+    AfterValidator(lambda text: Span.of(text).value),
+    Field(json_schema_extra={"pattern": "^[0-9]+-[0-9]+$"}),
+]
+One = Annotated[
+    Annotated[Count, Tag("number")] | Annotated[Range, Tag("range")],
+    Discriminator(lambda value: "range" if isinstance(value, str) else "number"),
+]
+More = Annotated[
+    list[One],
+    Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(distinct),
+]
 OneOrMore = Annotated[
     Annotated[Count, Tag("number")] | Annotated[Range, Tag("range")] | Annotated[More, Tag("more")],
-    Discriminator(lambda value: {list: "more", str: "range"}.get(type(value), "number"))]
+    Discriminator(lambda value: {list: "more", str: "range"}.get(type(value), "number")),
+]
 """Told apart beforehand, so that a faulty list is not called a faulty number."""
 
 REGIMES = {
@@ -61,18 +80,31 @@ class FewShot(Protocol):
     class Config(ProtocolConfig):
         """Which episodes, and what learners may have seen before them."""
 
-        regime: Regime = Field("class_transfer", description="what a learner may see before the support set")
+        regime: Regime = Field(
+            "class_transfer", description="what a learner may see before the support set"
+        )
         ways: OneOrMore = Field(5, description="classes an episode; `5-20`: drawn for each episode")
-        shots: OneOrMore = Field(1, description="support images a class; `1-10`: drawn for each class of each episode")
+        shots: OneOrMore = Field(
+            1, description="support images a class; `1-10`: drawn for each class of each episode"
+        )
         queries: Count = Field(15, description="query images a class")
         episodes: int = Field(600, ge=2, description="episodes a setting and seed")
-        splitting: str | None = Field(None, description="which splitting of the dataset; its first fitting one if left out")
-        split: Literal["val", "test"] = Field("test", description="the split that episodes are drawn from")
+        splitting: str | None = Field(
+            None, description="which splitting of the dataset; its first fitting one if left out"
+        )
+        split: Literal["val", "test"] = Field(
+            "test", description="the split that episodes are drawn from"
+        )
         mode: Literal["replacement", "class_disjoint", "image_disjoint"] = Field(
-            "replacement", description="whether episodes may share classes and images")
-        within_group: bool = Field(False, description="all classes of an episode from one group, e.g. one alphabet")
+            "replacement", description="whether episodes may share classes and images"
+        )
+        within_group: bool = Field(
+            False, description="all classes of an episode from one group, e.g. one alphabet"
+        )
         episodes_from: SuiteFile | None = Field(
-            None, description="a JSON list of episodes to use instead of drawing them, as `harness episodes` writes it")
+            None,
+            description="a JSON list of episodes to use instead of drawing them, as `harness episodes` writes it",
+        )
 
     @property
     def list_path(self) -> Path | None:
@@ -113,22 +145,39 @@ class FewShot(Protocol):
         if self.config.splitting:
             return self.config.splitting
         wanted = self.config.regime == "class_transfer"
-        fitting = [name for name in self.facts.splittings if (name in self.facts.class_disjoint) == wanted]
+        fitting = [
+            name for name in self.facts.splittings if (name in self.facts.class_disjoint) == wanted
+        ]
         return (fitting or list(self.facts.splittings))[0]
 
     def settings(self) -> Iterator[dict[str, Any]]:
         """One cell a (ways, shots), or one for a list of episodes."""
         config, listed = self.config, self.listed
         if listed:
-            yield {"regime": config.regime, "ways": listed.ways, "shots": listed.shots, "queries": listed.queries,
-                   "episodes": len(listed.episodes), "splitting": listed.splitting, "split": listed.split,
-                   "episodes_from": listed.sha256}
+            yield {
+                "regime": config.regime,
+                "ways": listed.ways,
+                "shots": listed.shots,
+                "queries": listed.queries,
+                "episodes": len(listed.episodes),
+                "splitting": listed.splitting,
+                "split": listed.split,
+                "episodes_from": listed.sha256,
+            }
             return
         for ways in _listed(config.ways):
             for shots in _listed(config.shots):
-                yield {"regime": config.regime, "ways": ways, "shots": shots, "queries": config.queries,
-                       "episodes": config.episodes, "splitting": self.splitting, "split": config.split,
-                       "mode": config.mode, "within_group": config.within_group}
+                yield {
+                    "regime": config.regime,
+                    "ways": ways,
+                    "shots": shots,
+                    "queries": config.queries,
+                    "episodes": config.episodes,
+                    "splitting": self.splitting,
+                    "split": config.split,
+                    "mode": config.mode,
+                    "within_group": config.within_group,
+                }
 
     def training(self) -> TrainingData | None:
         """Nothing from scratch; unlabelled images semi-supervised; background classes for class transfer."""
@@ -146,17 +195,26 @@ class FewShot(Protocol):
             if faults:
                 return
         if self.splitting not in splittings:
-            yield Fault(at or ("splitting",), f"no splitting {self.splitting!r}", f"allowed: {', '.join(splittings)}")
+            yield Fault(
+                at or ("splitting",),
+                f"no splitting {self.splitting!r}",
+                f"allowed: {', '.join(splittings)}",
+            )
             return
         if self.split not in splittings[self.splitting]:
-            yield Fault(at or ("split",), f"no split {self.split!r} in {self.splitting!r}",
-                        f"allowed: {', '.join(splittings[self.splitting])}")
+            yield Fault(
+                at or ("split",),
+                f"no split {self.split!r} in {self.splitting!r}",
+                f"allowed: {', '.join(splittings[self.splitting])}",
+            )
             return
         if config.regime == "class_transfer" and self.splitting not in self.facts.class_disjoint:
             allowed = ", ".join(sorted(self.facts.class_disjoint)) or "none in this dataset"
-            yield Fault(at or (("splitting",) if config.splitting else ("dataset",)),
-                        f"class transfer needs a splitting without shared classes, and {self.splitting!r} shares them",
-                        f"such splittings: {allowed}")
+            yield Fault(
+                at or (("splitting",) if config.splitting else ("dataset",)),
+                f"class transfer needs a splitting without shared classes, and {self.splitting!r} shares them",
+                f"such splittings: {allowed}",
+            )
         if not self.list_path:
             yield from self._counts(splittings[self.splitting][self.split])
 
@@ -169,30 +227,51 @@ class FewShot(Protocol):
             return
         named = self.config.dataset
         if (kind := named if isinstance(named, str) else named.get("kind")) != listed.dataset:
-            yield Fault(("dataset",), f"the episodes of {self.list_path} are of {listed.dataset!r}, not of {kind!r}")
+            yield Fault(
+                ("dataset",),
+                f"the episodes of {self.list_path} are of {listed.dataset!r}, not of {kind!r}",
+            )
         if listed.split == "train":
-            yield Fault(("episodes_from",), "its episodes are of the split that learners are trained on", "a list of val or test")
+            yield Fault(
+                ("episodes_from",),
+                "its episodes are of the split that learners are trained on",
+                "a list of val or test",
+            )
         said = {**next(self.settings()), "mode": "replacement", "within_group": False}
-        for key in sorted((said.keys() - {"regime", "episodes_from"}) & self.config.model_fields_set):
+        for key in sorted(
+            (said.keys() - {"regime", "episodes_from"}) & self.config.model_fields_set
+        ):
             if getattr(self.config, key) not in (said[key], [said[key]]):
-                yield Fault((key,), f"{key} cannot be chosen for episodes from a list", "leave it out")
+                yield Fault(
+                    (key,), f"{key} cannot be chosen for episodes from a list", "leave it out"
+                )
 
     def _counts(self, facts: SplitFacts) -> Iterator[Fault]:
         config = self.config
         for path, ways in _with_path("ways", config.ways):
             if Span.of(ways).high > facts.classes:
-                yield Fault(path, f"{ways} ways, but {self.splitting}/{config.split} has {facts.classes} classes",
-                            f"at most {facts.classes}")
+                yield Fault(
+                    path,
+                    f"{ways} ways, but {self.splitting}/{config.split} has {facts.classes} classes",
+                    f"at most {facts.classes}",
+                )
             if Span.of(ways).low < 2:
                 yield Fault(path, "an episode needs at least 2 ways")
         for path, shots in _with_path("shots", config.shots):
             if Span.of(shots).high + config.queries > facts.per_class:
-                yield Fault(path, f"{shots} shots + {config.queries} queries, but a class of {self.splitting}/{config.split} "
-                            f"may have only {facts.per_class} images", f"shots + queries can be at most {facts.per_class}")
+                yield Fault(
+                    path,
+                    f"{shots} shots + {config.queries} queries, but a class of {self.splitting}/{config.split} "
+                    f"may have only {facts.per_class} images",
+                    f"shots + queries can be at most {facts.per_class}",
+                )
         most = self._capacity(facts)
         if most is not None and config.episodes > most:
-            yield Fault(("episodes",), f"{config.episodes} episodes, but mode {config.mode} allows {most}",
-                        f"at most {most}, or mode: replacement")
+            yield Fault(
+                ("episodes",),
+                f"{config.episodes} episodes, but mode {config.mode} allows {most}",
+                f"at most {most}, or mode: replacement",
+            )
 
     def _capacity(self, facts: SplitFacts) -> int | None:
         """The most episodes that every setting allows, if each class had the images of the smallest; None: any number."""
@@ -200,7 +279,13 @@ class FewShot(Protocol):
         for setting in self.settings():
             ways, shots = Span.of(setting["ways"]).high, Span.of(setting["shots"]).high
             if ways <= facts.classes and shots + setting["queries"] <= facts.per_class:
-                found = capacity(counts, ways=ways, shots=shots, queries=setting["queries"], mode=self.config.mode)
+                found = capacity(
+                    counts,
+                    ways=ways,
+                    shots=shots,
+                    queries=setting["queries"],
+                    mode=self.config.mode,
+                )
                 most = found if most is None else min(most, found)
         return most
 
@@ -211,25 +296,37 @@ class FewShot(Protocol):
         return f"it does not learn {self.config.regime} (only {', '.join(sorted(learner.regimes))})"
 
     @classmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         """Accuracy of every episode; mean with a 95 % t interval over episodes."""
         images, episodes = drawn(data, setting, context)
         correct = episode_verdicts(learner, images, episodes, context)
         accuracy = np.mean(correct, axis=1, where=correct != NOTHING)
         low, high = t_interval(accuracy)
         unit = "listed episode" if "episodes_from" in setting else "episode"
-        value = Value("accuracy", float(accuracy.mean()), low, high, len(accuracy), unit, verdicts="accuracy")
-        return Measurement([value], {"accuracy": accuracy, "correct": correct, "classes": episodes.classes})
+        value = Value(
+            "accuracy", float(accuracy.mean()), low, high, len(accuracy), unit, verdicts="accuracy"
+        )
+        return Measurement(
+            [value], {"accuracy": accuracy, "correct": correct, "classes": episodes.classes}
+        )
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of episodes; seeds add episodes of their own, unless these come from a list."""
         episodes = len(self.listed.episodes) if self.listed else self.config.episodes * seeds
-        known = "differences in the store spread by" if spread is not None else "if their differences spread by"
+        known = (
+            "differences in the store spread by"
+            if spread is not None
+            else "if their differences spread by"
+        )
         spread = SPREAD if spread is None else spread
         points = 100 * detectable_difference(episodes, spread)
         each = f" over {seeds} seeds" if seeds > 1 and not self.listed else ""
-        return (f"{points:.1f} points between two learners ({episodes} paired episodes{each}, 80 % power, "
-                f"{known} {100 * spread:.0f} points an episode)")
+        return (
+            f"{points:.1f} points between two learners ({episodes} paired episodes{each}, 80 % power, "
+            f"{known} {100 * spread:.0f} points an episode)"
+        )
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -244,17 +341,28 @@ class FewShot(Protocol):
 
     def _episode_words(self) -> str:
         if self.listed:
-            return (f"{len(self.listed.episodes)} of {self.list_path.name} (sha256 {self.listed.sha256[:16]}), the same for "
-                    "every learner and seed")
+            return (
+                f"{len(self.listed.episodes)} of {self.list_path.name} (sha256 {self.listed.sha256[:16]}), the same for "
+                "every learner and seed"
+            )
         config = self.config
-        drawn = {"replacement": "drawn with replacement (intervals are for this set of images)",
-                 "class_disjoint": "no class in two episodes", "image_disjoint": "no image in two episodes"}[config.mode]
-        ranges = [words for values, words in (
-            (config.ways, "a range of ways: drawn uniformly for each episode"),
-            (config.shots, "a range of shots: drawn uniformly for each class of each episode"),
-        ) if any(isinstance(value, str) for value in _listed(values))]
+        drawn = {
+            "replacement": "drawn with replacement (intervals are for this set of images)",
+            "class_disjoint": "no class in two episodes",
+            "image_disjoint": "no image in two episodes",
+        }[config.mode]
+        ranges = [
+            words
+            for values, words in (
+                (config.ways, "a range of ways: drawn uniformly for each episode"),
+                (config.shots, "a range of shots: drawn uniformly for each class of each episode"),
+            )
+            if any(isinstance(value, str) for value in _listed(values))
+        ]
         grouped = ["classes of an episode from one group"] if config.within_group else []
-        return ", ".join([f"{config.episodes} a seed, the same for every learner", drawn, *grouped, *ranges])
+        return ", ".join(
+            [f"{config.episodes} a seed, the same for every learner", drawn, *grouped, *ranges]
+        )
 
 
 def drawn(data: Loaded, setting: dict[str, Any], context: Context) -> tuple[Images, Episodes]:
@@ -263,18 +371,40 @@ def drawn(data: Loaded, setting: dict[str, Any], context: Context) -> tuple[Imag
     if "episodes_from" in setting:
         path = context.files[setting["episodes_from"]]
         return images, episode_lists.read(path).episodes_of(data, str(path))
-    groups = data.split_groups(setting["splitting"], setting["split"]) if setting["within_group"] else None
-    return images, sample(images, ways=setting["ways"], shots=setting["shots"], queries=setting["queries"],
-                          episodes=setting["episodes"], rng=context.rng.child("episodes"), groups=groups, mode=setting["mode"])
+    groups = (
+        data.split_groups(setting["splitting"], setting["split"])
+        if setting["within_group"]
+        else None
+    )
+    return images, sample(
+        images,
+        ways=setting["ways"],
+        shots=setting["shots"],
+        queries=setting["queries"],
+        episodes=setting["episodes"],
+        rng=context.rng.child("episodes"),
+        groups=groups,
+        mode=setting["mode"],
+    )
 
 
 def list_of(data: Loaded, dataset: str, setting: dict[str, Any], context: Context) -> EpisodeList:
     """A setting's episodes as a list."""
-    return episode_lists.listing(data, setting["splitting"], setting["split"], drawn(data, setting, context)[1], dataset=dataset,
-                                 ways=setting["ways"], shots=setting["shots"], queries=setting["queries"])
+    return episode_lists.listing(
+        data,
+        setting["splitting"],
+        setting["split"],
+        drawn(data, setting, context)[1],
+        dataset=dataset,
+        ways=setting["ways"],
+        shots=setting["shots"],
+        queries=setting["queries"],
+    )
 
 
-def episode_verdicts(learner: Learner, images: Images, episodes: Episodes, context: Context) -> np.ndarray:
+def episode_verdicts(
+    learner: Learner, images: Images, episodes: Episodes, context: Context
+) -> np.ndarray:
     """uint8 (E, ways * queries): which queries each episode's classifier gets right; NOTHING where there is no query.
 
     Raises:
@@ -290,16 +420,30 @@ def episode_verdicts(learner: Learner, images: Images, episodes: Episodes, conte
         place[rows] = np.arange(len(rows))
         pool = torch.from_numpy(images.pixels[rows]).to(context.device)
         if learner.frozen_features:
-            pool = in_batches(lambda pixels: learner.embed(_unit(pixels)), pool, batch_size=context.batch_size)
+            pool = in_batches(
+                lambda pixels: learner.embed(_unit(pixels)), pool, batch_size=context.batch_size
+            )
         for positions, alike in episodes.by_shape():
             count = CHUNK
             if learner.frozen_features:
-                count = max(CHUNK, HEAD_NUMBERS // (pool.shape[1] * (alike.support.shape[1] + alike.query.shape[1])))
+                count = max(
+                    CHUNK,
+                    HEAD_NUMBERS
+                    // (pool.shape[1] * (alike.support.shape[1] + alike.query.shape[1])),
+                )
             for start in range(0, len(alike), count):
                 part = alike.take(slice(start, start + count))
-                guesses = _guesses(learner, pool, place[part.support], part.support_labels, place[part.query],
-                                   part.classes.shape[1])
-                verdicts[positions[start : start + count], : guesses.shape[1]] = guesses == part.query_labels
+                guesses = _guesses(
+                    learner,
+                    pool,
+                    place[part.support],
+                    part.support_labels,
+                    place[part.query],
+                    part.classes.shape[1],
+                )
+                verdicts[positions[start : start + count], : guesses.shape[1]] = (
+                    guesses == part.query_labels
+                )
                 done += len(part)
                 context.progress(done / len(episodes), "episodes")
     return verdicts
@@ -312,8 +456,14 @@ def _look_at_first(learner: Learner, images: Images, episodes: Episodes, context
     require_eval_mode(learner.adapt(support, labels, first.classes.shape[1]), learner, "adapt()")
 
 
-def _guesses(learner: Learner, pool: torch.Tensor, support: np.ndarray, labels: np.ndarray, query: np.ndarray,
-             n_way: int) -> np.ndarray:
+def _guesses(
+    learner: Learner,
+    pool: torch.Tensor,
+    support: np.ndarray,
+    labels: np.ndarray,
+    query: np.ndarray,
+    n_way: int,
+) -> np.ndarray:
     """Labels (E, Q) that the classifiers of E episodes give; ``support`` (E, S) and ``query`` (E, Q) are rows of ``pool``."""
     labels = torch.from_numpy(labels).to(pool.device)
     if learner.frozen_features:

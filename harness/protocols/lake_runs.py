@@ -10,7 +10,7 @@ from pydantic import Field
 
 from harness.data.base import Loaded
 from harness.data.carve import split_file
-from harness.learner import Learner, Regime
+from harness.learning.learner import Learner, Regime
 from harness.protocols.base import Context, Measurement, ProtocolConfig
 from harness.protocols.few_shot import FewShot
 from harness.registry import protocols
@@ -29,8 +29,12 @@ class LakeRuns(FewShot):
     class Config(ProtocolConfig):
         """What learners may have seen before the runs."""
 
-        dataset: str | dict[str, Any] = Field("omniglot", description="omniglot, or a mapping with its `kind` and switches")
-        regime: Regime = Field("class_transfer", description="what a learner may see before the support set")
+        dataset: str | dict[str, Any] = Field(
+            "omniglot", description="omniglot, or a mapping with its `kind` and switches"
+        )
+        regime: Regime = Field(
+            "class_transfer", description="what a learner may see before the support set"
+        )
 
     @property
     def list_path(self) -> Path:
@@ -38,10 +42,18 @@ class LakeRuns(FewShot):
         return split_file(RUNS)
 
     @classmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         """Share of a run's 20 trials that are wrong; mean with a 95 % t interval over the runs."""
         found = super().measure(learner, data, setting, context)
         accuracy = found.values[0]
-        error = replace(accuracy, metric="error", value=1 - accuracy.value, low=1 - accuracy.high, high=1 - accuracy.low,
-                        verdicts="error")
+        error = replace(
+            accuracy,
+            metric="error",
+            value=1 - accuracy.value,
+            low=1 - accuracy.high,
+            high=1 - accuracy.low,
+            verdicts="error",
+        )
         return Measurement([error], {**found.verdicts, "error": 1 - found.verdicts["accuracy"]})

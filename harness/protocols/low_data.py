@@ -8,16 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from harness.data.base import Loaded
-from harness.fitting import balanced_rows
-from harness.learner import Learner
+from harness.learning.fitting import balanced_rows
+from harness.learning.learner import Learner
 from harness.protocols.base import Context, Fault, Measurement, ProtocolConfig
 from harness.protocols.classification import Classification
 from harness.registry import distinct, protocols
 
 ALL = "all"
 
-PerClass = Annotated[Annotated[int, Field(ge=1), Tag("number")] | Annotated[Literal["all"], Tag("word")],
-                     Discriminator(lambda value: "word" if isinstance(value, str) else "number")]
+PerClass = Annotated[
+    Annotated[int, Field(ge=1), Tag("number")] | Annotated[Literal["all"], Tag("word")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "number"),
+]
 """Told apart beforehand, so that a faulty number is not called a faulty word as well."""
 
 
@@ -34,9 +36,13 @@ class LowData(Classification):
         """How many labelled images, and which split."""
 
         per_class: Annotated[list[PerClass], AfterValidator(distinct)] = Field(
-            [1, 2, 5, 10, 20, 50, ALL], min_length=1,
-            description="labelled training images of each class; `all`: the whole train split")
-        splitting: str | None = Field(None, description="which splitting of the dataset; its first one if left out")
+            [1, 2, 5, 10, 20, 50, ALL],
+            min_length=1,
+            description="labelled training images of each class; `all`: the whole train split",
+        )
+        splitting: str | None = Field(
+            None, description="which splitting of the dataset; its first one if left out"
+        )
         split: Literal["val", "test"] = Field("test", description="the split that is counted on")
 
     def settings(self) -> Iterator[dict[str, Any]]:
@@ -44,8 +50,13 @@ class LowData(Classification):
         train = self.facts.splittings[self.splitting]["train"]
         for count in self.config.per_class:
             labelled = train.images if count == ALL else count * train.classes
-            yield {"per_class": count, "labelled": labelled, "ways": train.classes, "splitting": self.splitting,
-                   "split": self.config.split}
+            yield {
+                "per_class": count,
+                "labelled": labelled,
+                "ways": train.classes,
+                "splitting": self.splitting,
+                "split": self.config.split,
+            }
 
     def training(self) -> None:
         """Nothing beforehand: what is drawn depends on the setting, so that each cell trains its own learner."""
@@ -58,11 +69,17 @@ class LowData(Classification):
         smallest = None if found else self.facts.splittings[self.splitting]["train"].per_class
         for place, count in enumerate(self.config.per_class):
             if smallest is not None and count != ALL and count > smallest:
-                yield Fault(("per_class", place), f"{count} images a class, but a class of {self.splitting}/train may have only "
-                            f"{smallest}", f"at most {smallest}, or all")
+                yield Fault(
+                    ("per_class", place),
+                    f"{count} images a class, but a class of {self.splitting}/train may have only "
+                    f"{smallest}",
+                    f"at most {smallest}, or all",
+                )
 
     @classmethod
-    def measure(cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context) -> Measurement:
+    def measure(
+        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+    ) -> Measurement:
         """Train on the images drawn, then count as a classification does.
 
         Args:
@@ -75,7 +92,9 @@ class LowData(Classification):
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
-        return {**super().block(),
-                "training": f"images drawn from {self.splitting}/train, labelled; each learner's own epochs over them "
-                            "(a suite's budget does not apply)",
-                "draws": "one a seed, the same for every learner, nested"}
+        return {
+            **super().block(),
+            "training": f"images drawn from {self.splitting}/train, labelled; each learner's own epochs over them "
+            "(a suite's budget does not apply)",
+            "draws": "one a seed, the same for every learner, nested",
+        }

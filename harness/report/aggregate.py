@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from harness.metrics.statistics import (
     ranks_with_ties,
     t_interval,
 )
-from harness.records import CROSSED, Record, Trust
+from harness.records import CROSSED, Record
 from harness.report.formats import is_nominal
 from harness.report.resample import resampled
 from harness.rng import Rng
@@ -35,7 +35,6 @@ LEAST_P = 2 / (DRAWS + 1)
 """The smallest p that so many draws can give."""
 
 Verdicts = Callable[[str, str], np.ndarray]
-_STRENGTH: dict[Trust, int] = {"-": 0, "PASS": 1, "WARN": 2, "FAIL": 3}
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,6 @@ def enough_draws(rivals: int) -> int:
     return DRAWS if rivals * LEAST_P <= LEVEL else math.ceil(4 * rivals / LEVEL)
 
 
-def worst_level(levels: Iterable[Trust]) -> Trust:
-    """The most alarming of some judgements; ``"-"`` where there are none."""
-    return max(levels, key=_STRENGTH.__getitem__, default="-")
-
-
 def aggregate(seeds: Sequence[Record], verdicts: Verdicts) -> Aggregate:
     """The mean over ``seeds``, one record each.
 
@@ -74,7 +68,9 @@ def aggregate(seeds: Sequence[Record], verdicts: Verdicts) -> Aggregate:
     if len(seeds) == 1:
         return Aggregate(seeds[0].value, seeds[0].low, seeds[0].high)
     if is_nominal(seeds[0].metric):  # seeds may agree; half of one name and half of another is none
-        return Aggregate(seeds[0].value if len({r.value for r in seeds}) == 1 else math.nan, None, None)
+        return Aggregate(
+            seeds[0].value if len({r.value for r in seeds}) == 1 else math.nan, None, None
+        )
     value = float(np.mean([r.value for r in seeds]))
     low, high = t_interval([r.value for r in seeds])
     if is_bootstrapped(seeds):
@@ -82,7 +78,10 @@ def aggregate(seeds: Sequence[Record], verdicts: Verdicts) -> Aggregate:
         low, high = min(low, drawn[0]), max(high, drawn[1])
     if any(r.low is None or r.high is None for r in seeds):
         return Aggregate(value, low, high)
-    low, high = min(low, float(np.mean([r.low for r in seeds]))), max(high, float(np.mean([r.high for r in seeds])))
+    low, high = (
+        min(low, float(np.mean([r.low for r in seeds]))),
+        max(high, float(np.mean([r.high for r in seeds]))),
+    )
     share = all(r.low >= 0 and r.high <= 1 for r in seeds)
     return Aggregate(value, max(low, 0.0) if share else low, min(high, 1.0) if share else high)
 
@@ -92,7 +91,9 @@ def is_bootstrapped(seeds: Sequence[Record]) -> bool:
     return len(seeds) >= MANY_SEEDS and all(r.verdicts is not None for r in seeds)
 
 
-def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1) -> tuple[list[int], list[int]]:
+def same_as_best(
+    candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1
+) -> tuple[list[int], list[int]]:
     """Which of the candidates is the best, and which are not significantly worse than it.
 
     Each is tested against the best on the seeds and units that both have: exact McNemar (samples) or a paired t test
@@ -113,17 +114,29 @@ def same_as_best(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, 
     top = max(means)
     best = [i for i, mean in enumerate(means) if mean == top]
     first = candidates[best[0]]
-    pairs = {i: found for i, seeds in enumerate(candidates) if means[i] != top and (found := _paired(first, seeds, verdicts))}
+    pairs = {
+        i: found
+        for i, seeds in enumerate(candidates)
+        if means[i] != top and (found := _paired(first, seeds, verdicts))
+    }
     draws = enough_draws(len(pairs))
     # What ties by the least that its p can be is a tie, and stays out of the way of the rest: most are spared the bootstrap.
     p = {i: _least_p(found, first[0], draws) for i, found in pairs.items()}
-    left = [i for i, least in zip(p, holm(list(p.values())), strict=True) if least <= LEVEL and len(pairs[i]) > 1]
+    left = [
+        i
+        for i, least in zip(p, holm(list(p.values())), strict=True)
+        if least <= LEVEL and len(pairs[i]) > 1
+    ]
     drawn = _bootstrapped({i: pairs[i] for i in left}, first[0], draws)
     p |= {i: max(p[i], drawn[i]) for i in left}
-    return best, [i for i, corrected in zip(p, holm(list(p.values())), strict=True) if corrected > LEVEL]
+    return best, [
+        i for i, corrected in zip(p, holm(list(p.values())), strict=True) if corrected > LEVEL
+    ]
 
 
-def ranks(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1) -> np.ndarray:
+def ranks(
+    candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1
+) -> np.ndarray:
     """Rank of each candidate, 1 the best; what is not significantly worse than the best of a group shares its mean rank.
 
     Args:
@@ -132,7 +145,9 @@ def ranks(candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: i
     means = [sign * float(np.mean([r.value for r in seeds])) for seeds in candidates]
 
     def alike(best: int, rest: list[int]) -> list[int]:
-        ties = same_as_best([candidates[best], *(candidates[i] for i in rest)], verdicts, sign=sign)[1]
+        ties = same_as_best(
+            [candidates[best], *(candidates[i] for i in rest)], verdicts, sign=sign
+        )[1]
         return [rest[i - 1] for i in ties if i > 0]
 
     return ranks_with_ties(means, alike)
@@ -164,14 +179,21 @@ def _bootstrapped(pairs: Mapping[int, Pairs], like: Record, draws: int) -> dict[
     alike = defaultdict(list)
     for i, found in pairs.items():
         alike[tuple(len(x) for x, _ in found)].append(i)
-    return {i: p for members in alike.values() for i, p in zip(
-        members, _shared_bootstrap([pairs[i] for i in members], like, draws), strict=True)}
+    return {
+        i: p
+        for members in alike.values()
+        for i, p in zip(
+            members, _shared_bootstrap([pairs[i] for i in members], like, draws), strict=True
+        )
+    }
 
 
 def _shared_bootstrap(pairs: Sequence[Pairs], like: Record, draws: int) -> list[float]:
     gaps = [np.array([x - y for x, y in of_seed]) for of_seed in zip(*pairs, strict=True)]
     below, above = np.zeros(len(pairs), int), np.zeros(len(pairs), int)
-    for means in resampled(gaps, Rng(0).numpy("report bootstrap"), draws, crossed=_is_crossed(gaps, like)):
+    for means in resampled(
+        gaps, Rng(0).numpy("report bootstrap"), draws, crossed=_is_crossed(gaps, like)
+    ):
         below, above = below + (means <= 0).sum(axis=0), above + (means >= 0).sum(axis=0)
     return np.minimum(1.0, 2 * (np.minimum(below, above) + 1) / (draws + 1)).tolist()
 
@@ -182,7 +204,9 @@ def _units(record: Record, verdicts: Verdicts) -> np.ndarray:
 
 def _bootstrap(values: list[np.ndarray], like: Record) -> tuple[float, float, float]:
     """Test images are the same for every seed; episodes are each seed's own."""
-    return hierarchical_bootstrap(values, Rng(0).numpy("report bootstrap"), crossed=_is_crossed(values, like))
+    return hierarchical_bootstrap(
+        values, Rng(0).numpy("report bootstrap"), crossed=_is_crossed(values, like)
+    )
 
 
 def _is_crossed(values: Sequence[np.ndarray], like: Record) -> bool:

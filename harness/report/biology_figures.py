@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.cells.results import Results
 from harness.records import Record
 from harness.report.pivot import numbers_of
-from harness.report.results import Results
 from harness.report.styles import style_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,12 @@ def weights(results: Results, protocol: str) -> Figure | None:
         _histogram(upper, sample)
         upper.set_title(learner, loc="left")
         expected = ndtri((np.arange(len(sample)) + 0.5) / len(sample))
-        lower.plot(expected, (sample - sample.mean()) / max(sample.std(), 1e-12), color="#0072B2", linewidth=1.4)
+        lower.plot(
+            expected,
+            (sample - sample.mean()) / max(sample.std(), 1e-12),
+            color="#0072B2",
+            linewidth=1.4,
+        )
         lower.plot([-3.5, 3.5], [-3.5, 3.5], color="#888888", linewidth=0.8, linestyle="--")
         lower.set(xlim=(-3.5, 3.5), ylim=(-4.5, 4.5), xlabel="normal quantile")
         if place % ACROSS == 0:
@@ -77,10 +82,24 @@ def _histogram(axis: Axes, logs: np.ndarray) -> None:
     sizes = np.exp(logs)
     axis.hist(logs, bins=40, density=True, color="#BBBBBB")
     at = np.linspace(logs[0], logs[-1], 300)
-    fits = {"lognormal": ("#D55E00", "-", stats.norm(logs.mean(), max(logs.std(), 1e-9)).pdf(at)),
-            "gamma": ("#0072B2", "--", stats.gamma(*stats.gamma.fit(sizes, floc=0)).pdf(np.exp(at)) * np.exp(at)),
-            "exponential": ("#009E73", ":", stats.expon(scale=sizes.mean()).pdf(np.exp(at)) * np.exp(at)),
-            "normal": ("#CC79A7", "-.", stats.norm(sizes.mean(), sizes.std()).pdf(np.exp(at)) * np.exp(at))}
+    fits = {
+        "lognormal": ("#D55E00", "-", stats.norm(logs.mean(), max(logs.std(), 1e-9)).pdf(at)),
+        "gamma": (
+            "#0072B2",
+            "--",
+            stats.gamma(*stats.gamma.fit(sizes, floc=0)).pdf(np.exp(at)) * np.exp(at),
+        ),
+        "exponential": (
+            "#009E73",
+            ":",
+            stats.expon(scale=sizes.mean()).pdf(np.exp(at)) * np.exp(at),
+        ),
+        "normal": (
+            "#CC79A7",
+            "-.",
+            stats.norm(sizes.mean(), sizes.std()).pdf(np.exp(at)) * np.exp(at),
+        ),
+    }
     top = axis.get_ylim()[1]
     for name, (colour, dash, density) in fits.items():
         axis.plot(at, density, color=colour, linestyle=dash, linewidth=1.1, label=name)
@@ -96,7 +115,9 @@ def receptive_fields(results: Results, protocol: str) -> Figure | None:
     for place, (learner, fields) in enumerate(found.items()):
         axis = axes[place // ACROSS][place % ACROSS]
         axis.set_visible(True)
-        axis.imshow(_mosaic(fields[:25].mean(1)), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        axis.imshow(
+            _mosaic(fields[:25].mean(1)), cmap="gray", vmin=-1, vmax=1, interpolation="nearest"
+        )
         axis.set_title(learner, loc="left")
         axis.set_axis_off()
     return figure
@@ -109,7 +130,9 @@ def _mosaic(fields: np.ndarray) -> np.ndarray:
     out = np.full((side * high - 1, side * wide - 1), np.nan)
     for i, one in enumerate(fields):
         row, column = (i // side) * high, (i % side) * wide
-        out[row : row + high - 1, column : column + wide - 1] = one / max(float(np.abs(one).max()), 1e-12)
+        out[row : row + high - 1, column : column + wide - 1] = one / max(
+            float(np.abs(one).max()), 1e-12
+        )
     return out
 
 
@@ -120,10 +143,14 @@ def selectivity(results: Results, protocol: str) -> Figure | None:
 
 def live_per_neuron(results: Results, protocol: str) -> Figure | None:
     """Live input synapses of each neuron of the first bundle."""
-    return _histograms(_arrays(results, protocol, "live_per_neuron"), "live synapses of a neuron", None)
+    return _histograms(
+        _arrays(results, protocol, "live_per_neuron"), "live synapses of a neuron", None
+    )
 
 
-def _histograms(found: dict[str, np.ndarray], across: str, span: tuple[float, float] | None) -> Figure | None:
+def _histograms(
+    found: dict[str, np.ndarray], across: str, span: tuple[float, float] | None
+) -> Figure | None:
     if not found:
         return None
     figure, axes = _grid(len(found), 2.4, 1.8)
@@ -135,15 +162,22 @@ def _histograms(found: dict[str, np.ndarray], across: str, span: tuple[float, fl
         if len(values):
             axis.axvline(values.mean(), color="#D55E00", linewidth=1.2)
         axis.set(title="", xlabel=across)
-        axis.set_title(f"{learner}, mean {values.mean():.3g}" if len(values) else learner, loc="left")
+        axis.set_title(
+            f"{learner}, mean {values.mean():.3g}" if len(values) else learner, loc="left"
+        )
         if place % ACROSS == 0:
             axis.set_ylabel("units")
     return figure
 
 
-OVER_TIME = (("live_share", "live synapses, %", 100), ("sigma_log_w", "σ(log w)", 1), ("ks_log_w", "KS(log w)", 1),
-             ("hoyer_stimulus", "Hoyer sparseness of responses", 1), ("class_selectivity", "class selectivity", 1),
-             ("task_index", "task index", 1))
+OVER_TIME = (
+    ("live_share", "live synapses, %", 100),
+    ("sigma_log_w", "σ(log w)", 1),
+    ("ks_log_w", "KS(log w)", 1),
+    ("hoyer_stimulus", "Hoyer sparseness of responses", 1),
+    ("class_selectivity", "class selectivity", 1),
+    ("task_index", "task index", 1),
+)
 
 
 def over_time(results: Results, protocol: str) -> Figure | None:
@@ -159,19 +193,31 @@ def over_time(results: Results, protocol: str) -> Figure | None:
         axis.set_xscale("symlog", linthresh=100)
         for learner in results.learners:
             if course := _course(results, protocol, metric, learner):
-                axis.plot(list(course), [scale * v for v in course.values()], **style_of(learner, results) | {"markersize": 2.5})
+                axis.plot(
+                    list(course),
+                    [scale * v for v in course.values()],
+                    **style_of(learner, results) | {"markersize": 2.5},
+                )
         axis.set_xlim(left=0)
     path = panels[len(OVER_TIME)]
     path.set_visible(True)
     path.set_title("from features to task (ring: the end)", loc="left")
     path.set(xlabel="CKA with pixels", ylabel="CKA with labels")
     for learner in results.learners:
-        pixels, labels = (_course(results, protocol, metric, learner) for metric in ("cka_pixels", "cka_labels"))
+        pixels, labels = (
+            _course(results, protocol, metric, learner) for metric in ("cka_pixels", "cka_labels")
+        )
         if pixels:
             style = style_of(learner, results) | {"markersize": 2.5}
             path.plot(list(pixels.values()), list(labels.values()), label=learner, **style)
-            path.plot(list(pixels.values())[-1:], list(labels.values())[-1:], marker="o", markersize=8, fillstyle="none",
-                      color=style_of(learner, results)["color"])
+            path.plot(
+                list(pixels.values())[-1:],
+                list(labels.values())[-1:],
+                marker="o",
+                markersize=8,
+                fillstyle="none",
+                color=style_of(learner, results)["color"],
+            )
     key = panels[len(OVER_TIME) + 1]
     key.set_visible(True)
     key.set_axis_off()
@@ -183,12 +229,25 @@ def _course(results: Results, protocol: str, metric: str, learner: str) -> dict[
     """Images seen -> mean over seeds; moments that not every seed has are left out."""
     moments: dict[int, list[Record]] = {}
     for record in results.records:
-        if (record.protocol, record.metric, record.learner) == (protocol, metric, learner) and "images_seen" in record.setting:
+        if (record.protocol, record.metric, record.learner) == (
+            protocol,
+            metric,
+            learner,
+        ) and "images_seen" in record.setting:
             moments.setdefault(record.setting["images_seen"], []).append(record)
     most = max(map(len, moments.values()), default=0)
-    return {seen: float(np.mean([r.value for r in found])) for seen, found in sorted(moments.items()) if len(found) == most}
+    return {
+        seen: float(np.mean([r.value for r in found]))
+        for seen, found in sorted(moments.items())
+        if len(found) == most
+    }
 
 
-MAKERS = {"-weights": weights, "-fields": receptive_fields, "-selectivity": selectivity, "-live": live_per_neuron,
-          "-time": over_time}
+MAKERS = {
+    "-weights": weights,
+    "-fields": receptive_fields,
+    "-selectivity": selectivity,
+    "-live": live_per_neuron,
+    "-time": over_time,
+}
 """File name's ending -> figure; None where a protocol has nothing to show."""

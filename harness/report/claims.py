@@ -11,67 +11,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
+from harness.cells.results import Results
 from harness.metrics.statistics import hierarchical_bootstrap, t_interval
 from harness.records import CROSSED, Record
-from harness.registry import Config
 from harness.report.aggregate import MANY_SEEDS, aggregate
 from harness.report.derive import with_worst_case
 from harness.report.formats import label, metric_name, number
 from harness.report.notes import matched
 from harness.report.pivot import numbers_of
-from harness.report.results import Results
 from harness.rng import Rng
+from harness.suite.specs.claims import ClaimSpec, Comparable, MeasureSpec
 
 Verdict = Literal["holds", "fails", "open", "not measured", "not trusted"]
-COMPARING = ("above_controls_by", "below_controls_by")
-BOUNDS = ("at_least", "at_most", *COMPARING)
-
-
-class Comparable(Config):
-    """Which controls count: those that are about as good as the learner at something else."""
-
-    protocol: str = Field(description="name of the protocol that says so")
-    metric: str = Field("accuracy", description="the number that is compared")
-    setting: dict[str, Any] = Field({}, description="which of the protocol's numbers, e.g. {eps: 0}")
-    within: float = Field(ge=0, description="a control counts if it is at most this far below or above the learner")
-
-
-class MeasureSpec(Config):
-    """One measure of a claim: a number, and the bound that it has to keep."""
-
-    protocol: str = Field(description="name of the protocol")
-    metric: str = Field("accuracy", description="which number")
-    setting: dict[str, Any] = Field({}, description="which of the protocol's numbers, e.g. {attack: worst, eps: 0.1}")
-    learner: str | None = Field(None, description="another learner than the claim's")
-    at_least: float | None = Field(None, description="the number is at least this")
-    at_most: float | None = Field(None, description="the number is at most this")
-    above_controls_by: float | None = Field(None, description="the number is above that of every control by at least this")
-    below_controls_by: float | None = Field(None, description="the number is below that of every control by at least this")
-    controls: list[str] | None = Field(None, min_length=1, description="other controls than the claim's")
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> MeasureSpec:
-        if sum(getattr(self, bound) is not None for bound in BOUNDS) != 1:
-            raise ValueError(f"a measure has one bound: {', '.join(BOUNDS)}")
-        return self
-
-    @property
-    def bound(self) -> tuple[str, float]:
-        """Name and value of its bound."""
-        return next((name, getattr(self, name)) for name in BOUNDS if getattr(self, name) is not None)
-
-
-class ClaimSpec(Config):
-    """A claim, who makes it, against whom, and what decides it."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$", description="a few words")
-    claim: str = Field(description="what is claimed, as it is printed")
-    learner: str = Field(description="the learner it is claimed of")
-    controls: list[str] = Field([], description="learners that it is compared with; the difference must hold against each")
-    comparable: Comparable | None = Field(None, description="leave out controls that are better or worse at something else")
-    measures: list[MeasureSpec] = Field(min_length=1, description="what decides the claim; all must hold")
 
 
 @dataclass(frozen=True)
@@ -151,7 +103,12 @@ def _measure(results: Results, claim: ClaimSpec, spec: MeasureSpec) -> Row:
     if not own:
         return blank
     mean = aggregate(own, results.verdicts)
-    known = asdict(blank) | {"value": mean.value, "low": mean.low, "high": mean.high, "seeds": len(own)}
+    known = asdict(blank) | {
+        "value": mean.value,
+        "low": mean.low,
+        "high": mean.high,
+        "seeds": len(own),
+    }
     lacking = _lacking(results, spec, {learner: own})
     if lacking:
         return Row(**known | {"notes": lacking})
@@ -162,8 +119,14 @@ def _measure(results: Results, claim: ClaimSpec, spec: MeasureSpec) -> Row:
     return _compared(results, claim, spec, own, known, trusted)
 
 
-def _compared(results: Results, claim: ClaimSpec, spec: MeasureSpec, own: list[Record], known: dict[str, Any],
-              trusted: bool) -> Row:
+def _compared(
+    results: Results,
+    claim: ClaimSpec,
+    spec: MeasureSpec,
+    own: list[Record],
+    known: dict[str, Any],
+    trusted: bool,
+) -> Row:
     """The measure against the control that comes closest to breaking it."""
     limit, sign = spec.bound[1], 1 if spec.bound[0] == "above_controls_by" else -1
     rivals, left_out = _rivals(results, claim, spec, known["learner"])
@@ -171,34 +134,65 @@ def _compared(results: Results, claim: ClaimSpec, spec: MeasureSpec, own: list[R
     found = {name: records for name in rivals if (records := _records(results, spec, name))}
     if len(found) < len(rivals) or not rivals:
         missing = sorted(set(rivals) - set(found)) or ["any comparable control"]
-        return Row(**known | {"notes": (*notes, f"{claim.name}: no number of {', '.join(missing)}")})
+        return Row(
+            **known | {"notes": (*notes, f"{claim.name}: no number of {', '.join(missing)}")}
+        )
     lacking = _lacking(results, spec, found)
     if lacking:
         return Row(**known | {"notes": (*notes, *lacking)})
     level = 1 - 0.05 / len(found)
-    differences = {name: _difference(own, records, results, level) for name, records in found.items()}
+    differences = {
+        name: _difference(own, records, results, level) for name, records in found.items()
+    }
     # The bound must be kept by the interval's unfavourable end.
     closest = min(differences, key=lambda name: _unfavourable(differences[name], sign))
     mean, low, high = differences[closest]
-    verdicts = [_verdict(sign * d, *sorted_ends(sign, lo, hi), limit, True) for d, lo, hi in differences.values()]
-    verdict = "holds" if all(v == "holds" for v in verdicts) else "fails" if "fails" in verdicts else "open"
+    verdicts = [
+        _verdict(sign * d, *sorted_ends(sign, lo, hi), limit, True)
+        for d, lo, hi in differences.values()
+    ]
+    verdict = (
+        "holds"
+        if all(v == "holds" for v in verdicts)
+        else "fails"
+        if "fails" in verdicts
+        else "open"
+    )
     notes += tuple(matched(results, spec.protocol, found))
-    for name in (name for name, records in found.items() if any(r.trust == "FAIL" for r in records)):
+    for name in (
+        name for name, records in found.items() if any(r.trust == "FAIL" for r in records)
+    ):
         trusted, notes = False, (*notes, f"{claim.name}: a trust check failed on {name}")
-    return Row(**known | {"control": closest, "control_value": float(np.mean([r.value for r in found[closest]])),
-                          "difference": mean, "difference_low": low, "difference_high": high, "notes": notes,
-                          "verdict": verdict if trusted else "not trusted"})
+    return Row(
+        **known
+        | {
+            "control": closest,
+            "control_value": float(np.mean([r.value for r in found[closest]])),
+            "difference": mean,
+            "difference_low": low,
+            "difference_high": high,
+            "notes": notes,
+            "verdict": verdict if trusted else "not trusted",
+        }
+    )
 
 
-def _lacking(results: Results, spec: MeasureSpec, found: dict[str, list[Record]]) -> tuple[str, ...]:
+def _lacking(
+    results: Results, spec: MeasureSpec, found: dict[str, list[Record]]
+) -> tuple[str, ...]:
     """Whose number is over other seeds than planned: a claim is not decided by the seeds that happened to come through."""
     planned = sorted(results.seeds.get(spec.protocol, []))
-    return tuple(f"{name} has {metric_name(spec.metric)} in {spec.protocol} for seeds {', '.join(map(str, seeds))} only, of "
-                 f"{', '.join(map(str, planned))}" for name, records in found.items()
-                 if planned and (seeds := [r.seed for r in records]) != planned)
+    return tuple(
+        f"{name} has {metric_name(spec.metric)} in {spec.protocol} for seeds {', '.join(map(str, seeds))} only, of "
+        f"{', '.join(map(str, planned))}"
+        for name, records in found.items()
+        if planned and (seeds := [r.seed for r in records]) != planned
+    )
 
 
-def sorted_ends(sign: int, low: float | None, high: float | None) -> tuple[float | None, float | None]:
+def sorted_ends(
+    sign: int, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
     """Both ends of an interval after multiplication by ``sign``."""
     if low is None or high is None:
         return None, None
@@ -211,15 +205,18 @@ def _unfavourable(difference: tuple[float, float | None, float | None], sign: in
     return sign * (mean if end is None else end)
 
 
-def _verdict(value: float, low: float | None, high: float | None, limit: float, above: bool) -> Verdict:
+def _verdict(
+    value: float, low: float | None, high: float | None, limit: float, above: bool
+) -> Verdict:
     low, high = (value, value) if low is None or high is None else (low, high)
     if not above:
         value, low, high, limit = -value, -high, -low, -limit
     return "holds" if low >= limit else "fails" if high < limit else "open"
 
 
-def _difference(own: list[Record], other: list[Record], results: Results,
-                level: float) -> tuple[float, float | None, float | None]:
+def _difference(
+    own: list[Record], other: list[Record], results: Results, level: float
+) -> tuple[float, float | None, float | None]:
     """Mean difference over shared seeds, with its interval at ``level``."""
     mine, theirs = {r.seed: r for r in own}, {r.seed: r for r in other}
     pairs = [(mine[seed], theirs[seed]) for seed in sorted(mine.keys() & theirs.keys())]
@@ -228,7 +225,9 @@ def _difference(own: list[Record], other: list[Record], results: Results,
     units = _paired_units(pairs, results)
     if units and len(pairs) >= MANY_SEEDS and low is not None and high is not None:
         crossed = pairs[0][0].unit in CROSSED
-        drawn = hierarchical_bootstrap(units, Rng(0).numpy("claims bootstrap"), crossed=crossed, level=level)
+        drawn = hierarchical_bootstrap(
+            units, Rng(0).numpy("claims bootstrap"), crossed=crossed, level=level
+        )
         low, high = min(low, drawn[0]), max(high, drawn[1])
     elif units and low is None:
         low, high = t_interval(units[0], level)
@@ -248,7 +247,9 @@ def _paired_units(pairs: list[tuple[Record, Record]], results: Results) -> list[
     return out
 
 
-def _rivals(results: Results, claim: ClaimSpec, spec: MeasureSpec, learner: str) -> tuple[list[str], dict[str, str]]:
+def _rivals(
+    results: Results, claim: ClaimSpec, spec: MeasureSpec, learner: str
+) -> tuple[list[str], dict[str, str]]:
     """Controls that count, and why others do not."""
     controls, rule = spec.controls or claim.controls, claim.comparable
     if rule is None:
@@ -258,8 +259,10 @@ def _rivals(results: Results, claim: ClaimSpec, spec: MeasureSpec, learner: str)
     for name in controls:
         theirs = _mean(results, rule, name)
         if own is not None and theirs is not None and abs(theirs - own) > rule.within:
-            out[name] = f"its {rule.metric} in {rule.protocol} is {number(rule.metric, theirs)}, not within " \
-                        f"{number(rule.metric, rule.within)} of {number(rule.metric, own)}"
+            out[name] = (
+                f"its {rule.metric} in {rule.protocol} is {number(rule.metric, theirs)}, not within "
+                f"{number(rule.metric, rule.within)} of {number(rule.metric, own)}"
+            )
         else:  # one that nobody has compared yet counts too: leaving it out would favour the learner
             kept.append(name)
     return kept, out
@@ -276,7 +279,11 @@ def _records(results: Results, spec: MeasureSpec | Comparable, learner: str) -> 
 
 def _words(spec: MeasureSpec) -> str:
     setting = " ".join(filter(None, (label(k, v) for k, v in spec.setting.items())))
-    return " ".join(filter(None, [metric_name(spec.metric), f"({spec.protocol}{', ' if setting else ''}{setting})"]))
+    return " ".join(
+        filter(
+            None, [metric_name(spec.metric), f"({spec.protocol}{', ' if setting else ''}{setting})"]
+        )
+    )
 
 
 def _bound_words(spec: MeasureSpec) -> str:
@@ -284,24 +291,49 @@ def _bound_words(spec: MeasureSpec) -> str:
     if name in ("at_least", "at_most"):
         return f"{'≥' if name == 'at_least' else '≤'} {number(spec.metric, limit)}"
     sign, shift = ("≥", limit) if name == "above_controls_by" else ("≤", -limit)
-    return f"{sign} control" + (f" {'+' if shift > 0 else '−'} {number(spec.metric, abs(shift))}" if shift else "")
+    return f"{sign} control" + (
+        f" {'+' if shift > 0 else '−'} {number(spec.metric, abs(shift))}" if shift else ""
+    )
 
 
 def cells(row: Row) -> list[str]:
     """What a printed line shows of a row, under ``HEADS``."""
-    return [row.claim, row.measure, row.bound, row.learner, _number(row.metric, row.value, row.low, row.high),
-            row.control and f"{row.control}: {_number(row.metric, row.control_value)}",
-            _number(row.metric, row.difference, row.difference_low, row.difference_high), row.verdict, row.claim_verdict]
+    return [
+        row.claim,
+        row.measure,
+        row.bound,
+        row.learner,
+        _number(row.metric, row.value, row.low, row.high),
+        row.control and f"{row.control}: {_number(row.metric, row.control_value)}",
+        _number(row.metric, row.difference, row.difference_low, row.difference_high),
+        row.verdict,
+        row.claim_verdict,
+    ]
 
 
-HEADS = ("claim", "measure", "bound", "learner", "its number", "closest control", "difference", "measure’s verdict",
-         "claim’s verdict")
+HEADS = (
+    "claim",
+    "measure",
+    "bound",
+    "learner",
+    "its number",
+    "closest control",
+    "difference",
+    "measure’s verdict",
+    "claim’s verdict",
+)
 
 
-def _number(metric: str, value: float | None, low: float | None = None, high: float | None = None) -> str:
+def _number(
+    metric: str, value: float | None, low: float | None = None, high: float | None = None
+) -> str:
     if value is None:
         return ""
-    ends = "" if low is None or high is None or low == high else f" [{number(metric, low)}, {number(metric, high)}]"
+    ends = (
+        ""
+        if low is None or high is None or low == high
+        else f" [{number(metric, low)}, {number(metric, high)}]"
+    )
     return number(metric, value) + ends
 
 

@@ -11,11 +11,12 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from harness.cells.results import Results
 from harness.files import write_atomically
 from harness.report import claims
-from harness.report.claims import ClaimSpec, Row
+from harness.report.claims import Row
 from harness.report.latex import SMALL_LINE, escape, floats, remarks
-from harness.report.results import Results
+from harness.suite.specs.claims import ClaimSpec
 
 
 def write(results: Results, specs: Sequence[ClaimSpec], folder: Path) -> list[Path]:
@@ -23,7 +24,9 @@ def write(results: Results, specs: Sequence[ClaimSpec], folder: Path) -> list[Pa
     if not specs:
         return []
     rows = claims.decide(results, specs)
-    texts = {folder / f"claims{ending}": renderer(rows, specs) for ending, renderer in FORMATS.values()}
+    texts = {
+        folder / f"claims{ending}": renderer(rows, specs) for ending, renderer in FORMATS.values()
+    }
     for path, text in texts.items():
         write_atomically(path, text.encode())
     return list(texts)
@@ -32,8 +35,15 @@ def write(results: Results, specs: Sequence[ClaimSpec], folder: Path) -> list[Pa
 def markdown(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     """One line a measure; a claim's name and verdict stand at its first."""
     lines = [list(claims.HEADS), [":---"] * len(claims.HEADS), *printed(rows)]
-    body = [f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines]
-    return "\n".join(["### Claims", "", *body, "", *(f"- {note}" for note in claims.notes(rows, specs))]) + "\n"
+    body = [
+        f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines
+    ]
+    return (
+        "\n".join(
+            ["### Claims", "", *body, "", *(f"- {note}" for note in claims.notes(rows, specs))]
+        )
+        + "\n"
+    )
 
 
 def tidy_csv(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
@@ -51,9 +61,31 @@ def as_json(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     decided = []
     for spec in specs:
         own = [asdict(row) for row in rows if row.claim == spec.name]
-        measures = [{key: value for key, value in row.items() if key not in ("claim", "said", "claim_verdict")} for row in own]
-        decided.append({"claim": spec.name, "said": spec.claim, "verdict": own[0]["claim_verdict"], "measures": measures})
-    return json.dumps({"claims": decided, "rules": claims.RULES}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        measures = [
+            {
+                key: value
+                for key, value in row.items()
+                if key not in ("claim", "said", "claim_verdict")
+            }
+            for row in own
+        ]
+        decided.append(
+            {
+                "claim": spec.name,
+                "said": spec.claim,
+                "verdict": own[0]["claim_verdict"],
+                "measures": measures,
+            }
+        )
+    return (
+        json.dumps(
+            {"claims": decided, "rules": claims.RULES},
+            indent=1,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        + "\n"
+    )
 
 
 WIDTHS = (0.21, 0.1, 0.1, 0.12, 0.13, 0.12, 0.08)
@@ -62,23 +94,46 @@ WIDTHS = (0.21, 0.1, 0.1, 0.12, 0.13, 0.12, 0.08)
 
 def latex(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     """Tables with booktabs: a line for the claim and its verdict, then one a measure."""
-    columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}" for width in WIDTHS)
-    top = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule", " & ".join(map(escape, claims.HEADS[1:-2])) + r" & \\"]
+    columns = "".join(
+        rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}" for width in WIDTHS
+    )
+    top = [
+        rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        r"\toprule",
+        " & ".join(map(escape, claims.HEADS[1:-2])) + r" & \\",
+    ]
     blocks = []
     for name, own in itertools.groupby(rows, key=lambda row: row.claim):
         lines = [claims.cells(row)[1:-1] for row in own]
         verdict = next(row.claim_verdict for row in rows if row.claim == name)
         said = rf"\multicolumn{{{len(WIDTHS)}}}{{l}}{{\textbf{{{escape(name)}: {escape(verdict)}}}}} \\"
         body = [" & ".join(map(escape, line)) + r" \\" for line in lines]
-        blocks.append(("\n".join([*top, r"\midrule", said, *body, r"\bottomrule", r"\end{tabular}"]),
-                       4 + sum(max(1 + int(len(text) / (SMALL_LINE * width)) for text, width in zip(line, WIDTHS, strict=True))
-                               for line in lines)))
-    label = "-".join(["claims", *(row.claim for row in rows[:1])])  # two suites' claims live in one paper
-    return floats("Claims", label, [*blocks, *remarks(list(claims.notes(rows, specs)))], r"\footnotesize")
+        blocks.append(
+            (
+                "\n".join([*top, r"\midrule", said, *body, r"\bottomrule", r"\end{tabular}"]),
+                4
+                + sum(
+                    max(
+                        1 + int(len(text) / (SMALL_LINE * width))
+                        for text, width in zip(line, WIDTHS, strict=True)
+                    )
+                    for line in lines
+                ),
+            )
+        )
+    label = "-".join(
+        ["claims", *(row.claim for row in rows[:1])]
+    )  # two suites' claims live in one paper
+    return floats(
+        "Claims", label, [*blocks, *remarks(list(claims.notes(rows, specs)))], r"\footnotesize"
+    )
 
 
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[ClaimSpec]], str]]] = {
-    "markdown": (".md", markdown), "csv": (".csv", tidy_csv), "latex": (".tex", latex), "json": (".json", as_json),
+    "markdown": (".md", markdown),
+    "csv": (".csv", tidy_csv),
+    "latex": (".tex", latex),
+    "json": (".json", as_json),
 }
 """format -> (file ending, renderer)."""
 
@@ -88,7 +143,11 @@ def to_rich(rows: Sequence[Row]) -> Any:
     from rich.text import Text
 
     lines = [Text("Claims", style="bold")]
-    for row, first in zip(rows, [True, *(a.claim != b.claim for a, b in zip(rows, rows[1:], strict=False))], strict=True):
+    for row, first in zip(
+        rows,
+        [True, *(a.claim != b.claim for a, b in zip(rows, rows[1:], strict=False))],
+        strict=True,
+    ):
         if first:
             lines.append(Text(f"{row.claim}: {row.claim_verdict} (“{row.said}”)", style="bold"))
         _, measure, bound, learner, own, control, difference, verdict, _ = claims.cells(row)

@@ -46,9 +46,16 @@ def runs(a: Reference, b: Reference) -> list[Line]:
     """
     pairs = _pairs(a.rows, b.rows, _united(a.keys, b.keys))
     if not pairs:
-        raise HarnessError(f"{a.suite} and {b.suite} have no number in common", where="compare",
-                           hint="numbers are matched by protocol, learner, metric and setting; `harness diff` compares suites")
-    configs = {name: changes(a.learners.get(name), config) for name, config in b.learners.items() if name in a.learners}
+        raise HarnessError(
+            f"{a.suite} and {b.suite} have no number in common",
+            where="compare",
+            hint="numbers are matched by protocol, learner, metric and setting; `harness diff` compares suites",
+        )
+    configs = {
+        name: changes(a.learners.get(name), config)
+        for name, config in b.learners.items()
+        if name in a.learners
+    }
     return _lines(pairs, [row.learner for row, _ in pairs], configs)
 
 
@@ -61,8 +68,13 @@ def learners(measured: Reference, a: str, b: str) -> list[Line]:
     known = list(dict.fromkeys(row.learner for row in measured.rows))
     for name in (a, b):
         if name not in known:
-            raise HarnessError(f"unknown learner {name!r}", where="compare", hint=did_you_mean(name, known))
-    one, other = ([replace(row, learner="") for row in measured.rows if row.learner == name] for name in (a, b))
+            raise HarnessError(
+                f"unknown learner {name!r}", where="compare", hint=did_you_mean(name, known)
+            )
+    one, other = (
+        [replace(row, learner="") for row in measured.rows if row.learner == name]
+        for name in (a, b)
+    )
     pairs = _pairs(one, other, measured.keys)
     if not pairs:
         raise HarnessError(f"{a} and {b} have no number in common", where="compare")
@@ -70,7 +82,10 @@ def learners(measured: Reference, a: str, b: str) -> list[Line]:
 
 
 def _united(a: dict[str, list[str]], b: dict[str, list[str]]) -> dict[str, list[str]]:
-    return {protocol: list(dict.fromkeys([*a.get(protocol, ()), *b.get(protocol, ())])) for protocol in {**a, **b}}
+    return {
+        protocol: list(dict.fromkeys([*a.get(protocol, ()), *b.get(protocol, ())]))
+        for protocol in {**a, **b}
+    }
 
 
 def _pairs(a: list[Row], b: list[Row], keys: dict[str, list[str]]) -> list[tuple[Row, Row]]:
@@ -80,7 +95,11 @@ def _pairs(a: list[Row], b: list[Row], keys: dict[str, list[str]]) -> list[tuple
     found = []
     for key in (key for key in ours if key in theirs):
         every = list(itertools.product(ours[key], theirs[key]))
-        found += every if len(every) == 1 else [(x, y) for x, y in every if (x.setting, x.dataset) == (y.setting, y.dataset)]
+        found += (
+            every
+            if len(every) == 1
+            else [(x, y) for x, y in every if (x.setting, x.dataset) == (y.setting, y.dataset)]
+        )
     return found
 
 
@@ -90,31 +109,57 @@ def _by_key(rows: list[Row], keys: dict[str, list[str]]) -> dict[tuple, list[Row
     for row in rows:
         whole = {**dict(row.at), **row.setting}
         at = {key: whole[key] for key in keys.get(row.protocol, ()) if is_plain(whole.get(key, ()))}
-        row = replace(row, at=tuple(at.items()), setting={key: value for key, value in whole.items() if key not in at})
+        row = replace(
+            row,
+            at=tuple(at.items()),
+            setting={key: value for key, value in whole.items() if key not in at},
+        )
         found.setdefault(row.key, []).append(row)
     return found
 
 
-def _lines(pairs: list[tuple[Row, Row]], names: list[str], configs: dict[str, list[str]]) -> list[Line]:
+def _lines(
+    pairs: list[tuple[Row, Row]], names: list[str], configs: dict[str, list[str]]
+) -> list[Line]:
     found = [_fair(row, other) for row, other in pairs]
     ps = iter(holm([one.p for one in found if one]))
-    return [Line(name, row.where, row.metric, _mean(row), _mean(other), *((d.mean, d.low, d.high, float(next(ps)), d.paired, d.n)
-                 if d else (None, None, None, None, False, len(row.seeds))), (*configs.get(row.learner, ()), *_apart(row, other)))
-            for name, (row, other), d in zip(names, pairs, found, strict=True)]
+    return [
+        Line(
+            name,
+            row.where,
+            row.metric,
+            _mean(row),
+            _mean(other),
+            *(
+                (d.mean, d.low, d.high, float(next(ps)), d.paired, d.n)
+                if d
+                else (None, None, None, None, False, len(row.seeds))
+            ),
+            (*configs.get(row.learner, ()), *_apart(row, other)),
+        )
+        for name, (row, other), d in zip(names, pairs, found, strict=True)
+    ]
 
 
 def _apart(row: Row, other: Row) -> list[str]:
     """How two numbers were measured differently, in words."""
-    return [*changes(row.dataset[:12], other.dataset[:12], "data"), *changes(row.setting, other.setting)]
+    return [
+        *changes(row.dataset[:12], other.dataset[:12], "data"),
+        *changes(row.setting, other.setting),
+    ]
 
 
 def _fair(row: Row, other: Row) -> Difference | None:
     """The difference; unit by unit only where the units are the same ones."""
     shared = row.seeds.keys() & other.seeds.keys()
-    same = row.dataset == other.dataset and all(row.seeds[s].samples == other.seeds[s].samples for s in shared)
+    same = row.dataset == other.dataset and all(
+        row.seeds[s].samples == other.seeds[s].samples for s in shared
+    )
     if same:
         return _over_seeds(row, other, difference(row, other))
-    alone = replace(other, seeds={-1 - seed: number for seed, number in other.seeds.items()})  # no seed in common: unpaired
+    alone = replace(
+        other, seeds={-1 - seed: number for seed, number in other.seeds.items()}
+    )  # no seed in common: unpaired
     return difference(row, alone)
 
 
@@ -124,7 +169,9 @@ def _over_seeds(row: Row, other: Row, found: Difference | None) -> Difference | 
     shared = sorted(row.seeds.keys() & other.seeds.keys())
     if found is None or not found.paired or len(shared) < 2:
         return found
-    _, low, high, p = paired_t(*([side.seeds[seed].value for seed in shared] for side in (other, row)))
+    _, low, high, p = paired_t(
+        *([side.seeds[seed].value for seed in shared] for side in (other, row))
+    )
     return replace(found, low=min(low, found.low), high=max(high, found.high), p=max(p, found.p))
 
 

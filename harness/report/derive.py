@@ -9,12 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.cells.results import Results
 from harness.metrics.statistics import t_interval, wilson
-from harness.records import Record, TrustCheck
-from harness.report.aggregate import worst_level
-from harness.report.results import Results
+from harness.records import WORST, Record, TrustCheck, worst_level
 
-WORST = "worst"
 TOLERANCE = 0.01
 """Share of images that may fall to FGSM but not to PGD, whose random start can miss a few, before the row is distrusted."""
 
@@ -40,13 +38,23 @@ def with_worst_case(results: Results) -> Results:
     if not swept or any(r.setting["attack"] == WORST for r in swept):
         return results
     checked = _with_checks(results, list(_grouped(swept).values()))
-    groups = _grouped([r for r in checked.records if r.protocol in attacked and _is_swept(r)])  # with what the checks said
+    groups = _grouped(
+        [r for r in checked.records if r.protocol in attacked and _is_swept(r)]
+    )  # with what the checks said
     arrays: dict[tuple[str, str], np.ndarray] = {}
     expected = _expected(groups)
-    derived = [record for key, group in groups.items()
-               for record in _worst_cases(group, expected[_whatever_learner(key)], results, arrays)]
-    return replace(checked, records=checked.records + derived,
-                   verdicts=lambda cell, name: arrays[cell, name] if (cell, name) in arrays else results.verdicts(cell, name))
+    derived = [
+        record
+        for key, group in groups.items()
+        for record in _worst_cases(group, expected[_whatever_learner(key)], results, arrays)
+    ]
+    return replace(
+        checked,
+        records=checked.records + derived,
+        verdicts=lambda cell, name: (
+            arrays[cell, name] if (cell, name) in arrays else results.verdicts(cell, name)
+        ),
+    )
 
 
 def _grouped(records: list[Record]) -> dict[Key, list[Record]]:
@@ -57,7 +65,11 @@ def _grouped(records: list[Record]) -> dict[Key, list[Record]]:
 
 
 def _is_swept(record: Record) -> bool:
-    return record.metric == "accuracy" and record.verdicts is not None and {"attack", "eps"} <= record.setting.keys()
+    return (
+        record.metric == "accuracy"
+        and record.verdicts is not None
+        and {"attack", "eps"} <= record.setting.keys()
+    )
 
 
 def _key(record: Record) -> Key:
@@ -87,8 +99,12 @@ def _expected(groups: dict[Key, list[Record]]) -> dict[tuple, set[tuple[str, flo
     return out
 
 
-def _worst_cases(group: list[Record], expected: set[tuple[str, float]], results: Results,
-                 arrays: dict[tuple[str, str], np.ndarray]) -> Iterator[Record]:
+def _worst_cases(
+    group: list[Record],
+    expected: set[tuple[str, float]],
+    results: Results,
+    arrays: dict[tuple[str, str], np.ndarray],
+) -> Iterator[Record]:
     """One record an eps; fills ``arrays`` with the verdicts behind it."""
     at = {(_attack(r), r.setting["eps"]): r for r in group}
     if len({attack for attack, _ in expected}) < 2:
@@ -110,15 +126,29 @@ def _worst_cases(group: list[Record], expected: set[tuple[str, float]], results:
 def _derived(used: list[Record], eps: float, units: np.ndarray) -> Record:
     first = used[0]
     common = {k: v for k, v in first.setting.items() if all(r.setting.get(k) == v for r in used)}
-    low, high = wilson(int(units.sum()), len(units)) if first.unit == "sample" else t_interval(units)
-    return replace(first, cell="/".join(map(str, (WORST, *_key(first)))), setting={**common, "attack": WORST, "eps": eps},
-                   value=float(units.mean()), low=low, high=high, verdicts=f"eps={eps:g}",
-                   trust=worst_level(r.trust for r in used), wall_s=0.0)
+    low, high = (
+        wilson(int(units.sum()), len(units)) if first.unit == "sample" else t_interval(units)
+    )
+    return replace(
+        first,
+        cell="/".join(map(str, (WORST, *_key(first)))),
+        setting={**common, "attack": WORST, "eps": eps},
+        value=float(units.mean()),
+        low=low,
+        high=high,
+        verdicts=f"eps={eps:g}",
+        trust=worst_level(r.trust for r in used),
+        wall_s=0.0,
+    )
 
 
 def _verdict(record: Record, results: Results) -> np.ndarray:
     """What stood, bool: (n,) images, or (n, Q) queries of episodes, whose accuracies are what the record is the mean of."""
-    name = record.verdicts if record.unit == "sample" else record.verdicts.replace("accuracy/", "correct/", 1)
+    name = (
+        record.verdicts
+        if record.unit == "sample"
+        else record.verdicts.replace("accuracy/", "correct/", 1)
+    )
     return np.asarray(results.verdicts(record.cell, name)) > 0
 
 
@@ -129,9 +159,13 @@ def _with_checks(results: Results, groups: list[list[Record]]) -> Results:
         check = pgd_against_fgsm(group, results)
         if check:
             found |= {r.cell: check for r in group if _name(r) == "pgd"}
-    trust = results.trust | {cell: [*results.trust.get(cell, []), check] for cell, check in found.items()}
-    records = [replace(r, trust=worst_level([r.trust, found[r.cell].level])) if r.cell in found else r
-               for r in results.records]
+    trust = results.trust | {
+        cell: [*results.trust.get(cell, []), check] for cell, check in found.items()
+    }
+    records = [
+        replace(r, trust=worst_level([r.trust, found[r.cell].level])) if r.cell in found else r
+        for r in results.records
+    ]
     return replace(results, records=records, trust=trust)
 
 
@@ -142,15 +176,21 @@ def pgd_against_fgsm(group: list[Record], results: Results) -> TrustCheck | None
         group: records of one learner, seed and norm.
     """
     worst, n = (-1, 0.0), 0
-    left = {name: _survivors([r for r in group if _name(r) == name], results) for name in ("fgsm", "pgd")}
+    left = {
+        name: _survivors([r for r in group if _name(r) == name], results)
+        for name in ("fgsm", "pgd")
+    }
     for eps in left["fgsm"].keys() & left["pgd"].keys():
         missed, n = int((left["pgd"][eps] & ~left["fgsm"][eps]).sum()), left["pgd"][eps].size
         worst = max(worst, (missed, eps))
     if worst[0] < 0:
         return None
     level = "PASS" if worst[0] == 0 else "WARN" if worst[0] <= TOLERANCE * n else "FAIL"
-    return TrustCheck("PGD at least as strong as FGSM", level,
-                      f"{worst[0]} of {n} images fall to FGSM but not to PGD (eps {worst[1]:g})")
+    return TrustCheck(
+        "PGD at least as strong as FGSM",
+        level,
+        f"{worst[0]} of {n} images fall to FGSM but not to PGD (eps {worst[1]:g})",
+    )
 
 
 def _survivors(records: list[Record], results: Results) -> dict[float, np.ndarray]:

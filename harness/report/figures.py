@@ -7,50 +7,24 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, model_validator
 
+from harness.cells.results import Results
 from harness.files import write_atomically
 from harness.records import Record
-from harness.registry import Config
 from harness.report import biology_figures
 from harness.report.aggregate import Aggregate, aggregate
 from harness.report.derive import ATTACKED, with_worst_case
 from harness.report.formats import CLEAN, is_percent, label, metric_name, reach
 from harness.report.pivot import Grid, Labels, distinguish, group, numbers_of, ordered
-from harness.report.results import Results
 from harness.report.styles import COLOURS, DASHES, MARKERS, STYLE, style_of
+from harness.suite.specs.figures import FigureSpec, NumberSpec
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-class NumberSpec(Config):
-    """An axis: a number that was measured, or a key of the learners' own configs."""
-
-    protocol: str | None = Field(None, description="name of the protocol whose number it is")
-    metric: str = Field("accuracy", description="which number")
-    setting: dict[str, Any] = Field({}, description="which of the protocol's numbers, e.g. {attack: worst, eps: 0.1}")
-    config: str | None = Field(None, description="a key of the learners' configs instead, e.g. noise")
-    log: bool = Field(False, description="whether the axis is logarithmic")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> NumberSpec:
-        if (self.protocol is None) == (self.config is None):
-            raise ValueError("an axis is a number of a `protocol`, or a key of the learners' `config`")
-        return self
-
-
-class FigureSpec(Config):
-    """One number of some learners against another, a point a learner, joined in the order given."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
-    title: str = Field("", description="printed above the figure")
-    x: NumberSpec = Field(description="across")
-    y: NumberSpec = Field(description="upwards")
-    lines: dict[str, list[str]] = Field(min_length=1, description="name of a line -> the learners that are its points")
 
 
 def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = ()) -> list[Path]:
@@ -62,8 +36,13 @@ def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = 
     import matplotlib
 
     results = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
-    makers = {**dict.fromkeys(ATTACKED, {"": robustness_curves}), "few_shot": {"": episode_accuracies},
-              "biology": biology_figures.MAKERS, "corruption": {"": severity_curves}, "low_data": {"": learning_curve}}
+    makers = {
+        **dict.fromkeys(ATTACKED, {"": robustness_curves}),
+        "few_shot": {"": episode_accuracies},
+        "biology": biology_figures.MAKERS,
+        "corruption": {"": severity_curves},
+        "low_data": {"": learning_curve},
+    }
     written = []
     with matplotlib.rc_context(STYLE):
         for protocol, kind in results.protocols.items():
@@ -77,7 +56,10 @@ def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = 
 
 
 def _save(figure: Figure, stem: Path) -> Iterator[Path]:
-    for form, metadata in (("pdf", {"CreationDate": None, "Creator": None, "Producer": None}), ("png", {"Software": None})):
+    for form, metadata in (
+        ("pdf", {"CreationDate": None, "Creator": None, "Producer": None}),
+        ("png", {"Software": None}),
+    ):
         out = io.BytesIO()
         figure.savefig(out, format=form, metadata=metadata)
         path = stem.with_name(f"{stem.name}.{form}")
@@ -85,7 +67,9 @@ def _save(figure: Figure, stem: Path) -> Iterator[Path]:
         yield path
 
 
-def _grid(results: Results, protocol: str, columns: tuple[str, ...]) -> tuple[tuple[str, ...], Grid]:
+def _grid(
+    results: Results, protocol: str, columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], Grid]:
     records = [r for r in results.records if r.protocol == protocol and r.metric == "accuracy"]
     keys, records = distinguish(records, ("learner",), columns)
     return keys, group(records, ("learner",), keys)
@@ -98,9 +82,13 @@ def _panels(count: int, width: float, height: float, legend: float) -> tuple[Fig
 
     across = min(count, 3) if count != 4 else 2
     down = -(-count // across)
-    figure = Figure(figsize=(width * across + 0.4, height * down + legend + 0.3), layout="constrained")
+    figure = Figure(
+        figsize=(width * across + 0.4, height * down + legend + 0.3), layout="constrained"
+    )
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(rect=(0, legend / figure.get_figheight(), 1, 1 - legend / figure.get_figheight()))
+    figure.get_layout_engine().set(
+        rect=(0, legend / figure.get_figheight(), 1, 1 - legend / figure.get_figheight())
+    )
     axes = figure.subplots(down, across, squeeze=False).ravel()
     for spare in axes[count:]:
         spare.set_axis_off()
@@ -114,12 +102,23 @@ def tradeoff(results: Results, spec: FigureSpec) -> Figure:
     """Points with 95 % intervals both ways; each bears its learner's name."""
     figure, (axis,) = _panels(1, 5.2, 3.4, 0.2 * -(-len(spec.lines) // 3) + 0.12)
     for place, (name, learners) in enumerate(spec.lines.items()):
-        points = [(learner, x, y) for learner in learners
-                  if (x := _number(results, spec.x, learner)) and (y := _number(results, spec.y, learner))]
+        points = [
+            (learner, x, y)
+            for learner in learners
+            if (x := _number(results, spec.x, learner)) and (y := _number(results, spec.y, learner))
+        ]
         if points:
             style = {"color": COLOURS, "marker": MARKERS, "linestyle": DASHES}
-            _line(axis, name, points, {key: values[place % len(values)] for key, values in style.items()})
-    for number, named, scale in ((spec.x, axis.set_xlabel, axis.set_xscale), (spec.y, axis.set_ylabel, axis.set_yscale)):
+            _line(
+                axis,
+                name,
+                points,
+                {key: values[place % len(values)] for key, values in style.items()},
+            )
+    for number, named, scale in (
+        (spec.x, axis.set_xlabel, axis.set_xscale),
+        (spec.y, axis.set_ylabel, axis.set_yscale),
+    ):
         setting = " ".join(filter(None, (label(k, v) for k, v in number.setting.items())))
         measured = ", ".join(filter(None, [metric_name(number.metric), setting]))
         named(number.config.replace("_", " ") if number.config else measured)
@@ -130,7 +129,9 @@ def tradeoff(results: Results, spec: FigureSpec) -> Figure:
     return figure
 
 
-def _line(axis: Axes, name: str, points: list[tuple[str, Aggregate, Aggregate]], style: dict[str, str]) -> None:
+def _line(
+    axis: Axes, name: str, points: list[tuple[str, Aggregate, Aggregate]], style: dict[str, str]
+) -> None:
     colour = style["color"]
     x, y = ([p[i].value for p in points] for i in (1, 2))
     for learner, across, up in points:
@@ -138,7 +139,14 @@ def _line(axis: Axes, name: str, points: list[tuple[str, Aggregate, Aggregate]],
             axis.plot([across.value] * 2, [up.low, up.high], color=colour, linewidth=0.8)
         if across.low is not None:
             axis.plot([across.low, across.high], [up.value] * 2, color=colour, linewidth=0.8)
-        axis.annotate(learner, (across.value, up.value), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color=colour)
+        axis.annotate(
+            learner,
+            (across.value, up.value),
+            xytext=(4, 4),
+            textcoords="offset points",
+            fontsize=6.5,
+            color=colour,
+        )
     axis.plot(x, y, label=name, **style)
 
 
@@ -146,7 +154,9 @@ def _number(results: Results, spec: NumberSpec, learner: str) -> Aggregate | Non
     """A learner's number for an axis, percentages as such; None where it was not measured."""
     if spec.config is not None:
         value = results.configs.get(learner, {}).get(spec.config)
-        values = list(value.values()) if isinstance(value, dict) else [] if value is None else [value]  # one a choice of `match`
+        values = (
+            list(value.values()) if isinstance(value, dict) else [] if value is None else [value]
+        )  # one a choice of `match`
         return Aggregate(float(np.mean(values)), None, None) if values else None
     found = numbers_of(results, spec.protocol, spec.metric, spec.setting, learner)
     if not found:
@@ -177,7 +187,9 @@ def robustness(results: Results, protocol: str) -> tuple[Curves, Panels]:
     panels = []
     for attack in ordered({panel for _, panel in curves}, keys, results.learners):
         names = [label(k, v) for k, v in zip(keys, attack, strict=True)]
-        panels.append((" ".join(filter(None, [*names[1:], f"({names[0]})" if names[0] else ""])), attack))
+        panels.append(
+            (" ".join(filter(None, [*names[1:], f"({names[0]})" if names[0] else ""])), attack)
+        )
     return curves, panels
 
 
@@ -213,7 +225,9 @@ def learning(results: Results, protocol: str) -> tuple[Curves, Panels]:
     _, grid = _grid(results, protocol, ("per_class",))
     curves: Curves = {}
     for (row, _), records in grid.items():
-        curves.setdefault((row, ()), {})[records[0].setting["labelled"] / records[0].setting["ways"]] = records
+        curves.setdefault((row, ()), {})[
+            records[0].setting["labelled"] / records[0].setting["ways"]
+        ] = records
     return curves, [("", ())] if curves else []
 
 
@@ -222,12 +236,17 @@ def _along(key: str, keys: tuple[str, ...], grid: Grid) -> tuple[Curves, tuple[s
     at, curves = keys.index(key), {}
     for (row, column), records in grid.items():
         if column[at] is not None:
-            curves.setdefault((row, (*column[:at], *column[at + 1:])), {})[column[at]] = records
-    return curves, (*keys[:at], *keys[at + 1:])
+            curves.setdefault((row, (*column[:at], *column[at + 1 :])), {})[column[at]] = records
+    return curves, (*keys[:at], *keys[at + 1 :])
 
 
-def _curves(results: Results, curves: Curves, panels: Panels, along: str,
-            size: tuple[float, float] = (3.2, 2.7)) -> Figure | None:
+def _curves(
+    results: Results,
+    curves: Curves,
+    panels: Panels,
+    along: str,
+    size: tuple[float, float] = (3.2, 2.7),
+) -> Figure | None:
     """Accuracy along something: a titled panel each, a line a learner, 95 % bands; None where there are no panels.
 
     Args:
@@ -262,7 +281,9 @@ def _curve(axis: Axes, results: Results, learner: str, points: dict[float, list[
 
 def _legend(figure: Figure, axis: Axes, columns: int) -> None:
     handles, names = axis.get_legend_handles_labels()
-    figure.legend(handles, names, loc="lower center", ncols=min(columns, max(1, len(names))), handlelength=2.4)
+    figure.legend(
+        handles, names, loc="lower center", ncols=min(columns, max(1, len(names))), handlelength=2.4
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- episodes
@@ -277,14 +298,23 @@ def episode_accuracies(results: Results, protocol: str) -> Figure | None:
         return None
     figure, axes = _panels(len(panels), 3.9, 0.34 * len(learners) + 0.9, 0.0)
     for axis, panel in zip(axes, panels, strict=True):
-        shown = {learner: grid[(learner,), panel] for learner in learners if ((learner,), panel) in grid}
+        shown = {
+            learner: grid[(learner,), panel] for learner in learners if ((learner,), panel) in grid
+        }
         edges = _edges([v for records in shown.values() for v in _episodes(records, results)])
         for place, learner in enumerate(reversed(learners)):
             if learner in shown:
                 _ridge(axis, results, learner, place, shown[learner], edges)
-        axis.set_title(" ".join(filter(None, (label(k, v) for k, v in zip(keys, panel, strict=True)))), loc="left")
-        axis.set(xlim=(max(0, 100 * edges[0]), 103), ylim=(-0.3, len(learners)), xlabel="accuracy of an episode, %",
-                 yticks=range(len(learners)))
+        axis.set_title(
+            " ".join(filter(None, (label(k, v) for k, v in zip(keys, panel, strict=True)))),
+            loc="left",
+        )
+        axis.set(
+            xlim=(max(0, 100 * edges[0]), 103),
+            ylim=(-0.3, len(learners)),
+            xlabel="accuracy of an episode, %",
+            yticks=range(len(learners)),
+        )
         axis.set_yticklabels(list(reversed(learners)))
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="y", visible=False)
@@ -292,7 +322,9 @@ def episode_accuracies(results: Results, protocol: str) -> Figure | None:
 
 
 def _episodes(records: list[Record], results: Results) -> list[np.ndarray]:
-    return [np.asarray(results.verdicts(r.cell, r.verdicts)) for r in records if r.verdicts is not None]
+    return [
+        np.asarray(results.verdicts(r.cell, r.verdicts)) for r in records if r.verdicts is not None
+    ]
 
 
 def _edges(values: list[np.ndarray]) -> np.ndarray:
@@ -304,18 +336,43 @@ def _edges(values: list[np.ndarray]) -> np.ndarray:
     return top - width * np.arange(np.ceil((top - possible[0]) / width) + 2)[::-1]
 
 
-def _ridge(axis: Axes, results: Results, learner: str, place: int, records: list[Record], edges: np.ndarray) -> None:
+def _ridge(
+    axis: Axes, results: Results, learner: str, place: int, records: list[Record], edges: np.ndarray
+) -> None:
     """Share of episodes in each bin, the mean with its interval, and both in figures at the right."""
     colour, episodes = style_of(learner, results)["color"], _episodes(records, results)
     if episodes:
         shares = np.histogram(np.concatenate(episodes), bins=edges)[0]
         heights = 0.75 * shares / max(1, shares.max())
-        axis.stairs(place + heights, 100 * edges, baseline=place, fill=True, color=colour, alpha=0.28, linewidth=0)
+        axis.stairs(
+            place + heights,
+            100 * edges,
+            baseline=place,
+            fill=True,
+            color=colour,
+            alpha=0.28,
+            linewidth=0,
+        )
         axis.stairs(place + heights, 100 * edges, baseline=place, color=colour, linewidth=0.7)
     mean = aggregate(records, results.verdicts)
     error = reach("accuracy", mean.value, mean.low, mean.high)
     if error:
-        axis.plot([100 * mean.low, 100 * mean.high], [place, place], color=colour, linewidth=4, solid_capstyle="butt")
-    axis.plot([100 * mean.value], [place], marker="|", markersize=9, markeredgewidth=1.8, color=colour)
-    axis.text(1.01, place, f"{100 * mean.value:.1f}" + (f" {error}" if error else ""), color="#333333", va="center",
-              fontsize=8, transform=axis.get_yaxis_transform())
+        axis.plot(
+            [100 * mean.low, 100 * mean.high],
+            [place, place],
+            color=colour,
+            linewidth=4,
+            solid_capstyle="butt",
+        )
+    axis.plot(
+        [100 * mean.value], [place], marker="|", markersize=9, markeredgewidth=1.8, color=colour
+    )
+    axis.text(
+        1.01,
+        place,
+        f"{100 * mean.value:.1f}" + (f" {error}" if error else ""),
+        color="#333333",
+        va="center",
+        fontsize=8,
+        transform=axis.get_yaxis_transform(),
+    )

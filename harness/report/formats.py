@@ -1,58 +1,14 @@
-"""How each metric is called and printed, and which are compared. Their order here is their order in tables."""
+"""How metrics and labels are printed, and which metrics are compared."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
+from harness.metrics.catalogue import METRICS, Form
 from harness.metrics.distributions import FAMILIES
 
-Form = Literal["percent", "count", "flag", "family", "standing", "number"]
-
-METRICS: dict[str, tuple[str, Form]] = {
-    "accuracy": ("accuracy", "percent"),
-    "error": ("error", "percent"),
-    "rank": ("rank", "number"),
-    "band": ("in the band", "standing"),
-    "relative_drop": ("share of clean accuracy lost, %", "percent"),
-    "live_share": ("live synapses, %", "percent"),
-    "live_per_input": ("live synapses per input", "number"),
-    "dale_purity": ("Dale purity", "number"),
-    "dale_purity_chance": ("Dale purity, by chance", "number"),
-    "enforced": ("enforced", "flag"),
-    "sign_changes": ("sign changes", "count"),
-    "sign_flips": ("signs flipped since start", "count"),
-    "sigma_log_w": ("σ(log w)", "number"),
-    "sigma_log_w_init": ("σ(log w), initial", "number"),
-    "skew_log_w": ("skew(log w)", "number"),
-    "kurtosis_log_w": ("excess kurtosis(log w)", "number"),
-    "ks_log_w": ("KS(log w)", "number"),
-    "ks_log_w_init": ("KS(log w), initial", "number"),
-    "aic_lead": ("AIC lead of lognormal, per synapse", "number"),
-    "best_family": ("best family by AIC", "family"),
-    "gini_w": ("Gini of weights", "number"),
-    "treves_rolls_unit": ("Treves-Rolls, unit", "number"),
-    "treves_rolls_stimulus": ("Treves-Rolls, stimulus", "number"),
-    "hoyer_unit": ("Hoyer, unit", "number"),
-    "hoyer_stimulus": ("Hoyer, stimulus", "number"),
-    "dead_units": ("dead units", "count"),
-    "class_selectivity": ("class selectivity", "number"),
-    "eta2_class": ("η², class", "number"),
-    "eta2_cluster": ("η², cluster", "number"),
-    "mi_class": ("bits of class, unit", "number"),
-    "mi_cluster": ("bits of cluster, unit", "number"),
-    "cka_labels": ("CKA, labels", "number"),
-    "cka_pixels": ("CKA, pixels", "number"),
-    "task_index": ("task index", "number"),
-    "task_index_gain": ("task index, gained by learning", "number"),
-    "cka_labels_gain": ("CKA with labels, gained", "number"),
-    "class_selectivity_gain": ("class selectivity, gained", "number"),
-    "units_per_class": ("units per class", "number"),
-    "live_synapses": ("live synapses", "count"),
-    "information_bits": ("information, bits", "number"),
-    "capacity_bits": ("bits per live synapse", "number"),
-}
 STANDINGS = {-2: "below", -1: "below ≈", 0: "inside", 1: "above ≈", 2: "above"}
 """Where a number stands to a band; with ≈ its interval reaches into it."""
 
@@ -125,7 +81,13 @@ def reach(metric: str, value: float, low: float | None, high: float | None) -> s
 
 
 def _width(metric: str, width: float) -> str:
-    return f"{100 * width:.1f}" if _form(metric) == "percent" else f"{width:.2g}" if width < 100 else f"{width:.0f}"
+    return (
+        f"{100 * width:.1f}"
+        if _form(metric) == "percent"
+        else f"{width:.2g}"
+        if width < 100
+        else f"{width:.0f}"
+    )
 
 
 def label(key: str, value: Any) -> str:
@@ -146,7 +108,9 @@ def label(key: str, value: Any) -> str:
         return metric_name(value)
     if key == "per_class" and not isinstance(value, str):
         return f"{value} a class"
-    if key in ("learner", "attack", "norm", "regime", "dataset", "bundle") or isinstance(value, str):
+    if key in ("learner", "attack", "norm", "regime", "dataset", "bundle") or isinstance(
+        value, str
+    ):
         return str(value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{key} {text}"
@@ -159,4 +123,6 @@ def captions(keys: Sequence[str], values: Sequence[Any]) -> tuple[str, ...]:
     (('clean', ''), ('pgd', 'clean'))
     """
     texts = [label(k, v) for k, v in zip(keys, values, strict=True)]
-    return tuple("" if text == CLEAN and CLEAN in texts[:i] else text for i, text in enumerate(texts))
+    return tuple(
+        "" if text == CLEAN and CLEAN in texts[:i] else text for i, text in enumerate(texts)
+    )

@@ -27,14 +27,19 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     records = list(records)
     columns = {name: list(map(attrgetter(name), records)) for name in _FIELDS}
     words: dict[int, str] = {}  # records of one cell share their versions
-    columns["versions"] = [words.get(id(each)) or words.setdefault(id(each), _text(each)) for each in columns["versions"]]
+    columns["versions"] = [
+        words.get(id(each)) or words.setdefault(id(each), _text(each))
+        for each in columns["versions"]
+    ]
     settings: dict[str, list[Any]] = {}
     for place, record in enumerate(records):
         for key, value in record.setting.items():
             column = settings.get(key)
             if column is None:
                 column = settings[key] = [math.nan] * len(records)
-            column[place] = value if value is None or isinstance(value, str | int | float) else _text(value)
+            column[place] = (
+                value if value is None or isinstance(value, str | int | float) else _text(value)
+            )
     return pd.DataFrame(columns | {f"setting_{key}": column for key, column in settings.items()})
 
 
@@ -44,7 +49,9 @@ def _text(value: Any) -> str:
 
 def lines(table: pd.DataFrame) -> str:
     """One JSON object a row; every digit of a number."""
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")  # pandas' own JSON rounds to 15 digits
+    rows = (
+        table.astype(object).where(table.notna(), None).to_dict("records")
+    )  # pandas' own JSON rounds to 15 digits
     return "".join(f"{json.dumps(row, default=str)}\n" for row in rows)
 
 
@@ -61,8 +68,11 @@ def query(table: pd.DataFrame, words: str) -> pd.DataFrame:
         return table[chosen]
     except Exception as error:  # pandas raises what Python raises: any of a dozen classes
         columns = ", ".join(map(str, table.columns))
-        raise HarnessError(f"not a query: {error}", where="--query",
-                           hint=f"e.g. \"learner == 'bio' and value > 0.9\"; columns: {columns}") from None
+        raise HarnessError(
+            f"not a query: {error}",
+            where="--query",
+            hint=f"e.g. \"learner == 'bio' and value > 0.9\"; columns: {columns}",
+        ) from None
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -76,8 +86,11 @@ def write(table: pd.DataFrame, path: Path) -> None:
     from harness.files import write_atomically
 
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise HarnessError("parquet needs pyarrow, which is not installed", where=str(path),
-                           hint="pip install pyarrow, or write .csv or .jsonl")
+        raise HarnessError(
+            "parquet needs pyarrow, which is not installed",
+            where=str(path),
+            hint="pip install pyarrow, or write .csv or .jsonl",
+        )
     out = io.BytesIO()
     if path.suffix == ".parquet":
         table.to_parquet(out)
@@ -86,5 +99,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
     elif path.suffix == ".jsonl":
         out.write(lines(table).encode())
     else:
-        raise HarnessError(f"no format {path.suffix!r}", where=str(path), hint="write .jsonl, .csv or .parquet")
+        raise HarnessError(
+            f"no format {path.suffix!r}", where=str(path), hint="write .jsonl, .csv or .parquet"
+        )
     write_atomically(path, out.getvalue())

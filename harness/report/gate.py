@@ -35,7 +35,19 @@ from harness.records import CROSSED
 from harness.report.formats import BETTER, is_percent, number
 from harness.report.reference import Number, Reference, Row
 
-Outcome = Literal["same", "kept", "steady", "undecided", "worse", "better", "moved", "differs", "changed", "missing", "untrusted"]
+Outcome = Literal[
+    "same",
+    "kept",
+    "steady",
+    "undecided",
+    "worse",
+    "better",
+    "moved",
+    "differs",
+    "changed",
+    "missing",
+    "untrusted",
+]
 MEANING: dict[Outcome, str] = {
     "same": "every verdict and value as in the reference",
     "kept": "shown not to have fallen by the margin",
@@ -150,23 +162,40 @@ class Difference:
     spread: float
 
 
-def exact(before: Reference, now: Reference, failures: dict[tuple[str, str], str] | None = None) -> Report:
+def exact(
+    before: Reference, now: Reference, failures: dict[tuple[str, str], str] | None = None
+) -> Report:
     """Every number equal, verdict by verdict.
 
     Raises:
         HarnessError: the environments differ, so that equality cannot be asked.
     """
-    apart = environment.differences(now.made_by.get("environment", {}), before.made_by.get("environment", {}))
+    apart = environment.differences(
+        now.made_by.get("environment", {}), before.made_by.get("environment", {})
+    )
     if apart:
-        raise HarnessError(f"exact equality cannot be asked: {'; '.join(apart)}", where="--exact",
-                           hint="the last bits of sums differ between releases and processors, and training amplifies them; "
-                           "leave --exact out for a statistical check, or write a reference here with --update")
-    findings = [_structural(row, now, failures or {}, every_seed=True) or _equal(row, _match(row, now)) for row in before.rows]
+        raise HarnessError(
+            f"exact equality cannot be asked: {'; '.join(apart)}",
+            where="--exact",
+            hint="the last bits of sums differ between releases and processors, and training amplifies them; "
+            "leave --exact out for a statistical check, or write a reference here with --update",
+        )
+    findings = [
+        _structural(row, now, failures or {}, every_seed=True) or _equal(row, _match(row, now))
+        for row in before.rows
+    ]
     return _report("exact", Limits(), before, now, findings)
 
 
-def statistical(before: Reference, now: Reference, limits: Limits | None = None, *, undecided: str = "auto",
-                rises: bool = True, failures: dict[tuple[str, str], str] | None = None) -> Report:
+def statistical(
+    before: Reference,
+    now: Reference,
+    limits: Limits | None = None,
+    *,
+    undecided: str = "auto",
+    rises: bool = True,
+    failures: dict[tuple[str, str], str] | None = None,
+) -> Report:
     """No number fell, as far as can be told.
 
     Holm's correction runs over the numbers in which anything differs: the others cannot raise an alarm (Tarone 1990).
@@ -177,14 +206,29 @@ def statistical(before: Reference, now: Reference, limits: Limits | None = None,
         failures: (learner, protocol) -> why its cells failed.
     """
     limits = limits or Limits()
-    settled = {row.key: _structural(row, now, failures or {}) or _same(row, _match(row, now)) for row in before.rows}
-    tested = {row.key: difference(row, _match(row, now)) for row in before.rows if settled[row.key] is None}
+    settled = {
+        row.key: _structural(row, now, failures or {}) or _same(row, _match(row, now))
+        for row in before.rows
+    }
+    tested = {
+        row.key: difference(row, _match(row, now))
+        for row in before.rows
+        if settled[row.key] is None
+    }
     ps = holm([d.p for d in tested.values() if d])
     corrected = dict(zip([key for key, d in tested.items() if d], ps, strict=True))
-    findings = [settled[row.key] or _judged(row, _match(row, now), tested[row.key], corrected.get(row.key), limits)
-                for row in before.rows]
-    return _report("statistical", limits, before, now, [
-        replace(f, fails=_fails(f, undecided, rises)) for f in findings])
+    findings = [
+        settled[row.key]
+        or _judged(row, _match(row, now), tested[row.key], corrected.get(row.key), limits)
+        for row in before.rows
+    ]
+    return _report(
+        "statistical",
+        limits,
+        before,
+        now,
+        [replace(f, fails=_fails(f, undecided, rises)) for f in findings],
+    )
 
 
 def _fails(finding: Finding, undecided: str, rises: bool) -> bool:
@@ -193,31 +237,54 @@ def _fails(finding: Finding, undecided: str, rises: bool) -> bool:
     return finding.outcome not in PASSING and (rises or finding.outcome != "better")
 
 
-def _report(mode: Literal["exact", "statistical"], limits: Limits, before: Reference, now: Reference,
-            findings: list[Finding]) -> Report:
+def _report(
+    mode: Literal["exact", "statistical"],
+    limits: Limits,
+    before: Reference,
+    now: Reference,
+    findings: list[Finding],
+) -> Report:
     known = {row.key for row in before.rows}
     new = [row.name for row in now.rows if row.key not in known]
     notes = []
     if new:
-        notes.append(f"{len(new)} numbers are not in the reference and are not judged: {', '.join(new[:3])}"
-                     + (" ..." if len(new) > 3 else ""))
+        notes.append(
+            f"{len(new)} numbers are not in the reference and are not judged: {', '.join(new[:3])}"
+            + (" ..." if len(new) > 3 else "")
+        )
     if mode == "statistical":
-        apart = environment.differences(now.made_by.get("environment", {}), before.made_by.get("environment", {}))
+        apart = environment.differences(
+            now.made_by.get("environment", {}), before.made_by.get("environment", {})
+        )
         if apart:
-            notes.append(f"another environment than the reference's ({'; '.join(apart)}): equality to the byte cannot be asked")
-    configs = {name: changes(before.learners[name], config) for name, config in now.learners.items() if name in before.learners}
+            notes.append(
+                f"another environment than the reference's ({'; '.join(apart)}): equality to the byte cannot be asked"
+            )
+    configs = {
+        name: changes(before.learners[name], config)
+        for name, config in now.learners.items()
+        if name in before.learners
+    }
     findings = [replace(f, notes=(*f.notes, *configs.get(f.learner, ()))) for f in findings]
-    notes += [f"{name} is configured differently: {', '.join(found)}" for name, found in configs.items() if found]
+    notes += [
+        f"{name} is configured differently: {', '.join(found)}"
+        for name, found in configs.items()
+        if found
+    ]
     return Report(before.suite, mode, limits, findings, notes, before.made_by, now.made_by)
 
 
 def _match(row: Row, now: Reference) -> Row | None:
     """The row of the same number: of several, the one of the same setting."""
     rivals = [other for other in now.rows if other.key == row.key]
-    return next((other for other in rivals if other.setting == row.setting), rivals[0] if rivals else None)
+    return next(
+        (other for other in rivals if other.setting == row.setting), rivals[0] if rivals else None
+    )
 
 
-def _structural(row: Row, now: Reference, failures: dict[tuple[str, str], str], every_seed: bool = False) -> Finding | None:
+def _structural(
+    row: Row, now: Reference, failures: dict[tuple[str, str], str], every_seed: bool = False
+) -> Finding | None:
     """What can be said without looking at a number: that it is not there, or is of something else."""
     other = _match(row, now)
     if other is None:
@@ -232,19 +299,31 @@ def _structural(row: Row, now: Reference, failures: dict[tuple[str, str], str], 
     for seed in shared:
         a, b = row.seeds[seed], other.seeds[seed]
         if (a.samples and b.samples and a.samples != b.samples) or _length(a) != _length(b):
-            return _finding(row, other, "changed", f"seed {seed} drew other {_units(row)} than in the reference")
+            return _finding(
+                row, other, "changed", f"seed {seed} drew other {_units(row)} than in the reference"
+            )
     if every_seed and shared != sorted(row.seeds):
         lacking = ", ".join(str(seed) for seed in sorted(row.seeds) if seed not in shared)
-        return _finding(row, other, "missing", f"seed {lacking} was not run, and equality is asked of every seed")
+        return _finding(
+            row,
+            other,
+            "missing",
+            f"seed {lacking} was not run, and equality is asked of every seed",
+        )
     if _trusted(row) and not _trusted(other):
-        return _finding(row, other, "untrusted", "a trust check fails now (`harness trust` says which)")
+        return _finding(
+            row, other, "untrusted", "a trust check fails now (`harness trust` says which)"
+        )
     return None
 
 
 def _instead(row: Row, now: Reference) -> str:
     """What is measured where a number is missing."""
-    settings = {", ".join(f"{key} {value}" for key, value in other.at) for other in now.rows
-                if (other.protocol, other.learner, other.metric) == (row.protocol, row.learner, row.metric)}
+    settings = {
+        ", ".join(f"{key} {value}" for key, value in other.at)
+        for other in now.rows
+        if (other.protocol, other.learner, other.metric) == (row.protocol, row.learner, row.metric)
+    }
     return f"; there are: {'; '.join(sorted(settings)[:4])}" if settings - {""} else ""
 
 
@@ -268,7 +347,11 @@ def changes(before: Any, now: Any, path: str = "") -> list[str]:
     """
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
-        return [change for key in keys for change in changes(before.get(key), now.get(key), f"{path}.{key}" if path else key)]
+        return [
+            change
+            for key in keys
+            for change in changes(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+        ]
     return [] if before == now else [f"{path} {before} -> {now}"]
 
 
@@ -306,11 +389,22 @@ def difference(row: Row, other: Row) -> Difference | None:
         return _paired(pairs, row)
     before, now = ([one.value for one in side.seeds.values()] for side in (row, other))
     if sorted(before) == sorted(now):
-        return Difference(0.0, 0.0, 0.0, 1.0, False, len(now), "seed", float(np.std(before)) * math.sqrt(2))
+        return Difference(
+            0.0, 0.0, 0.0, 1.0, False, len(now), "seed", float(np.std(before)) * math.sqrt(2)
+        )
     if min(len(before), len(now)) < 2:
         return None
     mean, low, high, p = welch(now, before)
-    return Difference(mean, low, high, p, False, len(now), "seed", math.sqrt(np.var(before, ddof=1) + np.var(now, ddof=1)))
+    return Difference(
+        mean,
+        low,
+        high,
+        p,
+        False,
+        len(now),
+        "seed",
+        math.sqrt(np.var(before, ddof=1) + np.var(now, ddof=1)),
+    )
 
 
 def _paired(pairs: list[tuple[np.ndarray, np.ndarray]], row: Row) -> Difference:
@@ -320,17 +414,33 @@ def _paired(pairs: list[tuple[np.ndarray, np.ndarray]], row: Row) -> Difference:
     now, before = (join([pair[side] for pair in pairs]) for side in (0, 1))
     n, unit, spread = len(now), _units(row), float(np.std(now - before, ddof=1))
     if row.unit == "sample" and len(pairs) == 1:
-        return Difference(*paired_shares(now, before), mcnemar_exact(now, before), True, n, unit, spread)
+        return Difference(
+            *paired_shares(now, before), mcnemar_exact(now, before), True, n, unit, spread
+        )
     return Difference(*paired_t(now, before), True, n, unit, spread)
 
 
-def _judged(row: Row, other: Row, found: Difference | None, p: float | None, limits: Limits) -> Finding:
+def _judged(
+    row: Row, other: Row, found: Difference | None, p: float | None, limits: Limits
+) -> Finding:
     if found is None:
-        return _finding(row, other, "undecided", "one seed says nothing of how seeds differ: run with two or more "
-                        "(`--set seeds=[...]`)")
+        return _finding(
+            row,
+            other,
+            "undecided",
+            "one seed says nothing of how seeds differ: run with two or more (`--set seeds=[...]`)",
+        )
     base = replace(
-        _finding(row, other, "steady", ""), difference=found.mean, low=found.low, high=found.high, p=float(p),
-        paired=found.paired, n=found.n, unit=found.unit, detectable=detectable_difference(found.n, found.spread))
+        _finding(row, other, "steady", ""),
+        difference=found.mean,
+        low=found.low,
+        high=found.high,
+        p=float(p),
+        paired=found.paired,
+        n=found.n,
+        unit=found.unit,
+        detectable=detectable_difference(found.n, found.spread),
+    )
     if _is_graded(row):
         return _graded(base, row, found, limits)
     size = max(abs(base.reference), abs(base.value))
@@ -339,7 +449,9 @@ def _judged(row: Row, other: Row, found: Difference | None, p: float | None, lim
 
 
 def _is_graded(row: Row) -> bool:
-    return BETTER.get(row.metric) == 1 and all(number.units is not None for number in row.seeds.values())
+    return BETTER.get(row.metric) == 1 and all(
+        number.units is not None for number in row.seeds.values()
+    )
 
 
 def _graded(base: Finding, row: Row, found: Difference, limits: Limits) -> Finding:
@@ -349,10 +461,17 @@ def _graded(base: Finding, row: Row, found: Difference, limits: Limits) -> Findi
     if found.low > -limits.margin:
         return replace(base, outcome="kept", said=said)
     needed = units_needed(found.spread, limits.margin)
-    more = f"about {needed} {found.unit if found.paired else 'seeds a side'} would tell, {found.n} were compared" \
-        if needed > found.n else "the fall that is seen is too near the margin for more of them to help much"
-    return replace(base, outcome="undecided", needed=needed, said=f"{said}; a fall by {_points(limits.margin, row)} cannot be "
-                   f"excluded: {more}")
+    more = (
+        f"about {needed} {found.unit if found.paired else 'seeds a side'} would tell, {found.n} were compared"
+        if needed > found.n
+        else "the fall that is seen is too near the margin for more of them to help much"
+    )
+    return replace(
+        base,
+        outcome="undecided",
+        needed=needed,
+        said=f"{said}; a fall by {_points(limits.margin, row)} cannot be excluded: {more}",
+    )
 
 
 def _words(f: Finding, row: Row) -> str:
@@ -360,8 +479,10 @@ def _words(f: Finding, row: Row) -> str:
     arms = f"95 % interval {_signed(f.low, row)} to {_signed(f.high, row)}"
     over = f"{f.n} {f.unit}, the same ones" if f.paired else f"means of {f.n} seeds, unpaired"
     by = f" by {_points(abs(f.difference), row)}" if f.difference else ""
-    return (f"{moved}{by}, {number(row.metric, f.reference)} before, {number(row.metric, f.value)} now "
-            f"({arms}; p = {f.p:.2g}, Holm; {over})")
+    return (
+        f"{moved}{by}, {number(row.metric, f.reference)} before, {number(row.metric, f.value)} now "
+        f"({arms}; p = {f.p:.2g}, Holm; {over})"
+    )
 
 
 def _points(size: float, row: Row) -> str:
@@ -375,17 +496,31 @@ def _signed(size: float, row: Row) -> str:
 def _mean(row: Row, other: Row | None = None) -> float:
     """Mean over seeds: those that ``other`` has too, where there are any."""
     shared = row.seeds.keys() & other.seeds.keys() if other else ()
-    return float(np.mean([one.value for seed, one in row.seeds.items() if seed in shared or not shared]))
+    return float(
+        np.mean([one.value for seed, one in row.seeds.items() if seed in shared or not shared])
+    )
 
 
 def _finding(row: Row, other: Row | None, outcome: Outcome, said: str) -> Finding:
-    return Finding(row.learner, row.where, row.metric, outcome, said, _mean(row, other), _mean(other, row) if other else None,
-                   fails=outcome not in (*PASSING, "undecided"))
+    return Finding(
+        row.learner,
+        row.where,
+        row.metric,
+        outcome,
+        said,
+        _mean(row, other),
+        _mean(other, row) if other else None,
+        fails=outcome not in (*PASSING, "undecided"),
+    )
 
 
 def counted(findings: Sequence[Finding]) -> dict[Outcome, int]:
     """Outcome -> how many, in the order of ``MEANING``."""
-    return {outcome: count for outcome in MEANING if (count := sum(f.outcome == outcome for f in findings))}
+    return {
+        outcome: count
+        for outcome in MEANING
+        if (count := sum(f.outcome == outcome for f in findings))
+    }
 
 
 def remarkable(report: Report) -> Iterator[Finding]:

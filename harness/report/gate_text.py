@@ -13,14 +13,19 @@ SHOWN = 50
 def headline(report: Report) -> str:
     """The verdict in a line."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in counted(report.findings).items())
-    verdict = "PASSED" if report.passed else f"FAILED ({len(report.failed)} of {len(report.findings)})"
+    verdict = (
+        "PASSED" if report.passed else f"FAILED ({len(report.failed)} of {len(report.findings)})"
+    )
     return f"{report.suite}: {verdict}, {report.mode}: {counts or 'nothing to judge'}"
 
 
 def lines(report: Report) -> list[str]:
     """What failed or is undecided, then the notes, then the verdict."""
-    found = [f"{'FAIL' if f.fails else 'warn'} {f.name}: {f.outcome}: {f.said}"
-             + (f" [{'; '.join(f.notes)}]" if f.notes else "") for f in remarkable(report)]
+    found = [
+        f"{'FAIL' if f.fails else 'warn'} {f.name}: {f.outcome}: {f.said}"
+        + (f" [{'; '.join(f.notes)}]" if f.notes else "")
+        for f in remarkable(report)
+    ]
     return [*found, *(f"note: {note}" for note in report.notes), _rule(report), headline(report)]
 
 
@@ -28,8 +33,10 @@ def _rule(report: Report) -> str:
     if report.mode == "exact":
         return "rule: every value and every verdict equal, in the same environment"
     limits = report.limits
-    return (f"rule: fails if a change is shown (p <= {limits.level:g}, Holm over all numbers) that is larger than "
-            f"{100 * limits.tolerance:g} points; passes if a fall by {100 * limits.margin:g} points is excluded (95 % interval)")
+    return (
+        f"rule: fails if a change is shown (p <= {limits.level:g}, Holm over all numbers) that is larger than "
+        f"{100 * limits.tolerance:g} points; passes if a fall by {100 * limits.margin:g} points is excluded (95 % interval)"
+    )
 
 
 def markdown(report: Report) -> str:
@@ -37,11 +44,17 @@ def markdown(report: Report) -> str:
     parts = [f"## {'✅' if report.passed else '❌'} {headline(report)}", ""]
     shown = list(remarkable(report))
     if shown:
-        parts += ["| | learner | number | outcome | what was found |", "| :--- | :--- | :--- | :--- | :--- |",
-                  *(_row(f) for f in shown[:SHOWN]), ""]
+        parts += [
+            "| | learner | number | outcome | what was found |",
+            "| :--- | :--- | :--- | :--- | :--- |",
+            *(_row(f) for f in shown[:SHOWN]),
+            "",
+        ]
         if len(shown) > SHOWN:
             parts += [f"... and {len(shown) - SHOWN} more.", ""]
-    origin = ", ".join(filter(None, [report.reference.get("git_commit"), report.reference.get("git_date")]))
+    origin = ", ".join(
+        filter(None, [report.reference.get("git_commit"), report.reference.get("git_date")])
+    )
     notes = [*report.notes, _rule(report), *([f"reference made at {origin}"] if origin else [])]
     return "\n".join([*parts, *(f"- {_cell(note)}" for note in notes)]) + "\n"
 
@@ -58,10 +71,18 @@ def _cell(text: str) -> str:
 def junit(report: Report) -> str:
     """One test case a number; an undecided one that fails nothing is skipped."""
     skipped = [f for f in report.findings if f.outcome == "undecided" and not f.fails]
-    suite = xml.Element("testsuite", name=f"harness.{report.suite}", tests=str(len(report.findings)), errors="0",
-                        failures=str(len(report.failed)), skipped=str(len(skipped)))
+    suite = xml.Element(
+        "testsuite",
+        name=f"harness.{report.suite}",
+        tests=str(len(report.findings)),
+        errors="0",
+        failures=str(len(report.failed)),
+        skipped=str(len(skipped)),
+    )
     for f in report.findings:
-        case = xml.SubElement(suite, "testcase", classname=f"{report.suite}.{f.learner}", name=f.where, time="0")
+        case = xml.SubElement(
+            suite, "testcase", classname=f"{report.suite}.{f.learner}", name=f.where, time="0"
+        )
         text = "; ".join([f.said, *f.notes])
         if f.fails:
             xml.SubElement(case, "failure", message=f"{f.outcome}: {f.said}").text = text

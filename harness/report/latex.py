@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from harness.report.layout import column_width, parts
 from harness.report.table import Cell, Table
-from harness.report.wording import DAGGER, MISSING, cell_text, heading, headings, protocol_line, row_name
+from harness.report.wording import (
+    DAGGER,
+    MISSING,
+    cell_text,
+    heading,
+    headings,
+    protocol_line,
+    row_name,
+)
 
 LINE = 74
 """Characters on a line of an article in one column, numbers in ``\\small``."""
@@ -23,12 +31,40 @@ PAGE = 40
 """Lines on its page, the caption aside."""
 
 _SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "±": r"$\pm$", "–": "--", "—": "---", "†": r"\textdagger{}",
-    "σ": r"$\sigma$", "η": r"$\eta$", "ε": r"$\varepsilon$", "²": r"\textsuperscript{2}", "×": r"$\times$", "≥": r"$\geq$",
-    "≤": r"$\leq$", "≈": r"$\approx$", "·": r"$\cdot$", "−": "$-$", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'",
-    "[": "{[}", "]": "{]}",  # brackets after \\ would be read as its option
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "±": r"$\pm$",
+    "–": "--",
+    "—": "---",
+    "†": r"\textdagger{}",
+    "σ": r"$\sigma$",
+    "η": r"$\eta$",
+    "ε": r"$\varepsilon$",
+    "²": r"\textsuperscript{2}",
+    "×": r"$\times$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "≈": r"$\approx$",
+    "·": r"$\cdot$",
+    "−": "$-$",
+    "…": r"\ldots{}",
+    "“": "``",
+    "”": "''",
+    "’": "'",
+    "[": "{[}",
+    "]": "{]}",  # brackets after \\ would be read as its option
 }
 
 _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
@@ -41,12 +77,19 @@ def escape(text: str) -> str:
     >>> escape("50 % of a_b & c")
     '50 \\% of a\\_b \\& c'
     """
-    return "".join(_SPECIAL.get(c) or (c if _printable(c) else f"U+{ord(c):04X}") for c in " ".join(text.split()))
+    return "".join(
+        _SPECIAL.get(c) or (c if _printable(c) else f"U+{ord(c):04X}")
+        for c in " ".join(text.split())
+    )
 
 
 def _printable(character: str) -> bool:
     """ASCII, or an accented Latin letter."""
-    return character.isascii() or unicodedata.normalize("NFD", character)[0].isascii() and ord(character) < 0x180
+    return (
+        character.isascii()
+        or unicodedata.normalize("NFD", character)[0].isascii()
+        and ord(character) < 0x180
+    )
 
 
 def latex(table: Table) -> str:
@@ -57,22 +100,40 @@ def latex(table: Table) -> str:
     The label, ``tab:SUITE-TABLE``, is its own in a paper that takes tables of several suites.
     """
     rows = range(len(table.rows))
-    blocks = [(_tabular(table, columns, rows[top:top + PAGE]), len(rows[top:top + PAGE]) + len(table.column_keys) + 2)
-              for columns in parts(table, LINE) for top in range(0, max(1, len(rows)), PAGE)]
-    return floats(heading(table), f"{table.suite}-{table.name}", [*blocks, *remarks([*table.notes, protocol_line(table)])])
+    blocks = [
+        (
+            _tabular(table, columns, rows[top : top + PAGE]),
+            len(rows[top : top + PAGE]) + len(table.column_keys) + 2,
+        )
+        for columns in parts(table, LINE)
+        for top in range(0, max(1, len(rows)), PAGE)
+    ]
+    return floats(
+        heading(table),
+        f"{table.suite}-{table.name}",
+        [*blocks, *remarks([*table.notes, protocol_line(table)])],
+    )
 
 
 def remarks(notes: Sequence[str]) -> list[tuple[str, int]]:
     """Notes as a block of their own, and the lines that it takes; nothing where there are none."""
     texts = [escape(note) for note in notes if note]
-    block = "\n".join([r"\begin{minipage}{0.95\linewidth}\footnotesize", *(rf"\par {text}" for text in texts), r"\end{minipage}"])
+    block = "\n".join(
+        [
+            r"\begin{minipage}{0.95\linewidth}\footnotesize",
+            *(rf"\par {text}" for text in texts),
+            r"\end{minipage}",
+        ]
+    )
     return [(block, sum(1 + len(text) // SMALL_LINE for text in texts))] if texts else []
 
 
 def floats(title: str, name: str, blocks: Sequence[tuple[str, int]], size: str = r"\small") -> str:
     """Blocks of LaTeX, each with the lines that it takes, as one ``table`` or, where a page is too short, as several."""
     return "% needs \\usepackage{booktabs,siunitx}\n" + "\n".join(
-        _float(escape(title), _plain(name), page, size, place) for place, page in enumerate(_pages(blocks)))
+        _float(escape(title), _plain(name), page, size, place)
+        for place, page in enumerate(_pages(blocks))
+    )
 
 
 def _pages(blocks: Sequence[tuple[str, int]]) -> list[list[str]]:
@@ -91,8 +152,19 @@ def _pages(blocks: Sequence[tuple[str, int]]) -> list[list[str]]:
 def _float(title: str, label: str, blocks: list[str], size: str, place: int) -> str:
     first = [rf"\caption{{{title}}}", rf"\label{{tab:{label}}}"]
     more = [r"\addtocounter{table}{-1}", rf"\caption{{{title} (continued)}}"]
-    return "\n".join([r"\begin{table}", r"\centering", *(more if place else first), rf"{size}\setlength{{\tabcolsep}}{{4pt}}",
-                      "\n\\par\\medskip\n".join(blocks), r"\end{table}"]) + "\n"
+    return (
+        "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                *(more if place else first),
+                rf"{size}\setlength{{\tabcolsep}}{{4pt}}",
+                "\n\\par\\medskip\n".join(blocks),
+                r"\end{table}",
+            ]
+        )
+        + "\n"
+    )
 
 
 @dataclass(frozen=True)
@@ -116,21 +188,40 @@ class _Column:
 
 def _tabular(table: Table, columns: Sequence[int], rows: Sequence[int]) -> str:
     heads = headings(table)
-    laid = [_column([table.cells[i][j] for i in rows], heads[j], column_width(table, j)) for j in columns]
-    body = [" & ".join([_name(row_name(table, i)), *(column.cells[place] for column in laid)]) + r" \\"
-            for place, i in enumerate(rows)]
-    return "\n".join([rf"\begin{{tabular}}{{l{''.join(column.spec for column in laid)}}}", r"\toprule",
-                      *_header(" / ".join(table.row_keys), laid), r"\midrule", *body, r"\bottomrule", r"\end{tabular}"])
+    laid = [
+        _column([table.cells[i][j] for i in rows], heads[j], column_width(table, j))
+        for j in columns
+    ]
+    body = [
+        " & ".join([_name(row_name(table, i)), *(column.cells[place] for column in laid)]) + r" \\"
+        for place, i in enumerate(rows)
+    ]
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{l{''.join(column.spec for column in laid)}}}",
+            r"\toprule",
+            *_header(" / ".join(table.row_keys), laid),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+        ]
+    )
 
 
 def _column(cells: Sequence[Cell | None], head: tuple[str, ...], room: int) -> _Column:
     texts = [cell_text(cell) for cell in cells]
     arms = [arm.strip() for _, arm in texts]
     numbers = [match.groups() for value, _ in texts if (match := _NUMBER.fullmatch(value))]
-    shown = [_value(value, bool(cell and cell.bold)) for cell, (value, _) in zip(cells, texts, strict=True)]
+    shown = [
+        _value(value, bool(cell and cell.bold))
+        for cell, (value, _) in zip(cells, texts, strict=True)
+    ]
     if not any(arms):
         return _Column(_aligned(numbers), 1, tuple(shown), head, room)
-    with_arms = tuple(f"{value} & {escape(arm)}".rstrip() for value, arm in zip(shown, arms, strict=True))
+    with_arms = tuple(
+        f"{value} & {escape(arm)}".rstrip() for value, arm in zip(shown, arms, strict=True)
+    )
     return _Column(_aligned(numbers) + r"@{\,}>{\scriptsize}l", 2, with_arms, head, room)
 
 
@@ -151,7 +242,9 @@ def _value(text: str, bold: bool) -> str:
 
 def _name(row: str) -> str:
     """A row's name, its mark raised."""
-    return escape(row.removesuffix(DAGGER).strip()) + (r"\textsuperscript{\textdagger}" if row.endswith(DAGGER) else "")
+    return escape(row.removesuffix(DAGGER).strip()) + (
+        r"\textsuperscript{\textdagger}" if row.endswith(DAGGER) else ""
+    )
 
 
 def _plain(name: str) -> str:
@@ -161,8 +254,13 @@ def _plain(name: str) -> str:
 def _header(corner: str, columns: list[_Column]) -> list[str]:
     """One line a level; equal neighbours of an upper level are spanned, with a rule under them."""
     lines = []
-    for level in range(1, len(columns[0].head) if columns else 1):  # labels down to here: a border above also ends a span
-        runs = (list(run) for _, run in itertools.groupby(columns, key=lambda column: column.head[:level]))  # noqa: B023
+    for level in range(
+        1, len(columns[0].head) if columns else 1
+    ):  # labels down to here: a border above also ends a span
+        runs = (
+            list(run)
+            for _, run in itertools.groupby(columns, key=lambda column: column.head[:level])
+        )  # noqa: B023
         lines += _spans([(run[0].head[level - 1], run) for run in runs])
     last = [_heading(column.head[-1], [column]) for column in columns]
     return [*lines, " & ".join([escape(corner), *last]) + r" \\"]
@@ -181,7 +279,15 @@ def _spans(spans: list[tuple[str, list[_Column]]]) -> list[str]:
 
 def _heading(text: str, columns: list[_Column]) -> str:
     """A heading across columns, broken between words where it is wider than they are."""
-    lines = textwrap.wrap(text, max(8, sum(column.room for column in columns)), break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        text,
+        max(8, sum(column.room for column in columns)),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     shown = r" \\ ".join(map(escape, lines))
-    return rf"\multicolumn{{{sum(column.wide for column in columns)}}}{{c}}{{" + (
-        rf"\shortstack{{{shown}}}" if len(lines) > 1 else shown) + "}"
+    return (
+        rf"\multicolumn{{{sum(column.wide for column in columns)}}}{{c}}{{"
+        + (rf"\shortstack{{{shown}}}" if len(lines) > 1 else shown)
+        + "}"
+    )

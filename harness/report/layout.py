@@ -21,7 +21,15 @@ def column_width(table: Table, column: int) -> int:
     """Characters that a column takes; headings may break between words, numbers may not. One more for a star."""
     words = [word for level in headings(table)[column] for word in level.split()]
     cells = [row[column] for row in table.cells]
-    return max(map(len, [*words, *("*" * bool(cell and cell.bold) + "".join(cell_text(cell)) for cell in cells)]))
+    return max(
+        map(
+            len,
+            [
+                *words,
+                *("*" * bool(cell and cell.bold) + "".join(cell_text(cell)) for cell in cells),
+            ],
+        )
+    )
 
 
 def parts(table: Table, width: int) -> list[list[int]]:

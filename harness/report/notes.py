@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from harness.records import Record
+from harness.cells.results import Results
+from harness.records import WORST, Record
 from harness.report.aggregate import LEVEL, is_bootstrapped
-from harness.report.derive import WORST
 from harness.report.formats import reach
-from harness.report.results import Results
 from harness.report.table import Cell
 
-_TESTS = {"sample": ("exact McNemar", "bootstrap over seeds and images, paired"),
-          "image": ("t test paired by image", "bootstrap over seeds and images, paired"),
-          "episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired"),
-          "listed episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired")}
+_TESTS = {
+    "sample": ("exact McNemar", "bootstrap over seeds and images, paired"),
+    "image": ("t test paired by image", "bootstrap over seeds and images, paired"),
+    "episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired"),
+    "listed episode": ("t test paired by episode", "bootstrap over seeds and episodes, paired"),
+}
 
 
 def reading(shown: Sequence[tuple[Cell, list[Record]]], distrusted: bool) -> Iterator[str]:
@@ -28,8 +29,10 @@ def reading(shown: Sequence[tuple[Cell, list[Record]]], distrusted: bool) -> Ite
     tests = {_test(cell.unit, len(records)) for cell, records in shown if cell.bold}
     if tests:
         aside = ", rows marked † aside," if distrusted else ""
-        yield (f"Bold: the best of a column{aside} and all that is not significantly worse ({' / '.join(sorted(tests))}, "
-               f"Holm-corrected over rows, p > {LEVEL:g}).")
+        yield (
+            f"Bold: the best of a column{aside} and all that is not significantly worse ({' / '.join(sorted(tests))}, "
+            f"Holm-corrected over rows, p > {LEVEL:g})."
+        )
     if any(r.setting.get("attack") == WORST for _, records in shown for r in records):
         yield "worst: an image counts as robust if it withstood every attack at this and every smaller eps."
 
@@ -47,8 +50,12 @@ def _intervals(shown: Sequence[tuple[Cell, list[Record]]]) -> Iterator[str]:
         return
     uneven = any("t interval" not in text for text in how)
     alone = any(arm[:1] in "+−" for arm in arms.values() if arm)
-    yield (f"±: {' / '.join(how)}" + ("; its longer arm where they differ" if uneven else "")
-           + ("; + or − alone: its only arm" if alone else "") + ".")
+    yield (
+        f"±: {' / '.join(how)}"
+        + ("; its longer arm where they differ" if uneven else "")
+        + ("; + or − alone: its only arm" if alone else "")
+        + "."
+    )
 
 
 def _interval(records: Sequence[Record]) -> str:
@@ -65,7 +72,9 @@ def _interval(records: Sequence[Record]) -> str:
     return f"95 % t interval over {'images' if first.unit == 'sample' else f'{first.unit}s'}"
 
 
-def partial(lacking: Mapping[tuple[str, tuple[int, ...]], Sequence[str]], planned: Sequence[int]) -> Iterator[str]:
+def partial(
+    lacking: Mapping[tuple[str, tuple[int, ...]], Sequence[str]], planned: Sequence[int]
+) -> Iterator[str]:
     """One line for the cells of a row that are over the same seeds, and not over those planned.
 
     Args:
@@ -74,8 +83,10 @@ def partial(lacking: Mapping[tuple[str, tuple[int, ...]], Sequence[str]], planne
     """
     for (row, seeds), columns in lacking.items():
         where = f" in {'; '.join(filter(None, columns))}" if any(columns) else ""
-        yield (f"Partial: {row} has seed {_listed(seeds)} only, not {_listed(planned)}{where}; "
-               "nothing is bold in a column with such a number.")
+        yield (
+            f"Partial: {row} has seed {_listed(seeds)} only, not {_listed(planned)}{where}; "
+            "nothing is bold in a column with such a number."
+        )
 
 
 def _listed(seeds: Sequence[int]) -> str:
@@ -90,7 +101,9 @@ def no_such_metric(wanted: Sequence[str], present: Iterable[str]) -> Iterator[st
         yield f"No {', '.join(missing)} was measured. Metrics there are: {', '.join(present)}."
 
 
-def matched(results: Results, protocol: str, learners: Collection[str] | None = None) -> Iterator[str]:
+def matched(
+    results: Results, protocol: str, learners: Collection[str] | None = None
+) -> Iterator[str]:
     """One line a learner of which a key was chosen: what was chosen, and what it reached; another where that is not near.
 
     Args:
@@ -101,21 +114,31 @@ def matched(results: Results, protocol: str, learners: Collection[str] | None = 
             continue
         first, measure = found[0], found[0].match.measure.replace("_", " ")
         of = f"{measure} of {first.target}" if first.target else f"{measure} {first.match.wanted:g}"
-        how = f"; the strongest {first.match.key} found to keep it on validation images" if measure == "clean accuracy" else ""
-        yield (f"Matched: {learner} to {of} within {first.match.tolerance:g} ({first.data}{how}): "
-               f"{'; '.join(choices(results, protocol, learner))}.")
+        how = (
+            f"; the strongest {first.match.key} found to keep it on validation images"
+            if measure == "clean accuracy"
+            else ""
+        )
+        yield (
+            f"Matched: {learner} to {of} within {first.match.tolerance:g} ({first.data}{how}): "
+            f"{'; '.join(choices(results, protocol, learner))}."
+        )
         missed = [str(one.seed) for one in found if not one.match.near]
         if missed:
-            yield (f"Not matched: {learner}, seed {', '.join(missed)}: no {first.match.key} that was tried comes near enough to "
-                   f"that {measure}; the nearest was taken.")
+            yield (
+                f"Not matched: {learner}, seed {', '.join(missed)}: no {first.match.key} that was tried comes near enough to "
+                f"that {measure}; the nearest was taken."
+            )
 
 
 def choices(results: Results, protocol: str, learner: str) -> Iterator[str]:
     """What was chosen for a learner, seed by seed: ``"seed 0: l1 = 0.00031, density 0.281 (wanted 0.285, 6 trainings)"``."""
     for one in results.matches.get(protocol, {}).get(learner, []):
         match = one.match
-        yield (f"seed {one.seed}: {match.key} = {match.value:g}, {match.measure.replace('_', ' ')} {match.reached:.3f} "
-               f"(wanted {match.wanted:.3f}, {len(match.tried)} trainings)")
+        yield (
+            f"seed {one.seed}: {match.key} = {match.value:g}, {match.measure.replace('_', ' ')} {match.reached:.3f} "
+            f"(wanted {match.wanted:.3f}, {len(match.tried)} trainings)"
+        )
 
 
 def failures(results: Results, protocol: str) -> Iterator[str]:
@@ -145,6 +168,8 @@ def warnings(records: Iterable[Record], results: Results) -> Iterator[str]:
     for record in records:
         for check in results.trust.get(record.cell, ()):
             if check.level == "WARN":
-                seen.setdefault(check.name, set()).add(f"{record.learner} ({record.setting.get('attack', record.protocol)})")
+                seen.setdefault(check.name, set()).add(
+                    f"{record.learner} ({record.setting.get('attack', record.protocol)})"
+                )
     for name, where in sorted(seen.items()):
         yield f"Warning, {name}: {', '.join(sorted(where))}."

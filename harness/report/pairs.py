@@ -8,7 +8,14 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from harness.metrics.statistics import DRAWS, holm, mcnemar_exact, paired_t, ranks_with_ties, t_interval
+from harness.metrics.statistics import (
+    DRAWS,
+    holm,
+    mcnemar_exact,
+    paired_t,
+    ranks_with_ties,
+    t_interval,
+)
 from harness.records import CROSSED, Record
 from harness.report.aggregate import LEVEL, MANY_SEEDS, Verdicts, enough_draws
 from harness.report.resample import resampled
@@ -51,7 +58,9 @@ class Rivals:
         if len({tuple((r.seed, r.n, r.unit) for r in seeds) for seeds in candidates}) > 1:
             raise ValueError("rivals are measured on the same seeds and units")
         self.first = candidates[0][0]
-        self.units = np.array([[verdicts(r.cell, r.verdicts) for r in seeds] for seeds in candidates], np.float64)
+        self.units = np.array(
+            [[verdicts(r.cell, r.verdicts) for r in seeds] for seeds in candidates], np.float64
+        )
         self.means = self.units.mean(axis=2)
         self.pair = lru_cache(maxsize=None)(self._pair)
 
@@ -59,25 +68,38 @@ class Rivals:
     def resampled(self) -> np.ndarray:
         """Means of every learner over the same resampled seeds and units, (draws, learners)."""
         generator, draws = Rng(0).numpy("pairs bootstrap"), enough_draws(len(self.units) - 1)
-        return np.concatenate([*resampled(self.units.swapaxes(0, 1), generator, draws, crossed=self.first.unit in CROSSED)])
+        return np.concatenate(
+            [
+                *resampled(
+                    self.units.swapaxes(0, 1), generator, draws, crossed=self.first.unit in CROSSED
+                )
+            ]
+        )
 
     def _pair(self, i: int, j: int) -> Pair:
         gaps = self.units[i] - self.units[j]
         mean, found = float(gaps.mean()), (int((gaps > 0).sum()), int((gaps < 0).sum()))
         if len(gaps) == 1:
-            p = mcnemar_exact(self.units[i, 0], self.units[j, 0]) if self.first.unit == "sample" else self.p(i, j)
+            p = (
+                mcnemar_exact(self.units[i, 0], self.units[j, 0])
+                if self.first.unit == "sample"
+                else self.p(i, j)
+            )
             return Pair(mean, *t_interval(gaps[0]), p, *found)
         low, high = t_interval(gaps.mean(axis=1))
         if len(gaps) >= MANY_SEEDS:
-            ends = np.quantile(self.resampled[:DRAWS, i] - self.resampled[:DRAWS, j], [0.025, 0.975])
+            ends = np.quantile(
+                self.resampled[:DRAWS, i] - self.resampled[:DRAWS, j], [0.025, 0.975]
+            )
             low, high = min(low, float(ends[0])), max(high, float(ends[1]))
         return Pair(mean, low, high, self.p(i, j), *found)
 
     def p(self, i: int, j: int) -> float:
         """Two-sided p that learners ``i`` and ``j`` are equal; not corrected."""
         if len(self.units[i]) == 1:
-            return (mcnemar_exact if self.first.unit == "sample" else lambda a, b: paired_t(a, b)[3])(
-                self.units[i, 0], self.units[j, 0])
+            return (
+                mcnemar_exact if self.first.unit == "sample" else lambda a, b: paired_t(a, b)[3]
+            )(self.units[i, 0], self.units[j, 0])
         drawn = self.resampled[:, i] - self.resampled[:, j]
         tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
         p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
@@ -98,10 +120,15 @@ def ranks(means: Sequence[float], top: Sequence[int], p: Callable[[int, int], fl
     >>> ranks([0.9, 0.8, 0.5, 0.49], [0, 1], lambda i, j: 0.4 if {i, j} == {2, 3} else 0.001)
     [1, 1, 3, 3]
     """
+
     def alike(best: int, rest: list[int]) -> list[int]:
         if best in top:
             return [i for i in rest if i in top]
-        return [i for i, corrected in zip(rest, holm([p(best, i) for i in rest]), strict=True) if corrected > LEVEL]
+        return [
+            i
+            for i, corrected in zip(rest, holm([p(best, i) for i in rest]), strict=True)
+            if corrected > LEVEL
+        ]
 
     shared = ranks_with_ties(means, alike)
     return [1 + int((shared < own).sum()) for own in shared]

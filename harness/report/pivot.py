@@ -9,11 +9,11 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
+from harness.cells.results import Results
 from harness.errors import HarnessError
-from harness.records import Record
-from harness.report.derive import WORST
-from harness.report.formats import CLEAN, MEAN, METRICS
-from harness.report.results import Results
+from harness.metrics.catalogue import METRICS
+from harness.records import WORST, Record
+from harness.report.formats import CLEAN, MEAN
 
 Labels = tuple[Any, ...]
 Grid = dict[tuple[Labels, Labels], list[Record]]
@@ -30,7 +30,9 @@ _OF_THE_ATTACK = ("attack", "eps", "norm", "config")
 """Keys of a setting that say how something was attacked."""
 
 
-def fold_clean(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]) -> list[Record]:
+def fold_clean(
+    records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]
+) -> list[Record]:
     """At eps 0 all attacks are the same: one label ``clean`` (the worst of them, should they disagree).
 
     What stands across from eps in the table is kept, so that a row per attack has its own clean number; and so is all
@@ -40,11 +42,22 @@ def fold_clean(records: list[Record], rows: tuple[str, ...], columns: tuple[str,
     clean: dict[tuple, Record] = {}
     for record in records:
         if _is_clean(record):
-            at = (record.learner, record.seed, record.dataset, record.metric, str(_without_attack(record, across)))
-            if at not in clean or (record.setting["attack"] == WORST and clean[at].setting["attack"] != WORST):
+            at = (
+                record.learner,
+                record.seed,
+                record.dataset,
+                record.metric,
+                str(_without_attack(record, across)),
+            )
+            if at not in clean or (
+                record.setting["attack"] == WORST and clean[at].setting["attack"] != WORST
+            ):
                 clean[at] = record
     kept = [r for r in records if not _is_clean(r)]
-    return kept + [replace(r, setting={"attack": CLEAN, "eps": 0} | _without_attack(r, across)) for r in clean.values()]
+    return kept + [
+        replace(r, setting={"attack": CLEAN, "eps": 0} | _without_attack(r, across))
+        for r in clean.values()
+    ]
 
 
 def _without_attack(record: Record, kept: tuple[str, ...]) -> dict[str, Any]:
@@ -72,27 +85,47 @@ def labels(record: Record, keys: Iterable[str]) -> Labels:
 
 def _along(records: list[Record], keys: tuple[str, ...]) -> Iterable[Labels]:
     """``labels`` of many records, key by key."""
-    columns = [map(attrgetter(key), records) if key in _FIELDS else [_field(record, key) for record in records] for key in keys]
+    columns = [
+        map(attrgetter(key), records)
+        if key in _FIELDS
+        else [_field(record, key) for record in records]
+        for key in keys
+    ]
     return zip(*columns, strict=True) if keys else itertools.repeat(())
 
 
-def numbers_of(results: Results, protocol: str, metric: str, setting: dict[str, Any], learner: str) -> list[Record]:
+def numbers_of(
+    results: Results, protocol: str, metric: str, setting: dict[str, Any], learner: str
+) -> list[Record]:
     """A learner's records of one number, one a seed: of those that have the setting, the summary of all.
 
     Raises:
         HarnessError: several numbers have the setting, and none of them sums up the others.
     """
-    found = [r for r in results.records if r.protocol == protocol and r.metric == metric and r.learner == learner
-             and all(r.setting.get(key) == value for key, value in setting.items())]
+    found = [
+        r
+        for r in results.records
+        if r.protocol == protocol
+        and r.metric == metric
+        and r.learner == learner
+        and all(r.setting.get(key) == value for key, value in setting.items())
+    ]
     found.sort(key=lambda r: (r.seed, len(r.setting)))
     chosen = []
     for _, same in itertools.groupby(found, key=lambda r: r.seed):
         first, *others = same
         rivals = [r for r in others if len(r.setting) == len(first.setting)]
         if rivals:
-            differing = [key for key in first.setting if any(r.setting.get(key) != first.setting[key] for r in rivals)]
-            raise HarnessError(f"{setting or 'no setting'} fits {1 + len(rivals)} numbers of {metric} of {learner}",
-                               where=f"protocol {protocol}", hint=f"say which {' and '.join(differing)} in its `setting`")
+            differing = [
+                key
+                for key in first.setting
+                if any(r.setting.get(key) != first.setting[key] for r in rivals)
+            ]
+            raise HarnessError(
+                f"{setting or 'no setting'} fits {1 + len(rivals)} numbers of {metric} of {learner}",
+                where=f"protocol {protocol}",
+                hint=f"say which {' and '.join(differing)} in its `setting`",
+            )
         chosen.append(first)
     return chosen
 
@@ -101,13 +134,16 @@ def group(records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]
     """Records by the labels of their row and column."""
     grid: Grid = defaultdict(list)
     records = sorted(records, key=attrgetter("seed"))
-    for record, *place in zip(records, _along(records, rows), _along(records, columns), strict=False):
+    for record, *place in zip(
+        records, _along(records, rows), _along(records, columns), strict=False
+    ):
         grid[tuple(place)].append(record)
     return dict(grid)
 
 
-def distinguish(records: list[Record], rows: tuple[str, ...],
-                 columns: tuple[str, ...]) -> tuple[tuple[str, ...], list[Record]]:
+def distinguish(
+    records: list[Record], rows: tuple[str, ...], columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[Record]]:
     """Add columns until no cell holds two records of one seed; a breakdown beside its own summary is dropped.
 
     Raises:
@@ -152,8 +188,13 @@ def _breakdowns(cell: list[Record]) -> set[int]:
     of_seed: dict[int, list[Record]] = {}
     for record in cell:
         of_seed.setdefault(record.seed, []).append(record)
-    return {id(r) for same in of_seed.values() for r in same for s in same
-            if len(s.setting) < len(r.setting) and _is_summary(s, r)}
+    return {
+        id(r)
+        for same in of_seed.values()
+        for r in same
+        for s in same
+        if len(s.setting) < len(r.setting) and _is_summary(s, r)
+    }
 
 
 def _is_summary(record: Record, of: Record) -> bool:
@@ -168,12 +209,19 @@ def _repeated(clash: list[Record], differing: list[str]) -> set[int]:
         return set()
     for record in clash:
         known = first.setdefault(record.seed, record)
-        if (known.value, known.low, known.high, known.n) != (record.value, record.low, record.high, record.n):
+        if (known.value, known.low, known.high, known.n) != (
+            record.value,
+            record.low,
+            record.high,
+            record.n,
+        ):
             raise HarnessError(
                 f"two results for {record.metric} of {record.learner}, seed {record.seed}, {record.setting}: "
                 f"{known.value:g} over {known.n} and {record.value:g} over {record.n}",
-                where=f"table of {record.protocol}", hint=f"they come from the cells {known.cell} and {record.cell}; "
-                "remove the one that is out of date")
+                where=f"table of {record.protocol}",
+                hint=f"they come from the cells {known.cell} and {record.cell}; "
+                "remove the one that is out of date",
+            )
     return {id(r) for r in clash} - {id(r) for r in first.values()}
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.cells.results import Results
 from harness.commits import File
 from harness.errors import HarnessError
 from harness.files import write_atomically
 from harness.records import Record, Trust
 from harness.report.formats import captions, metric_name
-from harness.report.results import Results
 
 SCHEMA = 1
 SAMPLES = ("index", "classes")
@@ -76,8 +76,14 @@ class Row:
     def where(self) -> str:
         """Everything but the learner, in words: ``"robust, pgd-8, eps 0.1"``."""
         metric = "" if self.metric == "accuracy" else metric_name(self.metric)
-        return ", ".join(filter(None, [self.protocol, *captions(*zip(*self.at, strict=True)), metric] if self.at
-                                else [self.protocol, metric]))
+        return ", ".join(
+            filter(
+                None,
+                [self.protocol, *captions(*zip(*self.at, strict=True)), metric]
+                if self.at
+                else [self.protocol, metric],
+            )
+        )
 
     @property
     def name(self) -> str:
@@ -102,8 +108,12 @@ class Reference:
     made_by: dict[str, Any] = field(default_factory=dict)
 
 
-def of_results(results: Results, learners: dict[str, dict[str, Any]] | None = None, made_by: dict[str, Any] | None = None,
-               keys: dict[str, list[str]] | None = None) -> Reference:
+def of_results(
+    results: Results,
+    learners: dict[str, dict[str, Any]] | None = None,
+    made_by: dict[str, Any] | None = None,
+    keys: dict[str, list[str]] | None = None,
+) -> Reference:
     """Results as a reference.
 
     Args:
@@ -112,11 +122,31 @@ def of_results(results: Results, learners: dict[str, dict[str, Any]] | None = No
     found = telling(results.records) | (keys or {})
     rows: dict[tuple, Row] = {}
     for record in results.records:
-        at = tuple((key, record.setting[key]) for key in found[record.protocol] if key in record.setting)
+        at = tuple(
+            (key, record.setting[key]) for key in found[record.protocol] if key in record.setting
+        )
         setting = {key: value for key, value in record.setting.items() if key not in dict(at)}
-        key = (record.protocol, record.learner, record.metric, at, json.dumps(setting, sort_keys=True), record.dataset_hash)
-        row = rows.setdefault(key, Row(record.protocol, record.learner, record.metric, record.unit, at, setting,
-                                       record.dataset_hash, {}))
+        key = (
+            record.protocol,
+            record.learner,
+            record.metric,
+            at,
+            json.dumps(setting, sort_keys=True),
+            record.dataset_hash,
+        )
+        row = rows.setdefault(
+            key,
+            Row(
+                record.protocol,
+                record.learner,
+                record.metric,
+                record.unit,
+                at,
+                setting,
+                record.dataset_hash,
+                {},
+            ),
+        )
         row.seeds[record.seed] = _number(record, results)
     return Reference(results.suite, list(rows.values()), learners or {}, found, made_by or {})
 
@@ -127,8 +157,14 @@ def telling(records: Iterable[Record]) -> dict[str, list[str]]:
     for record in records:
         plain = {key: value for key, value in record.setting.items() if is_plain(value)}
         seen.setdefault(record.protocol, []).append(plain)
-    return {protocol: [key for key in dict.fromkeys(key for setting in settings for key in setting)
-                       if len({setting.get(key, ...) for setting in settings}) > 1] for protocol, settings in seen.items()}
+    return {
+        protocol: [
+            key
+            for key in dict.fromkeys(key for setting in settings for key in setting)
+            if len({setting.get(key, ...) for setting in settings}) > 1
+        ]
+        for protocol, settings in seen.items()
+    }
 
 
 def is_plain(value: Any) -> bool:
@@ -137,7 +173,11 @@ def is_plain(value: Any) -> bool:
 
 
 def _number(record: Record, results: Results) -> Number:
-    units = None if record.verdicts is None else np.asarray(results.verdicts(record.cell, record.verdicts), np.float64)
+    units = (
+        None
+        if record.verdicts is None
+        else np.asarray(results.verdicts(record.cell, record.verdicts), np.float64)
+    )
     samples = "" if units is None else _samples(record, results)
     return Number(record.value, record.low, record.high, record.n, record.trust, units, samples)
 
@@ -154,7 +194,9 @@ def _samples(record: Record, results: Results) -> str:
 def digest(array: np.ndarray) -> str:
     """Hash of an array's shape and content."""
     content = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return hashlib.sha256(f"{array.shape} {array.dtype.kind}".encode() + content.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(
+        f"{array.shape} {array.dtype.kind}".encode() + content.tobytes()
+    ).hexdigest()[:16]
 
 
 def pack(units: np.ndarray) -> dict[str, Any]:
@@ -166,15 +208,20 @@ def pack(units: np.ndarray) -> dict[str, Any]:
     levels, codes = np.unique(units, return_inverse=True)
     width = max(1, int(len(levels) - 1).bit_length())
     bits = (codes[:, None] >> np.arange(width)) & 1
-    return {"n": len(units), "levels": levels.tolist(),
-            "codes": base64.b64encode(np.packbits(bits.astype(np.uint8).ravel()).tobytes()).decode()}
+    return {
+        "n": len(units),
+        "levels": levels.tolist(),
+        "codes": base64.b64encode(np.packbits(bits.astype(np.uint8).ravel()).tobytes()).decode(),
+    }
 
 
 def unpack(packed: dict[str, Any]) -> np.ndarray:
     """What ``pack`` packed, float64 (n,)."""
     levels, n = np.asarray(packed["levels"], np.float64), packed["n"]
     width = max(1, (len(levels) - 1).bit_length())
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(packed["codes"], validate=True), np.uint8), count=n * width)
+    bits = np.unpackbits(
+        np.frombuffer(base64.b64decode(packed["codes"], validate=True), np.uint8), count=n * width
+    )
     return levels[(bits.reshape(n, width).astype(np.int64) << np.arange(width)).sum(axis=1)]
 
 
@@ -183,10 +230,16 @@ def save(reference: Reference, path: Path) -> None:
     settings: dict[str, Any] = {}
     verdicts: dict[str, Any] = {}
     rows = [_row_out(row, settings, verdicts) for row in reference.rows]
-    parts = [f' "schema": {SCHEMA}', f' "suite": {_line(reference.suite)}', f' "made_by": {_block(reference.made_by)}',
-             f' "learners": {_lines(reference.learners)}', f' "keys": {_lines(reference.keys)}',
-             f' "settings": {_lines(settings)}', ' "rows": [\n  ' + ",\n  ".join(map(_line, rows)) + "\n ]",
-             f' "verdicts": {_lines(verdicts)}']
+    parts = [
+        f' "schema": {SCHEMA}',
+        f' "suite": {_line(reference.suite)}',
+        f' "made_by": {_block(reference.made_by)}',
+        f' "learners": {_lines(reference.learners)}',
+        f' "keys": {_lines(reference.keys)}',
+        f' "settings": {_lines(settings)}',
+        ' "rows": [\n  ' + ",\n  ".join(map(_line, rows)) + "\n ]",
+        f' "verdicts": {_lines(verdicts)}',
+    ]
     write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
@@ -195,13 +248,27 @@ def _row_out(row: Row, settings: dict[str, Any], verdicts: dict[str, Any]) -> di
     settings[setting] = row.setting
     seeds = {}
     for seed, number in row.seeds.items():
-        out = {"value": number.value, "low": number.low, "high": number.high, "n": number.n, "trust": number.trust}
+        out = {
+            "value": number.value,
+            "low": number.low,
+            "high": number.high,
+            "n": number.n,
+            "trust": number.trust,
+        }
         if number.units is not None:
             out |= {"verdicts": digest(number.units), "samples": number.samples}
             verdicts[out["verdicts"]] = pack(number.units)
         seeds[str(seed)] = out
-    return {"protocol": row.protocol, "learner": row.learner, "metric": row.metric, "at": dict(row.at), "unit": row.unit,
-            "setting": setting, "dataset": row.dataset, "seeds": seeds}
+    return {
+        "protocol": row.protocol,
+        "learner": row.learner,
+        "metric": row.metric,
+        "at": dict(row.at),
+        "unit": row.unit,
+        "setting": setting,
+        "dataset": row.dataset,
+        "seeds": seeds,
+    }
 
 
 def _line(value: Any) -> str:
@@ -209,7 +276,11 @@ def _line(value: Any) -> str:
 
 
 def _lines(entries: dict[str, Any]) -> str:
-    return "{\n  " + ",\n  ".join(f"{_line(key)}: {_line(value)}" for key, value in entries.items()) + "\n }"
+    return (
+        "{\n  "
+        + ",\n  ".join(f"{_line(key)}: {_line(value)}" for key, value in entries.items())
+        + "\n }"
+    )
 
 
 def _block(value: Any) -> str:
@@ -226,14 +297,20 @@ def load(path: File) -> Reference:
         with path.open("rb") as file:
             data = json.loads(file.read())
     except OSError as error:
-        raise HarnessError(f"cannot read the reference: {error.strerror}", where=str(path),
-                           hint="`harness check SUITE.yaml --update` writes one") from None
+        raise HarnessError(
+            f"cannot read the reference: {error.strerror}",
+            where=str(path),
+            hint="`harness check SUITE.yaml --update` writes one",
+        ) from None
     except (ValueError, RecursionError):
         raise _damaged(path) from None
     try:
         if data["schema"] != SCHEMA:
-            raise HarnessError(f"a reference of schema {data['schema']}, and this release reads {SCHEMA}", where=str(path),
-                               hint="remove it, then write it anew with `harness check SUITE.yaml --update`")
+            raise HarnessError(
+                f"a reference of schema {data['schema']}, and this release reads {SCHEMA}",
+                where=str(path),
+                hint="remove it, then write it anew with `harness check SUITE.yaml --update`",
+            )
         arrays = {name: unpack(packed) for name, packed in data["verdicts"].items()}
         if any(digest(array) != name for name, array in arrays.items()):
             raise _damaged(path)
@@ -244,14 +321,34 @@ def load(path: File) -> Reference:
 
 
 def _row_in(row: dict[str, Any], settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Row:
-    seeds = {int(seed): Number(one["value"], one["low"], one["high"], one["n"], one["trust"],
-                               arrays[one["verdicts"]] if "verdicts" in one else None, one.get("samples", ""))
-             for seed, one in row["seeds"].items()}
-    return Row(row["protocol"], row["learner"], row["metric"], row["unit"], tuple(row["at"].items()), settings[row["setting"]],
-               row["dataset"], seeds)
+    seeds = {
+        int(seed): Number(
+            one["value"],
+            one["low"],
+            one["high"],
+            one["n"],
+            one["trust"],
+            arrays[one["verdicts"]] if "verdicts" in one else None,
+            one.get("samples", ""),
+        )
+        for seed, one in row["seeds"].items()
+    }
+    return Row(
+        row["protocol"],
+        row["learner"],
+        row["metric"],
+        row["unit"],
+        tuple(row["at"].items()),
+        settings[row["setting"]],
+        row["dataset"],
+        seeds,
+    )
 
 
 def _damaged(path: File) -> HarnessError:
-    return HarnessError("not a reference, or a damaged one", where=str(path),
-                        hint="take it from version control again, or remove it and write it anew with "
-                        "`harness check SUITE.yaml --update`")
+    return HarnessError(
+        "not a reference, or a damaged one",
+        where=str(path),
+        hint="take it from version control again, or remove it and write it anew with "
+        "`harness check SUITE.yaml --update`",
+    )

@@ -22,10 +22,16 @@ def markdown(table: Table) -> str:
     heads = [", ".join(part for part in column if part) for column in headings(table)]
     lines = [[" / ".join(table.row_keys), *heads], [":---", *["---:"] * len(heads)]]
     for i, cells in enumerate(table.cells):
-        texts = [f"**{value}**{error}" if cell and cell.bold else value + error
-                 for cell in cells for value, error in [cell_text(cell)]]
+        texts = [
+            f"**{value}**{error}" if cell and cell.bold else value + error
+            for cell in cells
+            for value, error in [cell_text(cell)]
+        ]
         lines.append([row_name(table, i), *texts])
-    body = [f"| {' | '.join(_flat(text).replace('|', chr(92) + '|') for text in line)} |" for line in lines]
+    body = [
+        f"| {' | '.join(_flat(text).replace('|', chr(92) + '|') for text in line)} |"
+        for line in lines
+    ]
     below = [f"- {_flat(note)}" for note in (*table.notes, protocol_line(table)) if note]
     return "\n".join([f"### {_flat(heading(table))}", "", *body, "", *below]) + "\n"
 
@@ -37,22 +43,32 @@ def _flat(text: str) -> str:
 def tidy_csv(table: Table) -> str:
     """One line a measured cell: its labels, then the number and all that is known of it, unrounded."""
     keys = (*table.row_keys, *table.column_keys)
-    extra = [name for name in ("metric", "value", "low", "high", "n", "unit", "seeds", "best", "tie", "trust")
-             if name not in keys]
+    extra = [
+        name
+        for name in ("metric", "value", "low", "high", "n", "unit", "seeds", "best", "tie", "trust")
+        if name not in keys
+    ]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*keys, *extra])
     for row, cells in zip(table.rows, table.cells, strict=True):
         for column, cell in zip(table.columns, cells, strict=True):
             if cell:
-                known = {**asdict(cell), "seeds": " ".join(map(str, cell.seeds)), "best": int(cell.best), "tie": int(cell.tie)}
+                known = {
+                    **asdict(cell),
+                    "seeds": " ".join(map(str, cell.seeds)),
+                    "best": int(cell.best),
+                    "tie": int(cell.tie),
+                }
                 writer.writerow([*row, *column, *(known[name] for name in extra)])
     return out.getvalue()
 
 
 def as_json(table: Table) -> str:
     """The whole table; numbers that are not finite are null."""
-    whole = asdict(replace(table, distrusted=frozenset())) | {"distrusted": sorted(table.distrusted)}
+    whole = asdict(replace(table, distrusted=frozenset())) | {
+        "distrusted": sorted(table.distrusted)
+    }
     return json.dumps(_finite(whole), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -65,7 +81,10 @@ def _finite(value: Any) -> Any:
 
 
 FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
-    "markdown": (".md", markdown), "csv": (".csv", tidy_csv), "latex": (".tex", latex), "json": (".json", as_json),
+    "markdown": (".md", markdown),
+    "csv": (".csv", tidy_csv),
+    "latex": (".tex", latex),
+    "json": (".json", as_json),
 }
 """format -> (file ending, renderer)."""
 

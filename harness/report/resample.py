@@ -11,7 +11,9 @@ CHUNK = 2**22
 """Resampled unit counts that are held at once."""
 
 
-def resampled(units: Sequence[np.ndarray], generator: np.random.Generator, draws: int, *, crossed: bool) -> Iterator[np.ndarray]:
+def resampled(
+    units: Sequence[np.ndarray], generator: np.random.Generator, draws: int, *, crossed: bool
+) -> Iterator[np.ndarray]:
     """Means over resampled seeds and, within them, resampled units.
 
     Args:
@@ -31,7 +33,9 @@ def _crossed(units: Sequence[np.ndarray], generator: np.random.Generator, draws:
     stacked = np.stack(units, axis=1)
     learners, seeds, n = stacked.shape
     of_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-    sums = _counts(generator, draws, n) @ stacked.reshape(-1, n).T  # exact for verdicts: a mean of zero is zero
+    sums = (
+        _counts(generator, draws, n) @ stacked.reshape(-1, n).T
+    )  # exact for verdicts: a mean of zero is zero
     return np.einsum("ds,dls->dl", of_seeds, sums.reshape(draws, learners, seeds)) / (n * seeds)
 
 

@@ -10,57 +10,67 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
+from harness.cells.results import Results
 from harness.files import write_atomically
-from harness.records import Record
-from harness.registry import Config
-from harness.report.aggregate import aggregate, ranks, same_as_best, worst_level
+from harness.records import Record, worst_level
+from harness.report.aggregate import aggregate, ranks, same_as_best
 from harness.report.derive import ATTACKED, with_worst_case
 from harness.report.formats import BETTER, captions
-from harness.report.notes import distrust, failures, matched, no_such_metric, partial, reading, warnings
+from harness.report.notes import (
+    distrust,
+    failures,
+    matched,
+    no_such_metric,
+    partial,
+    reading,
+    warnings,
+)
 from harness.report.pivot import Grid, Labels, distinguish, fold_clean, group, labels, ordered
-from harness.report.published import SUMMARY, PublishedSpec, with_published
+from harness.report.published import SUMMARY, with_published
 from harness.report.render import FORMATS
-from harness.report.results import Results
 from harness.report.table import Cell, Table
-
-
-class TableSpec(Config):
-    """One table of a suite."""
-
-    protocol: str = Field(description="name of the protocol whose records it shows")
-    rows: str | list[str] = Field("learner", description="what a row is: `learner`, or keys as for `columns`")
-    columns: list[str] = Field([], description="keys that columns are made of: attack, eps, ways, shots, metric, dataset ...")
-    metric: str | list[str] | None = Field(None, description="which number, or with `metric` among the keys which numbers; "
-                                           "the protocol's headline metric (or all of them) if left out")
-    ranks: bool = Field(False, description="a last column with each learner's mean rank over the columns, ties shared")
-    title: str | None = Field(None, description="printed above the table")
-    name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="file name without its ending")
-
+from harness.suite.specs.published import PublishedSpec
+from harness.suite.specs.tables import TableSpec
 
 MEAN_RANK = "mean rank"
-RANKING = ("Mean rank over columns, 1 the best: the best of a column and all that is not significantly worse share their mean "
-           "rank, then the best of the rest, and so on (the tests that bold numbers rest on).")
+RANKING = (
+    "Mean rank over columns, 1 the best: the best of a column and all that is not significantly worse share their mean "
+    "rank, then the best of the rest, and so on (the tests that bold numbers rest on)."
+)
 
-DEFAULT_COLUMNS = {"attack_sweep": ["attack", "eps"], "few_shot": ["ways", "shots"], "biology": ["metric"],
-                   "attacked_episodes": ["ways", "shots", "attack", "eps"], "low_data": ["per_class"],
-                   "corruption": ["corruption"]}
+DEFAULT_COLUMNS = {
+    "attack_sweep": ["attack", "eps"],
+    "few_shot": ["ways", "shots"],
+    "biology": ["metric"],
+    "attacked_episodes": ["ways", "shots", "attack", "eps"],
+    "low_data": ["per_class"],
+    "corruption": ["corruption"],
+}
 
 
 def default_specs(results: Results) -> list[TableSpec]:
     """One table a protocol, for a suite that asks for none."""
-    return [TableSpec(protocol=name, columns=DEFAULT_COLUMNS.get(kind, [])) for name, kind in results.protocols.items()]
+    return [
+        TableSpec(protocol=name, columns=DEFAULT_COLUMNS.get(kind, []))
+        for name, kind in results.protocols.items()
+    ]
 
 
-def build_all(results: Results, specs: Sequence[TableSpec], published: Sequence[PublishedSpec] = ()) -> list[Table]:
+def build_all(
+    results: Results, specs: Sequence[TableSpec], published: Sequence[PublishedSpec] = ()
+) -> list[Table]:
     """All tables of a suite, or one a protocol where it asks for none; equal names are made distinct by a number."""
     cached = with_worst_case(replace(results, verdicts=functools.cache(results.verdicts)))
     tables: list[Table] = []
     for spec in specs or default_specs(results):
-        table = with_published(build(cached, spec), [p for p in published if p.protocol == spec.protocol])
+        table = with_published(
+            build(cached, spec), [p for p in published if p.protocol == spec.protocol]
+        )
         taken = {other.name for other in tables}
-        tables.append(replace(table, name=next(name for name in _numbered(table.name) if name not in taken)))
+        tables.append(
+            replace(table, name=next(name for name in _numbered(table.name) if name not in taken))
+        )
     return tables
 
 
@@ -69,8 +79,12 @@ def _numbered(name: str) -> Iterator[str]:
     yield from (f"{name}-{i}" for i in itertools.count(2))
 
 
-def write_tables(results: Results, specs: Sequence[TableSpec], folder: Path,
-                 published: Sequence[PublishedSpec] = ()) -> list[Path]:
+def write_tables(
+    results: Results,
+    specs: Sequence[TableSpec],
+    folder: Path,
+    published: Sequence[PublishedSpec] = (),
+) -> list[Path]:
     """Every table in every format. Same results, same bytes.
 
     Returns:
@@ -92,7 +106,13 @@ def build(results: Results, spec: TableSpec) -> Table:
     """
     results = with_worst_case(results)
     laid = lay_out(results, spec)
-    grid, rows, columns, row_keys, column_keys = laid.grid, laid.rows, laid.columns, laid.row_keys, laid.column_keys
+    grid, rows, columns, row_keys, column_keys = (
+        laid.grid,
+        laid.rows,
+        laid.columns,
+        laid.row_keys,
+        laid.column_keys,
+    )
     bad = [r for found in grid.values() for r in found if r.trust == "FAIL"]
     place = {row: i for i, row in enumerate(rows)}
     distrusted = frozenset(place[labels(r, row_keys)] for r in bad)
@@ -105,14 +125,28 @@ def build(results: Results, spec: TableSpec) -> Table:
     if row_keys == ("learner",):  # anything else in a row is another task, not a rival
         for column in whole:
             _mark_best(cells, grid, [(row, column) for row in rivals], results)
-    notes = (*laid.absent, *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
-             *partial(_by_row(lacking, rows, columns, row_keys, column_keys), planned),
-             *matched(results, spec.protocol), *distrust(bad, results), *warnings(laid.measured, results),
-             *failures(results, spec.protocol))
-    table = Table(results.suite, spec.name or spec.protocol, spec.title or f"{results.suite}: {spec.protocol}", row_keys,
-                  column_keys, tuple(rows), tuple(columns),
-                  tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
-                  distrusted, notes, dict(results.blocks.get(spec.protocol, {})))
+    notes = (
+        *laid.absent,
+        *reading([(cells[at], grid[at]) for at in grid], bool(distrusted)),
+        *partial(_by_row(lacking, rows, columns, row_keys, column_keys), planned),
+        *matched(results, spec.protocol),
+        *distrust(bad, results),
+        *warnings(laid.measured, results),
+        *failures(results, spec.protocol),
+    )
+    table = Table(
+        results.suite,
+        spec.name or spec.protocol,
+        spec.title or f"{results.suite}: {spec.protocol}",
+        row_keys,
+        column_keys,
+        tuple(rows),
+        tuple(columns),
+        tuple(tuple(cells.get((row, column)) for column in columns) for row in rows),
+        distrusted,
+        notes,
+        dict(results.blocks.get(spec.protocol, {})),
+    )
     if not spec.ranks or row_keys != ("learner",):
         return table
     return _with_ranks(table, _mean_ranks(grid, rivals, whole, results))
@@ -145,9 +179,13 @@ def lay_out(results: Results, spec: TableSpec) -> LaidOut:
     measured, absent = _chosen(results, spec, {*row_keys, *spec.columns})
     column_keys, records = distinguish(measured, row_keys, tuple(spec.columns))
     if results.protocols.get(spec.protocol) in ATTACKED:
-        column_keys, records = distinguish(fold_clean(records, row_keys, column_keys), row_keys, column_keys)
+        column_keys, records = distinguish(
+            fold_clean(records, row_keys, column_keys), row_keys, column_keys
+        )
     grid = group(records, row_keys, column_keys)
-    rows = ordered({row for row, _ in grid} | _failed_rows(results, spec), row_keys, results.learners)
+    rows = ordered(
+        {row for row, _ in grid} | _failed_rows(results, spec), row_keys, results.learners
+    )
     columns = ordered({column for _, column in grid}, column_keys, results.learners)
     return LaidOut(row_keys, column_keys, rows, columns, grid, measured, absent)
 
@@ -185,35 +223,60 @@ def _lacking(grid: Grid, planned: list[int]) -> dict[tuple[Labels, Labels], tupl
     return {at: found for at, found in seeds.items() if found != tuple(planned)}
 
 
-def _by_row(lacking: dict[tuple[Labels, Labels], tuple[int, ...]], rows: list[Labels], columns: list[Labels],
-            row_keys: tuple[str, ...], column_keys: tuple[str, ...]) -> dict[tuple[str, tuple[int, ...]], list[str]]:
+def _by_row(
+    lacking: dict[tuple[Labels, Labels], tuple[int, ...]],
+    rows: list[Labels],
+    columns: list[Labels],
+    row_keys: tuple[str, ...],
+    column_keys: tuple[str, ...],
+) -> dict[tuple[str, tuple[int, ...]], list[str]]:
     out: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for row, column in itertools.product(rows, columns):
         if (row, column) in lacking:
             name = " / ".join(filter(None, captions(row_keys, row)))
-            out.setdefault((name, lacking[row, column]), []).append(" ".join(filter(None, captions(column_keys, column))))
+            out.setdefault((name, lacking[row, column]), []).append(
+                " ".join(filter(None, captions(column_keys, column)))
+            )
     return out
 
 
-def _mark_best(cells: dict[tuple[Labels, Labels], Cell], grid: Grid, column: list[tuple[Labels, Labels]],
-               results: Results) -> None:
+def _mark_best(
+    cells: dict[tuple[Labels, Labels], Cell],
+    grid: Grid,
+    column: list[tuple[Labels, Labels]],
+    results: Results,
+) -> None:
     """Mark the best of one column and its ties."""
     rivals = [at for at in column if at in grid and _comparable(grid[at])]
     if len(rivals) < 2:
         return
-    best, ties = same_as_best([grid[at] for at in rivals], results.verdicts, sign=BETTER[grid[rivals[0]][0].metric])
+    best, ties = same_as_best(
+        [grid[at] for at in rivals], results.verdicts, sign=BETTER[grid[rivals[0]][0].metric]
+    )
     for places, mark in ((best, "best"), (ties, "tie")):
         for place in places:
             cells[rivals[place]] = replace(cells[rivals[place]], **{mark: True})
 
 
-def _mean_ranks(grid: Grid, rivals: list[Labels], columns: list[Labels], results: Results) -> dict[Labels, float]:
+def _mean_ranks(
+    grid: Grid, rivals: list[Labels], columns: list[Labels], results: Results
+) -> dict[Labels, float]:
     """Mean rank over the columns of every rival that has a number in all of them; nothing where there are not two."""
-    there = [row for row in rivals if all((row, c) in grid and _comparable(grid[row, c]) for c in columns)]
+    there = [
+        row
+        for row in rivals
+        if all((row, c) in grid and _comparable(grid[row, c]) for c in columns)
+    ]
     if len(there) < 2 or not columns:
         return {}
-    each = [ranks([grid[row, column] for row in there], results.verdicts, sign=BETTER[grid[there[0], column][0].metric])
-            for column in columns]
+    each = [
+        ranks(
+            [grid[row, column] for row in there],
+            results.verdicts,
+            sign=BETTER[grid[there[0], column][0].metric],
+        )
+        for column in columns
+    ]
     return dict(zip(there, np.mean(each, axis=0).tolist(), strict=True))
 
 
@@ -222,11 +285,20 @@ def _with_ranks(table: Table, means: dict[Labels, float]) -> Table:
     if not means:
         return table
     columns = len(table.columns)
-    last = [Cell("rank", means[row], None, None, columns, "column", ()) if row in means else None for row in table.rows]
-    return replace(table, column_keys=(*table.column_keys, SUMMARY),
-                   columns=(*((*column, None) for column in table.columns), (*(None for _ in table.column_keys), MEAN_RANK)),
-                   cells=tuple((*cells, rank) for cells, rank in zip(table.cells, last, strict=True)),
-                   notes=(*table.notes, RANKING))
+    last = [
+        Cell("rank", means[row], None, None, columns, "column", ()) if row in means else None
+        for row in table.rows
+    ]
+    return replace(
+        table,
+        column_keys=(*table.column_keys, SUMMARY),
+        columns=(
+            *((*column, None) for column in table.columns),
+            (*(None for _ in table.column_keys), MEAN_RANK),
+        ),
+        cells=tuple((*cells, rank) for cells, rank in zip(table.cells, last, strict=True)),
+        notes=(*table.notes, RANKING),
+    )
 
 
 def _comparable(records: list[Record]) -> bool:
@@ -235,5 +307,13 @@ def _comparable(records: list[Record]) -> bool:
 
 def _cell(records: list[Record], results: Results) -> Cell:
     first, mean = records[0], aggregate(records, results.verdicts)
-    return Cell(first.metric, mean.value, mean.low, mean.high, first.n, first.unit, tuple(r.seed for r in records),
-                trust=worst_level(r.trust for r in records))
+    return Cell(
+        first.metric,
+        mean.value,
+        mean.low,
+        mean.high,
+        first.n,
+        first.unit,
+        tuple(r.seed for r in records),
+        trust=worst_level(r.trust for r in records),
+    )

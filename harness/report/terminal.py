@@ -20,7 +20,9 @@ class Terminal:
     def __init__(self, table: Table):
         self.table = table
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         from rich.text import Text
 
         table = self.table
@@ -38,10 +40,17 @@ class Terminal:
 
         heads = headings(self.table)
         out = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="", pad_edge=False)
-        out.add_column(Text(" / ".join(self.table.row_keys)), width=name_width(self.table), overflow="fold", vertical="bottom")
+        out.add_column(
+            Text(" / ".join(self.table.row_keys)),
+            width=name_width(self.table),
+            overflow="fold",
+            vertical="bottom",
+        )
         for j in columns:
             head = Text("\n".join(filter(None, heads[j])))
-            out.add_column(head, justify="right", width=column_width(self.table, j), vertical="bottom")
+            out.add_column(
+                head, justify="right", width=column_width(self.table, j), vertical="bottom"
+            )
         for i, cells in enumerate(self.table.cells):
             out.add_row(Text(row_name(self.table, i)), *(_styled(cells[j]) for j in columns))
         return out
@@ -50,4 +59,7 @@ class Terminal:
 def _styled(cell: Cell | None) -> Text:
     from rich.text import Text
 
-    return Text(("*" if cell and cell.bold else "") + "".join(cell_text(cell)), style="bold" if cell and cell.bold else "")
+    return Text(
+        ("*" if cell and cell.bold else "") + "".join(cell_text(cell)),
+        style="bold" if cell and cell.bold else "",
+    )

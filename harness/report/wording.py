@@ -11,7 +11,10 @@ DAGGER = "†"
 
 def heading(table: Table) -> str:
     """The title, with what is shown and in which unit where that is one thing."""
-    metrics = {cell.metric for cells in table.cells for cell in cells if cell} - {"rank", "band"}  # they say so themselves
+    metrics = {cell.metric for cells in table.cells for cell in cells if cell} - {
+        "rank",
+        "band",
+    }  # they say so themselves
     if len(metrics) != 1:
         return table.title
     metric = metrics.pop()
@@ -25,7 +28,10 @@ def headings(table: Table) -> list[tuple[str, ...]]:
     columns = [captions(table.column_keys, column) for column in table.columns]
     levels = [level for level in zip(*columns, strict=True) if any(level)]
     if not levels:
-        metrics = [next((cells[j].metric for cells in table.cells if cells[j]), "") for j in range(len(table.columns))]
+        metrics = [
+            next((cells[j].metric for cells in table.cells if cells[j]), "")
+            for j in range(len(table.columns))
+        ]
         return [(metric_name(metric),) for metric in metrics]
     return list(zip(*levels, strict=True))
 
@@ -48,4 +54,8 @@ def protocol_line(table: Table) -> str:
     """The protocol block as one sentence; empty where there is none."""
     if not table.block:
         return ""
-    return "Protocol: " + "; ".join(f"{condition}: {value}" for condition, value in table.block.items()) + "."
+    return (
+        "Protocol: "
+        + "; ".join(f"{condition}: {value}" for condition, value in table.block.items())
+        + "."
+    )

@@ -16,10 +16,10 @@ from pydantic import Field
 
 from harness.batching import in_batches
 from harness.data.base import Images
-from harness.fitting import UNLIMITED, labels_of
-from harness.heads import FeatureLearner, HeadName
 from harness.lazy import nn, torch
-from harness.learner import Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.fitting import UNLIMITED, labels_of
+from harness.learning.heads import FeatureLearner, HeadName
+from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
 from harness.registry import Config, learners
 from harness.rng import Rng
 from harness.rules import readouts as readout
@@ -38,19 +38,38 @@ class Ancestor(FeatureLearner):
         """Every ingredient has a switch: a rate of 0, or false, turns it off."""
 
         hidden: int = Field(100, ge=2, description="hidden neurons H")
-        epochs: int = Field(5, ge=1, description="passes over the training images for the hidden layer")
+        epochs: int = Field(
+            5, ge=1, description="passes over the training images for the hidden layer"
+        )
         batch: int = Field(50, ge=1, description="images a step")
-        eta: float = Field(0.5, gt=0, le=1, description="Hebbian rate, in units of an input's mean coactivity")
-        presynaptic: bool = Field(True, description="an input's synapses compete; false: they grow up to a fixed length of "
-                                  "the neuron's weights instead")
-        activity_competition: float = Field(0.0, ge=0, description="temperature of the competition between hidden neurons "
-                                            "that gates plasticity; 0: none")
-        homeostasis: float = Field(2.0, ge=0, description="rate of the biases towards the target activity")
+        eta: float = Field(
+            0.5, gt=0, le=1, description="Hebbian rate, in units of an input's mean coactivity"
+        )
+        presynaptic: bool = Field(
+            True,
+            description="an input's synapses compete; false: they grow up to a fixed length of "
+            "the neuron's weights instead",
+        )
+        activity_competition: float = Field(
+            0.0,
+            ge=0,
+            description="temperature of the competition between hidden neurons "
+            "that gates plasticity; 0: none",
+        )
+        homeostasis: float = Field(
+            2.0, ge=0, description="rate of the biases towards the target activity"
+        )
         target: float = Field(0.1, gt=0, lt=1, description="mean activity that biases aim at")
-        gain: float = Field(3.0, gt=0, description="of a hidden neuron's drive above the pool's mean")
+        gain: float = Field(
+            3.0, gt=0, description="of a hidden neuron's drive above the pool's mean"
+        )
         clip: float = Field(0.3, gt=0, le=1, description="largest step in log w")
-        readout_eta: float = Field(0.05, gt=0, description="rate of weight perturbation, in RMS units of log V")
-        readout_steps: int = Field(600, ge=0, description="steps of weight perturbation; 0: the Hebbian start alone")
+        readout_eta: float = Field(
+            0.05, gt=0, description="rate of weight perturbation, in RMS units of log V"
+        )
+        readout_steps: int = Field(
+            600, ge=0, description="steps of weight perturbation; 0: the Hebbian start alone"
+        )
         readout_batch: int = Field(2000, ge=1, description="codes a step")
         readout_gain: float = Field(10.0, gt=0, description="of the output")
         perturbation: float = Field(0.05, gt=0, description="size of the perturbation of log V")
@@ -67,13 +86,25 @@ class Ancestor(FeatureLearner):
         n, hidden = int(torch.Size(self.image_shape).numel()), self.config.hidden
 
         def young(*size: int) -> torch.Tensor:
-            return (0.01 + 0.09 * torch.rand(*size, generator=self.rng.torch("weights", *size))).to(self.device)
+            return (0.01 + 0.09 * torch.rand(*size, generator=self.rng.torch("weights", *size))).to(
+                self.device
+            )
 
-        self.tensors = {"W": young(n, hidden), "V": young(hidden, self.n_classes), "b": torch.zeros(hidden, device=self.device)}
+        self.tensors = {
+            "W": young(n, hidden),
+            "V": young(hidden, self.n_classes),
+            "b": torch.zeros(hidden, device=self.device),
+        }
 
-    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
+    def fit(
+        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+    ) -> TrainingLog:
         """The hidden layer from images alone, then the output."""
-        labels, config, log = torch.from_numpy(labels_of(train, self)).to(self.device), self.config, TrainingLog()
+        labels, config, log = (
+            torch.from_numpy(labels_of(train, self)).to(self.device),
+            self.config,
+            TrainingLog(),
+        )
         self._begin()
         log.add(self)
         images = train.tensor(self.device).flatten(1)
@@ -81,7 +112,9 @@ class Ancestor(FeatureLearner):
         order = self.rng.torch("order")
         with torch.no_grad():
             while log.images_seen < total:
-                rows = torch.randperm(len(train), generator=order)[: total - log.images_seen].to(self.device)
+                rows = torch.randperm(len(train), generator=order)[: total - log.images_seen].to(
+                    self.device
+                )
                 for batch in rows.split(config.batch):
                     self._learn(images[batch], 1 - log.images_seen / total)
                     log.images_seen += len(batch)
@@ -107,13 +140,21 @@ class Ancestor(FeatureLearner):
         """
         config, weight = self.config, self.tensors["W"]
         h = self.body()(images)
-        gate = torch.softmax(config.activity_competition * h, 1) * h.shape[1] if config.activity_competition else 1.0
+        gate = (
+            torch.softmax(config.activity_competition * h, 1) * h.shape[1]
+            if config.activity_competition
+            else 1.0
+        )
         coactivity = images.T @ (h * gate) / len(images)
         if config.presynaptic:
-            reference = (weight * coactivity).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1e-30)
+            reference = (weight * coactivity).sum(1, keepdim=True) / weight.sum(
+                1, keepdim=True
+            ).clamp_min(1e-30)
         else:
             square = weight.square()
-            reference = (square * coactivity).sum(0, keepdim=True) / square.sum(0, keepdim=True).clamp_min(1e-30)
+            reference = (square * coactivity).sum(0, keepdim=True) / square.sum(
+                0, keepdim=True
+            ).clamp_min(1e-30)
         mean = coactivity.mean(1, keepdim=True)
         change = config.eta * fade * (coactivity - reference) / mean.clamp_min(1e-9) * (mean > 1e-9)
         weight.mul_(change.clamp_(-config.clip, config.clip).exp_())
@@ -124,13 +165,28 @@ class Ancestor(FeatureLearner):
         config, generator = self.config, self.rng.torch("perturbation")
         codes = self.embed(train.tensor(self.device))
         log.images_seen += len(train)
-        weight = (readout.class_means(codes[None], labels[None], self.n_classes) + 0.01).transpose(1, 2).contiguous()
+        weight = (
+            (readout.class_means(codes[None], labels[None], self.n_classes) + 0.01)
+            .transpose(1, 2)
+            .contiguous()
+        )
         for step in range(config.readout_steps):
-            rows = torch.randint(len(codes), (min(config.readout_batch, len(codes)),), generator=generator).to(self.device)
+            rows = torch.randint(
+                len(codes), (min(config.readout_batch, len(codes)),), generator=generator
+            ).to(self.device)
             targets = readout.one_hot(labels[rows][None], self.n_classes)
-            push = readout.perturbation_drive(codes[rows][None], targets, weight, config.readout_gain, config.perturbation,
-                                              config.trials, generator)
-            readout.step(weight, push, config.readout_eta * (1 - step / config.readout_steps), config.clip)
+            push = readout.perturbation_drive(
+                codes[rows][None],
+                targets,
+                weight,
+                config.readout_gain,
+                config.perturbation,
+                config.trials,
+                generator,
+            )
+            readout.step(
+                weight, push, config.readout_eta * (1 - step / config.readout_steps), config.clip
+            )
         self.tensors["V"] = weight[0]
         logits = readout.logits(codes[None], weight, config.readout_gain)[0]
         log.add(self, train_accuracy=(logits.argmax(1) == labels).float().mean().item())
@@ -150,8 +206,13 @@ class Ancestor(FeatureLearner):
         """The hidden layer and the output."""
         from harness.rules.modules.competitive import ExcitatoryReadout
 
-        return nn.Sequential(self.body(), ExcitatoryReadout(self.tensors["V"].clone(), self.config.readout_gain)).eval()
+        return nn.Sequential(
+            self.body(), ExcitatoryReadout(self.tensors["V"].clone(), self.config.readout_gain)
+        ).eval()
 
     def connectome(self) -> list[Synapses]:
         weight = self.tensors["W"]
-        return [Synapses("input->hidden", weight, weight > 0), Synapses("hidden->output", self.tensors["V"])]
+        return [
+            Synapses("input->hidden", weight, weight > 0),
+            Synapses("hidden->output", self.tensors["V"]),
+        ]

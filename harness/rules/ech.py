@@ -26,10 +26,19 @@ from harness import registry
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.fitting import UNLIMITED, balanced_rows
-from harness.heads import fit
 from harness.lazy import nn, torch
-from harness.learner import Budget, EpisodeClassifier, Learner, Progress, Synapses, TrainingLog, Tunable, silent
+from harness.learning.fitting import UNLIMITED, balanced_rows
+from harness.learning.heads import fit
+from harness.learning.learner import (
+    Budget,
+    EpisodeClassifier,
+    Learner,
+    Progress,
+    Synapses,
+    TrainingLog,
+    Tunable,
+    silent,
+)
 from harness.rng import Rng
 from harness.rules import plasticity
 from harness.rules import readouts as readout
@@ -61,44 +70,99 @@ class ECH(Learner):
         """Every ingredient has a switch: a rate of 0, or false, turns it off."""
 
         hidden: int = Field(400, ge=2, description="hidden neurons H")
-        divisive_inhibition: bool = Field(True, description="divide each image by its length (feed-forward inhibition)")
-        synaptic_scaling: bool = Field(True, description="divide each drive by the length of the neuron's weights")
-        code_temperature: float = Field(15.0, gt=0, description="T of the code that is read out and embedded")
+        divisive_inhibition: bool = Field(
+            True, description="divide each image by its length (feed-forward inhibition)"
+        )
+        synaptic_scaling: bool = Field(
+            True, description="divide each drive by the length of the neuron's weights"
+        )
+        code_temperature: float = Field(
+            15.0, gt=0, description="T of the code that is read out and embedded"
+        )
 
-        epochs: int = Field(15, ge=1, description="passes over the training images for the hidden layer")
+        epochs: int = Field(
+            15, ge=1, description="passes over the training images for the hidden layer"
+        )
         batch: int = Field(50, ge=1, description="images a plastic step")
-        temperature_start: float = Field(20.0, gt=0, description="T of the plastic competition at the start")
-        temperature_end: float = Field(400.0, gt=0, description="T of the plastic competition at the end")
+        temperature_start: float = Field(
+            20.0, gt=0, description="T of the plastic competition at the start"
+        )
+        temperature_end: float = Field(
+            400.0, gt=0, description="T of the plastic competition at the end"
+        )
         eta: float = Field(0.3, ge=0, le=1, description="Hebbian rate")
-        offset: float = Field(0.02, gt=0, description="c: weights well below it hardly move; keeps log-steps finite")
+        offset: float = Field(
+            0.02, gt=0, description="c: weights well below it hardly move; keeps log-steps finite"
+        )
         clip: float = Field(0.5, gt=0, le=1, description="largest step in log w")
-        maintenance: float = Field(0.0, ge=0, le=0.5, description="lambda: pull of log w to its neuron's mean, per step")
+        maintenance: float = Field(
+            0.0, ge=0, le=0.5, description="lambda: pull of log w to its neuron's mean, per step"
+        )
         noise: float = Field(0.0, ge=0, le=0.5, description="nu: spine noise in log w, per step")
-        turnover_every: int = Field(10, ge=1, description="steps between two rounds of maintenance and noise")
-        homeostasis: float = Field(0.3, ge=0, description="rate of the thresholds b towards equal usage")
+        turnover_every: int = Field(
+            10, ge=1, description="steps between two rounds of maintenance and noise"
+        )
+        homeostasis: float = Field(
+            0.3, ge=0, description="rate of the thresholds b towards equal usage"
+        )
 
-        prune: float = Field(0.3, ge=0, lt=1, description="theta: remove synapses below theta times the neuron's mean")
-        regrow: float = Field(0.2, ge=0, le=1, description="share of the pruned synapses regrown at random empty sites")
+        prune: float = Field(
+            0.3,
+            ge=0,
+            lt=1,
+            description="theta: remove synapses below theta times the neuron's mean",
+        )
+        regrow: float = Field(
+            0.2,
+            ge=0,
+            le=1,
+            description="share of the pruned synapses regrown at random empty sites",
+        )
         prune_from: int = Field(2, ge=1, description="first epoch that ends with pruning")
-        prune_until: float = Field(0.8, ge=0, le=1, description="share of the epochs after which pruning stops")
+        prune_until: float = Field(
+            0.8, ge=0, le=1, description="share of the epochs after which pruning stops"
+        )
 
-        readout: Literal["delta", "perturbation"] = Field("delta", description="three factors, or weight perturbation")
+        readout: Literal["delta", "perturbation"] = Field(
+            "delta", description="three factors, or weight perturbation"
+        )
         readout_eta: float = Field(0.03, gt=0, description="read-out rate, in RMS units of log V")
         readout_steps: int = Field(600, ge=1, description="read-out steps")
-        readout_batch: int = Field(2000, ge=1, description="codes a read-out step; all of them where there are fewer")
-        perturbation: float = Field(0.05, gt=0, description="size of the weight perturbation in log V")
+        readout_batch: int = Field(
+            2000, ge=1, description="codes a read-out step; all of them where there are fewer"
+        )
+        perturbation: float = Field(
+            0.05, gt=0, description="size of the weight perturbation in log V"
+        )
         trials: int = Field(8, ge=1, description="antithetic pairs of perturbations a step")
 
-        third_factor: float = Field(0.0, ge=0, le=0.1, description="eta_3: rate of the error-gated hidden steps")
-        third_factor_epochs: int = Field(2, ge=1, description="passes with the third factor, after all the others")
-        third_factor_temperature: float = Field(30.0, gt=0, description="T of the competition it gates")
-        feedback: Literal["v", "random"] = Field("v", description="what carries the error to the hidden layer")
+        third_factor: float = Field(
+            0.0, ge=0, le=0.1, description="eta_3: rate of the error-gated hidden steps"
+        )
+        third_factor_epochs: int = Field(
+            2, ge=1, description="passes with the third factor, after all the others"
+        )
+        third_factor_temperature: float = Field(
+            30.0, gt=0, description="T of the competition it gates"
+        )
+        feedback: Literal["v", "random"] = Field(
+            "v", description="what carries the error to the hidden layer"
+        )
 
-        head: Head = Field("log-ridge", description="few-shot read-out; log-ridge (of log h) for new classes, imprint for known")
-        scratch_head: Head = Field("imprint", description="few-shot read-out where only the support set was seen")
+        head: Head = Field(
+            "log-ridge",
+            description="few-shot read-out; log-ridge (of log h) for new classes, imprint for known",
+        )
+        scratch_head: Head = Field(
+            "imprint", description="few-shot read-out where only the support set was seen"
+        )
         head_steps: int = Field(100, ge=1, description="steps of the delta rule on a support set")
-        adapt_steps: int = Field(20, ge=1, description="plastic steps on a support set, from scratch")
-        episodes_at_once: int = Field(8, ge=1, description="episodes that learn side by side; changes no value")
+        adapt_steps: int = Field(
+            20, ge=1, description="plastic steps on a support set, from scratch"
+        )
+        episodes_at_once: int = Field(
+            8, ge=1, description="episodes that learn side by side; changes no value"
+        )
 
     def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
         super().__init__(config, image_shape, n_classes, rng)
@@ -106,7 +170,9 @@ class ECH(Learner):
 
     # ------------------------------------------------------------------------------------------------- training
 
-    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
+    def fit(
+        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+    ) -> TrainingLog:
         """Hidden layer from images alone; then, where there are labels, the read-out (and the third factor).
 
         An image counts against the budget when it is shown to the hidden layer. A read-out learns from codes, for which
@@ -119,8 +185,12 @@ class ECH(Learner):
             inputs = self._inputs(train.tensor(self.device))
             self._fit_hidden(inputs, course, log, progress)
             if train.labels is not None:
-                rows = torch.from_numpy(balanced_rows(train.labels, course.labelled, self.rng)).to(self.device)
-                self._fit_labels(inputs, torch.from_numpy(train.labels).to(self.device), rows, course, log)
+                rows = torch.from_numpy(balanced_rows(train.labels, course.labelled, self.rng)).to(
+                    self.device
+                )
+                self._fit_labels(
+                    inputs, torch.from_numpy(train.labels).to(self.device), rows, course, log
+                )
         self.fitted = True
         progress(1.0, "")
         return log
@@ -129,8 +199,10 @@ class ECH(Learner):
         """The state before learning, the same after every call."""
         config, n = self.config, int(torch.Size(self.image_shape).numel())
         draw = torch.rand(config.hidden, n, generator=self.rng.torch("hidden"))
-        self.layer = plasticity.Layer((0.01 + 0.09 * draw).to(self.device).unsqueeze(0),
-                                      torch.zeros(1, config.hidden, device=self.device))
+        self.layer = plasticity.Layer(
+            (0.01 + 0.09 * draw).to(self.device).unsqueeze(0),
+            torch.zeros(1, config.hidden, device=self.device),
+        )
         self.output = self._young_readout(self.n_classes)
         self.stage, self.fitted = "unfitted", False
 
@@ -165,7 +237,9 @@ class ECH(Learner):
 
         return inhibited(images, self.config.divisive_inhibition)
 
-    def _batches(self, n: int, batch: int, steps: int, purpose: str) -> Iterator[tuple[int, torch.Tensor]]:
+    def _batches(
+        self, n: int, batch: int, steps: int, purpose: str
+    ) -> Iterator[tuple[int, torch.Tensor]]:
         """(epoch, rows) of each step: a fresh shuffle an epoch, the incomplete batch at its end left out."""
         epoch = 0
         while steps > 0:
@@ -175,20 +249,37 @@ class ECH(Learner):
                 yield epoch, rows
             steps -= n // batch
 
-    def _fit_hidden(self, inputs: torch.Tensor, course: Course, log: TrainingLog, progress: Progress) -> None:
+    def _fit_hidden(
+        self, inputs: torch.Tensor, course: Course, log: TrainingLog, progress: Progress
+    ) -> None:
         config, noise = self.config, self.rng.torch("noise")
         per_epoch = len(inputs) // course.batch
         epochs = -(-course.hidden // per_epoch)
         explained = []
-        for step, (epoch, rows) in enumerate(self._batches(len(inputs), course.batch, course.hidden, "order")):
+        for step, (epoch, rows) in enumerate(
+            self._batches(len(inputs), course.batch, course.hidden, "order")
+        ):
             done = step / course.hidden
-            explained.append(plasticity.learn(self.layer, inputs[rows].unsqueeze(0), self._temperature(done), 1 - done,
-                                              config, noise))
+            explained.append(
+                plasticity.learn(
+                    self.layer,
+                    inputs[rows].unsqueeze(0),
+                    self._temperature(done),
+                    1 - done,
+                    config,
+                    noise,
+                )
+            )
             log.images_seen += len(rows)
             log.step(self)
             if (step + 1) % per_epoch == 0 or step + 1 == course.hidden:
                 self._restructure(epoch, epochs)
-                log.add(self, epoch=epoch, explained=torch.cat(explained).mean().item(), **self._weight_statistics())
+                log.add(
+                    self,
+                    epoch=epoch,
+                    explained=torch.cat(explained).mean().item(),
+                    **self._weight_statistics(),
+                )
                 progress(0.9 * (step + 1) / course.hidden, f"epoch {epoch}/{epochs}")
                 explained.clear()
         self.stage = "hidden"
@@ -204,15 +295,26 @@ class ECH(Learner):
         within = config.prune > 0 and config.prune_from <= epoch <= config.prune_until * epochs
         gone = plasticity.prune(self.layer, config.prune if within else 0.0)
         if within and config.regrow:
-            plasticity.regrow(self.layer, round(config.regrow * gone), self.rng.torch("regrow", epoch))
+            plasticity.regrow(
+                self.layer, round(config.regrow * gone), self.rng.torch("regrow", epoch)
+            )
 
     def _weight_statistics(self) -> dict[str, float]:
         """Share of live synapses and the standard deviation of log w over them."""
         live = self.layer.live
-        return {"live": live.float().mean().item(), "sigma_log_w": self.layer.weight[live].log().std().item()}
+        return {
+            "live": live.float().mean().item(),
+            "sigma_log_w": self.layer.weight[live].log().std().item(),
+        }
 
-    def _fit_labels(self, inputs: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor, course: Course,
-                    log: TrainingLog) -> None:
+    def _fit_labels(
+        self,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        rows: torch.Tensor,
+        course: Course,
+        log: TrainingLog,
+    ) -> None:
         """Read-outs from the images in ``rows``, third-factor steps on all of them."""
         codes = self._fit_readout(inputs[rows], labels[rows], "first", log)
         if course.gated:
@@ -225,13 +327,16 @@ class ECH(Learner):
 
     def _codes(self, inputs: torch.Tensor) -> torch.Tensor:
         """The code of inputs (N, n) that are already divided by their length: (N, H)."""
+
         def code(rows: torch.Tensor) -> torch.Tensor:
             u = plasticity.drive(self.layer, rows.unsqueeze(0), self.config.synaptic_scaling)
             return plasticity.compete(self.layer, u, self.config.code_temperature)[0]
 
         return in_batches(code, inputs, batch_size=EMBED_BATCH)
 
-    def _fit_readout(self, inputs: torch.Tensor, labels: torch.Tensor, purpose: str, log: TrainingLog) -> torch.Tensor:
+    def _fit_readout(
+        self, inputs: torch.Tensor, labels: torch.Tensor, purpose: str, log: TrainingLog
+    ) -> torch.Tensor:
         """Train V from its young state; the codes that it learned from."""
         codes, steps = self._codes(inputs), self.config.readout_steps
         log.images_seen += len(codes)
@@ -242,26 +347,48 @@ class ECH(Learner):
             rows = slice(None)
             if size < len(codes):
                 rows = torch.randint(len(codes), (size,), generator=generator).to(self.device)
-            self._readout_step(weight, codes[rows].unsqueeze(0), labels[rows].unsqueeze(0), 1 - step / steps, generator)
+            self._readout_step(
+                weight,
+                codes[rows].unsqueeze(0),
+                labels[rows].unsqueeze(0),
+                1 - step / steps,
+                generator,
+            )
         self.output = weight[0]
         return codes
 
-    def _readout_step(self, weight: torch.Tensor, codes: torch.Tensor, labels: torch.Tensor, fade: float,
-                      generator: torch.Generator) -> None:
+    def _readout_step(
+        self,
+        weight: torch.Tensor,
+        codes: torch.Tensor,
+        labels: torch.Tensor,
+        fade: float,
+        generator: torch.Generator,
+    ) -> None:
         """One step of V (E, H, C), in place, by the configured rule."""
         config, targets = self.config, readout.one_hot(labels, weight.shape[2])
         if config.readout == "delta":
             push = readout.delta_drive(codes, targets, weight, self._gain)
         else:
-            push = readout.perturbation_drive(codes, targets, weight, self._gain, config.perturbation, config.trials,
-                                              generator)
+            push = readout.perturbation_drive(
+                codes, targets, weight, self._gain, config.perturbation, config.trials, generator
+            )
         readout.step(weight, push, config.readout_eta * fade, config.clip)
 
-    def _fit_gated(self, inputs: torch.Tensor, labels: torch.Tensor, course: Course, log: TrainingLog) -> None:
+    def _fit_gated(
+        self, inputs: torch.Tensor, labels: torch.Tensor, course: Course, log: TrainingLog
+    ) -> None:
         """Third-factor steps on hidden synapses."""
         feedback, steps = self._feedback(), course.gated
-        for step, (_, rows) in enumerate(self._batches(len(inputs), course.batch, steps, "gated order")):
-            self._gated_step(inputs[rows], readout.one_hot(labels[rows], self.n_classes), feedback, 1 - step / steps)
+        for step, (_, rows) in enumerate(
+            self._batches(len(inputs), course.batch, steps, "gated order")
+        ):
+            self._gated_step(
+                inputs[rows],
+                readout.one_hot(labels[rows], self.n_classes),
+                feedback,
+                1 - step / steps,
+            )
             log.images_seen += len(rows)
             log.step(self)
         plasticity.prune(self.layer, 0.0)
@@ -269,15 +396,28 @@ class ECH(Learner):
     def _feedback(self) -> torch.Tensor:
         """(H, C): what carries an output's error to hidden neurons."""
         if self.config.feedback == "random":
-            return torch.randn(self.output.shape, generator=self.rng.torch("feedback")).to(self.device)
+            return torch.randn(self.output.shape, generator=self.rng.torch("feedback")).to(
+                self.device
+            )
         return self.output - self.output.mean(1, keepdim=True)
 
-    def _gated_step(self, inputs: torch.Tensor, targets: torch.Tensor, feedback: torch.Tensor, fade: float) -> None:
+    def _gated_step(
+        self, inputs: torch.Tensor, targets: torch.Tensor, feedback: torch.Tensor, fade: float
+    ) -> None:
         config = self.config
-        logits = readout.logits(self._codes(inputs).unsqueeze(0), self.output.unsqueeze(0), self._gain)[0]
+        logits = readout.logits(
+            self._codes(inputs).unsqueeze(0), self.output.unsqueeze(0), self._gain
+        )[0]
         error = (targets - torch.softmax(logits, dim=1)) @ feedback.T
-        plasticity.third_factor(self.layer, inputs.unsqueeze(0), error.unsqueeze(0), config.third_factor * fade,
-                                config.third_factor_temperature, config.offset, config.synaptic_scaling)
+        plasticity.third_factor(
+            self.layer,
+            inputs.unsqueeze(0),
+            error.unsqueeze(0),
+            config.third_factor * fade,
+            config.third_factor_temperature,
+            config.offset,
+            config.synaptic_scaling,
+        )
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -286,17 +426,28 @@ class ECH(Learner):
         from harness.rules.modules.competitive import CompetitiveCode
 
         config = self.config
-        weight, threshold = (layer.weight[0], layer.threshold[0]) if alone else (layer.weight, layer.threshold)
-        return CompetitiveCode(weight, threshold, config.code_temperature, config.divisive_inhibition,
-                               config.synaptic_scaling)
+        weight, threshold = (
+            (layer.weight[0], layer.threshold[0]) if alone else (layer.weight, layer.threshold)
+        )
+        return CompetitiveCode(
+            weight,
+            threshold,
+            config.code_temperature,
+            config.divisive_inhibition,
+            config.synaptic_scaling,
+        )
 
     def classifier(self) -> nn.Module:
         from harness.rules.modules.competitive import ExcitatoryReadout
 
         if self.stage == "hidden":
-            raise HarnessError("this ech learner was trained without labels and has no classifier",
-                               hint="use adapt() with a support set, or fit it on labelled images")
-        return nn.Sequential(self._code(self.layer, alone=True), ExcitatoryReadout(self.output.clone(), self._gain)).eval()
+            raise HarnessError(
+                "this ech learner was trained without labels and has no classifier",
+                hint="use adapt() with a support set, or fit it on labelled images",
+            )
+        return nn.Sequential(
+            self._code(self.layer, alone=True), ExcitatoryReadout(self.output.clone(), self._gain)
+        ).eval()
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """The sparse code h, (B, C, H, W) -> (B, hidden)."""
@@ -305,11 +456,19 @@ class ECH(Learner):
 
     def connectome(self) -> list[Synapses]:
         bundles = [Synapses("input->hidden", self.layer.weight[0].T, self.layer.live[0].T)]
-        return bundles if self.stage == "hidden" else [*bundles, Synapses("hidden->output", self.output)]
+        return (
+            bundles
+            if self.stage == "hidden"
+            else [*bundles, Synapses("hidden->output", self.output)]
+        )
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return {"W": self.layer.weight[0].clone(), "b": self.layer.threshold[0].clone(), "V": self.output.clone(),
-                "stage": torch.tensor(STAGES.index(self.stage))}
+        return {
+            "W": self.layer.weight[0].clone(),
+            "b": self.layer.threshold[0].clone(),
+            "V": self.output.clone(),
+            "stage": torch.tensor(STAGES.index(self.stage)),
+        }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         moved = {key: value.to(self.device).clone() for key, value in state.items()}
@@ -327,19 +486,28 @@ class ECH(Learner):
     def frozen_features(self) -> bool:
         return self.fitted
 
-    def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
+    def adapt(
+        self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> nn.Module:
         """Fitted: a head on the frozen code. Not fitted: hidden layer and head learn from the support set alone."""
         from harness.rules.modules.competitive import ExcitatoryReadout
 
         labels = support_labels.unsqueeze(0)
         with torch.no_grad():
-            code = self._code(self.layer if self.fitted else self._learn_supports(support_images.unsqueeze(0)), alone=True)
+            code = self._code(
+                self.layer if self.fitted else self._learn_supports(support_images.unsqueeze(0)),
+                alone=True,
+            )
             codes = in_batches(code, support_images, batch_size=EMBED_BATCH).unsqueeze(0)
             if self._head in OWN_HEADS:
-                return nn.Sequential(code, ExcitatoryReadout(self._own_head(codes, labels, n_way)[0], self._gain)).eval()
+                return nn.Sequential(
+                    code, ExcitatoryReadout(self._own_head(codes, labels, n_way)[0], self._gain)
+                ).eval()
             return fit(self._head, codes, labels, n_way).on(code)
 
-    def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+    def adapt_many(
+        self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> EpisodeClassifier:
         """All episodes side by side; from scratch each keeps its own H x n weights for as long as the result is used."""
         if self.fitted:
             head = self.head_many(self._many_codes(support_images), support_labels, n_way)
@@ -347,14 +515,20 @@ class ECH(Learner):
         chunk = self.config.episodes_at_once
         supports = zip(support_images.split(chunk), support_labels.split(chunk), strict=True)
         parts = [self._adapt_side_by_side(images, labels, n_way) for images, labels in supports]
-        return lambda queries: torch.cat([part(x) for part, x in zip(parts, queries.split(chunk), strict=True)])
+        return lambda queries: torch.cat(
+            [part(x) for part, x in zip(parts, queries.split(chunk), strict=True)]
+        )
 
     def _many_codes(self, images: torch.Tensor) -> torch.Tensor:
         """Codes of the frozen layer, (E, B, C, H, W) -> (E, B, hidden)."""
-        codes = in_batches(self._code(self.layer, alone=True), images.flatten(0, 1), batch_size=EMBED_BATCH)
+        codes = in_batches(
+            self._code(self.layer, alone=True), images.flatten(0, 1), batch_size=EMBED_BATCH
+        )
         return codes.unflatten(0, images.shape[:2])
 
-    def _adapt_side_by_side(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+    def _adapt_side_by_side(
+        self, images: torch.Tensor, labels: torch.Tensor, n_way: int
+    ) -> EpisodeClassifier:
         with torch.no_grad():
             code = self._code(self._learn_supports(images), alone=False)
             head = self.head_many(code(images), labels, n_way)
@@ -362,15 +536,23 @@ class ECH(Learner):
 
     def _learn_supports(self, images: torch.Tensor) -> plasticity.Layer:
         """Hidden layers learned from the support sets (E, S, C, H, W) alone; a step sees a whole support set."""
-        episodes, steps, noise = len(images), self.config.adapt_steps, self.rng.torch("episode noise")
-        layer = plasticity.Layer(self.layer.weight.repeat(episodes, 1, 1), self.layer.threshold.repeat(episodes, 1))
+        episodes, steps, noise = (
+            len(images),
+            self.config.adapt_steps,
+            self.rng.torch("episode noise"),
+        )
+        layer = plasticity.Layer(
+            self.layer.weight.repeat(episodes, 1, 1), self.layer.threshold.repeat(episodes, 1)
+        )
         inputs = self._inputs(images)
         for step in range(steps):
             done = step / steps
             plasticity.learn(layer, inputs, self._temperature(done), 1 - done, self.config, noise)
         return layer
 
-    def head_many(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+    def head_many(
+        self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> EpisodeClassifier:
         """The heads of E episodes from codes (E, S, hidden)."""
         from harness.rules.modules.competitive import ExcitatoryReadout
 

@@ -15,10 +15,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from harness.data.base import Images
-from harness.fitting import UNLIMITED, labels_of
-from harness.heads import FeatureLearner, HeadName
 from harness.lazy import nn, torch
-from harness.learner import Budget, EpisodeClassifier, Progress, Synapses, TrainingLog, silent
+from harness.learning.fitting import UNLIMITED, labels_of
+from harness.learning.heads import FeatureLearner, HeadName
+from harness.learning.learner import (
+    Budget,
+    EpisodeClassifier,
+    Progress,
+    Synapses,
+    TrainingLog,
+    silent,
+)
 from harness.registry import Config, learners
 from harness.rng import Rng
 from harness.rules import readouts as readout
@@ -37,19 +44,32 @@ class Eg3f(FeatureLearner):
         """Every ingredient has a switch: a rate of 0, or null, turns it off."""
 
         hidden: Annotated[int, Field(ge=2)] | list[Annotated[int, Field(ge=2)]] = Field(
-            200, description="units in the hidden layer, or a list with one entry a layer")
-        winners: int | None = Field(None, ge=1, description="k of a k-winners-take-all; null: a rectifier alone")
-        feedback: Literal["v", "random"] = Field("v", description="what carries the error down: the weights themselves, or "
-                                                 "fixed random ones")
-        eta: float = Field(0.02, gt=0, le=1, description="rate, in RMS units of log w; falls linearly to zero")
-        cost: float = Field(0.1, ge=0, description="maintenance cost l of hidden synapses, in the same units")
+            200, description="units in the hidden layer, or a list with one entry a layer"
+        )
+        winners: int | None = Field(
+            None, ge=1, description="k of a k-winners-take-all; null: a rectifier alone"
+        )
+        feedback: Literal["v", "random"] = Field(
+            "v",
+            description="what carries the error down: the weights themselves, or fixed random ones",
+        )
+        eta: float = Field(
+            0.02, gt=0, le=1, description="rate, in RMS units of log w; falls linearly to zero"
+        )
+        cost: float = Field(
+            0.1, ge=0, description="maintenance cost l of hidden synapses, in the same units"
+        )
         output_cost: float = Field(0.05, ge=0, description="maintenance cost of output synapses")
         noise: float = Field(0.0, ge=0, le=0.5, description="spine noise in log w, per step")
         clip: float = Field(0.3, gt=0, le=1, description="largest step in log w")
         epochs: int = Field(15, ge=1, description="passes over the training set")
         batch: int = Field(50, ge=1, description="images a step")
-        adapt_steps: int = Field(60, ge=1, description="full-batch steps on a support set, from scratch")
-        head: HeadName = Field("ridge", description="few-shot head on the last hidden layer, by class transfer")
+        adapt_steps: int = Field(
+            60, ge=1, description="full-batch steps on a support set, from scratch"
+        )
+        head: HeadName = Field(
+            "ridge", description="few-shot head on the last hidden layer, by class transfer"
+        )
 
     config: Config
 
@@ -64,14 +84,21 @@ class Eg3f(FeatureLearner):
 
     def _young(self, classes: int, networks: int = 1) -> list[torch.Tensor]:
         """w ~ U(0.01, 0.1), twice that at the output: (E, n_in, n_out) a layer; networks start alike."""
-        hidden = self.config.hidden if isinstance(self.config.hidden, list) else [self.config.hidden]
+        hidden = (
+            self.config.hidden if isinstance(self.config.hidden, list) else [self.config.hidden]
+        )
         sizes = [int(torch.Size(self.image_shape).numel()), *hidden, classes]
         generator = self.rng.torch("weights")
-        weights = [0.01 + 0.09 * torch.rand(a, b, generator=generator) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        weights = [
+            0.01 + 0.09 * torch.rand(a, b, generator=generator)
+            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        ]
         weights[-1] *= 2
         return [w.to(self.device).repeat(networks, 1, 1) for w in weights]
 
-    def fit(self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent) -> TrainingLog:
+    def fit(
+        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+    ) -> TrainingLog:
         """Mini-batch training; a row an epoch: accuracy over its batches."""
         labels, config = torch.from_numpy(labels_of(train, self)).to(self.device), self.config
         images, log = train.tensor(self.device).flatten(1), TrainingLog()
@@ -82,10 +109,16 @@ class Eg3f(FeatureLearner):
         total, order = budget.cap(config.epochs * len(train)), self.rng.torch("order")
         with torch.no_grad():
             while log.images_seen < total:
-                rows, correct, before = torch.randperm(len(train), generator=order).to(self.device), 0, log.images_seen
+                rows, correct, before = (
+                    torch.randperm(len(train), generator=order).to(self.device),
+                    0,
+                    log.images_seen,
+                )
                 for batch in rows[: total - log.images_seen].split(config.batch):
                     fade = 1 - log.images_seen / total
-                    logits = course.step(images[batch].unsqueeze(0), labels[batch].unsqueeze(0), fade)
+                    logits = course.step(
+                        images[batch].unsqueeze(0), labels[batch].unsqueeze(0), fade
+                    )
                     correct += int((logits[0].argmax(1) == labels[batch]).sum())
                     log.images_seen += len(batch)
                     log.step(self)
@@ -114,8 +147,10 @@ class Eg3f(FeatureLearner):
         from harness.rules.modules.competitive import ExcitatoryReadout
         from harness.rules.modules.excitatory import ExcitatoryPerceptron
 
-        return nn.Sequential(ExcitatoryPerceptron([w.clone() for w in weights[:-1]], self.config.winners),
-                             ExcitatoryReadout(weights[-1].clone(), 1.0)).eval()
+        return nn.Sequential(
+            ExcitatoryPerceptron([w.clone() for w in weights[:-1]], self.config.winners),
+            ExcitatoryReadout(weights[-1].clone(), 1.0),
+        ).eval()
 
     def connectome(self) -> list[Synapses]:
         weights = self._weights()
@@ -124,19 +159,32 @@ class Eg3f(FeatureLearner):
 
     # ------------------------------------------------------------------------------------------------ adapting
 
-    def adapt(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> nn.Module:
+    def adapt(
+        self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> nn.Module:
         """Fitted: a head on the frozen hidden layer. Not fitted: the whole network learns from the support set."""
         if self.fitted:
             return super().adapt(support_images, support_labels, n_way)
-        return self._classifier([w[0] for w in self._learned(support_images.unsqueeze(0), support_labels.unsqueeze(0), n_way)])
+        return self._classifier(
+            [
+                w[0]
+                for w in self._learned(
+                    support_images.unsqueeze(0), support_labels.unsqueeze(0), n_way
+                )
+            ]
+        )
 
-    def adapt_many(self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> EpisodeClassifier:
+    def adapt_many(
+        self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> EpisodeClassifier:
         """All episodes side by side."""
         if self.fitted:
             return super().adapt_many(support_images, support_labels, n_way)
         return self._classifier(self._learned(support_images, support_labels, n_way))
 
-    def _learned(self, images: torch.Tensor, labels: torch.Tensor, n_way: int) -> list[torch.Tensor]:
+    def _learned(
+        self, images: torch.Tensor, labels: torch.Tensor, n_way: int
+    ) -> list[torch.Tensor]:
         weights = self._young(n_way, len(images))
         course, steps = _Course(self, weights), self.config.adapt_steps
         with torch.no_grad():
@@ -155,7 +203,9 @@ class _Course:
         self.feedback = None
         if learner.config.feedback == "random":
             generator = learner.rng.torch("feedback")
-            self.feedback = [torch.randn(w.shape[1:], generator=generator).to(w.device) for w in weights]
+            self.feedback = [
+                torch.randn(w.shape[1:], generator=generator).to(w.device) for w in weights
+            ]
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, fade: float) -> torch.Tensor:
         """One step on (E, B, n) and (E, B); the logits (E, B, classes) before it."""
@@ -177,7 +227,11 @@ class _Course:
     def _sent_down(self, depth: int, error: torch.Tensor, activity: torch.Tensor) -> torch.Tensor:
         """The error that reaches the neurons below layer ``depth``: centred, and only where they are active."""
         error = error - error.mean(2, keepdim=True)
-        back = self.weights[depth].transpose(1, 2) if self.feedback is None else self.feedback[depth].T.expand(len(error), -1, -1)
+        back = (
+            self.weights[depth].transpose(1, 2)
+            if self.feedback is None
+            else self.feedback[depth].T.expand(len(error), -1, -1)
+        )
         down = torch.bmm(error, back) * (activity > 0)
         return down - down.mean(2, keepdim=True)
 
@@ -190,11 +244,11 @@ class _Course:
         cost = config.output_cost if depth + 1 == len(self.weights) else config.cost
         change = (drive / rms).sub_(cost).mul_(config.eta * fade)
         if config.noise:
-            change += config.noise * torch.randn(change.shape[1:], generator=self.noise).to(change.device)
+            change += config.noise * torch.randn(change.shape[1:], generator=self.noise).to(
+                change.device
+            )
         self.weights[depth].mul_(change.clamp_(-config.clip, config.clip).exp_())
 
 
 def _named(weights: list[torch.Tensor]) -> dict[str, torch.Tensor]:
     return {f"W{depth}": weight for depth, weight in enumerate(weights)}
-
-

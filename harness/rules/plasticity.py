@@ -62,7 +62,11 @@ class Layer:
 def drive(layer: Layer, inputs: torch.Tensor, scaling: bool = True) -> torch.Tensor:
     """u_j = w_j . x / |w_j| (synaptic scaling at read time): inputs (E, B, n) -> (E, B, H)."""
     u = torch.bmm(inputs, layer.weight.transpose(1, 2))
-    return u.div_(torch.linalg.vector_norm(layer.weight, dim=2).add_(1e-12).unsqueeze(1)) if scaling else u
+    return (
+        u.div_(torch.linalg.vector_norm(layer.weight, dim=2).add_(1e-12).unsqueeze(1))
+        if scaling
+        else u
+    )
 
 
 def compete(layer: Layer, u: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -70,7 +74,9 @@ def compete(layer: Layer, u: torch.Tensor, temperature: float) -> torch.Tensor:
     return torch.softmax((u - layer.threshold.unsqueeze(1)).mul_(temperature), dim=2)
 
 
-def hebbian_delta(layer: Layer, inputs: torch.Tensor, q: torch.Tensor, rate: float, offset: float) -> torch.Tensor:
+def hebbian_delta(
+    layer: Layer, inputs: torch.Tensor, q: torch.Tensor, rate: float, offset: float
+) -> torch.Tensor:
     """The log-step D_ij = s_j (a_ij - m_j w_ij) / (m_j (w_ij + c)), s_j = rate min(1, H m_j), in a work array.
 
     a_ij = <q_j x_i> and m_j = <q_j> are batch means. It is computed as (s a / m + s c) / (w + c) - s: one product and a
@@ -97,7 +103,9 @@ def turn_over(layer: Layer, change: torch.Tensor, rates: Rates, noise: torch.Gen
     if rates.maintenance:
         above = layer.scratch()[1]
         mean = layer.weight.sum(2, keepdim=True) / layer.live.sum(2, keepdim=True).clamp_min(1)
-        torch.log(layer.weight, out=above).sub_(mean.log_())  # -inf where no synapse is; 0 * exp(clip) stays 0
+        torch.log(layer.weight, out=above).sub_(
+            mean.log_()
+        )  # -inf where no synapse is; 0 * exp(clip) stays 0
         change.sub_(above, alpha=rates.maintenance * every)
     if rates.noise:
         xi = torch.randn(layer.weight.shape[1:], generator=noise).to(change.device)
@@ -109,8 +117,15 @@ def grow(layer: Layer, change: torch.Tensor, clip: float) -> None:
     layer.weight.mul_(change.clamp_(-clip, clip).exp_())
 
 
-def learn(layer: Layer, inputs: torch.Tensor, temperature: float, fade: float, rates: Rates,
-          noise: torch.Generator, gate: torch.Tensor | None = None) -> torch.Tensor:
+def learn(
+    layer: Layer,
+    inputs: torch.Tensor,
+    temperature: float,
+    fade: float,
+    rates: Rates,
+    noise: torch.Generator,
+    gate: torch.Tensor | None = None,
+) -> torch.Tensor:
     """One plastic step on a batch (E, B, n).
 
     Args:
@@ -135,8 +150,16 @@ def learn(layer: Layer, inputs: torch.Tensor, temperature: float, fade: float, r
     return torch.einsum("ebh,ebh->e", q, u) / q.shape[1]
 
 
-def third_factor(layer: Layer, inputs: torch.Tensor, error: torch.Tensor, rate: float, temperature: float,
-                 offset: float, scaling: bool, clip: float = 0.3) -> None:
+def third_factor(
+    layer: Layer,
+    inputs: torch.Tensor,
+    error: torch.Tensor,
+    rate: float,
+    temperature: float,
+    offset: float,
+    scaling: bool,
+    clip: float = 0.3,
+) -> None:
     """One supervised step: the error arriving at each neuron gates its Hebbian term.
 
     q~ = q(T) e; D_ij = rate (<q~_j x_i> - <q~_j> w_ij) / (<|q~_j|> (w_ij + c)).
@@ -167,7 +190,9 @@ def regrow(layer: Layer, count: int, generator: torch.Generator) -> int:
     """Up to ``count`` new synapses at random empty sites of a single layer, w = 0.3 mean_j exp(0.5 xi); how many."""
     weight = layer.weight[0]
     live = weight > 0
-    lottery = torch.rand(weight.shape, generator=generator).to(weight.device).masked_fill_(live, -1.0)
+    lottery = (
+        torch.rand(weight.shape, generator=generator).to(weight.device).masked_fill_(live, -1.0)
+    )
     count = min(count, int((~live).sum()))
     sites = lottery.view(-1).topk(count).indices
     mean = weight.sum(1) / live.sum(1).clamp_min(1)

@@ -14,14 +14,23 @@ def logits(codes: torch.Tensor, weight: torch.Tensor, gain: float) -> torch.Tens
     return (o - o.mean(2, keepdim=True)).mul_(gain)
 
 
-def delta_drive(codes: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, gain: float) -> torch.Tensor:
+def delta_drive(
+    codes: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, gain: float
+) -> torch.Tensor:
     """G_jc = <h_j (t_c - p_c)>: presynaptic activity times the error of the target neuron."""
     error = targets - torch.softmax(logits(codes, weight, gain), dim=2)
     return torch.bmm(codes.transpose(1, 2), error) / codes.shape[1]
 
 
-def perturbation_drive(codes: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, gain: float, sigma: float,
-                       trials: int, generator: torch.Generator) -> torch.Tensor:
+def perturbation_drive(
+    codes: torch.Tensor,
+    targets: torch.Tensor,
+    weight: torch.Tensor,
+    gain: float,
+    sigma: float,
+    trials: int,
+    generator: torch.Generator,
+) -> torch.Tensor:
     """-dL/dlog V of the cross-entropy from losses alone: mean of -(L(V e^{s xi}) - L(V e^{-s xi})) xi / (2 s).
 
     Weight perturbation, as the authors' ancestor rule is described to use it, but in log space, so that weights stay
@@ -37,7 +46,9 @@ def perturbation_drive(codes: torch.Tensor, targets: torch.Tensor, weight: torch
     return estimate
 
 
-def cross_entropy(codes: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, gain: float) -> torch.Tensor:
+def cross_entropy(
+    codes: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor, gain: float
+) -> torch.Tensor:
     """(E,) mean cross-entropy against one-hot targets (E, S, C)."""
     return -(targets * F.log_softmax(logits(codes, weight, gain), dim=2)).sum(2).mean(1)
 

@@ -53,7 +53,11 @@ class Bucket:
         """An object, or a part of it."""
         with self._explaining("read"):
             end = None if length is None else start + length
-            return b"" if length == 0 else self.fs.cat_file(self._at(name), start=start or None, end=end)
+            return (
+                b""
+                if length == 0
+                else self.fs.cat_file(self._at(name), start=start or None, end=end)
+            )
 
     def read_all(self, names: Iterable[str]) -> Iterator[bytes | None]:
         """Objects, many at once; None where there is none."""
@@ -77,7 +81,12 @@ class Bucket:
         """Names in a folder; none where it is not there."""
         with self._explaining("read"):
             try:
-                return sorted({path.rstrip("/").rpartition("/")[2] for path in self.fs.ls(self._at(folder), detail=False)})
+                return sorted(
+                    {
+                        path.rstrip("/").rpartition("/")[2]
+                        for path in self.fs.ls(self._at(folder), detail=False)
+                    }
+                )
             except FileNotFoundError:
                 return []
 
@@ -124,7 +133,7 @@ class Bucket:
         source = self._at(name)
         with self._explaining("write"), contextlib.suppress(FileNotFoundError):
             for path in self._last_first(name):
-                self.fs.cp_file(path, self._at(target) + path[len(source):])
+                self.fs.cp_file(path, self._at(target) + path[len(source) :])
                 self.fs.rm_file(path)
 
     def leftovers(self) -> list[str]:
@@ -186,5 +195,8 @@ class Bucket:
             if what == "read" and isinstance(error, FileNotFoundError):
                 raise
             lines = str(error).splitlines() or [""]
-            raise StoreError(f"cannot {what} the store: {type(error).__name__}: {lines[0]}", where=self.root,
-                             hint="check the address, the network and the credentials; finished cells are kept") from error
+            raise StoreError(
+                f"cannot {what} the store: {type(error).__name__}: {lines[0]}",
+                where=self.root,
+                hint="check the address, the network and the credentials; finished cells are kept",
+            ) from error

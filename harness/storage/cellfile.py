@@ -42,7 +42,11 @@ class Member:
             Damage: it is another.
         """
         if self.bytes is not None and len(data) != self.bytes:
-            raise Damage(f"truncated: {len(data)} of {self.bytes} bytes" if len(data) < self.bytes else "longer than written")
+            raise Damage(
+                f"truncated: {len(data)} of {self.bytes} bytes"
+                if len(data) < self.bytes
+                else "longer than written"
+            )
         if digest(data) != self.sha256:
             raise Damage("changed: not the sha256 that it was written with")
 
@@ -59,7 +63,11 @@ def encode(result: dict[str, Any], files: dict[str, bytes]) -> bytes:
     """``cell.json`` of a result and the files that lie beside it."""
     members = {name: {"bytes": len(data), "sha256": digest(data)} for name, data in files.items()}
     rest = json.dumps({"files": members, "result": result}, separators=(",", ":"))[1:].encode()
-    return b'{"format":%d,"bytes":%d,"sha256":"%s",' % (FORMAT, len(rest), _digest_of(FORMAT, rest).encode()) + rest
+    return (
+        b'{"format":%d,"bytes":%d,"sha256":"%s",'
+        % (FORMAT, len(rest), _digest_of(FORMAT, rest).encode())
+        + rest
+    )
 
 
 def decode(data: bytes) -> CellFile:
@@ -72,7 +80,7 @@ def decode(data: bytes) -> CellFile:
     head = _HEAD.match(data)
     if head is None:
         return _decode_1(data)
-    rest, found = data[head.end():], int(head[1])
+    rest, found = data[head.end() :], int(head[1])
     if len(rest) < int(head[2]):
         raise Damage(f"truncated: {len(data)} of {head.end() + int(head[2])} bytes")
     if len(rest) > int(head[2]) or _digest_of(found, rest) != head[3].decode():
@@ -80,7 +88,9 @@ def decode(data: bytes) -> CellFile:
     if found != FORMAT:
         raise UnknownFormat(f"format {found}; this release reads up to {FORMAT}")
     content = json.loads("{" + rest.decode())
-    return CellFile(content["result"], {name: Member(**member) for name, member in content["files"].items()})
+    return CellFile(
+        content["result"], {name: Member(**member) for name, member in content["files"].items()}
+    )
 
 
 def _decode_1(data: bytes) -> CellFile:
@@ -90,10 +100,17 @@ def _decode_1(data: bytes) -> CellFile:
             raise Damage("changed: its head is not one that was written")
         canonical = json.dumps(content["result"], sort_keys=True, separators=(",", ":")).encode()
         Member(content["sha256"], None).check(canonical)
-        return CellFile(content["result"], {name: Member(sha256, None) for name, sha256 in content["files"].items()})
+        return CellFile(
+            content["result"],
+            {name: Member(sha256, None) for name, sha256 in content["files"].items()},
+        )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         ended = not data.rstrip().endswith(b"}")
-        raise Damage("truncated" if ended else f"changed: {type(error).__name__}: {str(error).splitlines()[0][:80]}") from None
+        raise Damage(
+            "truncated"
+            if ended
+            else f"changed: {type(error).__name__}: {str(error).splitlines()[0][:80]}"
+        ) from None
 
 
 def _digest_of(number: int, rest: bytes) -> str:
@@ -105,3 +122,9 @@ def _digest_of(number: int, rest: bytes) -> str:
 def digest(data: bytes) -> str:
     """The sha256 of a content."""
     return hashlib.sha256(data).hexdigest()
+
+
+def cell_key(identity: dict[str, Any]) -> str:
+    """The key of a cell: a hash of all that can change its result."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -75,7 +75,11 @@ class Folder:
     def holding(self, folder: str, name: str) -> list[str]:
         """The folders in a folder that hold a file of that name."""
         base = f"{self.root / folder}{os.sep}"
-        return [child for child in self.children(folder) if os.path.isfile(f"{base}{child}{os.sep}{name}")]
+        return [
+            child
+            for child in self.children(folder)
+            if os.path.isfile(f"{base}{child}{os.sep}{name}")
+        ]
 
     def age(self, name: str) -> float:
         """Seconds since it was last changed; 0 where it is gone."""
@@ -88,7 +92,11 @@ class Folder:
         """Bytes of a file, or of all files in a folder; 0 where it is gone."""
         path = self.root / name
         with contextlib.suppress(FileNotFoundError):
-            return sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+            return (
+                sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+                if path.is_dir()
+                else path.stat().st_size
+            )
         return 0
 
     def write(self, name: str, data: bytes) -> None:
@@ -123,7 +131,9 @@ class Folder:
                         raise
                 if self.exists(f"{folder}/{list(files)[-1]}"):
                     return
-                self.move(folder, f"damaged/{Path(folder).name}-{uuid.uuid4().hex[:8]}")  # half a folder
+                self.move(
+                    folder, f"damaged/{Path(folder).name}-{uuid.uuid4().hex[:8]}"
+                )  # half a folder
 
     def remove(self, name: str) -> None:
         """Delete a file or folder, at once for whoever looks; nothing happens where it is gone."""
@@ -140,7 +150,11 @@ class Folder:
 
     def leftovers(self) -> list[str]:
         """Half-written files of processes that are dead: of this machine at once, of others when they are a day old."""
-        return [f"tmp/{name}" for name in self.children("tmp") if _is_dead(name) or self.age(f"tmp/{name}") > STALE_S]
+        return [
+            f"tmp/{name}"
+            for name in self.children("tmp")
+            if _is_dead(name) or self.age(f"tmp/{name}") > STALE_S
+        ]
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[bool]:
@@ -169,7 +183,9 @@ class Folder:
     def _take(self, handle: int, path: Path, name: str, new: bool) -> bool:
         shown = True  # whether processes of this machine see each other's locks
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if new else fcntl.LOCK_NB))  # of a new file others let go at once
+            fcntl.flock(
+                handle, fcntl.LOCK_EX | (0 if new else fcntl.LOCK_NB)
+            )  # of a new file others let go at once
         except BlockingIOError:
             return False
         except OSError:
@@ -181,8 +197,11 @@ class Folder:
         except FileNotFoundError:
             return False
         holder = os.pread(handle, 200, 0)
-        if not new and not (shown and holder == machine().encode()) \
-                and not self._watch.is_stale(name, (holder, state.st_mtime_ns)):
+        if (
+            not new
+            and not (shown and holder == machine().encode())
+            and not self._watch.is_stale(name, (holder, state.st_mtime_ns))
+        ):
             return False
         self._watch.forget(name)
         with self._explaining():
@@ -205,7 +224,9 @@ class Folder:
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{_processes()}-{os.getpid()}-", dir=self.root / "tmp"))
+        folder = Path(
+            tempfile.mkdtemp(prefix=f"{_processes()}-{os.getpid()}-", dir=self.root / "tmp")
+        )
         folder.chmod(0o755)
         try:
             yield folder
@@ -217,9 +238,14 @@ class Folder:
         try:
             yield
         except OSError as error:
-            hint = "free some space and run the same command again: finished cells are kept" if error.errno == errno.ENOSPC \
+            hint = (
+                "free some space and run the same command again: finished cells are kept"
+                if error.errno == errno.ENOSPC
                 else "choose another folder with --store, or mend its permissions"
-            raise StoreError(f"cannot write the store: {error.strerror}", where=str(self.root), hint=hint) from error
+            )
+            raise StoreError(
+                f"cannot write the store: {error.strerror}", where=str(self.root), hint=hint
+            ) from error
 
 
 @lru_cache
@@ -235,7 +261,9 @@ def _is_dead(name: str) -> bool:
     """Whether a temporary folder belongs to a process, of those that can be seen from here, that is no more."""
     where, _, rest = name.partition("-")
     pid = rest.partition("-")[0]
-    return where == _processes() != "unknown" and pid.isdigit() and not os.path.exists(f"/proc/{pid}")
+    return (
+        where == _processes() != "unknown" and pid.isdigit() and not os.path.exists(f"/proc/{pid}")
+    )
 
 
 def _open_lock(path: Path) -> tuple[int, bool]:

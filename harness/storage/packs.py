@@ -41,8 +41,10 @@ def arrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise StoreError("packs of cells are Parquet files, and pyarrow is not installed",
-                         hint="pip install 'bioharness[parquet]'") from None
+        raise StoreError(
+            "packs of cells are Parquet files, and pyarrow is not installed",
+            hint="pip install 'bioharness[parquet]'",
+        ) from None
     return pyarrow
 
 
@@ -62,8 +64,15 @@ class Spans:
 
     def of(self, row: int) -> dict[str, tuple[int, int]]:
         """File -> where it begins and how long it is."""
-        return {name: (start, size) for name, start, size in zip(
-            self.names[row].as_py(), self.starts[row].as_py(), self.sizes[row].as_py(), strict=True)}
+        return {
+            name: (start, size)
+            for name, start, size in zip(
+                self.names[row].as_py(),
+                self.starts[row].as_py(),
+                self.sizes[row].as_py(),
+                strict=True,
+            )
+        }
 
 
 class Pack:
@@ -78,13 +87,17 @@ class Pack:
         """
         data = files.read(f"{FOLDER}/{name}")
         if hashlib.sha256(data).hexdigest() != name.removesuffix(INDEX):
-            raise Damage("changed or truncated: its index is not the one that its name is a hash of")
+            raise Damage(
+                "changed or truncated: its index is not the one that its name is a hash of"
+            )
         self.name, self._files = name, files
         self._index = arrow().parquet.ParquetFile(arrow().BufferReader(data))
         table = self._index.read(columns=["key", "names", "starts", "sizes"])
         self.rows: dict[str, int] = {key: row for row, key in enumerate(table["key"].to_pylist())}
         arrays = self._index.schema_arrow.metadata[b"arrays"].decode()
-        self.spans = Spans(arrays, *(table[column].combine_chunks() for column in ("names", "starts", "sizes")))
+        self.spans = Spans(
+            arrays, *(table[column].combine_chunks() for column in ("names", "starts", "sizes"))
+        )
         self._group = lru_cache(maxsize=2)(self._read_group)
 
     def cell(self, key: str) -> bytes:
@@ -144,8 +157,11 @@ class Packs:
                     if mend:
                         salvage(self._files, name)
                         return self.refresh(mend=mend)
-                    raise StoreError(f"pack {name} is damaged: {damage}", where=str(self._files.root),
-                                     hint="`harness store verify --repair` saves what is sound in it") from None
+                    raise StoreError(
+                        f"pack {name} is damaged: {damage}",
+                        where=str(self._files.root),
+                        hint="`harness store verify --repair` saves what is sound in it",
+                    ) from None
         self._open = {name: self._open[name] for name in there}
         self._by_key = {key: pack for pack in self._open.values() for key in pack.rows}
         return None
@@ -200,7 +216,9 @@ def write(files: Files, cells: Iterable[tuple[str, Cell]]) -> str:
         starts = [length + sum(sizes[:place]) for place in range(len(sizes))]
         arrays += [cell[name] for name in names]
         length += sum(sizes)
-        for column, value in zip(columns.values(), (key, cell[CELL].decode(), names, starts, sizes), strict=True):
+        for column, value in zip(
+            columns.values(), (key, cell[CELL].decode(), names, starts, sizes), strict=True
+        ):
             column.append(value)
     data = b"".join(arrays)
     name = hashlib.sha256(data).hexdigest() + ARRAYS
@@ -214,11 +232,23 @@ def write_index(files: Files, columns: dict[str, list], arrays: str) -> str:
     pa = arrow()
     outline = [_outline(cell) for cell in columns["cell"]]
     queried = {name: [row[name] for row in outline] for name in outline[0]} if outline else {}
-    types = {"starts": pa.list_(pa.int64()), "sizes": pa.list_(pa.int64()), "names": pa.list_(pa.string())}
-    table = pa.table({name: pa.array(values, types.get(name)) for name, values in {**columns, **queried}.items()})
+    types = {
+        "starts": pa.list_(pa.int64()),
+        "sizes": pa.list_(pa.int64()),
+        "names": pa.list_(pa.string()),
+    }
+    table = pa.table(
+        {name: pa.array(values, types.get(name)) for name, values in {**columns, **queried}.items()}
+    )
     sink = pa.BufferOutputStream()
-    pa.parquet.write_table(table.replace_schema_metadata({"arrays": arrays, "format": "1"}), sink, row_group_size=ROWS,
-                           compression="zstd", use_dictionary=[*queried], write_statistics=[*queried])
+    pa.parquet.write_table(
+        table.replace_schema_metadata({"arrays": arrays, "format": "1"}),
+        sink,
+        row_group_size=ROWS,
+        compression="zstd",
+        use_dictionary=[*queried],
+        write_statistics=[*queried],
+    )
     data = sink.getvalue().to_pybytes()
     name = hashlib.sha256(data).hexdigest() + INDEX
     files.write(f"{FOLDER}/{name}", data)
@@ -233,8 +263,15 @@ def _outline(cell: str) -> dict[str, Any]:
     def kind(part: str) -> str | None:
         return (identity.get(part) or {}).get("kind")
 
-    return {"role": identity.get("role"), "learner": kind("learner"), "dataset": kind("dataset"), "protocol": kind("protocol"),
-            "seed": identity.get("seed"), "wall_s": float(result["wall_s"]), "created": result["created"]}
+    return {
+        "role": identity.get("role"),
+        "learner": kind("learner"),
+        "dataset": kind("dataset"),
+        "protocol": kind("protocol"),
+        "seed": identity.get("seed"),
+        "wall_s": float(result["wall_s"]),
+        "created": result["created"],
+    }
 
 
 def sound(cell: Cell) -> bool:
@@ -255,7 +292,9 @@ def salvage(files: Files, name: str) -> list[str]:
     Returns:
         Keys of the cells that are lost, as far as it can be told which there were.
     """
-    columns: dict[str, list] = {column: [] for column in ("key", "cell", "names", "starts", "sizes")}
+    columns: dict[str, list] = {
+        column: [] for column in ("key", "cell", "names", "starts", "sizes")
+    }
     data, lost, arrays = files.read(f"{FOLDER}/{name}"), [], ""
     if hashlib.sha256(data).hexdigest() != name.removesuffix(INDEX):
         files.write(aside(name), data)
@@ -271,7 +310,10 @@ def salvage(files: Files, name: str) -> list[str]:
                 columns[column].append(row[column])
         else:
             lost.append(row["key"])
-            files.install(aside(row["key"]), {**{n: d for n, d in cell.items() if n != CELL}, CELL: cell[CELL]})
+            files.install(
+                aside(row["key"]),
+                {**{n: d for n, d in cell.items() if n != CELL}, CELL: cell[CELL]},
+            )
     new = write_index(files, columns, arrays) if columns["key"] else None
     if new != name:
         files.remove(f"{FOLDER}/{name}")
@@ -295,10 +337,20 @@ def _readable_rows(data: bytes) -> Iterator[tuple[dict[str, Any], str]]:
         return
     for group in range(index.num_row_groups):
         try:
-            rows = index.read_row_group(group, columns=["key", "cell", "names", "starts", "sizes"]).to_pylist()
+            rows = index.read_row_group(
+                group, columns=["key", "cell", "names", "starts", "sizes"]
+            ).to_pylist()
         except Exception:
             continue
         for row in rows:
-            if all(isinstance(row[name], kind) for name, kind in (("key", str), ("cell", str), ("names", list), ("starts", list),
-                                                              ("sizes", list))):
+            if all(
+                isinstance(row[name], kind)
+                for name, kind in (
+                    ("key", str),
+                    ("cell", str),
+                    ("names", list),
+                    ("starts", list),
+                    ("sizes", list),
+                )
+            ):
                 yield row, arrays

@@ -11,7 +11,7 @@ from harness.errors import StoreError
 from harness.storage import packs
 from harness.storage.cellfile import CELL, Damage, UnknownFormat, decode
 from harness.storage.folder import STALE_S
-from harness.store import Store
+from harness.storage.store import Store
 
 PACK_BYTES = 256 * 2**20
 PACK_CELLS = 100_000
@@ -44,12 +44,19 @@ def compact(store: Store) -> Compaction:
         done, store = Compaction(), Store(store.root)
         loose = store.files.holding("cells", CELL)
         store.packs.refresh()
-        loose = [key for key in loose if not (key in store.packs and _removed_as_packed(store, key))]
+        loose = [
+            key for key in loose if not (key in store.packs and _removed_as_packed(store, key))
+        ]
         small = _small(store)
         if not loose and len(small) < 2:
             return done
-        sources = [*loose, *sorted({key for name in small for key in store.packs if store.packs.place(key)[0] == name}
-                                   - set(loose))]
+        sources = [
+            *loose,
+            *sorted(
+                {key for name in small for key in store.packs if store.packs.place(key)[0] == name}
+                - set(loose)
+            ),
+        ]
         made = {_pack(store, group, done) for group in _groups(store, sources, done)}
         for name in set(small) - made:
             store.files.remove(f"{packs.FOLDER}/{name}")
@@ -75,11 +82,20 @@ def _small(store: Store) -> list[str]:
     rows: dict[str, int] = {}
     for key in store.packs:
         rows[store.packs.place(key)[0]] = rows.get(store.packs.place(key)[0], 0) + 1
-    sizes = {name: store.files.size(f"{packs.FOLDER}/{arrays}") for name, arrays in _arrays_of(store).items()}
-    return [name for name, size in sizes.items() if size < PACK_BYTES / 2 and rows.get(name, 0) < PACK_CELLS / 2]
+    sizes = {
+        name: store.files.size(f"{packs.FOLDER}/{arrays}")
+        for name, arrays in _arrays_of(store).items()
+    }
+    return [
+        name
+        for name, size in sizes.items()
+        if size < PACK_BYTES / 2 and rows.get(name, 0) < PACK_CELLS / 2
+    ]
 
 
-def _groups(store: Store, keys: list[str], done: Compaction) -> Iterator[list[tuple[str, packs.Cell]]]:
+def _groups(
+    store: Store, keys: list[str], done: Compaction
+) -> Iterator[list[tuple[str, packs.Cell]]]:
     """Sound cells, as many at a time as a pack takes."""
     group, length = [], 0
     for key in keys:
@@ -101,12 +117,22 @@ def _pack(store: Store, group: list[tuple[str, packs.Cell]], done: Compaction) -
     """Write a pack, read it again, and remove what went into it."""
     name = packs.write(store.files, group)
     pack = packs.Pack(store.files, name)
-    arrays = store.files.read(f"{packs.FOLDER}/{pack.spans.arrays}") if any(len(cell) > 1 for _, cell in group) else b""
+    arrays = (
+        store.files.read(f"{packs.FOLDER}/{pack.spans.arrays}")
+        if any(len(cell) > 1 for _, cell in group)
+        else b""
+    )
     for key, cell in group:
-        spans = {member: arrays[start:start + size] for member, (start, size) in pack.spans.of(pack.rows[key]).items()}
+        spans = {
+            member: arrays[start : start + size]
+            for member, (start, size) in pack.spans.of(pack.rows[key]).items()
+        }
         if {CELL: pack.cell(key), **spans} != cell:
-            raise StoreError(f"pack {name} does not hold what was written to it", where=str(store.root),
-                             hint="nothing has been removed; the disk may be faulty")
+            raise StoreError(
+                f"pack {name} does not hold what was written to it",
+                where=str(store.root),
+                hint="nothing has been removed; the disk may be faulty",
+            )
     for key, _ in group:
         store.files.remove(f"cells/{key}")
     done.cells += len(group)
@@ -127,7 +153,11 @@ def _orphaned_arrays(store: Store) -> list[str]:
     opened = _arrays_of(store) if any(name.endswith(packs.ARRAYS) for name in names) else {}
     if len(opened) < sum(name.endswith(packs.INDEX) for name in names):
         return []  # an index that cannot be read may name any
-    return [f"{packs.FOLDER}/{name}" for name in names if name.endswith(packs.ARRAYS) and name not in opened.values()]
+    return [
+        f"{packs.FOLDER}/{name}"
+        for name in names
+        if name.endswith(packs.ARRAYS) and name not in opened.values()
+    ]
 
 
 def _drop_arrays(store: Store) -> None:
@@ -231,7 +261,7 @@ def _faults_of(store: Store, key: str) -> Iterator[Fault]:
 
 
 def _check_key(key: str, result: dict) -> None:
-    from harness.plan import cell_key
+    from harness.storage.cellfile import cell_key
 
     try:
         other = cell_key(result["identity"])
@@ -260,11 +290,15 @@ def _verify_packs(store: Store, report: Report) -> set[str]:
             except UnknownFormat as error:
                 report.faults.append(Fault(f"{path}#{key}", "unknown", str(error)))
             except (Damage, OSError) as error:
-                words = "its arrays are missing" if isinstance(error, FileNotFoundError) else str(error)
+                words = (
+                    "its arrays are missing" if isinstance(error, FileNotFoundError) else str(error)
+                )
                 report.faults.append(Fault(f"{path}#{key}", "damaged", words))
                 damaged.add(name)
         report.cells += len(pack.rows)
-    report.faults += [Fault(name, "orphaned", "no pack names it") for name in _orphaned_arrays(store)]
+    report.faults += [
+        Fault(name, "orphaned", "no pack names it") for name in _orphaned_arrays(store)
+    ]
     return damaged
 
 
@@ -278,8 +312,13 @@ def _verify_row(pack: packs.Pack, key: str) -> None:
 def _repair(store: Store, report: Report, damaged: set[str]) -> None:
     for name in damaged:
         packs.salvage(store.files, name)
-    for folder in sorted({"/".join(fault.path.split("/")[:2]) for fault in report.faults
-                          if fault.kind == "damaged" and fault.path.startswith("cells/")}):
+    for folder in sorted(
+        {
+            "/".join(fault.path.split("/")[:2])
+            for fault in report.faults
+            if fault.kind == "damaged" and fault.path.startswith("cells/")
+        }
+    ):
         store.files.move(folder, packs.aside(folder.removeprefix("cells/")))
     report.repaired = [fault.path for fault in report.faults if fault.kind == "damaged"]
 
@@ -306,9 +345,15 @@ def garbage(store: Store, *, damaged: bool = False) -> list[Garbage]:
     found = [(name, "left by a process that is dead") for name in store.files.leftovers()]
     found += [(name, "no pack names it") for name in _orphaned_arrays(store)]
     found += [(f"cells/{key}", "interrupted while it was written") for key in _unwritten(store)]
-    found += [(f"cells/{key}", "a training that no measurement here was made from") for key in _unused_trainings(store)]
-    found += [(f"failures/{name}", "the cell is finished by now") for name in store.files.children("failures")
-              if store.done(name.removesuffix(".txt"))]
+    found += [
+        (f"cells/{key}", "a training that no measurement here was made from")
+        for key in _unused_trainings(store)
+    ]
+    found += [
+        (f"failures/{name}", "the cell is finished by now")
+        for name in store.files.children("failures")
+        if store.done(name.removesuffix(".txt"))
+    ]
     if damaged:
         found += [(f"damaged/{name}", "damaged") for name in store.files.children("damaged")]
     return [Garbage(path, why, store.files.size(path)) for path, why in found]
@@ -328,8 +373,15 @@ def _unwritten(store: Store) -> list[str]:
     if not store.files.remote:
         return []
     whole = set(store.files.holding("cells", CELL))
-    return [key for key in store.files.children("cells") if key not in whole and min(
-        store.files.age(f"cells/{key}/{name}") for name in store.files.children(f"cells/{key}")) > STALE_S]
+    return [
+        key
+        for key in store.files.children("cells")
+        if key not in whole
+        and min(
+            store.files.age(f"cells/{key}/{name}") for name in store.files.children(f"cells/{key}")
+        )
+        > STALE_S
+    ]
 
 
 def _unused_trainings(store: Store) -> list[str]:
@@ -339,8 +391,14 @@ def _unused_trainings(store: Store) -> list[str]:
         if result.identity.get("role") == "train":
             trainings.append(key)
         else:
-            needed.add(result.log["training"] if "match" in result.log else result.identity.get("training"))
-    return [key for key in trainings if key not in needed and store.files.age(f"cells/{key}/{CELL}") > STALE_S]
+            needed.add(
+                result.log["training"] if "match" in result.log else result.identity.get("training")
+            )
+    return [
+        key
+        for key in trainings
+        if key not in needed and store.files.age(f"cells/{key}/{CELL}") > STALE_S
+    ]
 
 
 # ---------------------------------------------------------------------------------------------------------------- shared
@@ -351,6 +409,9 @@ def _alone(store: Store) -> Iterator[None]:
     store.files.prepare()
     with store.files.lock("upkeep") as mine:
         if not mine:
-            raise StoreError("another compaction, repair or collection is under way", where=str(store.root),
-                             hint="wait for it, or for a minute if it was on a machine that died")
+            raise StoreError(
+                "another compaction, repair or collection is under way",
+                where=str(store.root),
+                hint="wait for it, or for a minute if it was on a machine that died",
+            )
         yield

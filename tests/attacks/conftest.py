@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-sys.path.append(str(Path(__file__).parent))  # for ``flaws`` and ``honest``, which importlib mode does not find by itself
+sys.path.append(
+    str(Path(__file__).parent)
+)  # for ``flaws`` and ``honest``, which importlib mode does not find by itself
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +25,9 @@ def digits():
     labels = torch.tensor(raw.target, dtype=torch.int64)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     images, labels = images[order], labels[order]
-    return SimpleNamespace(train=(images[:1200], labels[:1200]), images=images[1200:1520], labels=labels[1200:1520])
+    return SimpleNamespace(
+        train=(images[:1200], labels[:1200]), images=images[1200:1520], labels=labels[1200:1520]
+    )
 
 
 def _train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
@@ -45,14 +49,26 @@ def _train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> nn.M
 @pytest.fixture(scope="session")
 def mlp(digits):
     """64-64-10."""
-    return _train(nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), *digits.train)
+    return _train(
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)), *digits.train
+    )
 
 
 @pytest.fixture(scope="session")
 def conv(digits):
     """Two convolutions and a read-out."""
-    return _train(nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1),
-                                nn.ReLU(), nn.Flatten(), nn.Linear(256, 10)), *digits.train)
+    return _train(
+        nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(256, 10),
+        ),
+        *digits.train,
+    )
 
 
 @pytest.fixture(params=["mlp", "conv"])

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from harness.attacks.base import Objective, Trial
-from harness.attacks.found import Found
-from harness.attacks.sweep import Sweep, sweep
+from harness.attacks.engine.found import Found
+from harness.attacks.engine.sweep import Sweep, sweep
+from harness.attacks.engine.victim import Victim, judge
 from harness.attacks.trust import check
-from harness.attacks.victim import Victim, judge
 from harness.records import TrustCheck
 from harness.registry import attacks
 from harness.rng import Rng
@@ -23,7 +23,9 @@ from harness.rng import Rng
 class Wrapped(nn.Module):
     """A function before and one after a network."""
 
-    def __init__(self, inner: nn.Module, before: Callable = lambda x: x, after: Callable = lambda z: z):
+    def __init__(
+        self, inner: nn.Module, before: Callable = lambda x: x, after: Callable = lambda z: z
+    ):
         super().__init__()
         self.inner, self.before, self.after = inner, before, after
 
@@ -93,14 +95,23 @@ AROUND: dict[str, Callable[[nn.Module], nn.Module]] = {
 """Flaws that can be put around any network."""
 
 INSIDE: dict[str, Callable[[int], nn.Module]] = {
-    "winners": lambda size: nn.Sequential(nn.Flatten(), nn.Linear(size, 200), Winners(30), nn.Linear(200, 10)),
-    "sign": lambda size: nn.Sequential(nn.Flatten(), nn.Linear(size, 200), Sign(), nn.Linear(200, 10)),
-    "thermometer": lambda size: Wrapped(nn.Sequential(nn.Flatten(), nn.Linear(10 * size, 100), nn.ReLU(), nn.Linear(100, 10)),
-                                        before=thermometer(10)),
+    "winners": lambda size: nn.Sequential(
+        nn.Flatten(), nn.Linear(size, 200), Winners(30), nn.Linear(200, 10)
+    ),
+    "sign": lambda size: nn.Sequential(
+        nn.Flatten(), nn.Linear(size, 200), Sign(), nn.Linear(200, 10)
+    ),
+    "thermometer": lambda size: Wrapped(
+        nn.Sequential(nn.Flatten(), nn.Linear(10 * size, 100), nn.ReLU(), nn.Linear(100, 10)),
+        before=thermometer(10),
+    ),
 }
 """Flaws that a network of so many pixels is trained with."""
 
-SMOOTH, THROUGH = {"loss": ["margin", "ce-norm"]}, {"loss": ["ce", "margin"], "backward": "straight-through"}
+SMOOTH, THROUGH = (
+    {"loss": ["margin", "ce-norm"]},
+    {"loss": ["ce", "margin"], "backward": "straight-through"},
+)
 ADAPTED: dict[str, dict] = {
     "logits x1000": SMOOTH,
     "logits x0.001": SMOOTH,
@@ -120,8 +131,14 @@ SAME = ("logits x1000", "logits x0.001", "saturated softmax", "probabilities")
 """Flaws that change no decision, so that the truth is the sound network's."""
 
 
-def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: int = 6, seed: int = 0,
-          adversarial: float = 0.0) -> nn.Module:
+def train(
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    epochs: int = 6,
+    seed: int = 0,
+    adversarial: float = 0.0,
+) -> nn.Module:
     """Adam on the cross-entropy; with ``adversarial`` on images moved so far (Linf) by one random step of FGSM."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -135,8 +152,15 @@ def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: 
             if adversarial:
                 delta = adversarial * (2 * torch.rand(x.shape, generator=generator) - 1)
                 moved = (x + delta).clamp(0, 1).requires_grad_()
-                (gradient,) = torch.autograd.grad(F.cross_entropy(model(moved), labels[rows]), moved)
-                x = (x + (delta + 1.25 * adversarial * gradient.sign()).clamp(-adversarial, adversarial)).clamp(0, 1)
+                (gradient,) = torch.autograd.grad(
+                    F.cross_entropy(model(moved), labels[rows]), moved
+                )
+                x = (
+                    x
+                    + (delta + 1.25 * adversarial * gradient.sign()).clamp(
+                        -adversarial, adversarial
+                    )
+                ).clamp(0, 1)
             optimiser.zero_grad()
             F.cross_entropy(model(x), labels[rows]).backward()
             optimiser.step()
@@ -144,12 +168,16 @@ def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: 
     return model.eval()
 
 
-def attacked(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, **keys) -> Sweep:
+def attacked(
+    net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, **keys
+) -> Sweep:
     """A sweep by an attack, from its name and keys."""
     return _swept(net, images, labels, kind, keys)[0]
 
 
-def judged(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, **keys) -> tuple[Sweep, list[TrustCheck]]:
+def judged(
+    net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, **keys
+) -> tuple[Sweep, list[TrustCheck]]:
     """A sweep and its trust checks."""
     found = Found.of(net)
     result, attack = _swept(net, images, labels, kind, keys)
@@ -162,40 +190,81 @@ def _swept(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str
     return sweep(net, images, labels, np.arange(len(images)), attack, Rng(0)), attack
 
 
-def adapted(name: str, net: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: Sequence[float],
-            queries: int = 500) -> tuple[np.ndarray, list[TrustCheck]]:
+def adapted(
+    name: str,
+    net: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: Sequence[float],
+    queries: int = 500,
+) -> tuple[np.ndarray, list[TrustCheck]]:
     """Robust accuracy (E,) under PGD with the right keys, and for networks that jump Square; and the checks of PGD."""
-    result, checks = judged(net, images, labels, "pgd", eps=list(eps), steps=40, restarts=2, **ADAPTED[name])
+    result, checks = judged(
+        net, images, labels, "pgd", eps=list(eps), steps=40, restarts=2, **ADAPTED[name]
+    )
     worst = result.worst
     if ADAPTED[name] == THROUGH:
-        worst = worst & attacked(net, images, labels, "square", eps=list(eps), queries=queries).worst
+        worst = (
+            worst & attacked(net, images, labels, "square", eps=list(eps), queries=queries).worst
+        )
     return worst.mean(1), checks
 
 
-def truth(name: str, net: nn.Module, sound: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: Sequence[float],
-          queries: int = 3000) -> np.ndarray:
+def truth(
+    name: str,
+    net: nn.Module,
+    sound: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: Sequence[float],
+    queries: int = 3000,
+) -> np.ndarray:
     """Robust accuracy (E,) under everything that we can send: the sound network's where the flaw changes no decision."""
     grid = list(eps)
     if name in SAME:
         strong = {"steps": 100, "restarts": 3, "loss": ["ce", "margin", "ce-norm"]}
         return attacked(sound, images, labels, "pgd", eps=grid, **strong).accuracy()
     keys = {"steps": 60, "samples": 32} if name == "noise" else {"steps": 200}
-    worst = attacked(net, images, labels, "pgd", eps=grid, restarts=2, **{**ADAPTED[name], **keys}).worst
+    worst = attacked(
+        net, images, labels, "pgd", eps=grid, restarts=2, **{**ADAPTED[name], **keys}
+    ).worst
     worst &= _transferred(net, sound, images, labels, grid, samples=keys.get("samples", 1))
     if name not in ("noise", "constant"):
         worst &= attacked(net, images, labels, "square", eps=grid, queries=queries).worst
-        worst &= attacked(net, images, labels, "pgd", eps=grid, steps=40, loss=["ce", "margin"]).worst
+        worst &= attacked(
+            net, images, labels, "pgd", eps=grid, steps=40, loss=["ce", "margin"]
+        ).worst
     return worst.mean(1)
 
 
-def _transferred(net: nn.Module, sound: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: list[float],
-                 samples: int) -> np.ndarray:
+def _transferred(
+    net: nn.Module,
+    sound: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: list[float],
+    samples: int,
+) -> np.ndarray:
     """Which images stand what PGD made of them on the sound network, at each eps and below, bool (E, N)."""
     cls, worst = attacks["pgd"], []
-    attack = cls(cls.Config(attack="pgd", eps=eps, steps=40, loss=["margin"], iterate="last", samples=samples))
+    attack = cls(
+        cls.Config(
+            attack="pgd", eps=eps, steps=40, loss=["margin"], iterate="last", samples=samples
+        )
+    )
     victim = Victim.met(net, images, 256, attack.view, Rng(1))
     for budget in eps:
-        trial = Trial(images, labels, None, np.arange(len(images)), budget, Objective("margin"), 0, None, Rng(1))
+        trial = Trial(
+            images,
+            labels,
+            None,
+            np.arange(len(images)),
+            budget,
+            Objective("margin"),
+            0,
+            None,
+            Rng(1),
+        )
         moved = attack.perturb(Victim(sound), trial).adversarial if budget else images
         worst.append(judge(victim.logits(moved), labels)[0].numpy())
     return np.logical_and.accumulate(worst)

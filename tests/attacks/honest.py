@@ -41,9 +41,16 @@ def mlp(*hidden: int, seed: int = 0, **keys) -> nn.Module:
 
 def conv(width: int, seed: int = 0, activation: type[nn.Module] = nn.ReLU, **keys) -> nn.Module:
     """Two convolutions."""
-    net = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), activation(), nn.MaxPool2d(2),
-                        nn.Conv2d(width, 2 * width, 3, padding=1), activation(), nn.MaxPool2d(2), nn.Flatten(),
-                        nn.Linear(98 * width, 10))
+    net = nn.Sequential(
+        nn.Conv2d(1, width, 3, padding=1),
+        activation(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        activation(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(98 * width, 10),
+    )
     return train(net, *mnist5k()[0], epochs=3, seed=seed, **keys)
 
 
@@ -56,7 +63,9 @@ class Radial(nn.Module):
         self.width, self.out = width, nn.Linear(len(centres), 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.out(20 * torch.softmax(-torch.cdist(x.flatten(1), self.centres).square() / self.width, 1))
+        return self.out(
+            20 * torch.softmax(-torch.cdist(x.flatten(1), self.centres).square() / self.width, 1)
+        )
 
 
 class Prototypes(nn.Module):
@@ -64,7 +73,9 @@ class Prototypes(nn.Module):
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor, each: int, sharpness: float):
         super().__init__()
-        self.register_buffer("centres", torch.stack([images[labels == k][:each].flatten(1) for k in range(10)]))
+        self.register_buffer(
+            "centres", torch.stack([images[labels == k][:each].flatten(1) for k in range(10)])
+        )
         self.sharpness = sharpness
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -75,7 +86,9 @@ class Prototypes(nn.Module):
 def learned(kind: str, seed: int = 0, **keys) -> nn.Module:
     """The classifier of a learner of the house."""
     train_split, cls = _splits()[0], learners[kind]
-    learner = cls(cls.Config.model_validate(keys), train_split.shape, 10, Rng(seed).child("learner"))
+    learner = cls(
+        cls.Config.model_validate(keys), train_split.shape, 10, Rng(seed).child("learner")
+    )
     learner.fit(train_split)
     return learner.classifier()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.attacks.sweep import sweep
+from harness.attacks.engine.sweep import sweep
 from harness.data.base import Images
 from harness.registry import learners
 from harness.rng import Rng
@@ -19,7 +19,9 @@ EPS = [0.06, 0.12, 0.18]
 def learned(kind: str, digits, **keys):
     """The classifier of a learner, trained on digits."""
     images, labels = digits.train
-    train = Images(images.mul(255).round().to(torch.uint8).numpy(), labels.numpy(), np.arange(len(images)), 10)
+    train = Images(
+        images.mul(255).round().to(torch.uint8).numpy(), labels.numpy(), np.arange(len(images)), 10
+    )
     cls = learners[kind]
     learner = cls(cls.Config(**keys), (1, 8, 8), 10, Rng(0))
     learner.fit(train)
@@ -35,7 +37,9 @@ def rule(digits):
 @pytest.fixture(scope="module")
 def adversarial(digits):
     """A perceptron that trained on PGD examples."""
-    return learned("mlp", digits, hidden=64, epochs=20, batch_size=50, adversarial_eps=0.1, adversarial_steps=4)
+    return learned(
+        "mlp", digits, hidden=64, epochs=20, batch_size=50, adversarial_eps=0.1, adversarial_steps=4
+    )
 
 
 @pytest.fixture(params=["mlp", "conv", "rule", "adversarial"])
@@ -59,7 +63,10 @@ def standing(victim, digits, theirs, seeds=(0,)) -> float:
 
 def stand(victim, digits, attack, seeds=(0,)) -> float:
     """The same under ours."""
-    runs = [sweep(victim, digits.images, digits.labels, np.arange(320), attack, Rng(seed)).accuracy() for seed in seeds]
+    runs = [
+        sweep(victim, digits.images, digits.labels, np.arange(320), attack, Rng(seed)).accuracy()
+        for seed in seeds
+    ]
     return float(np.mean(runs))
 
 
@@ -67,17 +74,37 @@ def stand(victim, digits, attack, seeds=(0,)) -> float:
 def test_pgd_is_as_strong_as_that_of_torchattacks_from_the_image(attack, victim, digits, mode):
     import torchattacks
 
-    ours = stand(victim, digits, attack("pgd", eps=EPS, steps=20, step_size=0.125, random_start=False, sweep=mode))
-    assert ours <= standing(victim, digits, lambda eps, _: torchattacks.PGD(victim, eps, eps / 8, 20, random_start=False)) + 0.002
+    ours = stand(
+        victim,
+        digits,
+        attack("pgd", eps=EPS, steps=20, step_size=0.125, random_start=False, sweep=mode),
+    )
+    assert (
+        ours
+        <= standing(
+            victim,
+            digits,
+            lambda eps, _: torchattacks.PGD(victim, eps, eps / 8, 20, random_start=False),
+        )
+        + 0.002
+    )
 
 
-def test_apgd_is_as_strong_as_that_of_torchattacks_from_the_same_random_start(attack, victim, digits, monkeypatch):
+def test_apgd_is_as_strong_as_that_of_torchattacks_from_the_same_random_start(
+    attack, victim, digits, monkeypatch
+):
     import torchattacks
 
-    attacked = (victim(digits.images).argmax(1) == digits.labels).nonzero().squeeze(1).numpy()  # theirs leaves out the others
+    attacked = (
+        (victim(digits.images).argmax(1) == digits.labels).nonzero().squeeze(1).numpy()
+    )  # theirs leaves out the others
     uniform = torch.from_numpy(Rng(0).per_sample_uniform("start", attacked, 0, (1, 8, 8)))
-    monkeypatch.setattr(torch, "rand", lambda *_, **__: (uniform + 1) / 2)  # theirs is stretched to touch the ball, by 2 % or so
-    theirs = standing(victim, digits, lambda eps, _: torchattacks.APGD(victim, eps=eps, steps=50, loss="ce"))
+    monkeypatch.setattr(
+        torch, "rand", lambda *_, **__: (uniform + 1) / 2
+    )  # theirs is stretched to touch the ball, by 2 % or so
+    theirs = standing(
+        victim, digits, lambda eps, _: torchattacks.APGD(victim, eps=eps, steps=50, loss="ce")
+    )
     monkeypatch.undo()
     assert stand(victim, digits, attack("apgd", eps=EPS, steps=50)) <= theirs + 0.002
 
@@ -85,23 +112,45 @@ def test_apgd_is_as_strong_as_that_of_torchattacks_from_the_same_random_start(at
 def test_square_is_as_strong_as_that_of_torchattacks(attack, victim, digits):
     import torchattacks
 
-    theirs = standing(victim, digits, lambda eps, seed: torchattacks.Square(victim, eps=eps, n_queries=150, seed=seed), (0, 1))
+    theirs = standing(
+        victim,
+        digits,
+        lambda eps, seed: torchattacks.Square(victim, eps=eps, n_queries=150, seed=seed),
+        (0, 1),
+    )
     assert stand(victim, digits, attack("square", eps=EPS, queries=150), (0, 1)) <= theirs + 0.002
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["independent", "nested", "bisect"])
-def test_pgd_is_as_strong_as_that_of_torchattacks_over_thirty_random_starts(attack, victim, digits, mode):
+def test_pgd_is_as_strong_as_that_of_torchattacks_over_thirty_random_starts(
+    attack, victim, digits, mode
+):
     import torchattacks
 
-    ours = stand(victim, digits, attack("pgd", eps=EPS, steps=20, step_size=0.125, sweep=mode), range(30))
-    assert ours <= standing(victim, digits, lambda eps, _: torchattacks.PGD(victim, eps, eps / 8, 20), range(30)) + 0.002
+    ours = stand(
+        victim, digits, attack("pgd", eps=EPS, steps=20, step_size=0.125, sweep=mode), range(30)
+    )
+    assert (
+        ours
+        <= standing(
+            victim, digits, lambda eps, _: torchattacks.PGD(victim, eps, eps / 8, 20), range(30)
+        )
+        + 0.002
+    )
 
 
 @pytest.mark.slow
-def test_apgd_is_as_strong_as_that_of_torchattacks_over_thirty_random_starts(attack, victim, digits):
+def test_apgd_is_as_strong_as_that_of_torchattacks_over_thirty_random_starts(
+    attack, victim, digits
+):
     import torchattacks
 
     ours = stand(victim, digits, attack("apgd", eps=EPS, steps=50), range(30))
-    theirs = standing(victim, digits, lambda eps, seed: torchattacks.APGD(victim, "Linf", eps, 50, seed=seed), range(30))
+    theirs = standing(
+        victim,
+        digits,
+        lambda eps, seed: torchattacks.APGD(victim, "Linf", eps, 50, seed=seed),
+        range(30),
+    )
     assert ours <= theirs + 0.002

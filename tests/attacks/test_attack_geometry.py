@@ -9,8 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.attacks.geometry import climb, direction, moved, nearest, norms, project, random_in_ball
-from harness.attacks.losses import LOSSES
+from harness.attacks.engine.geometry import (
+    climb,
+    direction,
+    moved,
+    nearest,
+    norms,
+    project,
+    random_in_ball,
+)
+from harness.attacks.engine.losses import LOSSES
 from harness.rng import Rng
 
 SEEDS = st.integers(0, 2**31)
@@ -18,7 +26,9 @@ EPS = st.floats(0, 1)
 
 
 def points(seed: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
-    return low + (high - low) * torch.rand(4, 1, 3, 5, generator=torch.Generator().manual_seed(seed))
+    return low + (high - low) * torch.rand(
+        4, 1, 3, 5, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @given(SEEDS, st.floats(0, 4), st.sampled_from(["linf", "l2", "l1"]))
@@ -44,7 +54,9 @@ def test_the_nearest_point_is_nearer_than_any_other_of_ball_and_box(seed, eps, n
 def test_the_nearest_point_takes_each_samples_own_budget():
     centres, far, eps = points(0), points(1, -2, 3), torch.tensor([0.0, 0.1, 0.5, 3.0])
     for norm in ("linf", "l2", "l1"):
-        each = torch.cat([nearest(far[i : i + 1], centres[i : i + 1], norm, eps[i : i + 1]) for i in range(4)])
+        each = torch.cat(
+            [nearest(far[i : i + 1], centres[i : i + 1], norm, eps[i : i + 1]) for i in range(4)]
+        )
         torch.testing.assert_close(nearest(far, centres, norm, eps), each, rtol=0, atol=0)
 
 
@@ -57,7 +69,9 @@ def test_rounding_never_leaves_the_l1_ball(seed, pixels):
     for start in (torch.rand(3, pixels, generator=generator), torch.full((3, pixels), 0.7)):
         assert (norms(project(start, centres, "l1", eps) - centres, "l1") <= np.float32(eps)).all()
     delta = torch.randn(3, pixels, generator=generator) / 10
-    assert ((moved(centres, delta, "l1").double() - centres.double()).abs() <= delta.double().abs()).all()
+    assert (
+        (moved(centres, delta, "l1").double() - centres.double()).abs() <= delta.double().abs()
+    ).all()
 
 
 @given(SEEDS, st.floats(0.01, 20))
@@ -69,7 +83,12 @@ def test_an_l1_step_is_the_best_on_a_linear_function(seed, size):
     gained = ((climb(start, gradient, "l1", size) - start) * gradient).double().sum()
     # the same as a linear programme in what each pixel gains and loses
     w, x = gradient.flatten().double().numpy(), start.flatten().double().numpy()
-    best = linprog(np.r_[-w, w], A_ub=np.ones((1, 30)), b_ub=[size], bounds=[(0, 1 - v) for v in x] + [(0, v) for v in x])
+    best = linprog(
+        np.r_[-w, w],
+        A_ub=np.ones((1, 30)),
+        b_ub=[size],
+        bounds=[(0, 1 - v) for v in x] + [(0, v) for v in x],
+    )
     np.testing.assert_allclose(gained, -best.fun, rtol=1e-5, atol=1e-6)
 
 
@@ -87,7 +106,9 @@ def test_norms_are_numpys(seed):
 def test_a_step_is_of_size_one_however_small_the_gradient(size):
     gradient = points(0, 0.5, 1).double().mul(size).float()
     for norm in ("linf", "l2"):
-        torch.testing.assert_close(norms(direction(gradient, norm), norm), torch.ones(4), rtol=1e-5, atol=0)
+        torch.testing.assert_close(
+            norms(direction(gradient, norm), norm), torch.ones(4), rtol=1e-5, atol=0
+        )
 
 
 def test_no_step_without_gradient_or_with_one_that_is_not_a_number():
@@ -102,18 +123,25 @@ def test_starts_are_uniform_in_the_ball_scale_with_eps_and_belong_to_the_sample(
     identity, shape = np.arange(4000), (1, 2, 3)
     start = random_in_ball(Rng(1), identity, 0, shape, norm, 0.5)
     radius = norms(start, norm).double().numpy() / 0.5
-    assert stats.kstest(radius**6, "uniform").pvalue > 1e-3  # the share of volume within a radius, in 6 dimensions
+    assert (
+        stats.kstest(radius**6, "uniform").pvalue > 1e-3
+    )  # the share of volume within a radius, in 6 dimensions
     assert (start.flatten(1).mean(0).abs() < 0.02).all()
     torch.testing.assert_close(random_in_ball(Rng(1), identity, 0, shape, norm, 0.25), start / 2)
     assert (random_in_ball(Rng(1), identity[[7, 3]], 0, shape, norm, 0.5) == start[[7, 3]]).all()
     assert not (random_in_ball(Rng(1), identity, 1, shape, norm, 0.5) == start).any()
 
 
-@given(SEEDS, st.sampled_from(["ce", "ce-norm", "margin"]))  # dlr is flat where the right logit is the third largest
+@given(
+    SEEDS, st.sampled_from(["ce", "ce-norm", "margin"])
+)  # dlr is flat where the right logit is the third largest
 @settings(max_examples=40, deadline=None)
 def test_losses_rise_towards_a_mistake(seed, loss):
     generator = torch.Generator().manual_seed(seed)
-    logits, labels = torch.randn(6, 5, generator=generator), torch.randint(5, (6,), generator=generator)
+    logits, labels = (
+        torch.randn(6, 5, generator=generator),
+        torch.randint(5, (6,), generator=generator),
+    )
     targets = (labels + 1) % 5
     for aim in (None, targets):
         x = logits.clone().requires_grad_()
@@ -128,11 +156,16 @@ def test_losses_rise_towards_a_mistake(seed, loss):
 @settings(max_examples=40, deadline=None)
 def test_standardised_cross_entropy_does_not_see_scale_or_shift(seed, factor):
     generator = torch.Generator().manual_seed(seed)
-    logits, labels = torch.randn(6, 5, generator=generator, dtype=torch.float64), torch.randint(5, (6,), generator=generator)
+    logits, labels = (
+        torch.randn(6, 5, generator=generator, dtype=torch.float64),
+        torch.randint(5, (6,), generator=generator),
+    )
 
     def loss(scale, shift):
         return LOSSES["ce-norm"](logits * scale + shift, labels, None)
 
     torch.testing.assert_close(loss(factor, 3.0), loss(1.0, 0.0))
     spread = (logits - logits.mean(1, keepdim=True)) / logits.numpy().std(1, keepdims=True)
-    torch.testing.assert_close(loss(1.0, 0.0), torch.nn.functional.cross_entropy(spread, labels, reduction="none"))
+    torch.testing.assert_close(
+        loss(1.0, 0.0), torch.nn.functional.cross_entropy(spread, labels, reduction="none")
+    )

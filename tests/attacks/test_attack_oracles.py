@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from harness.attacks.base import Objective, Trial
-from harness.attacks.sweep import sweep
-from harness.attacks.victim import Victim
+from harness.attacks.engine.sweep import sweep
+from harness.attacks.engine.victim import Victim
 from harness.rng import Rng
 
 RNG = Rng(0)
@@ -21,7 +21,9 @@ def linear(n_classes: int, seed: int, low: float, high: float):
     model = nn.Sequential(nn.Flatten(), nn.Linear(30, n_classes))
     with torch.no_grad():
         model[1].weight.copy_(torch.randn(n_classes, 30, generator=generator))
-        model[1].bias.copy_(torch.randn(n_classes, generator=generator) - model[1].weight.sum(1) / 2)
+        model[1].bias.copy_(
+            torch.randn(n_classes, generator=generator) - model[1].weight.sum(1) / 2
+        )
     images = low + (high - low) * torch.rand(200, 1, 5, 6, generator=generator)
     labels = model(images).argmax(1)
     labels[:20] = (labels[:20] + 1) % n_classes
@@ -53,7 +55,9 @@ def least_margin(model, images, labels, eps: float, norm: str) -> np.ndarray:
         sorted_room = room.gather(2, order)
         spent = (eps - (sorted_room.cumsum(2) - sorted_room)).clamp_min(0).minimum(sorted_room)
         moved = torch.zeros_like(room).scatter(2, order, spent)
-    margin = (difference * x[:, None]).sum(2) + b[labels][:, None] - b[None] - (steep * moved).sum(2)
+    margin = (
+        (difference * x[:, None]).sum(2) + b[labels][:, None] - b[None] - (steep * moved).sum(2)
+    )
     margin.scatter_(1, labels[:, None], float("inf"))
     return margin.amin(1).numpy()
 
@@ -68,10 +72,14 @@ def exact(model, images, labels, grid, norm) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("low, high", [(0.3, 0.7), (0.0, 1.0)])
 @pytest.mark.parametrize("loss", ["ce", "margin", "ce-norm"])
-def test_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(attack, seed, low, high, loss):
+def test_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(
+    attack, seed, low, high, loss
+):
     grid = [0.0, 0.01, 0.03, 0.06, 0.1, 0.2]
     model, images, labels = linear(2, seed, low, high)
-    result = sweep(model, images, labels, np.arange(200), attack("fgsm", eps=grid, loss=[loss]), RNG)
+    result = sweep(
+        model, images, labels, np.arange(200), attack("fgsm", eps=grid, loss=[loss]), RNG
+    )
     np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, "linf"))
     assert 0 < result.accuracy()[3] < result.accuracy()[0] < 1
 
@@ -79,27 +87,39 @@ def test_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(attack, 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("low, high", [(0.3, 0.7), (0.0, 1.0)])
 @pytest.mark.parametrize("loss", ["ce", "margin", "ce-norm"])
-def test_l1_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(attack, seed, low, high, loss):
+def test_l1_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(
+    attack, seed, low, high, loss
+):
     grid = [0.0, 0.05, 0.1, 0.3, 0.6, 1.5]
     model, images, labels = linear(2, seed, low, high)
-    result = sweep(model, images, labels, np.arange(200), attack("fgsm", norm="l1", eps=grid, loss=[loss]), RNG)
+    result = sweep(
+        model, images, labels, np.arange(200), attack("fgsm", norm="l1", eps=grid, loss=[loss]), RNG
+    )
     np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, "l1"))
     assert 0 < result.accuracy()[3] < result.accuracy()[0] < 1
 
 
 @pytest.mark.parametrize("mode", ["nested", "independent"])
 @pytest.mark.parametrize("keys", [{"random_start": False}, {"restarts": 2, "steps": 20}], ids=str)
-def test_l1_pgd_aimed_at_every_class_meets_exact_robust_accuracy_of_a_linear_network(attack, mode, keys):
+def test_l1_pgd_aimed_at_every_class_meets_exact_robust_accuracy_of_a_linear_network(
+    attack, mode, keys
+):
     grid = [0.0, 0.1, 0.2, 0.4, 0.8]
     model, images, labels = linear(5, 7, 0.0, 1.0)
-    pgd = attack("pgd", norm="l1", eps=grid, loss=["margin"], targets=4, step_size=0.25, sweep=mode, **keys)
+    pgd = attack(
+        "pgd", norm="l1", eps=grid, loss=["margin"], targets=4, step_size=0.25, sweep=mode, **keys
+    )
     result = sweep(model, images, labels, np.arange(200), pgd, RNG)
     np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, "l1"))
 
 
 @pytest.mark.parametrize("mode", ["nested", "independent"])
-@pytest.mark.parametrize("keys", [{"random_start": False}, {"restarts": 2}, {"iterate": "last"}], ids=str)
-def test_pgd_aimed_at_every_class_meets_exact_robust_accuracy_of_a_linear_network(attack, mode, keys):
+@pytest.mark.parametrize(
+    "keys", [{"random_start": False}, {"restarts": 2}, {"iterate": "last"}], ids=str
+)
+def test_pgd_aimed_at_every_class_meets_exact_robust_accuracy_of_a_linear_network(
+    attack, mode, keys
+):
     grid = [0.0, 0.01, 0.02, 0.04, 0.08]
     model, images, labels = linear(5, 7, 0.0, 1.0)
     pgd = attack("pgd", eps=grid, loss=["margin"], targets=4, steps=8, sweep=mode, **keys)
@@ -126,18 +146,24 @@ def test_l2_attacks_meet_exact_robust_accuracy_where_the_box_does_not_bind(attac
 def perturbed(attack, model, images, labels, eps, start=None) -> torch.Tensor:
     """What an attack makes of images, all of them."""
     objective = Objective("ce")
-    return attack.perturb(Victim(model, 96), Trial(images, labels, None, np.arange(len(images)), eps, objective, 0, start,
-                                                   RNG)).adversarial
+    return attack.perturb(
+        Victim(model, 96),
+        Trial(images, labels, None, np.arange(len(images)), eps, objective, 0, start, RNG),
+    ).adversarial
 
 
 def verdicts(model, adversarial, images, labels) -> np.ndarray:
     with torch.no_grad():
-        return ((model(adversarial).argmax(1) == labels) & (model(images).argmax(1) == labels)).numpy()
+        return (
+            (model(adversarial).argmax(1) == labels) & (model(images).argmax(1) == labels)
+        ).numpy()
 
 
 def agree(ours, model, images, labels, eps, theirs, start=None, share=1.0):
     """Same images to 1e-6 (a share of them), and same verdicts in a sweep."""
-    difference = (perturbed(ours, model, images, labels, eps, start) - theirs).abs().flatten(1).amax(1)
+    difference = (
+        (perturbed(ours, model, images, labels, eps, start) - theirs).abs().flatten(1).amax(1)
+    )
     assert (difference <= 1e-6).float().mean() >= share
     if start is None:
         result = sweep(model, images, labels, np.arange(len(images)), ours, RNG)
@@ -150,9 +176,17 @@ def test_fgsm_equals_torchattacks_and_foolbox(attack, network, digits, eps):
     import torchattacks
 
     ours = attack("fgsm", eps=[eps])
-    agree(ours, network, digits.images, digits.labels, eps, torchattacks.FGSM(network, eps=eps)(digits.images, digits.labels))
+    agree(
+        ours,
+        network,
+        digits.images,
+        digits.labels,
+        eps,
+        torchattacks.FGSM(network, eps=eps)(digits.images, digits.labels),
+    )
     theirs = foolbox.attacks.LinfFastGradientAttack(random_start=False)(
-        foolbox.PyTorchModel(network, (0, 1)), digits.images, digits.labels, epsilons=[eps])[1][0]
+        foolbox.PyTorchModel(network, (0, 1)), digits.images, digits.labels, epsilons=[eps]
+    )[1][0]
     agree(ours, network, digits.images, digits.labels, eps, theirs)
     network.zero_grad(set_to_none=True)  # foolbox leaves gradients
 
@@ -162,12 +196,21 @@ def test_pgd_equals_torchattacks_and_foolbox_from_the_image(attack, network, dig
     import foolbox
     import torchattacks
 
-    keys = {"iterate": "last", "random_start": False, "steps": 10, "step_size": 0.25, "sweep": "independent"}
+    keys = {
+        "iterate": "last",
+        "random_start": False,
+        "steps": 10,
+        "step_size": 0.25,
+        "sweep": "independent",
+    }
     ours = attack("pgd", eps=[eps], **keys)
-    theirs = torchattacks.PGD(network, eps=eps, alpha=0.25 * eps, steps=10, random_start=False)(digits.images, digits.labels)
+    theirs = torchattacks.PGD(network, eps=eps, alpha=0.25 * eps, steps=10, random_start=False)(
+        digits.images, digits.labels
+    )
     agree(ours, network, digits.images, digits.labels, eps, theirs)
     theirs = foolbox.attacks.LinfPGD(rel_stepsize=0.25, steps=10, random_start=False)(
-        foolbox.PyTorchModel(network, (0, 1)), digits.images, digits.labels, epsilons=[eps])[1][0]
+        foolbox.PyTorchModel(network, (0, 1)), digits.images, digits.labels, epsilons=[eps]
+    )[1][0]
     agree(ours, network, digits.images, digits.labels, eps, theirs)
     network.zero_grad(set_to_none=True)
 
@@ -179,12 +222,16 @@ def test_pgd_equals_torchattacks_from_the_same_random_start(attack, network, dig
     torch.manual_seed(5)
     start = torch.empty_like(digits.images).uniform_(-eps, eps)
     torch.manual_seed(5)
-    theirs = torchattacks.PGD(network, eps=eps, alpha=0.02, steps=10, random_start=True)(digits.images, digits.labels)
+    theirs = torchattacks.PGD(network, eps=eps, alpha=0.02, steps=10, random_start=True)(
+        digits.images, digits.labels
+    )
     torch.set_rng_state(state)
     ours = attack("pgd", eps=[eps], iterate="last", steps=10, step_size=0.2)
     agree(ours, network, digits.images, digits.labels, eps, theirs, start)
     unstarted = perturbed(ours, network, digits.images, digits.labels, eps, torch.zeros_like(start))
-    assert (unstarted - theirs).abs().amax() > 1e-3, "the start must tell, or the same one is not what was compared"
+    assert (unstarted - theirs).abs().amax() > 1e-3, (
+        "the start must tell, or the same one is not what was compared"
+    )
 
 
 def test_l2_pgd_equals_torchattacks_and_foolbox(attack, network, digits):
@@ -192,19 +239,38 @@ def test_l2_pgd_equals_torchattacks_and_foolbox(attack, network, digits):
     import torchattacks
 
     eps = 0.5  # an L2 step carries rounding along, and where it crosses a kink of the network the paths part: a few may
-    ours = attack("pgd", norm="l2", eps=[eps], iterate="last", random_start=False, steps=10, step_size=0.25, sweep="independent")
-    theirs = torchattacks.PGDL2(network, eps=eps, alpha=0.25 * eps, steps=10, random_start=False, eps_for_division=1e-30)(
-        digits.images, digits.labels)
+    ours = attack(
+        "pgd",
+        norm="l2",
+        eps=[eps],
+        iterate="last",
+        random_start=False,
+        steps=10,
+        step_size=0.25,
+        sweep="independent",
+    )
+    theirs = torchattacks.PGDL2(
+        network, eps=eps, alpha=0.25 * eps, steps=10, random_start=False, eps_for_division=1e-30
+    )(digits.images, digits.labels)
     agree(ours, network, digits.images, digits.labels, eps, theirs, share=0.99)
     theirs = foolbox.attacks.L2PGD(rel_stepsize=0.25, steps=10, random_start=False)(
-        foolbox.PyTorchModel(network, (0, 1)), digits.images, digits.labels, epsilons=[eps])[1][0]
+        foolbox.PyTorchModel(network, (0, 1)), digits.images, digits.labels, epsilons=[eps]
+    )[1][0]
     agree(ours, network, digits.images, digits.labels, eps, theirs, share=0.99)
     network.zero_grad(set_to_none=True)
 
 
 def test_best_iterate_is_at_least_as_strong_as_the_last(attack, network, digits):
-    last, best = (sweep(network, digits.images, digits.labels, np.arange(320),
-                        attack("pgd", eps=[0.1], iterate=which, steps=6, step_size=1.5, sweep="independent"), RNG)
-                  for which in ("last", "best"))
+    last, best = (
+        sweep(
+            network,
+            digits.images,
+            digits.labels,
+            np.arange(320),
+            attack("pgd", eps=[0.1], iterate=which, steps=6, step_size=1.5, sweep="independent"),
+            RNG,
+        )
+        for which in ("last", "best")
+    )
     assert (best.worst <= last.worst).all()
     assert (best.margin[best.correct == 1] <= last.margin[best.correct == 1]).all()

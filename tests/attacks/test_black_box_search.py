@@ -6,16 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from harness.attacks import blackbox
 from harness.attacks.base import Objective, Trial
-from harness.attacks.sweep import sweep
-from harness.attacks.victim import Victim, judge
+from harness.attacks.engine import blackbox
+from harness.attacks.engine.sweep import sweep
+from harness.attacks.engine.victim import Victim, judge
 from harness.rng import Rng
 
 
 def trial(digits, rows, eps):
     rows = np.asarray(rows)
-    return Trial(digits.images[rows], digits.labels[rows], None, rows, eps, Objective("margin"), 0, None, Rng(2))
+    return Trial(
+        digits.images[rows],
+        digits.labels[rows],
+        None,
+        rows,
+        eps,
+        Objective("margin"),
+        0,
+        None,
+        Rng(2),
+    )
 
 
 def correct(model, digits, rows, found):
@@ -26,10 +36,15 @@ def correct(model, digits, rows, found):
 def test_perturbations_stay_in_the_ball_and_the_box(mlp, digits, eps):
     rows = np.arange(40)
     given = trial(digits, rows, eps)
-    found = {"square": blackbox.square(Victim(mlp), given, 60), "linf": blackbox.from_class_means(
-        digits.images, digits.labels, given, "linf"), "l2": blackbox.from_class_means(digits.images, digits.labels, given, "l2")}
+    found = {
+        "square": blackbox.square(Victim(mlp), given, 60),
+        "linf": blackbox.from_class_means(digits.images, digits.labels, given, "linf"),
+        "l2": blackbox.from_class_means(digits.images, digits.labels, given, "l2"),
+    }
     for name, images in found.items():
-        size = torch.linalg.vector_norm((images - given.images).flatten(1), 2 if name == "l2" else float("inf"), dim=1)
+        size = torch.linalg.vector_norm(
+            (images - given.images).flatten(1), 2 if name == "l2" else float("inf"), dim=1
+        )
         assert 0 < float(size.max()) <= eps + 1e-6 and images.min() >= 0 and images.max() <= 1
 
 
@@ -41,22 +56,52 @@ def test_square_is_the_samples_own_whatever_the_company_or_batch(mlp, digits):
 
 def test_square_comes_near_that_of_torchattacks_and_more_queries_break_more(attack, mlp, digits):
     rows = np.arange(150)
-    few, many = (int(correct(mlp, digits, rows, blackbox.square(Victim(mlp), trial(digits, rows, 0.1), queries)).sum())
-                 for queries in (5, 200))
-    theirs = sweep(mlp, digits.images[:150], digits.labels[:150], rows, attack(
-        "torchattacks", name="Square", eps=[0.1], params={"n_queries": 200}), Rng(1)).worst[0].sum()
+    few, many = (
+        int(
+            correct(
+                mlp, digits, rows, blackbox.square(Victim(mlp), trial(digits, rows, 0.1), queries)
+            ).sum()
+        )
+        for queries in (5, 200)
+    )
+    theirs = (
+        sweep(
+            mlp,
+            digits.images[:150],
+            digits.labels[:150],
+            rows,
+            attack("torchattacks", name="Square", eps=[0.1], params={"n_queries": 200}),
+            Rng(1),
+        )
+        .worst[0]
+        .sum()
+    )
     print(few, many, theirs)
     assert many < few - 10 and many <= theirs + 10
 
 
 def test_transfer_breaks_far_more_than_noise(attack, mlp, digits):
     rows = np.arange(150)
-    moved = correct(mlp, digits, rows, blackbox.from_class_means(digits.images, digits.labels, trial(digits, rows, 0.2), "linf"))
-    noise = sweep(mlp, digits.images[:150], digits.labels[:150], rows, attack("noise", eps=[0.2], draws=5), Rng(1)).worst[0]
+    moved = correct(
+        mlp,
+        digits,
+        rows,
+        blackbox.from_class_means(digits.images, digits.labels, trial(digits, rows, 0.2), "linf"),
+    )
+    noise = sweep(
+        mlp,
+        digits.images[:150],
+        digits.labels[:150],
+        rows,
+        attack("noise", eps=[0.2], draws=5),
+        Rng(1),
+    ).worst[0]
     assert int(moved.sum()) < noise.sum() - 30
 
 
 def test_transfer_leaves_the_global_randomness_and_copes_with_one_class(digits):
     state, rows = torch.get_rng_state(), np.flatnonzero(digits.labels.numpy() == 4)[:5]
-    found = blackbox.from_class_means(digits.images[rows], digits.labels[rows], trial(digits, rows, 0.1), "linf")
+    found = blackbox.from_class_means(
+        digits.images[rows], digits.labels[rows], trial(digits, rows, 0.1), "linf"
+    )
     assert found.isfinite().all() and torch.equal(state, torch.get_rng_state())

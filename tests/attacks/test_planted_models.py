@@ -28,12 +28,18 @@ def assert_refused(name, net, images, labels):
     _, checks = judged(net, images, labels, "pgd", eps=EPS, steps=20, loss=["ce"])
     assert REFUSED.get(name, set()) <= set(remarks(checks, "FAIL")), checks
     if name not in REFUSED:
-        assert "scale" in remarks(checks, "WARN") and "probabilities" in next(c.detail for c in checks if c.name == "scale")
+        assert "scale" in remarks(checks, "WARN") and "probabilities" in next(
+            c.detail for c in checks if c.name == "scale"
+        )
 
 
 def planted(name, sound, images, labels):
     """A network with the flaw."""
-    return AROUND[name](sound) if name in AROUND else train(INSIDE[name](images[0].numel()), images, labels, epochs=12)
+    return (
+        AROUND[name](sound)
+        if name in AROUND
+        else train(INSIDE[name](images[0].numel()), images, labels, epochs=12)
+    )
 
 
 @pytest.mark.parametrize("name", ADAPTED)
@@ -43,7 +49,11 @@ def test_a_naive_sweep_is_refused_by_the_check_that_says_why(mlp, digits, name):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_the_right_keys_find_the_truth_on_digits(mlp, digits, name):
-    net, images, labels = planted(name, mlp, *digits.train), digits.images[:160], digits.labels[:160]
+    net, images, labels = (
+        planted(name, mlp, *digits.train),
+        digits.images[:160],
+        digits.labels[:160],
+    )
     found, checks = adapted(name, net, images, labels, EPS, queries=50)
     real = truth(name, net, mlp, images, labels, EPS, queries=50)
     np.testing.assert_allclose(found, real, atol=0.02)
@@ -58,7 +68,9 @@ def test_the_right_keys_find_the_truth_on_mnist(name):
 
     train_set, (x, y) = mnist5k()
     x, y = x[:300], y[:300]
-    sound = train(nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10)), *train_set)
+    sound = train(
+        nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10)), *train_set
+    )
     net = AROUND[name](sound) if name in AROUND else train(INSIDE[name](784), *train_set)
     assert_refused(name, net, x, y)
     found, checks = adapted(name, net, x, y, EPS)

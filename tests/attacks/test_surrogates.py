@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.attacks.losses import LOSSES
-from harness.attacks.victim import Victim, View
+from harness.attacks.engine.losses import LOSSES
+from harness.attacks.engine.surrogates import StraightThrough, surrogate
+from harness.attacks.engine.victim import Victim, View
 from harness.rng import Rng
-from harness.surrogates import StraightThrough, surrogate
 
 GENERATOR = torch.Generator().manual_seed(0)
 INTO, OUT = torch.randn(20, 16, generator=GENERATOR) / 4, torch.randn(16, 5, generator=GENERATOR)
@@ -45,12 +45,20 @@ JUMPING = {
     "thermometer": lambda x: (x[:, :, None] > torch.linspace(0, 0.9, 16)).float().sum(1) @ OUT,
     "winners by a mask": lambda x: (hidden(x) * (hidden(x) >= kth(hidden(x)))) @ OUT,
     "winners by masked_fill": lambda x: hidden(x).masked_fill(hidden(x) < kth(hidden(x)), 0) @ OUT,
-    "winners by where": lambda x: torch.where(hidden(x) >= kth(hidden(x)), hidden(x), torch.zeros(())) @ OUT,
+    "winners by where": lambda x: (
+        torch.where(hidden(x) >= kth(hidden(x)), hidden(x), torch.zeros(())) @ OUT
+    ),
     "winners by assignment": lambda x: cut_off(hidden(x)) @ OUT,
-    "winners by a scattered mask": lambda x: (hidden(x) * torch.zeros(len(x), 16).scatter_(
-        1, hidden(x).topk(4, dim=1).indices, 1.0)) @ OUT,
-    "winners by scattered values": lambda x: torch.zeros(len(x), 16).scatter(
-        1, hidden(x).topk(4, dim=1).indices, hidden(x).topk(4, dim=1).values) @ OUT,
+    "winners by a scattered mask": lambda x: (
+        (hidden(x) * torch.zeros(len(x), 16).scatter_(1, hidden(x).topk(4, dim=1).indices, 1.0))
+        @ OUT
+    ),
+    "winners by scattered values": lambda x: (
+        torch.zeros(len(x), 16).scatter(
+            1, hidden(x).topk(4, dim=1).indices, hidden(x).topk(4, dim=1).values
+        )
+        @ OUT
+    ),
     "the winner by one_hot": lambda x: F.one_hot(hidden(x).argmax(1), 16).float() @ OUT,
 }
 CONTINUOUS = {
@@ -62,7 +70,9 @@ CONTINUOUS = {
     "nearest neighbours": lambda x: -torch.cdist(x, INTO.T).topk(5, dim=1, largest=False).values,
     "rounded weights": lambda x: x @ (4 * INTO).round(),
     "declared": lambda x: surrogate(hidden(x).sign(), hidden(x).tanh()) @ OUT,
-    "declared by hand": lambda x: (hidden(x).tanh() + (hidden(x).sign() - hidden(x).tanh()).detach()) @ OUT,
+    "declared by hand": lambda x: (
+        (hidden(x).tanh() + (hidden(x).sign() - hidden(x).tanh()).detach()) @ OUT
+    ),
 }
 
 
@@ -90,7 +100,9 @@ def test_what_does_not_jump_is_not_accused(function):
     assert torch.equal(out, function(x)) and not mode.jumps()
 
 
-@pytest.mark.parametrize("name", ["relu", "nearest neighbours", "rounded weights", "declared", "declared by hand"])
+@pytest.mark.parametrize(
+    "name", ["relu", "nearest neighbours", "rounded weights", "declared", "declared by hand"]
+)
 def test_gradients_that_exist_or_are_declared_are_not_touched(name):
     x = torch.rand(48, 20, generator=torch.Generator().manual_seed(1)).requires_grad_()
     out, gradient, _ = passed(CONTINUOUS[name])
@@ -143,9 +155,13 @@ def test_a_saturated_softmax_passes_the_gradient_of_a_soft_one(digits, mlp):
 
     def gradient(backward):
         hard = torch.nn.Sequential(mlp, Scaled(1e4), torch.nn.Softmax(1)).eval()
-        return Victim(hard, view=View(1, backward)).gradient(digits.images[:32], labels, None, LOSSES["margin"])[0]
+        return Victim(hard, view=View(1, backward)).gradient(
+            digits.images[:32], labels, None, LOSSES["margin"]
+        )[0]
 
-    assert (gradient("exact") == 0).all() and (gradient("straight-through").flatten(1) != 0).any(1).all()
+    assert (gradient("exact") == 0).all() and (gradient("straight-through").flatten(1) != 0).any(
+        1
+    ).all()
 
 
 class Scaled(torch.nn.Module):
@@ -181,21 +197,31 @@ def test_the_mean_of_passes_approaches_the_expectation_and_repeats(digits, mlp):
     many, few, again = seen(256), seen(4), seen(4)
     assert torch.equal(few[0], again[0]) and torch.equal(few[1], again[1])
     truth = torch.stack([Noisy(mlp)(images) for _ in range(400)]).mean(0).detach()
-    errors = [float((logits - truth).square().mean().sqrt()) for logits in (many[0], few[0], seen(1)[0])]
-    assert 4 * errors[0] < errors[1] < errors[2]  # as 1 / sqrt(samples): 1, 8 and 16 times the smallest
+    errors = [
+        float((logits - truth).square().mean().sqrt()) for logits in (many[0], few[0], seen(1)[0])
+    ]
+    assert (
+        4 * errors[0] < errors[1] < errors[2]
+    )  # as 1 / sqrt(samples): 1, 8 and 16 times the smallest
     plain = Victim.met(mlp, images, 256, View(8), Rng(5))
-    assert not plain.stochastic and torch.equal(plain.logits(images), Victim(mlp).logits(images))  # one pass says all
+    assert not plain.stochastic and torch.equal(
+        plain.logits(images), Victim(mlp).logits(images)
+    )  # one pass says all
 
 
 def test_a_sweep_of_a_network_that_draws_repeats_whatever_the_batch_size(attack, digits, mlp):
     import numpy as np
 
-    from harness.attacks.sweep import sweep
+    from harness.attacks.engine.sweep import sweep
 
     pgd = attack("pgd", eps=[0.0, 0.05, 0.1], steps=5, loss=["ce", "margin"], samples=4)
     state = torch.get_rng_state()
-    results = [sweep(Noisy(mlp), digits.images, digits.labels, np.arange(320), pgd, Rng(2), batch_size=size)
-               for size in (16, 100, 256)]
+    results = [
+        sweep(
+            Noisy(mlp), digits.images, digits.labels, np.arange(320), pgd, Rng(2), batch_size=size
+        )
+        for size in (16, 100, 256)
+    ]
     assert torch.equal(torch.get_rng_state(), state)
     for other in results[1:]:
         for name in ("clean_margin", "correct", "margin", "worst"):
@@ -203,6 +229,9 @@ def test_a_sweep_of_a_network_that_draws_repeats_whatever_the_batch_size(attack,
 
 
 def test_words_say_how_a_network_is_looked_at(attack):
-    plain, other = attack("pgd", eps=[0.1]).words(), attack("pgd", eps=[0.1], samples=8, backward="straight-through").words()
+    plain, other = (
+        attack("pgd", eps=[0.1]).words(),
+        attack("pgd", eps=[0.1], samples=8, backward="straight-through").words(),
+    )
     assert "passes" not in plain and "straight" not in plain
     assert "8 passes averaged" in other and "straight-through backward" in other

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from harness.attacks.base import Attempt
-from harness.attacks.sweep import SKIPPED, sweep
+from harness.attacks.engine.sweep import SKIPPED, sweep
 from harness.rng import Rng
 
 GRID = [0.0, 0.05, 0.1, 0.2]
@@ -24,21 +24,36 @@ def run(model, digits, attack, rows=slice(None), **keys):
 
 def assert_same(one, other, rows=slice(None)):
     for name in ARRAYS:
-        np.testing.assert_array_equal(getattr(one, name)[..., rows], getattr(other, name), err_msg=name)
+        np.testing.assert_array_equal(
+            getattr(one, name)[..., rows], getattr(other, name), err_msg=name
+        )
 
 
-@pytest.mark.parametrize("kind, keys", [
-    ("fgsm", {}),
-    ("pgd", {"steps": 7, "restarts": 2, "loss": ["ce", "margin"]}),
-    ("pgd", {"steps": 7, "sweep": "independent", "loss": ["ce-norm"]}),
-    ("pgd", {"steps": 7, "sweep": "bisect", "restarts": 2, "loss": ["ce", "margin"], "eps": [0.0, 0.02, 0.05, 0.1, 0.15, 0.2]}),
-    ("pgd", {"steps": 7, "norm": "l2", "eps": [0.0, 0.3, 0.6]}),
-    ("pgd", {"steps": 7, "norm": "l1", "eps": [0.0, 2.0, 4.0], "restarts": 2}),
-    ("fgsm", {"norm": "l1", "eps": [0.0, 2.0, 4.0]}),
-    ("noise", {"draws": 3}),
-    ("square", {"queries": 40}),
-    ("noise", {"draws": 3, "norm": "l2", "eps": [0.5, 1.0]}),
-], ids=str)
+@pytest.mark.parametrize(
+    "kind, keys",
+    [
+        ("fgsm", {}),
+        ("pgd", {"steps": 7, "restarts": 2, "loss": ["ce", "margin"]}),
+        ("pgd", {"steps": 7, "sweep": "independent", "loss": ["ce-norm"]}),
+        (
+            "pgd",
+            {
+                "steps": 7,
+                "sweep": "bisect",
+                "restarts": 2,
+                "loss": ["ce", "margin"],
+                "eps": [0.0, 0.02, 0.05, 0.1, 0.15, 0.2],
+            },
+        ),
+        ("pgd", {"steps": 7, "norm": "l2", "eps": [0.0, 0.3, 0.6]}),
+        ("pgd", {"steps": 7, "norm": "l1", "eps": [0.0, 2.0, 4.0], "restarts": 2}),
+        ("fgsm", {"norm": "l1", "eps": [0.0, 2.0, 4.0]}),
+        ("noise", {"draws": 3}),
+        ("square", {"queries": 40}),
+        ("noise", {"draws": 3, "norm": "l2", "eps": [0.5, 1.0]}),
+    ],
+    ids=str,
+)
 def test_every_bit_is_the_same_whatever_the_batch_size(attack, network, digits, kind, keys):
     chosen = attack(kind, **{"eps": GRID, **keys})
     results = [run(network, digits, chosen, batch_size=size) for size in (16, 64, 100, 512)]
@@ -60,7 +75,9 @@ class Products(nn.Module):
 
 
 @pytest.mark.parametrize("side, n_hidden", [(8, 400), (28, 100)])
-def test_every_bit_of_l2_is_the_same_whatever_the_batch_size_where_rows_round_by_their_place(attack, digits, side, n_hidden):
+def test_every_bit_of_l2_is_the_same_whatever_the_batch_size_where_rows_round_by_their_place(
+    attack, digits, side, n_hidden
+):
     images = nn.functional.interpolate(digits.images, (side, side))
     model = Products(side * side, n_hidden)
     own = type(digits)(images=images, labels=model(images).argmax(1))
@@ -89,17 +106,25 @@ def test_blocks_change_nothing(attack, mlp, digits):
 
 @pytest.mark.parametrize("mode", ["nested", "bisect", "independent"])
 def test_robust_accuracy_falls_with_eps_and_starts_at_clean(attack, network, digits, mode):
-    result = run(network, digits, attack("pgd", eps=GRID, steps=5, restarts=2, loss=["ce", "margin"], sweep=mode))
+    result = run(
+        network,
+        digits,
+        attack("pgd", eps=GRID, steps=5, restarts=2, loss=["ce", "margin"], sweep=mode),
+    )
     assert (result.worst[1:] <= result.worst[:-1]).all()
     np.testing.assert_array_equal(result.worst[0], result.clean)
     with torch.no_grad():
-        np.testing.assert_array_equal(result.clean, (network(digits.images).argmax(1) == digits.labels).numpy())
+        np.testing.assert_array_equal(
+            result.clean, (network(digits.images).argmax(1) == digits.labels).numpy()
+        )
     assert 0.1 < result.accuracy()[2] < 0.9
 
 
 @pytest.mark.parametrize("mode", ["nested", "independent"])
 def test_worst_is_the_and_over_losses_restarts_and_smaller_eps(attack, mlp, digits, mode):
-    result = run(mlp, digits, attack("pgd", eps=GRID, steps=5, restarts=2, loss=["ce", "margin"], sweep=mode))
+    result = run(
+        mlp, digits, attack("pgd", eps=GRID, steps=5, restarts=2, loss=["ce", "margin"], sweep=mode)
+    )
     broken = (result.correct == 0).any((1, 2))
     np.testing.assert_array_equal(result.worst, result.clean & ~np.logical_or.accumulate(broken))
     attacked = result.correct != SKIPPED
@@ -111,7 +136,10 @@ def test_worst_is_the_and_over_losses_restarts_and_smaller_eps(attack, mlp, digi
 
 def test_nested_attacks_only_what_still_stands_and_is_about_as_strong(attack, network, digits):
     keys = {"eps": [0.02, 0.05, 0.1, 0.2], "steps": 10, "loss": ["ce", "margin"]}
-    nested, independent = (run(network, digits, attack("pgd", sweep=mode, **keys)) for mode in ("nested", "independent"))
+    nested, independent = (
+        run(network, digits, attack("pgd", sweep=mode, **keys))
+        for mode in ("nested", "independent")
+    )
     for place in range(1, 4):
         assert (nested.correct[place][..., ~nested.worst[place - 1]] == SKIPPED).all()
         assert (independent.correct[place][..., independent.clean] != SKIPPED).all()
@@ -125,17 +153,25 @@ FINE = [0.0, 0.02, 0.05, 0.08, 0.1, 0.15, 0.2]
 @pytest.mark.parametrize("grid", [FINE, FINE[1:], [0.1], [0.0, 0.1]], ids=len)
 def test_bisection_finds_each_samples_first_eps_in_few_attacks(attack, network, digits, grid):
     keys = {"eps": grid, "steps": 10, "loss": ["ce", "margin"]}
-    bisected, nested = (run(network, digits, attack("pgd", sweep=mode, **keys)) for mode in ("bisect", "nested"))
+    bisected, nested = (
+        run(network, digits, attack("pgd", sweep=mode, **keys)) for mode in ("bisect", "nested")
+    )
     np.testing.assert_array_equal(bisected.clean, nested.clean)
     assert (bisected.accuracy() <= nested.accuracy() + 0.01).all()
     tried = (bisected.correct != SKIPPED).any((1, 2))[np.array(grid) > 0].sum(0)
-    assert (tried[bisected.clean] <= np.ceil(np.log2(len(grid) + 1))).all() and not tried[~bisected.clean].any()
+    assert (tried[bisected.clean] <= np.ceil(np.log2(len(grid) + 1))).all() and not tried[
+        ~bisected.clean
+    ].any()
     if len(grid) == len(FINE):
         assert (bisected.correct != SKIPPED).sum() < 0.8 * (nested.correct != SKIPPED).sum()
 
 
 def test_bisected_verdicts_follow_from_the_attacks_that_were_made(attack, mlp, digits):
-    result = run(mlp, digits, attack("pgd", eps=FINE, steps=5, restarts=2, loss=["ce", "margin"], sweep="bisect"))
+    result = run(
+        mlp,
+        digits,
+        attack("pgd", eps=FINE, steps=5, restarts=2, loss=["ce", "margin"], sweep="bisect"),
+    )
     tried = (result.correct != SKIPPED).any((1, 2))
     broken = (result.correct == 0).any((1, 2))
     for sample in np.flatnonzero(result.clean):
@@ -195,7 +231,10 @@ def test_more_restarts_and_losses_only_break_more(attack, mlp, digits):
 
 def test_targeted_runs_break_more(attack, mlp, digits):
     keys = {"eps": [0.1], "steps": 5, "loss": ["margin"], "sweep": "independent"}
-    plain, aimed = run(mlp, digits, attack("pgd", **keys)), run(mlp, digits, attack("pgd", targets=9, **keys))
+    plain, aimed = (
+        run(mlp, digits, attack("pgd", **keys)),
+        run(mlp, digits, attack("pgd", targets=9, **keys)),
+    )
     assert aimed.objectives == ("margin", *(f"margin->{rank}" for rank in range(1, 10)))
     assert (aimed.worst <= plain.worst).all()
 
@@ -211,9 +250,13 @@ def scaled(model: nn.Module, factor: float) -> nn.Module:
     return other
 
 
-def test_standardised_and_margin_losses_see_through_logit_scale_and_cross_entropy_does_not(attack, mlp, digits):
+def test_standardised_and_margin_losses_see_through_logit_scale_and_cross_entropy_does_not(
+    attack, mlp, digits
+):
     def robust(factor, loss):
-        return run(scaled(mlp, factor), digits, attack("pgd", eps=[0.1], steps=10, loss=[loss])).accuracy()[0]
+        return run(
+            scaled(mlp, factor), digits, attack("pgd", eps=[0.1], steps=10, loss=[loss])
+        ).accuracy()[0]
 
     for loss in ("margin", "ce-norm"):
         assert abs(robust(1024, loss) - robust(1, loss)) < 0.01
@@ -221,7 +264,9 @@ def test_standardised_and_margin_losses_see_through_logit_scale_and_cross_entrop
 
 
 def test_model_and_global_randomness_are_left_as_found(attack, digits):
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 10)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(144, 10)
+    ).eval()
     model[2].train()
     model[0].weight.requires_grad_(False)
     model[4].weight.grad = torch.full_like(model[4].weight, 3.0)
@@ -230,7 +275,11 @@ def test_model_and_global_randomness_are_left_as_found(attack, digits):
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     model[2].eval()
     flags[3] = False
-    torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    torch_state, numpy_state, python_state = (
+        torch.get_rng_state(),
+        np.random.get_state()[1].copy(),
+        random.getstate(),
+    )
     run(model, digits, attack("pgd", eps=[0.1], steps=3, restarts=2))
     run(model, digits, attack("noise", norm="l2", eps=[0.1]))
     assert [module.training for module in model.modules()] == flags

@@ -11,15 +11,23 @@ import torch
 from torch import nn
 
 from harness.attacks.catalogue import entry, names
-from harness.attacks.found import Found
-from harness.attacks.sweep import SKIPPED, sweep
+from harness.attacks.engine.found import Found
+from harness.attacks.engine.sweep import SKIPPED, sweep
 from harness.rng import Rng
 
 FEW = slice(0, 48)
 
 
 def run(model, digits, attack, rows=FEW, **keys):
-    return sweep(model, digits.images[rows], digits.labels[rows], np.arange(320)[rows], attack, Rng(3), **keys)
+    return sweep(
+        model,
+        digits.images[rows],
+        digits.labels[rows],
+        np.arange(320)[rows],
+        attack,
+        Rng(3),
+        **keys,
+    )
 
 
 def few_classes(n_classes: int, seed: int = 0) -> nn.Module:
@@ -33,7 +41,9 @@ def few_classes(n_classes: int, seed: int = 0) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", ["FGSM", "PGD", "APGD", "FAB", "CW", "MIFGSM"])
-def test_verdicts_do_not_depend_on_the_batch_size_or_the_global_random_state(attack, conv, digits, name):
+def test_verdicts_do_not_depend_on_the_batch_size_or_the_global_random_state(
+    attack, conv, digits, name
+):
     chosen = attack("torchattacks", name=name, eps=[0.0, 0.1, 0.3])
     one = run(conv, digits, chosen, batch_size=16)
     torch.rand(3), np.random.rand(3), random.random()
@@ -42,9 +52,13 @@ def test_verdicts_do_not_depend_on_the_batch_size_or_the_global_random_state(att
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
 
-@pytest.mark.parametrize("name", ["APGD", "Square", "FAB", "CW", "DeepFool", "JSMA", "EADL1", "OnePixel", "AutoAttack"])
+@pytest.mark.parametrize(
+    "name", ["APGD", "Square", "FAB", "CW", "DeepFool", "JSMA", "EADL1", "OnePixel", "AutoAttack"]
+)
 def test_network_and_global_random_states_are_left_as_found(attack, digits, name):
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.3), nn.Flatten(), nn.Linear(144, 10))
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.3), nn.Flatten(), nn.Linear(144, 10)
+    )
     model.train()
     model[1].eval()  # a frozen batch norm
     model[2].eval()
@@ -55,7 +69,14 @@ def test_network_and_global_random_states_are_left_as_found(attack, digits, name
     labels = model(images).argmax(1)
     small = {"params": {"n_queries": 20}} if name == "Square" else {}
     eps = [2.0] if entry(name).norms[0] == "l0" else [0.05]
-    sweep(model, images, labels, np.arange(3), attack("torchattacks", name=name, eps=eps, **small), Rng(0))
+    sweep(
+        model,
+        images,
+        labels,
+        np.arange(3),
+        attack("torchattacks", name=name, eps=eps, **small),
+        Rng(0),
+    )
     assert before.changed(model) == []
 
 
@@ -81,7 +102,9 @@ def test_network_is_left_as_found_after_an_exception(attack, mlp, digits):
 def test_a_step_that_fits_the_budget(attack, mlp, digits):
     ours = run(mlp, digits, attack("pgd", eps=[0.2], sweep="independent")).accuracy()[0]
     theirs = run(mlp, digits, attack("torchattacks", name="PGD", eps=[0.2])).accuracy()[0]
-    fixed = run(mlp, digits, attack("torchattacks", name="PGD", eps=[0.2], params={"alpha": 2 / 255})).accuracy()[0]
+    fixed = run(
+        mlp, digits, attack("torchattacks", name="PGD", eps=[0.2], params={"alpha": 2 / 255})
+    ).accuracy()[0]
     assert abs(ours - theirs) < 0.05 and fixed > theirs + 0.1
 
 
@@ -90,12 +113,19 @@ def test_what_stands_is_counted_among_what_was_correct(attack, mlp, digits):
         clean = (mlp(digits.images).argmax(1) == digits.labels).numpy()
     assert not clean.all()
     result = run(mlp, digits, attack("torchattacks", name="FGSM", eps=[0.01]), slice(None))
-    assert (result.correct[..., ~clean] == SKIPPED).all() and (result.correct[..., clean] != SKIPPED).all()
+    assert (result.correct[..., ~clean] == SKIPPED).all() and (
+        result.correct[..., clean] != SKIPPED
+    ).all()
     assert not result.worst[0, ~clean].any()
 
 
-@pytest.mark.parametrize("name, n_classes", [("APGDT", 3), ("AutoAttack", 3), ("APGDT", 5), ("AutoAttack", 5), ("FAB", 2)])
-def test_attacks_that_assume_ten_classes_run_on_fewer_and_say_what_they_stand_for(attack, digits, name, n_classes):
+@pytest.mark.parametrize(
+    "name, n_classes",
+    [("APGDT", 3), ("AutoAttack", 3), ("APGDT", 5), ("AutoAttack", 5), ("FAB", 2)],
+)
+def test_attacks_that_assume_ten_classes_run_on_fewer_and_say_what_they_stand_for(
+    attack, digits, name, n_classes
+):
     model = few_classes(n_classes)
     images, labels = digits.images[:8], model(digits.images[:8]).argmax(1)
     chosen = attack("torchattacks", name=name, eps=[0.5])
@@ -128,7 +158,9 @@ def test_deepfool_is_carried_over_the_boundary(attack, network, digits):
 
 def test_minimal_attacks_run_once_and_are_counted_by_norm(attack, mlp, digits):
     grid = [0.2, 0.5, 1.0, 3.0]
-    result = run(mlp, digits, attack("torchattacks", name="CW", eps=grid, params={"c": 5, "steps": 60}))
+    result = run(
+        mlp, digits, attack("torchattacks", name="CW", eps=grid, params={"c": 5, "steps": 60})
+    )
     for place, eps in enumerate(grid):
         inside = result.norm[place] <= eps + 1e-6
         np.testing.assert_array_equal(result.norm[place], result.norm[0])
@@ -149,7 +181,10 @@ def test_cw_moves_pixels_that_are_black_or_white(attack, digits, monkeypatch):
 def test_the_version_that_was_run_is_printed(attack):
     import torchattacks
 
-    assert f"torchattacks {torchattacks.__version__}" in attack("torchattacks", name="CW", eps=[1.0]).words()
+    assert (
+        f"torchattacks {torchattacks.__version__}"
+        in attack("torchattacks", name="CW", eps=[1.0]).words()
+    )
 
 
 def test_cw_warns_of_log_probabilities(attack, mlp, digits):
@@ -174,8 +209,12 @@ def test_small_gradients_still_move_l2_pgd(attack, mlp, digits):
         def forward(self, x):
             return self.inner(x) * 1e-12
 
-    ours, packages = (run(Faint(), digits, attack("torchattacks", name="PGDL2", eps=[1.0], params=params)).accuracy()[0]
-                      for params in ({}, {"eps_for_division": 1e-10}))
+    ours, packages = (
+        run(
+            Faint(), digits, attack("torchattacks", name="PGDL2", eps=[1.0], params=params)
+        ).accuracy()[0]
+        for params in ({}, {"eps_for_division": 1e-10})
+    )
     assert ours < packages - 0.2
 
 
@@ -185,7 +224,9 @@ def test_outputs_outside_the_budget_are_projected(attack, mlp, digits, monkeypat
     monkeypatch.setattr(torchattacks.FGSM, "forward", lambda self, images, labels: 1 - images)
     result = run(mlp, digits, attack("torchattacks", name="FGSM", eps=[0.05]))
     assert np.nanmax(result.norm) <= 0.05 + 1e-6
-    monkeypatch.setattr(torchattacks.FGSM, "forward", lambda self, images, labels: images * float("nan"))
+    monkeypatch.setattr(
+        torchattacks.FGSM, "forward", lambda self, images, labels: images * float("nan")
+    )
     result = run(mlp, digits, attack("torchattacks", name="FGSM", eps=[0.05]))
     np.testing.assert_array_equal(result.worst[0], result.clean)
 
@@ -195,7 +236,9 @@ def test_outputs_outside_the_budget_are_projected(attack, mlp, digits, monkeypat
 @pytest.mark.parametrize("name", names())
 def test_every_attack_of_torchattacks_runs_by_its_name(attack, name, channels):
     generator = torch.Generator().manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 5)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 5)
+    ).eval()
     images = torch.rand(10, channels, 12, 12, generator=generator)
     labels, found = model(images).argmax(1), Found.of(model)
     grid = [0.0, 0.02, 0.1] if entry(name).norms[0] == "linf" else [0.0, 1.0, 20.0]

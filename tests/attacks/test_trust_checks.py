@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from harness.attacks.base import Attempt
-from harness.attacks.found import Found
-from harness.attacks.sweep import sweep
+from harness.attacks.engine.found import Found
+from harness.attacks.engine.sweep import sweep
 from harness.attacks.trust import check
 from harness.rng import Rng
 
@@ -40,30 +40,52 @@ class Wrapped(nn.Module):
         return self.after(self.inner(self.before(x)))
 
 
-COMMON = {"eps 0 equals clean", "not constant", "inside the budget and the box", "perturbs", "deterministic", "unbounded",
-          "model left as found"}
+COMMON = {
+    "eps 0 equals clean",
+    "not constant",
+    "inside the budget and the box",
+    "perturbs",
+    "deterministic",
+    "unbounded",
+    "model left as found",
+}
 BLACK = COMMON | {"upper bound: no gradient attack"}
-WHITE = COMMON | {"gradients exist", "non-differentiable parts", "scale", "black box not stronger",
-                  "gradient matches the function"}
+WHITE = COMMON | {
+    "gradients exist",
+    "non-differentiable parts",
+    "scale",
+    "black box not stronger",
+    "gradient matches the function",
+}
 ITERATIVE = WHITE | {"converged", "at least as strong as FGSM"}
 
 
-@pytest.mark.parametrize("kind, keys, expected", [
-    ("fgsm", {}, WHITE),
-    ("pgd", {}, ITERATIVE),
-    ("pgd", {"loss": ["ce", "margin"]}, ITERATIVE),
-    ("pgd", {"loss": ["ce", "margin"], "sweep": "bisect"}, ITERATIVE | {"verdicts carried down"}),
-    ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2], "loss": ["ce", "margin"]}, ITERATIVE),
-    ("noise", {}, BLACK),
-    ("torchattacks", {"name": "PGD"}, ITERATIVE),
-    ("torchattacks", {"name": "Square", "params": {"n_queries": 100}, "eps": [0.1]}, BLACK),
-], ids=lambda value: None if isinstance(value, set) else str(value))
+@pytest.mark.parametrize(
+    "kind, keys, expected",
+    [
+        ("fgsm", {}, WHITE),
+        ("pgd", {}, ITERATIVE),
+        ("pgd", {"loss": ["ce", "margin"]}, ITERATIVE),
+        (
+            "pgd",
+            {"loss": ["ce", "margin"], "sweep": "bisect"},
+            ITERATIVE | {"verdicts carried down"},
+        ),
+        ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2], "loss": ["ce", "margin"]}, ITERATIVE),
+        ("noise", {}, BLACK),
+        ("torchattacks", {"name": "PGD"}, ITERATIVE),
+        ("torchattacks", {"name": "Square", "params": {"n_queries": 100}, "eps": [0.1]}, BLACK),
+    ],
+    ids=lambda value: None if isinstance(value, set) else str(value),
+)
 def test_an_honest_network_passes_every_check(attack, network, digits, kind, keys, expected):
     found = levels(network, digits, attack(kind, **{"eps": GRID, **keys}))
     assert set(found) == expected
     if expected is BLACK:
         assert found.pop("upper bound: no gradient attack") == "WARN"
-    if kind == "fgsm" or keys == {}:  # one step, or cross-entropy alone: a search may find a few more, and says so
+    if (
+        kind == "fgsm" or keys == {}
+    ):  # one step, or cross-entropy alone: a search may find a few more, and says so
         assert found.pop("black box not stronger", "PASS") != "FAIL"
     # torchattacks returns the last iterate, not the best, and may be told so
     assert set(found.values()) <= ({"PASS", "WARN"} if kind == "torchattacks" else {"PASS"})
@@ -83,7 +105,9 @@ class Prototypes(nn.Module):
 
 def test_an_honest_softmax_over_prototypes_passes_every_check(attack, digits):
     model = Prototypes(*digits.train)
-    assert set(levels(model, digits, attack("pgd", eps=GRID, loss=["ce", "margin"])).values()) == {"PASS"}
+    assert set(levels(model, digits, attack("pgd", eps=GRID, loss=["ce", "margin"])).values()) == {
+        "PASS"
+    }
     assert "FAIL" not in levels(model, digits, attack("fgsm", eps=GRID)).values()
 
 
@@ -97,32 +121,50 @@ def ripple(size, waves):
 
 def wrong_sign(share):
     """The identity, with the gradient of a share of the pixels turned round."""
-    turned = torch.where(torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(5)) < share, -1.0, 1.0)
+    turned = torch.where(
+        torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(5)) < share, -1.0, 1.0
+    )
     return lambda x: x.detach() + turned * x - (turned * x).detach()
 
 
-@pytest.mark.parametrize("before", [ripple(0.01, 300), ripple(0.015, 150), ripple(0.02, 100), wrong_sign(0.3), wrong_sign(0.4)])
+@pytest.mark.parametrize(
+    "before",
+    [ripple(0.01, 300), ripple(0.015, 150), ripple(0.02, 100), wrong_sign(0.3), wrong_sign(0.4)],
+)
 def test_a_gradient_that_misleads_is_caught(attack, mlp, digits, before):
     masked = Wrapped(mlp, before=before)
     found = levels(masked, digits, attack("pgd", eps=GRID, steps=20, loss=["ce", "margin"]))
     assert found["gradient matches the function"] == found["black box not stronger"] == "FAIL"
     for kind, keys in (("fgsm", {}), ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2]})):
-        assert levels(masked, digits, attack(kind, **{"eps": GRID, **keys}))["gradient matches the function"] == "FAIL"
+        assert (
+            levels(masked, digits, attack(kind, **{"eps": GRID, **keys}))[
+                "gradient matches the function"
+            ]
+            == "FAIL"
+        )
 
 
 def test_saturated_logits_are_caught(attack, mlp, digits):
     loud = Wrapped(mlp, after=lambda z: 1000 * z)
     for kind in ("fgsm", "pgd"):
         found = levels(loud, digits, attack(kind, eps=GRID))
-        assert {found[name] for name in ("gradients exist", "scale", "unbounded", "black box not stronger")} == {"FAIL"}
+        assert {
+            found[name]
+            for name in ("gradients exist", "scale", "unbounded", "black box not stronger")
+        } == {"FAIL"}
     sighted = levels(loud, digits, attack("pgd", eps=GRID, loss=["ce", "margin"]))
     assert "FAIL" not in sighted.values()
 
 
 def test_gradient_masking_by_quantisation_is_caught(attack, mlp, digits):
     masked = Wrapped(mlp, before=lambda x: (x * 16).round() / 16)
-    found = levels(masked, digits, attack("pgd", eps=GRID, loss=["ce", "margin"], random_start=False))
-    assert {found[name] for name in ("gradients exist", "unbounded", "black box not stronger", "perturbs")} == {"FAIL"}
+    found = levels(
+        masked, digits, attack("pgd", eps=GRID, loss=["ce", "margin"], random_start=False)
+    )
+    assert {
+        found[name]
+        for name in ("gradients exist", "unbounded", "black box not stronger", "perturbs")
+    } == {"FAIL"}
 
 
 def test_dropout_left_on_is_caught(attack, mlp, digits):
@@ -143,23 +185,41 @@ def changed(attack, **methods):
     return type("Changed", (type(attack),), methods)(attack.config)
 
 
-@pytest.mark.parametrize("perturb, name", [
-    (lambda self, victim, trial: Attempt((trial.images + 1.1 * trial.eps).clamp(0, 1)), "inside the budget and the box"),
-    (lambda self, victim, trial: Attempt(trial.images + trial.eps), "inside the budget and the box"),
-    (lambda self, victim, trial: Attempt(trial.images), "perturbs"),
-    (lambda self, victim, trial: Attempt(trial.images), "black box not stronger"),
-    (lambda self, victim, trial: Attempt(1 - trial.images), "eps 0 equals clean"),
-    (lambda self, victim, trial: Attempt(trial.images + 0 * torch.rand(1)), "model left as found"),
-])
+@pytest.mark.parametrize(
+    "perturb, name",
+    [
+        (
+            lambda self, victim, trial: Attempt((trial.images + 1.1 * trial.eps).clamp(0, 1)),
+            "inside the budget and the box",
+        ),
+        (
+            lambda self, victim, trial: Attempt(trial.images + trial.eps),
+            "inside the budget and the box",
+        ),
+        (lambda self, victim, trial: Attempt(trial.images), "perturbs"),
+        (lambda self, victim, trial: Attempt(trial.images), "black box not stronger"),
+        (lambda self, victim, trial: Attempt(1 - trial.images), "eps 0 equals clean"),
+        (
+            lambda self, victim, trial: Attempt(trial.images + 0 * torch.rand(1)),
+            "model left as found",
+        ),
+    ],
+)
 def test_a_bad_attack_is_caught(attack, mlp, digits, perturb, name):
     assert levels(mlp, digits, changed(attack("fgsm", eps=GRID), perturb=perturb))[name] == "FAIL"
 
 
-def test_an_attack_that_fails_with_more_budget_is_caught_where_its_failures_are_carried_down(attack, mlp, digits):
+def test_an_attack_that_fails_with_more_budget_is_caught_where_its_failures_are_carried_down(
+    attack, mlp, digits
+):
     pgd = attack("pgd", eps=[0.02, 0.06, 0.1], steps=10, sweep="bisect")
 
     def perturb(self, victim, trial):
-        return type(pgd).perturb(self, victim, trial) if trial.eps < 0.06 else Attempt(trial.images + 0.01)
+        return (
+            type(pgd).perturb(self, victim, trial)
+            if trial.eps < 0.06
+            else Attempt(trial.images + 0.01)
+        )
 
     grid = attack("pgd", eps=[0.05, 0.06, 0.1], steps=10, sweep="bisect")
     assert levels(mlp, digits, changed(grid, perturb=perturb))["verdicts carried down"] == "FAIL"
@@ -167,7 +227,9 @@ def test_an_attack_that_fails_with_more_budget_is_caught_where_its_failures_are_
 
 
 def test_too_few_steps_are_caught(attack, mlp, digits):
-    found = levels(mlp, digits, attack("pgd", eps=[0.1], steps=5, step_size=0.05, random_start=False))
+    found = levels(
+        mlp, digits, attack("pgd", eps=[0.1], steps=5, step_size=0.05, random_start=False)
+    )
     assert found["converged"] == "FAIL" and found["at least as strong as FGSM"] == "FAIL"
 
 
@@ -177,7 +239,9 @@ def test_a_stand_in_is_named(attack, digits):
     with torch.no_grad():
         model[1].weight.copy_(torch.randn(3, 64, generator=generator))
     few = type(digits)(images=digits.images, labels=model(digits.images).argmax(1))
-    assert levels(model, few, attack("torchattacks", name="APGDT", eps=[0.05]))["as named"] == "WARN"
+    assert (
+        levels(model, few, attack("torchattacks", name="APGDT", eps=[0.05]))["as named"] == "WARN"
+    )
 
 
 def test_everything_that_measuring_must_not_change_is_compared(mlp):
@@ -193,10 +257,15 @@ def test_everything_that_measuring_must_not_change_is_compared(mlp):
         with torch.no_grad():
             model[1].bias[0] += 1e-6
 
-    acts = {"training flags": train, "param.grad": gradient, "weights and buffers": weights,
-            "requires_grad": lambda model: model[1].bias.requires_grad_(False),
-            "torch's random state": lambda _: torch.rand(1), "numpy's random state": lambda _: np.random.rand(),
-            "Python's random state": lambda _: random.random()}
+    acts = {
+        "training flags": train,
+        "param.grad": gradient,
+        "weights and buffers": weights,
+        "requires_grad": lambda model: model[1].bias.requires_grad_(False),
+        "torch's random state": lambda _: torch.rand(1),
+        "numpy's random state": lambda _: np.random.rand(),
+        "Python's random state": lambda _: random.random(),
+    }
     for what, act in acts.items():
         model = copy.deepcopy(mlp)
         found = Found.of(model)

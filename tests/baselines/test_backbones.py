@@ -9,7 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.backbones import Conv4, Dense, Grouped, Headed, adapt_dense, backbone, freeze, widen
+from harness.learning.bodies import (
+    Conv4,
+    Dense,
+    Grouped,
+    Headed,
+    adapt_dense,
+    backbone,
+    freeze,
+    widen,
+)
 
 
 def generator() -> torch.Generator:
@@ -47,11 +56,16 @@ def warmed(body: Conv4) -> Conv4:
 def test_conv4_is_the_published_network(training):
     body = warmed(Conv4(1, 16, generator()))
     images = torch.rand(8, 1, 28, 28, generator=generator())
-    torch.testing.assert_close(reference(body).train(training)(images), body.train(training)(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        reference(body).train(training)(images), body.train(training)(images), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_folding_changes_neither_values_nor_gradients():
-    body, images = warmed(Conv4(1, 16, generator())).eval(), torch.rand(8, 1, 28, 28, generator=generator())
+    body, images = (
+        warmed(Conv4(1, 16, generator())).eval(),
+        torch.rand(8, 1, 28, 28, generator=generator()),
+    )
     folded, grads = body.folded(), []
     torch.testing.assert_close(folded(images), body(images), rtol=1e-4, atol=1e-4)
     for module in (body, folded):
@@ -75,7 +89,9 @@ def test_group_normalisation_works_and_tells_images_apart_where_maps_are_one_pix
     images = torch.rand(64, 1, size, size, generator=generator())
     out = body(images)
     torch.testing.assert_close(body(images[:1]), out[:1], rtol=1e-4, atol=1e-5)
-    live = out.detach().std(0) > 1e-3  # a filter may be silent; that all are the same for every image is the fault
+    live = (
+        out.detach().std(0) > 1e-3
+    )  # a filter may be silent; that all are the same for every image is the fault
     assert out.isfinite().all() and (live.any() or width == 1)
 
 
@@ -90,7 +106,9 @@ def test_widening_leaves_the_network_alone_and_begins_with_all_classes_alike():
     clone = copy.deepcopy(network)
     widen(clone, 3)
     assert torch.equal(clone(torch.rand(5, 1, 3, 3)), torch.zeros(5, 3))
-    assert [name for name, _ in network.named_parameters()] == names and all(n.startswith("body.") for n in names)
+    assert [name for name, _ in network.named_parameters()] == names and all(
+        n.startswith("body.") for n in names
+    )
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])
@@ -99,18 +117,26 @@ def test_steps_side_by_side_are_plain_gradient_descent(ways, shots, scale):
     """Against torch.optim.SGD on one episode, from zero or from any other column that the classes share."""
     network = Headed(Dense(16, 16, generator()), (1, 4, 4))
     column = scale * torch.randn(16, 1, generator=generator())
-    x, labels = torch.rand(2, ways * shots, 1, 4, 4), torch.arange(ways).repeat_interleave(shots).repeat(2, 1)
+    x, labels = (
+        torch.rand(2, ways * shots, 1, 4, 4),
+        torch.arange(ways).repeat_interleave(shots).repeat(2, 1),
+    )
     queries = torch.rand(2, 6, 1, 4, 4)
     logits = adapt_dense(network, x, labels, ways, steps=4, rates=[0.3] * 6)(queries)
     for e in range(2):
         one = copy.deepcopy(network)
-        one.weight, one.bias = nn.Parameter(column.repeat(1, ways)), nn.Parameter(torch.full((1, ways), scale))
+        one.weight, one.bias = (
+            nn.Parameter(column.repeat(1, ways)),
+            nn.Parameter(torch.full((1, ways), scale)),
+        )
         optimiser = torch.optim.SGD(one.parameters(), lr=0.3)
         for _ in range(4):
             optimiser.zero_grad()
             F.cross_entropy(one(x[e]), labels[e]).backward()
             optimiser.step()
-        torch.testing.assert_close(logits[e].softmax(1), one(queries[e]).detach().softmax(1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            logits[e].softmax(1), one(queries[e]).detach().softmax(1), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_freezing_cuts_graphs():

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.backprop import Backprop
-from harness.convnets import convnet, folded, init_convnet
-from harness.optimisers import Descent
+from harness.learning.backprop import Backprop
+from harness.learning.convnets import convnet, folded, init_convnet
+from harness.learning.optimisers import Descent
+from harness.learning.supervised import BackpropConfig
 from harness.registry import learners
 from harness.rng import Rng
-from harness.supervised import BackpropConfig
 
 
 def made(kind: str, train, **switches):
@@ -36,10 +36,14 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("switches", [
-    {"kind": "mlp", "hidden": [60, 30]}, {"kind": "cnn", "filters": 4, "units": 20, "batch_size": 100},
-    {"kind": "cnn", "body": "conv4", "filters": 4, "batch_size": 100},
-])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"kind": "mlp", "hidden": [60, 30]},
+        {"kind": "cnn", "filters": 4, "units": 20, "batch_size": 100},
+        {"kind": "cnn", "body": "conv4", "filters": 4, "batch_size": 100},
+    ],
+)
 @pytest.mark.parametrize("density", [0.28, 0.1])
 def test_pruning_leaves_exactly_the_share_asked_for(digits, switches, density):
     learner = fitted(train=digits[0], epochs=2, density=density, **switches)
@@ -55,7 +59,10 @@ def test_a_pruned_network_still_knows_its_digits(digits):
 def test_from_scratch_too_a_network_is_pruned(digits):
     images, labels = digits[1].tensor()[:20], torch.from_numpy(digits[1].labels[:20])
     module = made("mlp", digits[0], hidden=50, density=0.2).adapt(images, labels, 10)
-    assert [(w != 0).sum() for w in list(module.layers)[::2]] == [round(0.2 * 64 * 50), round(0.2 * 50 * 10)]
+    assert [(w != 0).sum() for w in list(module.layers)[::2]] == [
+        round(0.2 * 64 * 50),
+        round(0.2 * 50 * 10),
+    ]
 
 
 def test_what_is_pruned_is_smallest_and_stays_away():
@@ -73,9 +80,15 @@ def test_what_is_pruned_is_smallest_and_stays_away():
 def test_constrained_backpropagation_has_no_inhibitory_pool(digits):
     learner = fitted("mlp", digits[0], hidden=100, non_negative=True, pool=False, l1=1e-5)
     tensors, x = learner.tensors, digits[1].tensor()
-    plain = F.relu(x.flatten(1) @ tensors["weight0"] + tensors["bias0"]) @ tensors["weight1"] + tensors["bias1"]
+    plain = (
+        F.relu(x.flatten(1) @ tensors["weight0"] + tensors["bias0"]) @ tensors["weight1"]
+        + tensors["bias1"]
+    )
     torch.testing.assert_close(learner.classifier()(x), plain)
-    assert all((b.weight >= 0).all() and b.enforced for b in learner.connectome()) and accuracy(learner, digits[1]) > 0.85
+    assert (
+        all((b.weight >= 0).all() and b.enforced for b in learner.connectome())
+        and accuracy(learner, digits[1]) > 0.85
+    )
 
 
 def test_adversarial_examples_of_a_linear_network_are_the_worst_there_are():
@@ -85,7 +98,13 @@ def test_adversarial_examples_of_a_linear_network_are_the_worst_there_are():
     direction = (tensors["weight0"][:, 1 - y] - tensors["weight0"][:, y]).T.sign().view(9, 1, 2, 3)
     for steps in (1, 5):
         config = BackpropConfig(adversarial_eps=0.2, adversarial_steps=steps)
-        rule = Backprop(lambda x, t, _: x.flatten(1) @ t["weight0"] + t["bias0"], tensors, config, generator(), adapting=False)
+        rule = Backprop(
+            lambda x, t, _: x.flatten(1) @ t["weight0"] + t["bias0"],
+            tensors,
+            config,
+            generator(),
+            adapting=False,
+        )
         found, worst = rule._attacked(x, y, 0.5), (x + 0.2 * direction).clamp(0, 1)
         if steps == 5:
             torch.testing.assert_close(found, worst)
@@ -101,8 +120,10 @@ def test_adversarial_training_withstands_what_plain_training_does_not(digits, st
         module, point = learner.classifier(), x.clone()
         for _ in range(10):
             point = point.detach().requires_grad_()
-            gradient, = torch.autograd.grad(F.cross_entropy(module(point), y), point)
-            point = torch.minimum(torch.maximum(point.detach() + 0.025 * gradient.sign(), x - 0.1), x + 0.1).clamp(0, 1)
+            (gradient,) = torch.autograd.grad(F.cross_entropy(module(point), y), point)
+            point = torch.minimum(
+                torch.maximum(point.detach() + 0.025 * gradient.sign(), x - 0.1), x + 0.1
+            ).clamp(0, 1)
         return (module(point).argmax(1) == y).float().mean().item()
 
     switches = {"hidden": 200, "adversarial_steps": steps, "epochs": 15}
@@ -122,7 +143,10 @@ def reference(tensors: dict[str, torch.Tensor], normed: bool) -> nn.Sequential:
             layers.append(conv)
             if normed:
                 norm = nn.BatchNorm2d(len(bias))
-                norm.weight, norm.bias = nn.Parameter(tensors[f"scale{i}"].clone()), nn.Parameter(bias)
+                norm.weight, norm.bias = (
+                    nn.Parameter(tensors[f"scale{i}"].clone()),
+                    nn.Parameter(bias),
+                )
                 layers.append(norm)
             else:
                 conv.bias = nn.Parameter(bias)
@@ -144,7 +168,9 @@ def test_convolutional_networks_are_torchs_own_layers(normed):
             value.add_(0.3 * torch.randn(value.shape, generator=generator(1)))
     theirs, x = reference(tensors, normed), torch.rand(16, 1, 16, 16, generator=generator())
     for _ in range(3):
-        torch.testing.assert_close(convnet(x, tensors, training=True), theirs.train()(x), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            convnet(x, tensors, training=True), theirs.train()(x), rtol=1e-4, atol=1e-5
+        )
     torch.testing.assert_close(convnet(x, tensors), theirs.eval()(x), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(convnet(x, folded(tensors)), theirs(x), rtol=1e-4, atol=1e-5)
 
@@ -154,13 +180,24 @@ def test_the_pool_of_a_convolution_is_the_mean_over_its_filters():
     x = torch.rand(3, 1, 8, 8, generator=generator())
     z = F.conv2d(x, tensors["weight0"], padding=1)
     h = F.max_pool2d(F.relu(z - z.mean(1, keepdim=True)), 2).flatten(1) @ tensors["weight1"]
-    torch.testing.assert_close(convnet(x, tensors, inhibited=True), h - h.mean(1, keepdim=True), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(convnet(x, folded(tensors, inhibited=True)), h - h.mean(1, keepdim=True), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        convnet(x, tensors, inhibited=True), h - h.mean(1, keepdim=True), rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(
+        convnet(x, folded(tensors, inhibited=True)),
+        h - h.mean(1, keepdim=True),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     assert all((value >= 0).all() for name, value in tensors.items() if name.startswith("weight"))
 
 
-@pytest.mark.parametrize("switches", [{}, {"l1": 1e-4}, {"non_negative": True}, {"body": "conv4", "epochs": 20}])
+@pytest.mark.parametrize(
+    "switches", [{}, {"l1": 1e-4}, {"non_negative": True}, {"body": "conv4", "epochs": 20}]
+)
 def test_every_form_of_convolutional_network_learns(digits, switches):
-    learner = fitted("cnn", digits[0], **{"filters": 8, "units": 64, "epochs": 12, "lr": 3e-3, **switches})
+    learner = fitted(
+        "cnn", digits[0], **{"filters": 8, "units": 64, "epochs": 12, "lr": 3e-3, **switches}
+    )
     assert accuracy(learner, digits[1]) > 0.85
     assert all(np.isfinite(b.weight.numpy()).all() for b in learner.connectome())

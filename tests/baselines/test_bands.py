@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import cells, suite
-from harness import plan as planning
-from harness.store import Store
+from harness.cells import plan as planning
+from harness.cells import run as cells
+from harness.storage.store import Store
+from harness.suite import load as suite
 
 SUITES = Path(__file__).parents[2] / "suites" / "baselines"
 BANDS = {
@@ -39,11 +40,19 @@ def test_error_on_mnist_is_within_the_band(name, learner, tmp_path, request):
     root = os.environ.get("HARNESS_DATA")
     if not root or not (Path(root) / "mnist").exists():
         pytest.skip("MNIST is not here")
-    layout = planning.make(suite.load(SUITES / f"{name}.yaml", sets=["seeds=[0]"], data_root=Path(root)))
+    layout = planning.make(
+        suite.load(SUITES / f"{name}.yaml", sets=["seeds=[0]"], data_root=Path(root))
+    )
     store = Store(tmp_path)
-    measuring = next(cell for cell in layout.cells if cell.role != "train" and cell.learner == learner)
+    measuring = next(
+        cell for cell in layout.cells if cell.role != "train" and cell.learner == learner
+    )
     training = next(cell for cell in layout.cells if cell.key == measuring.needs)
     for cell in (training, measuring):
         cells.run(cell, cells.Conditions(store, Path(root)), lambda fraction, note: None)
-    accuracy = next(value["value"] for value in store.read(measuring.key).values if value["metric"] == "accuracy")
+    accuracy = next(
+        value["value"]
+        for value in store.read(measuring.key).values
+        if value["metric"] == "accuracy"
+    )
     assert 100 * (1 - accuracy) <= BANDS[name, learner]

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.fitting import EpisodeShape, balanced_rows, training_episodes
-from harness.learner import Budget
-from harness.nets import init_perceptron, perceptron
+from harness.learning.fitting import EpisodeShape, balanced_rows, training_episodes
+from harness.learning.learner import Budget
+from harness.learning.nets import init_perceptron, perceptron
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -30,17 +30,27 @@ def accuracy(learner, test: Images) -> float:
         return (learner.classifier()(test.tensor()).argmax(1).numpy() == test.labels).mean()
 
 
-@pytest.mark.parametrize(("switches", "least"), [
-    ({}, 0.92), ({"l1": 1e-4}, 0.92), ({"non_negative": True}, 0.92), ({"hidden": [64, 32]}, 0.92),
-    ({"optimiser": "sgd", "lr": 0.05}, 0.95), ({"non_negative": True, "l1": 1e-4, "hidden": [64, 32]}, 0.90),
-])
+@pytest.mark.parametrize(
+    ("switches", "least"),
+    [
+        ({}, 0.92),
+        ({"l1": 1e-4}, 0.92),
+        ({"non_negative": True}, 0.92),
+        ({"hidden": [64, 32]}, 0.92),
+        ({"optimiser": "sgd", "lr": 0.05}, 0.95),
+        ({"non_negative": True, "l1": 1e-4, "hidden": [64, 32]}, 0.90),
+    ],
+)
 def test_every_form_of_backpropagation_learns(digits, switches, least):
     learner, _ = fit("mlp", digits[0], **{"hidden": 100, **switches})
     assert accuracy(learner, digits[1]) >= least
 
 
 def test_l1_leaves_fewer_synapses_and_they_are_truly_absent(digits):
-    share = [fit("mlp", digits[0], hidden=100, l1=l1)[0].connectome()[0].mask.float().mean() for l1 in (1e-4, 1e-2)]
+    share = [
+        fit("mlp", digits[0], hidden=100, l1=l1)[0].connectome()[0].mask.float().mean()
+        for l1 in (1e-4, 1e-2)
+    ]
     assert share[1] < 0.5 * share[0] < 0.5
     assert fit("mlp", digits[0], hidden=100, epochs=1)[0].connectome()[0].mask is None
 
@@ -54,10 +64,15 @@ def test_non_negative_weights_never_change_sign_and_say_that_they_are_clamped(di
 
 def test_inhibition_is_the_mean_input_of_the_layer():
     generator = torch.Generator().manual_seed(0)
-    parameters, x = init_perceptron([12, 9, 5], generator, non_negative=True), torch.rand(7, 12, generator=generator)
+    parameters, x = (
+        init_perceptron([12, 9, 5], generator, non_negative=True),
+        torch.rand(7, 12, generator=generator),
+    )
     z = x @ parameters[0] + parameters[1]
     out = F.relu(z - z.mean(1, keepdim=True)) @ parameters[2] + parameters[3]
-    torch.testing.assert_close(perceptron(x, parameters, inhibited=True), out - out.mean(1, keepdim=True))
+    torch.testing.assert_close(
+        perceptron(x, parameters, inhibited=True), out - out.mean(1, keepdim=True)
+    )
     assert all((weight >= 0).all() for weight in parameters[::2])
 
 
@@ -119,8 +134,13 @@ def test_maml_runs_on_narrow_convolutions_of_small_images(digits, width):
     train, test = digits
     learner, _ = fit("maml", train, backbone="conv4", width=width, iterations=2, inner_steps=2)
     images = test.tensor()
-    assert learner.adapt(images[:4], torch.arange(4), 4)(images[4:5]).shape == (1, 4)  # one image: the crash was there
-    assert not any(name.startswith(("network.weight", "network.bias")) for name in learner.state_dict())
+    assert learner.adapt(images[:4], torch.arange(4), 4)(images[4:5]).shape == (
+        1,
+        4,
+    )  # one image: the crash was there
+    assert not any(
+        name.startswith(("network.weight", "network.bias")) for name in learner.state_dict()
+    )
 
 
 def test_importing_learn2learn_leaves_the_process_as_it_was():

@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.nets import perceptron
+from harness.learning.nets import perceptron
+from harness.learning.supervised import in_turn
 from harness.registry import learners
 from harness.rng import Rng
-from harness.supervised import in_turn
 
 
 def made(kind: str, train, **switches):
@@ -22,15 +22,22 @@ def accuracy(learner, test) -> float:
         return (learner.classifier()(test.tensor()).argmax(1).numpy() == test.labels).mean()
 
 
-FORMS = [{}, {"signs": "positive"}, {"optimiser": "sgd", "lr": 1.0, "bias_lr": 0.05}, {"initial": "uniform"},
-         {"signs": "positive", "initial": "uniform", "optimiser": "sgd", "lr": 0.2, "bias_lr": 0.05}]
+FORMS = [
+    {},
+    {"signs": "positive"},
+    {"optimiser": "sgd", "lr": 1.0, "bias_lr": 0.05},
+    {"initial": "uniform"},
+    {"signs": "positive", "initial": "uniform", "optimiser": "sgd", "lr": 0.2, "bias_lr": 0.05},
+]
 
 
 @pytest.mark.parametrize("switches", FORMS)
 def test_exponentiated_gradients_learn_and_change_no_sign(digits, switches):
     learner = made("exponentiated-gradient", digits[0], **{"hidden": 200, "epochs": 20, **switches})
     log = learner.fit(digits[0])
-    assert log.sign_changes == 0 and all((bundle.weight != 0).all() for bundle in learner.connectome())
+    assert log.sign_changes == 0 and all(
+        (bundle.weight != 0).all() for bundle in learner.connectome()
+    )
     assert not any(bundle.enforced for bundle in learner.connectome())
     assert accuracy(learner, digits[1]) > 0.9
     if switches.get("signs") == "positive":
@@ -46,11 +53,15 @@ def test_initial_weights_have_hes_variance(digits, switches):
 def test_the_first_step_is_the_published_one(digits):
     """SGD, without momentum yet: w exp(-eta sign(w) g), biases b - eta_b g."""
     x, y = digits[0].tensor()[:40], torch.from_numpy(digits[0].labels[:40])
-    learner = made("exponentiated-gradient", digits[0], hidden=20, optimiser="sgd", lr=0.7, bias_lr=0.3)
+    learner = made(
+        "exponentiated-gradient", digits[0], hidden=20, optimiser="sgd", lr=0.7, bias_lr=0.3
+    )
     before = [p.clone().requires_grad_() for p in in_turn(learner.tensors)]
     gradients = torch.autograd.grad(F.cross_entropy(perceptron(x.flatten(1), before), y), before)
     learner.rule(learner.tensors, adapting=False).step(x, y, 0.5)
-    for i, (old, new, g) in enumerate(zip(before, in_turn(learner.tensors), gradients, strict=True)):
+    for i, (old, new, g) in enumerate(
+        zip(before, in_turn(learner.tensors), gradients, strict=True)
+    ):
         expected = old - 0.15 * g if i % 2 else old * torch.exp(-0.35 * old.sign() * g)
         torch.testing.assert_close(new, expected.detach())
 
@@ -71,7 +82,10 @@ def test_dales_ann_learns_and_every_neuron_keeps_one_sign(digits):
     assert accuracy(learner, digits[1]) > 0.93 and log.sign_changes == 0
     bundles = learner.connectome()
     assert len(bundles) == 9 and all(bundle.enforced for bundle in bundles)
-    assert all((b.weight <= 0).all() if "inhibitory->" in b.name else (b.weight >= 0).all() for b in bundles)
+    assert all(
+        (b.weight <= 0).all() if "inhibitory->" in b.name else (b.weight >= 0).all()
+        for b in bundles
+    )
 
 
 def test_gradients_of_interneurons_are_corrected(digits):
@@ -86,4 +100,6 @@ def test_gradients_of_interneurons_are_corrected(digits):
         steps[corrected] = {name: (value - before[name]).norm() for name, value in after.items()}
     # alpha of the first layer has no gradient yet: it scales the layer, and the next one divides by what comes in
     expected = {"ex0": 1, "bias0": 1, "ei0": 64, "ix0": 5, "alpha1": 25 * 10**0.5}
-    assert {name: float(steps[False][name] / steps[True][name]) for name in expected} == pytest.approx(expected, rel=1e-3)
+    assert {
+        name: float(steps[False][name] / steps[True][name]) for name in expected
+    } == pytest.approx(expected, rel=1e-3)

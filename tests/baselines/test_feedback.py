@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from baselines.feedback_alignment import Alignment
 from baselines.target_propagation import DirectTargets
-from harness.nets import init_perceptron, perceptron
+from harness.learning.nets import init_perceptron, perceptron
+from harness.learning.supervised import in_turn, named
 from harness.registry import learners
 from harness.rng import Rng
-from harness.supervised import in_turn, named
 
 
 def made(kind: str, train, **switches):
@@ -32,7 +32,9 @@ def network(*sizes: int) -> dict[str, torch.Tensor]:
 
 
 def batch(pixels: int = 12, count: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.rand(count, 1, 1, pixels, generator=torch.Generator().manual_seed(1)), torch.arange(count) % 5
+    return torch.rand(
+        count, 1, 1, pixels, generator=torch.Generator().manual_seed(1)
+    ), torch.arange(count) % 5
 
 
 class Recorded:
@@ -52,10 +54,18 @@ def gradients_of(rule, x, y) -> list[torch.Tensor]:
 def test_with_the_forward_weights_fed_back_it_is_backpropagation(activation):
     tensors, (x, y) = network(12, 9, 7, 5), batch()
     config = learners["feedback-alignment"].Config()
-    rule = Alignment(tensors, config, feedback="layered", fixed=[tensors["weight1"].T, tensors["weight2"].T],
-                     activation=activation, adapting=False)
+    rule = Alignment(
+        tensors,
+        config,
+        feedback="layered",
+        fixed=[tensors["weight1"].T, tensors["weight2"].T],
+        activation=activation,
+        adapting=False,
+    )
     leaves = [p.clone().requires_grad_() for p in in_turn(tensors)]
-    expected = torch.autograd.grad(F.cross_entropy(perceptron(x.flatten(1), leaves, activation=activation), y), leaves)
+    expected = torch.autograd.grad(
+        F.cross_entropy(perceptron(x.flatten(1), leaves, activation=activation), y), leaves
+    )
     for ours, theirs in zip(gradients_of(rule, x, y), expected, strict=True):
         torch.testing.assert_close(ours, theirs)
 
@@ -66,22 +76,39 @@ def test_direct_feedback_skips_the_layers_between():
     rule = Alignment(tensors, config, feedback="direct", fixed=fixed, adapting=False)
     h = F.relu(x.flatten(1) @ tensors["weight0"])
     error = (perceptron(x.flatten(1), in_turn(tensors)).softmax(1) - F.one_hot(y, 5)) / 16
-    torch.testing.assert_close(gradients_of(rule, x, y)[0], x.flatten(1).T @ (error @ fixed[0] * (h > 0)))
+    torch.testing.assert_close(
+        gradients_of(rule, x, y)[0], x.flatten(1).T @ (error @ fixed[0] * (h > 0))
+    )
 
 
 def test_sign_symmetric_feedback_has_the_signs_of_the_weights_and_one_magnitude():
     tensors = network(12, 9, 5)
-    rule = Alignment(tensors, learners["feedback-alignment"].Config(), feedback="sign", fixed=[], adapting=False)
-    assert torch.equal(rule.down(1).sign(), tensors["weight1"].T.sign()) and rule.down(1).abs().unique().numel() == 1
+    rule = Alignment(
+        tensors, learners["feedback-alignment"].Config(), feedback="sign", fixed=[], adapting=False
+    )
+    assert (
+        torch.equal(rule.down(1).sign(), tensors["weight1"].T.sign())
+        and rule.down(1).abs().unique().numel() == 1
+    )
 
 
-@pytest.mark.parametrize("switches", [{}, {"feedback": "direct", "hidden": [100, 100]}, {"feedback": "sign"},
-                                      {"activation": "tanh"}, {"optimiser": "sgd", "lr": 0.05}])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {},
+        {"feedback": "direct", "hidden": [100, 100]},
+        {"feedback": "sign"},
+        {"activation": "tanh"},
+        {"optimiser": "sgd", "lr": 0.05},
+    ],
+)
 def test_it_learns_and_its_feedback_aligns(digits, switches):
     learner = made("feedback-alignment", digits[0], **{"hidden": 200, **switches})
 
     def alignment() -> float:
-        return F.cosine_similarity(learner.feedback()[0].flatten(), learner.tensors["weight1"].T.flatten(), 0).item()
+        return F.cosine_similarity(
+            learner.feedback()[0].flatten(), learner.tensors["weight1"].T.flatten(), 0
+        ).item()
 
     before = alignment() if learner.config.feedback == "layered" else None
     learner.fit(digits[0])
@@ -97,7 +124,10 @@ def test_an_attack_through_the_feedback_weights_is_too_rosy(digits):
     learner = made("feedback-alignment", digits[0], hidden=[100, 100], epochs=15)
     learner.fit(digits[0])
     images, labels = digits[1].tensor(), torch.from_numpy(digits[1].labels)
-    true, false = learner.classifier(), lesson.FeedbackPath(in_turn(learner.tensors), learner.feedback())
+    true, false = (
+        learner.classifier(),
+        lesson.FeedbackPath(in_turn(learner.tensors), learner.feedback()),
+    )
     torch.testing.assert_close(false(images), true(images), rtol=1e-4, atol=1e-4)
     rosy, honest = (lesson.under_attack(true, way, images, labels, 0.1) for way in (false, true))
     assert rosy > honest + 0.05
@@ -105,8 +135,13 @@ def test_an_attack_through_the_feedback_weights_is_too_rosy(digits):
 
 def test_targets_come_straight_from_the_output():
     tensors, (x, y) = network(12, 9, 7, 5), batch()
-    rule = DirectTargets(tensors, learners["target-propagation"].Config(), generator=torch.Generator().manual_seed(0),
-                         adapting=False, activation="tanh")
+    rule = DirectTargets(
+        tensors,
+        learners["target-propagation"].Config(),
+        generator=torch.Generator().manual_seed(0),
+        adapting=False,
+        activation="tanh",
+    )
     back = [q.clone() for q in rule.feedback]
     h = torch.tanh(x.flatten(1) @ tensors["weight0"])
     activities, logits = rule.run(x.flatten(1))
@@ -118,7 +153,13 @@ def test_feedback_learns_the_damped_pseudo_inverse_of_what_is_above_it():
     """Of a network that is linear above the hidden layer: Q = W^T (W W^T + decay)^-1, with logits d = W eps."""
     tensors, (x, _) = network(12, 6, 3), batch()
     config = learners["target-propagation"].Config(feedback_decay=0.1, feedback_lr=1e-2)
-    rule = DirectTargets(tensors, config, generator=torch.Generator().manual_seed(0), adapting=False, activation="tanh")
+    rule = DirectTargets(
+        tensors,
+        config,
+        generator=torch.Generator().manual_seed(0),
+        adapting=False,
+        activation="tanh",
+    )
     activities, _ = rule.run(x.flatten(1).repeat(16, 1))
     for step in range(900):
         rule.feedback_descent.lr = 1e-2 * (1 - step / 900)

@@ -10,15 +10,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness import api, trained_heads
-from harness.backbones import widen
+from harness import api
 from harness.data.base import Images
-from harness.fitting import EpisodeShape
 from harness.imports import import_learn2learn
+from harness.learning import trained_heads
+from harness.learning.bodies import widen
+from harness.learning.fitting import EpisodeShape
+from harness.learning.relation import Relation
+from harness.learning.trained_heads import Descent
 from harness.registry import learners
-from harness.relation import Relation
 from harness.rng import Rng
-from harness.trained_heads import Descent
 
 SHAPE, EPISODE = (1, 4, 4), EpisodeShape(3, 2, 2)
 
@@ -30,7 +31,10 @@ def fresh(kind: str, **switches):
 
 def batch(count: int = 2) -> list[tuple[torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    return [(torch.rand(6, *SHAPE, generator=generator), torch.rand(6, *SHAPE, generator=generator)) for _ in range(count)]
+    return [
+        (torch.rand(6, *SHAPE, generator=generator), torch.rand(6, *SHAPE, generator=generator))
+        for _ in range(count)
+    ]
 
 
 def meta_gradient(learner) -> list[torch.Tensor]:
@@ -41,12 +45,23 @@ def meta_gradient(learner) -> list[torch.Tensor]:
 LABELS = torch.arange(3).repeat_interleave(2)
 
 
-def adapted_by_hand(network, images: torch.Tensor, labels: torch.Tensor, steps: int, lr: float, *, create_graph: bool):
+def adapted_by_hand(
+    network,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    steps: int,
+    lr: float,
+    *,
+    create_graph: bool,
+):
     """Plain gradient descent on a module whose parameters are its own."""
     names = [name for name, _ in network.named_parameters()]
     values = list(network.parameters())
     for _ in range(steps):
-        loss = F.cross_entropy(torch.func.functional_call(network, dict(zip(names, values, strict=True)), (images,)), labels)
+        loss = F.cross_entropy(
+            torch.func.functional_call(network, dict(zip(names, values, strict=True)), (images,)),
+            labels,
+        )
         gradients = torch.autograd.grad(loss, values, create_graph=create_graph)
         values = [v - lr * g for v, g in zip(values, gradients, strict=True)]
     return dict(zip(names, values, strict=True))
@@ -73,7 +88,11 @@ def test_maml_and_fomaml_have_the_gradients_that_define_them(kind, first_order):
 
 def test_dropping_second_derivatives_changes_the_gradient():
     switches = {"inner_steps": 3, "inner_lr": 0.3}
-    pairs = zip(meta_gradient(fresh("maml", **switches)), meta_gradient(fresh("fomaml", **switches)), strict=True)
+    pairs = zip(
+        meta_gradient(fresh("maml", **switches)),
+        meta_gradient(fresh("fomaml", **switches)),
+        strict=True,
+    )
     assert any((a - b).abs().max() > 1e-3 * a.abs().max() for a, b in pairs)
 
 
@@ -112,16 +131,23 @@ def test_meta_sgd_learns_its_rates():
 
 def test_meta_sgd_with_equal_rates_is_maml():
     (support, queries), switches = batch(1)[0], {"adapt_steps": 3, "inner_lr": 0.3}
-    logits = [fresh(kind, **switches).adapt(support, LABELS, 3)(queries) for kind in ("maml", "meta-sgd")]
+    logits = [
+        fresh(kind, **switches).adapt(support, LABELS, 3)(queries) for kind in ("maml", "meta-sgd")
+    ]
     torch.testing.assert_close(*logits, rtol=1e-5, atol=1e-6)
 
 
 def test_reptile_moves_to_the_mean_of_the_adapted_weights():
     """Two inner steps on all images of a task, by hand: theta <- theta + lr (theta' - theta)."""
-    learner = fresh("reptile", inner_steps=2, inner_batch=12, inner_lr=0.3, lr=0.5, train_shots=4, train_ways=3)
+    learner = fresh(
+        "reptile", inner_steps=2, inner_batch=12, inner_lr=0.3, lr=0.5, train_shots=4, train_ways=3
+    )
     (support, queries), shape = batch(1)[0], EPISODE
     images, labels = torch.cat([support, queries]), torch.cat([LABELS, LABELS])
-    start, network = [p.detach().clone() for p in learner.network.body.parameters()], copy.deepcopy(learner.network)
+    start, network = (
+        [p.detach().clone() for p in learner.network.body.parameters()],
+        copy.deepcopy(learner.network),
+    )
     widen(network, 3)
     values = adapted_by_hand(network, images, labels, 2, 0.3, create_graph=False)
     optimiser = learner.outer()
@@ -137,53 +163,82 @@ def test_reptile_moves_to_the_mean_of_the_adapted_weights():
 def test_trained_heads_are_torch_sgd(head):
     """Against torch's own layers and optimiser, weight decay on the weights."""
     generator = torch.Generator().manual_seed(0)
-    support, labels, scale = torch.randn(2, 7, 10, generator=generator), torch.tensor([[0, 1, 2, 0, 1, 2, 1]] * 2), 4.0
+    support, labels, scale = (
+        torch.randn(2, 7, 10, generator=generator),
+        torch.tensor([[0, 1, 2, 0, 1, 2, 1]] * 2),
+        4.0,
+    )
     descent, queries = Descent(12, 0.3, 0.01), torch.randn(2, 5, 10, generator=generator)
-    found = trained_heads.linear(support, labels, 3, descent) if head == "linear" \
+    found = (
+        trained_heads.linear(support, labels, 3, descent)
+        if head == "linear"
         else trained_heads.cosine(support, labels, 3, descent, scale)
+    )
     for e in range(2):
         unit = F.normalize(support[e], dim=1)
         means = torch.stack([unit[labels[e] == c].mean(0) for c in range(3)])
-        weight = (torch.zeros(10, 3) if head == "linear" else F.normalize(means, dim=1).T.clone()).requires_grad_()
+        weight = (
+            torch.zeros(10, 3) if head == "linear" else F.normalize(means, dim=1).T.clone()
+        ).requires_grad_()
         bias = torch.zeros(3, requires_grad=True)
 
         def logits(x, weight=weight, bias=bias):
-            return x @ weight + bias if head == "linear" else scale * F.normalize(x, dim=1) @ F.normalize(weight, dim=0)
+            return (
+                x @ weight + bias
+                if head == "linear"
+                else scale * F.normalize(x, dim=1) @ F.normalize(weight, dim=0)
+            )
 
-        optimiser = torch.optim.SGD([{"params": [weight], "weight_decay": 0.01}, {"params": [bias]}], lr=0.3)
+        optimiser = torch.optim.SGD(
+            [{"params": [weight], "weight_decay": 0.01}, {"params": [bias]}], lr=0.3
+        )
         for _ in range(12):
             optimiser.zero_grad()
             F.cross_entropy(logits(support[e]), labels[e]).backward()
             optimiser.step()
-        torch.testing.assert_close(found(queries)[e], logits(queries[e]).detach(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            found(queries)[e], logits(queries[e]).detach(), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_a_cosine_head_does_not_see_the_length_of_an_embedding():
     generator = torch.Generator().manual_seed(0)
     support, labels = torch.randn(1, 6, 10, generator=generator), LABELS[None]
     queries = torch.randn(1, 5, 10, generator=generator)
-    logits = [trained_heads.cosine(s * support, labels, 3, Descent(20, 0.1), 10.0)(t * queries) for s, t in ((1, 1), (7, 0.2))]
+    logits = [
+        trained_heads.cosine(s * support, labels, 3, Descent(20, 0.1), 10.0)(t * queries)
+        for s, t in ((1, 1), (7, 0.2))
+    ]
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)
 
 
 def test_matching_networks_attend_as_the_equation_says():
     learner = fresh("matching-net", sharpness=1.0)
     generator = torch.Generator().manual_seed(0)
-    support, queries = torch.randn(1, 6, 8, generator=generator), torch.randn(1, 4, 8, generator=generator)
+    support, queries = (
+        torch.randn(1, 6, 8, generator=generator),
+        torch.randn(1, 4, 8, generator=generator),
+    )
     cosines = F.cosine_similarity(queries[0][:, None], support[0], dim=2)
     weights = cosines.exp() / cosines.exp().sum(1, keepdim=True)
     expected = torch.stack([weights[:, c == LABELS].sum(1) for c in range(3)], 1)
-    torch.testing.assert_close(learner.head_many(support, LABELS[None], 3)(queries)[0].exp(), expected)
+    torch.testing.assert_close(
+        learner.head_many(support, LABELS[None], 3)(queries)[0].exp(), expected
+    )
 
 
 def test_a_relation_is_a_convolution_of_the_two_inputs_concatenated():
     relation = Relation(8 * 49, 8, torch.Generator().manual_seed(0), maps=True).eval()
     queries, known = torch.randn(3, 8 * 49), torch.randn(2, 8 * 49)
-    pairs = torch.stack([torch.cat([q.view(8, 7, 7), k.view(8, 7, 7)]) for q in queries for k in known])
+    pairs = torch.stack(
+        [torch.cat([q.view(8, 7, 7), k.view(8, 7, 7)]) for q in queries for k in known]
+    )
     x = F.conv2d(pairs, torch.cat([relation.query, relation.known], 1), padding=1)
     x = F.max_pool2d(F.relu(relation.norms[0](x)), 2)
     x = F.max_pool2d(F.relu(relation.norms[1](F.conv2d(x, relation.deep, padding=1))), 2).flatten(1)
-    expected = F.relu(x @ relation.hidden + relation.hidden_bias) @ relation.score + relation.score_bias
+    expected = (
+        F.relu(x @ relation.hidden + relation.hidden_bias) @ relation.score + relation.score_bias
+    )
     torch.testing.assert_close(relation(queries, known), expected.view(3, 2), rtol=1e-4, atol=1e-5)
 
 
@@ -196,7 +251,9 @@ def test_training_in_bfloat16_stays_near_and_leaves_float32_behind():
         learner.fit(train)
         found.append(learner.state_dict())
     assert all(tensor.dtype != torch.bfloat16 for tensor in found[1].values())
-    same = [torch.equal(found[0][name], found[1][name]) for name in found[0] if name.startswith("body")]
+    same = [
+        torch.equal(found[0][name], found[1][name]) for name in found[0] if name.startswith("body")
+    ]
     assert not all(same)
 
 
@@ -215,7 +272,11 @@ protocols:
 def test_prototypical_networks_reach_their_published_level(tmp_path, write_suite):
     """The bands that independent reproductions reach; half an hour of one core."""
     run = api.run(write_suite(PUBLISHED_LEVEL), store=tmp_path / "store", workers=1)
-    reached = {(r.setting["ways"], r.setting["shots"]): r.value for r in run.results.records if r.metric == "accuracy"}
+    reached = {
+        (r.setting["ways"], r.setting["shots"]): r.value
+        for r in run.results.records
+        if r.metric == "accuracy"
+    }
     bands = {(5, 1): (0.98, 0.995), (5, 5): (0.993, 1), (20, 1): (0.945, 0.975), (20, 5): (0.98, 1)}
     for setting, (least, most) in bands.items():
         assert least <= reached[setting] <= most, (setting, reached)

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 
 from baselines import forward_forward
 from harness.data.base import Images
-from harness.nets import perceptron
+from harness.learning.nets import perceptron
+from harness.learning.supervised import in_turn
 from harness.registry import learners
 from harness.rng import Rng
-from harness.supervised import in_turn
 
 
 def made(kind: str, train, **switches):
@@ -41,7 +41,9 @@ def test_krotov_hopfield_is_its_equation_unit_by_unit(digits, p, rank):
             expected[:, unit] += g * (image - inputs[unit] * weight[:, unit])
     changed = weight.T.contiguous().T.clone()
     learner.learn(changed, x, 0.25)
-    torch.testing.assert_close(changed, weight + 0.075 * expected / expected.abs().max(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        changed, weight + 0.075 * expected / expected.abs().max(), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -64,7 +66,10 @@ def test_softhebb_is_its_equation_unit_by_unit(digits, adaptive, anti):
     torch.testing.assert_close(changed, weight + expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "switches"), [("krotov-hopfield", {"epochs": 60, "lr": 0.2}), ("softhebb", {"epochs": 40})])
+@pytest.mark.parametrize(
+    ("kind", "switches"),
+    [("krotov-hopfield", {"epochs": 60, "lr": 0.2}), ("softhebb", {"epochs": 40})],
+)
 def test_competitive_layers_come_to_length_one_and_are_worth_reading(digits, kind, switches):
     learner = made(kind, digits[0], hidden=200, **switches)
     learner.fit(digits[0])
@@ -98,7 +103,9 @@ def test_goodness_of_a_label_is_that_of_the_image_that_carries_it(digits):
         for i in range(2):
             h = F.normalize(h, dim=1) * h.shape[1] ** 0.5
             h = F.relu(h @ learner.tensors[f"weight{i}"] + learner.tensors[f"bias{i}"])
-        torch.testing.assert_close(logits[:, label], forward_forward.SHARPNESS * h.square().mean(1), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            logits[:, label], forward_forward.SHARPNESS * h.square().mean(1), rtol=1e-3, atol=1e-3
+        )
 
 
 def test_layers_descend_on_their_own_objective_and_no_error_crosses_them(digits):
@@ -119,7 +126,9 @@ def test_layers_descend_on_their_own_objective_and_no_error_crosses_them(digits)
     for labels, sign in ((y, 1), (false, -1)):
         h = torch.cat([F.one_hot(labels, 10).float(), flat[:, 10:]], 1)
         for i in range(2):
-            h = (h / (h.norm(dim=1, keepdim=True) + forward_forward.SMALLEST) * h.shape[1] ** 0.5).detach()
+            h = (
+                h / (h.norm(dim=1, keepdim=True) + forward_forward.SMALLEST) * h.shape[1] ** 0.5
+            ).detach()
             h = F.relu(h @ leaves[2 * i] + leaves[2 * i + 1])
             loss = loss + F.softplus(sign * (2.0 - h.square().mean(1))).mean()
     for ours, theirs in zip(rule.descent.gradients, torch.autograd.grad(loss, leaves), strict=True):
@@ -147,7 +156,9 @@ def test_perturbation_estimates_the_gradient(digits, perturb):
 
     rule.descent = Recorded()
     rule.step(x, y, 0.5)
-    ours, theirs = (torch.cat([g.flatten() for g in part]) for part in (rule.descent.gradients, expected))
+    ours, theirs = (
+        torch.cat([g.flatten() for g in part]) for part in (rule.descent.gradients, expected)
+    )
     assert F.cosine_similarity(ours, theirs, 0) > 0.9
     assert ours @ theirs / (theirs @ theirs) == pytest.approx(1, abs=0.15)
 

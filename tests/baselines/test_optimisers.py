@@ -5,24 +5,35 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.optimisers import Descent
+from harness.learning.optimisers import Descent
 
 
 def parameters(dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(6, 4, generator=generator, dtype=dtype), torch.randn(1, 4, generator=generator, dtype=dtype)]
+    return [
+        torch.randn(6, 4, generator=generator, dtype=dtype),
+        torch.randn(1, 4, generator=generator, dtype=dtype),
+    ]
 
 
 def gradients(steps: int):
     generator = torch.Generator().manual_seed(1)
-    return [[torch.randn(6, 4, generator=generator, dtype=torch.float64),
-             torch.randn(1, 4, generator=generator, dtype=torch.float64)] for _ in range(steps)]
+    return [
+        [
+            torch.randn(6, 4, generator=generator, dtype=torch.float64),
+            torch.randn(1, 4, generator=generator, dtype=torch.float64),
+        ]
+        for _ in range(steps)
+    ]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [
-    ("adam", lambda p: torch.optim.Adam(p, lr=0.1)),
-    ("sgd", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
-])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("adam", lambda p: torch.optim.Adam(p, lr=0.1)),
+        ("sgd", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+    ],
+)
 def test_without_constraints_it_is_torch_optim(ours, theirs):
     mine, reference = parameters(), [torch.nn.Parameter(p) for p in parameters()]
     descent, optimiser = Descent(mine, optimiser=ours, lr=0.1), theirs(reference)
@@ -66,7 +77,9 @@ def test_non_negative_holds_after_every_step_and_leaves_biases_alone():
 
 def test_weight_decay_shrinks_weights_only():
     w, b = torch.ones(2, 2), torch.ones(1, 2)
-    Descent([w, b], optimiser="sgd", lr=0.1, weight_decay=0.5).step([torch.zeros(2, 2), torch.zeros(1, 2)])
+    Descent([w, b], optimiser="sgd", lr=0.1, weight_decay=0.5).step(
+        [torch.zeros(2, 2), torch.zeros(1, 2)]
+    )
     assert torch.equal(w, torch.full((2, 2), 0.95)) and torch.equal(b, torch.ones(1, 2))
 
 

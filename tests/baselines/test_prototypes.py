@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from baselines.prototypes import Prototypes, kmeans_step
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.learner import Budget
+from harness.learning.learner import Budget
 from harness.registry import learners
 from harness.rng import Rng
 from harness.rules.modules.competitive import inhibited
@@ -46,15 +46,21 @@ def test_layer_and_readout_are_those_of_the_rule(digits, batch, monkeypatch):
     """Given the hidden weights of a rule that has no plasticity, the control is the same classifier."""
     train, test = digits
     shared = {"hidden": 50, "readout_steps": 30, "readout_batch": batch}
-    rule = new("ech", train, **shared, eta=0, homeostasis=0, prune=0, noise=0, maintenance=0, epochs=1)
+    rule = new(
+        "ech", train, **shared, eta=0, homeostasis=0, prune=0, noise=0, maintenance=0, epochs=1
+    )
     rule.fit(train)
     given = rule.connectome()[0].weight.T.clone()
-    monkeypatch.setattr(Prototypes, "_fit_prototypes", lambda self, *_: self.tensors.update(prototypes=given))
+    monkeypatch.setattr(
+        Prototypes, "_fit_prototypes", lambda self, *_: self.tensors.update(prototypes=given)
+    )
     control = new("prototypes", train, **shared)
     control.fit(train)
     images = test.tensor()
     torch.testing.assert_close(control.embed(images), rule.embed(images))
-    torch.testing.assert_close(control.classifier()(images), rule.classifier()(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        control.classifier()(images), rule.classifier()(images), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_readout_keys_have_the_defaults_of_the_rule():
@@ -66,7 +72,10 @@ def test_readout_keys_have_the_defaults_of_the_rule():
 
 def test_a_pass_of_kmeans_is_assignment_and_mean():
     generator = np.random.default_rng(0)
-    x, centres = (F.normalize(torch.from_numpy(generator.random(shape, np.float32))) for shape in ((9000, 12), (5, 12)))
+    x, centres = (
+        F.normalize(torch.from_numpy(generator.random(shape, np.float32)))
+        for shape in ((9000, 12), (5, 12))
+    )
     got, explained = kmeans_step(x, centres, torch.zeros(5, 12))
     cosine = x.numpy().astype(float) @ centres.numpy().T
     nearest = cosine.argmax(1)
@@ -101,7 +110,9 @@ def test_exemplars_are_distinct_training_images_and_more_than_there_are_repeat(d
 
 
 def test_labels_do_not_touch_the_hidden_layer(digits):
-    with_labels, without = (new("prototypes", digits[0], hidden=30, readout_steps=2) for _ in range(2))
+    with_labels, without = (
+        new("prototypes", digits[0], hidden=30, readout_steps=2) for _ in range(2)
+    )
     with_labels.fit(digits[0])
     without.fit(digits[0].unlabelled())
     assert torch.equal(with_labels.state_dict()["prototypes"], without.state_dict()["prototypes"])
@@ -113,4 +124,8 @@ def test_labels_do_not_touch_the_hidden_layer(digits):
 @pytest.mark.parametrize("images", [700, 5000])
 def test_a_budget_is_kept(digits, by, images):
     learner = new("prototypes", digits[0], by=by, hidden=30, readout_steps=2)
-    assert 0.5 * min(images, 1230) < learner.fit(digits[0], budget=Budget(images)).images_seen <= images
+    assert (
+        0.5 * min(images, 1230)
+        < learner.fit(digits[0], budget=Budget(images)).images_seen
+        <= images
+    )

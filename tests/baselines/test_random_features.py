@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.data.base import Images
-from harness.learner import Budget
+from harness.learning.learner import Budget
 from harness.registry import learners
 from harness.rng import Rng
 

@@ -1,6 +1,6 @@
 """Adapting to many episodes: one by one against all together, for each way a learner has; prints ms an episode.
 
-    python tests/benchmarks/bench_adapt.py [--episodes 64] [--ways 5] [--shots 1] [--repeats 5]
+python tests/benchmarks/bench_adapt.py [--episodes 64] [--ways 5] [--shots 1] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import torch
 
-from harness.backbones import Conv4
-from harness.learner import Learner
+from harness.learning.bodies import Conv4
+from harness.learning.learner import Learner
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -54,7 +54,9 @@ def compare(learner: Learner, options: argparse.Namespace) -> tuple[float, float
 
     with torch.no_grad():
         alone = milliseconds(one_by_one, options.repeats)
-        together = milliseconds(lambda: learner.adapt_many(support, labels, ways)(queries), options.repeats)
+        together = milliseconds(
+            lambda: learner.adapt_many(support, labels, ways)(queries), options.repeats
+        )
     return alone / options.episodes, together / options.episodes
 
 
@@ -69,12 +71,18 @@ def folding(repeats: int) -> None:
 
     for name, work in (("forward", lambda module: module(images)), ("input gradient", gradient)):
         with torch.set_grad_enabled(name != "forward"):
-            plain, folded = (milliseconds(lambda m=m, w=work: w(m), repeats) for m in (body, body.folded()))
-        print(f"{'conv4 ' + name:24}{plain:10.1f} ms a batch plain{folded:10.1f} folded {plain / folded:7.2f}x")
+            plain, folded = (
+                milliseconds(lambda m=m, w=work: w(m), repeats) for m in (body, body.folded())
+            )
+        print(
+            f"{'conv4 ' + name:24}{plain:10.1f} ms a batch plain{folded:10.1f} folded {plain / folded:7.2f}x"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, default in (("episodes", 64), ("ways", 5), ("shots", 1), ("repeats", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
@@ -82,7 +90,9 @@ def main() -> None:
     for name, (kind, switches) in CASES.items():
         cls = learners[kind]
         alone, together = compare(cls(cls.Config(**switches), SHAPE, CLASSES, Rng(0)), options)
-        print(f"{name:24}{alone:10.2f} ms one by one{together:10.2f} together {alone / together:7.2f}x")
+        print(
+            f"{name:24}{alone:10.2f} ms one by one{together:10.2f} together {alone / together:7.2f}x"
+        )
     folding(options.repeats)
 
 

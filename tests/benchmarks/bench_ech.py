@@ -23,7 +23,9 @@ from harness.rules.plasticity import Layer, learn
 def data(images: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Random non-negative unit vectors, a fifth of the pixels on, and labels."""
     generator = Rng(0).torch("bench")
-    x = torch.rand(images, 784, generator=generator) * (torch.rand(images, 784, generator=generator) < 0.2)
+    x = torch.rand(images, 784, generator=generator) * (
+        torch.rand(images, 784, generator=generator) < 0.2
+    )
     return x / x.norm(dim=1, keepdim=True), torch.randint(10, (images,), generator=generator)
 
 
@@ -55,7 +57,9 @@ def products_epoch(x: torch.Tensor, options: argparse.Namespace) -> Callable[[],
     return epoch
 
 
-def backprop_epoch(x: torch.Tensor, y: torch.Tensor, options: argparse.Namespace) -> Callable[[], None]:
+def backprop_epoch(
+    x: torch.Tensor, y: torch.Tensor, options: argparse.Namespace
+) -> Callable[[], None]:
     """An epoch of Adam on a 784-H-10 network."""
     net = nn.Sequential(nn.Linear(784, options.hidden), nn.ReLU(), nn.Linear(options.hidden, 10))
     adam = torch.optim.Adam(net.parameters())
@@ -87,11 +91,15 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     x, y = data(options.images)
     epochs = hebbian_epoch(x, options), backprop_epoch(x, y, options), products_epoch(x, options)
-    rounds = [[timed(epoch) for epoch in epochs] for _ in range(options.repeats + 1)][1:]  # the first warms up
+    rounds = [[timed(epoch) for epoch in epochs] for _ in range(options.repeats + 1)][
+        1:
+    ]  # the first warms up
     ech, adam, products = (statistics.median(times) for times in zip(*rounds, strict=True))
     print(f"ECH {ech:.2f} s, Adam {adam:.2f} s, its matrix products alone {products:.2f} s")
-    print(f"ratio to Adam {statistics.median(a / b for a, b, _ in rounds):.2f}, "
-          f"to its matrix products {statistics.median(a / c for a, _, c in rounds):.2f}")
+    print(
+        f"ratio to Adam {statistics.median(a / b for a, b, _ in rounds):.2f}, "
+        f"to its matrix products {statistics.median(a / c for a, _, c in rounds):.2f}"
+    )
 
 
 if __name__ == "__main__":

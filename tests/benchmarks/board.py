@@ -18,13 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import api, leaderboard
+from harness import api
+from harness.cells.results import Results
 from harness.metrics.statistics import t_interval, wilson
+from harness.publish import leaderboard
 from harness.records import Record
 from harness.report.board.site import write_site
-from harness.report.results import Results
-from harness.report.tables import TableSpec, build_all
-from harness.store import VERDICTS, CellResult, Store
+from harness.report.tables import build_all
+from harness.storage.store import VERDICTS, CellResult, Store
+from harness.suite.specs.tables import TableSpec
 
 SUITE = """
 name: made-up
@@ -46,7 +48,9 @@ METRICS = ("live_share", "dale_purity", "sigma_log_w", "ks_log_w", "gini_w")
 
 def made_up_store(folder: Path, cells: int) -> tuple[Path, Store, int]:
     """A suite and a store with at least so many finished cells."""
-    count = -(-cells // (5 * 8))  # a learner and seed: one training, two sweeps, four kinds of episode, one audit
+    count = -(
+        -cells // (5 * 8)
+    )  # a learner and seed: one training, two sweeps, four kinds of episode, one audit
     suite = folder / "made-up.yaml"
     names = [f"  learner-{i:03}: {{kind: mlp, hidden: {10 + i}}}" for i in range(count)]
     suite.write_text(SUITE.format(learners="\n".join(names)))
@@ -56,38 +60,85 @@ def made_up_store(folder: Path, cells: int) -> tuple[Path, Store, int]:
         draw = np.random.default_rng(int(cell.key[:12], 16))
         skill = 0.95 - 0.4 * int(cell.learner[-3:]) / count
         values, arrays = _made_up(cell, draw, skill)
-        trust = [{"name": "unbounded", "level": "PASS", "detail": "accuracy 0.08 at half the box"}] if "attack" in str(
-            cell.identity.get("setting")) else []
-        rows = [{"epoch": float(e), "loss": 2 / e, "train_accuracy": 1 - 1 / (e + 1)} for e in range(1, 11)]
+        trust = (
+            [{"name": "unbounded", "level": "PASS", "detail": "accuracy 0.08 at half the box"}]
+            if "attack" in str(cell.identity.get("setting"))
+            else []
+        )
+        rows = [
+            {"epoch": float(e), "loss": 2 / e, "train_accuracy": 1 - 1 / (e + 1)}
+            for e in range(1, 11)
+        ]
         log = {"rows": rows, "images_seen": 1000, "sign_changes": 0} if cell.role == "train" else {}
-        store.write(cell.key, CellResult(cell.identity, values, trust, log, 1.0, "cpu", cell.identity["versions"], "0" * 12,
-                                         "2026-01-01T00:00:00+00:00"), {VERDICTS: arrays})
+        store.write(
+            cell.key,
+            CellResult(
+                cell.identity,
+                values,
+                trust,
+                log,
+                1.0,
+                "cpu",
+                cell.identity["versions"],
+                "0" * 12,
+                "2026-01-01T00:00:00+00:00",
+            ),
+            {VERDICTS: arrays},
+        )
     return suite, store, len(layout.unique)
 
 
-def _made_up(cell, draw: np.random.Generator, skill: float) -> tuple[list[dict], dict[str, np.ndarray]]:
+def _made_up(
+    cell, draw: np.random.Generator, skill: float
+) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Values and verdicts of one cell."""
     if cell.role == "train":
         return [], {}
-    value = dict(metric="accuracy", low=None, high=None, n=1, unit="sample", setting=None, verdicts=None)
+    value = dict(
+        metric="accuracy", low=None, high=None, n=1, unit="sample", setting=None, verdicts=None
+    )
     if cell.protocol == "robust":
         right, values, arrays = draw.random(300), [], {}
         for eps in (0.0, 0.05, 0.1, 0.2):
             stood = (right < skill - 2 * eps).astype(np.uint8)
             low, high = wilson(int(stood.sum()), 300)
             arrays[f"eps={eps:g}"] = stood
-            values.append(value | dict(value=float(stood.mean()), low=low, high=high, n=300, setting={"eps": eps},
-                                       verdicts=f"eps={eps:g}"))
+            values.append(
+                value
+                | dict(
+                    value=float(stood.mean()),
+                    low=low,
+                    high=high,
+                    n=300,
+                    setting={"eps": eps},
+                    verdicts=f"eps={eps:g}",
+                )
+            )
         return values, arrays
     if cell.protocol == "few":
         episodes = np.clip(np.round(draw.normal(skill - 0.1, 0.1, 200) * 25) / 25, 0, 1)
         low, high = t_interval(episodes)
-        return [value | dict(value=float(episodes.mean()), low=low, high=high, n=200, unit="episode",
-                             verdicts="accuracy")], {"accuracy": episodes}
-    values = [value | dict(metric=metric, value=float(draw.random()), n=100, unit="synapse", setting=setting)
-              for metric in METRICS for setting in (None, {"bundle": "one"}, {"bundle": "two"})]
-    return values, {"log_weight_quantiles": np.sort(draw.normal(-2, 0.5, 1001)),
-                    "receptive_fields": draw.normal(0, 1, (36, 1, 8, 8)).astype(np.float32)}
+        return [
+            value
+            | dict(
+                value=float(episodes.mean()),
+                low=low,
+                high=high,
+                n=200,
+                unit="episode",
+                verdicts="accuracy",
+            )
+        ], {"accuracy": episodes}
+    values = [
+        value
+        | dict(metric=metric, value=float(draw.random()), n=100, unit="synapse", setting=setting)
+        for metric in METRICS
+        for setting in (None, {"bundle": "one"}, {"bundle": "two"})
+    ]
+    return values, {
+        "log_weight_quantiles": np.sort(draw.normal(-2, 0.5, 1001)),
+        "receptive_fields": draw.normal(0, 1, (36, 1, 8, 8)).astype(np.float32),
+    }
 
 
 def board(folder: Path, cells: int) -> Path:
@@ -97,8 +148,10 @@ def board(folder: Path, cells: int) -> Path:
     laid = leaderboard.gather([suite], store=store.root)
     read = time.process_time()
     page = write_site(laid.divisions, laid.refused, folder / "site")[0]
-    print(f"{count} cells, {len(laid.divisions[0].results.learners)} learners: read {read - start:.1f} CPU s, "
-          f"written {time.process_time() - read:.1f} CPU s, index.html {page.stat().st_size / 1e6:.2f} MB")
+    print(
+        f"{count} cells, {len(laid.divisions[0].results.learners)} learners: read {read - start:.1f} CPU s, "
+        f"written {time.process_time() - read:.1f} CPU s, index.html {page.stat().st_size / 1e6:.2f} MB"
+    )
     return page
 
 
@@ -118,7 +171,9 @@ def browse(page_file: Path) -> None:
     except ImportError:
         print("no playwright here: nothing was timed in a browser")
         return
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         times: dict[str, list[float]] = {"open": [], "sort": [], "filter": []}
@@ -127,10 +182,14 @@ def browse(page_file: Path) -> None:
             page.goto(page_file.as_uri())
             times["open"].append(page.evaluate(OPEN))
             times["sort"] += [page.evaluate(SORT, column) for column in (0, 1, 5, 5)]
-            times["filter"] += [page.evaluate(FILTER, text) for text in ("learner-01", "nobody", "")]
+            times["filter"] += [
+                page.evaluate(FILTER, text) for text in ("learner-01", "nobody", "")
+            ]
             page.close()
         for name, found_ in times.items():
-            print(f"{name}: median {statistics.median(found_):.0f} ms, worst {max(found_):.0f} ms of {len(found_)}")
+            print(
+                f"{name}: median {statistics.median(found_):.0f} ms, worst {max(found_):.0f} ms of {len(found_)}"
+            )
         browser.close()
 
 
@@ -140,15 +199,48 @@ def made_up_results(records: int, seeds: int) -> Results:
     each = 4 * 2 + 4 + 40
     learners = [f"l{i}" for i in range(-(-records // (each * seeds)))]
 
-    def add(learner: str, seed: int, protocol: str, setting: dict, metric: str, units: np.ndarray | None, unit: str) -> None:
+    def add(
+        learner: str,
+        seed: int,
+        protocol: str,
+        setting: dict,
+        metric: str,
+        units: np.ndarray | None,
+        unit: str,
+    ) -> None:
         cell = f"{learner}/{protocol}/{seed}/{setting.get('attack', setting.get('ways'))}/{setting.get('shots')}"
         value = float(draw.random()) if units is None else float(units.mean())
-        ends = t_interval if unit == "episode" else lambda drawn: wilson(int(drawn.sum()), len(drawn))
+        ends = (
+            t_interval if unit == "episode" else lambda drawn: wilson(int(drawn.sum()), len(drawn))
+        )
         low, high = (None, None) if units is None else ends(units)
         name = None if units is None else f"u{setting.get('eps')}"
         arrays[cell, name] = units
-        out.append(Record("made-up", cell, learner, "digits", protocol, setting, seed, metric, value, low, high,
-                          100 if units is None else len(units), unit, name, "PASS", 1.0, "cpu", {}, "", "", ""))
+        out.append(
+            Record(
+                "made-up",
+                cell,
+                learner,
+                "digits",
+                protocol,
+                setting,
+                seed,
+                metric,
+                value,
+                low,
+                high,
+                100 if units is None else len(units),
+                unit,
+                name,
+                "PASS",
+                1.0,
+                "cpu",
+                {},
+                "",
+                "",
+                "",
+            )
+        )
 
     for place, learner in enumerate(learners):
         skill = 0.95 - 0.4 * place / len(learners)
@@ -156,21 +248,55 @@ def made_up_results(records: int, seeds: int) -> Results:
             right = draw.random(300)
             for attack, force in (("fgsm", 1), ("pgd", 2)):
                 for eps in (0.0, 0.05, 0.1, 0.2):
-                    add(learner, seed, "robust", {"attack": attack, "norm": "linf", "eps": eps}, "accuracy",
-                        (right < skill - force * eps).astype(np.uint8), "sample")
+                    add(
+                        learner,
+                        seed,
+                        "robust",
+                        {"attack": attack, "norm": "linf", "eps": eps},
+                        "accuracy",
+                        (right < skill - force * eps).astype(np.uint8),
+                        "sample",
+                    )
             for ways in (5, 20):
                 for shots in (1, 5):
                     episodes = np.clip(np.round(draw.normal(skill - 0.1, 0.1, 200) * 25) / 25, 0, 1)
-                    add(learner, seed, "few", {"ways": ways, "shots": shots}, "accuracy", episodes, "episode")
+                    add(
+                        learner,
+                        seed,
+                        "few",
+                        {"ways": ways, "shots": shots},
+                        "accuracy",
+                        episodes,
+                        "episode",
+                    )
             for metric in range(10):
                 for bundle in (None, "one", "two", "three"):
-                    add(learner, seed, "biology", {"bundle": bundle} if bundle else {}, f"metric_{metric}", None, "synapse")
-    return Results("made-up", learners, {"robust": "attack_sweep", "few": "few_shot", "biology": "biology"}, {}, out,
-                   lambda cell, name: arrays[cell, name], {}, [])
+                    add(
+                        learner,
+                        seed,
+                        "biology",
+                        {"bundle": bundle} if bundle else {},
+                        f"metric_{metric}",
+                        None,
+                        "synapse",
+                    )
+    return Results(
+        "made-up",
+        learners,
+        {"robust": "attack_sweep", "few": "few_shot", "biology": "biology"},
+        {},
+        out,
+        lambda cell, name: arrays[cell, name],
+        {},
+        [],
+    )
 
 
-SPECS = [TableSpec(protocol="robust", columns=["attack", "eps"]), TableSpec(protocol="few", columns=["ways", "shots"]),
-         TableSpec(protocol="biology", columns=["metric"])]
+SPECS = [
+    TableSpec(protocol="robust", columns=["attack", "eps"]),
+    TableSpec(protocol="few", columns=["ways", "shots"]),
+    TableSpec(protocol="biology", columns=["metric"]),
+]
 
 
 def tables(records: int, seeds: int) -> None:
@@ -178,12 +304,16 @@ def tables(records: int, seeds: int) -> None:
     results = made_up_results(records, seeds)
     start = time.process_time()
     build_all(results, SPECS)
-    print(f"{len(results.records)} records of {len(results.learners)} learners, {seeds} seeds, to tables: "
-          f"{time.process_time() - start:.1f} CPU s")
+    print(
+        f"{len(results.records)} records of {len(results.learners)} learners, {seeds} seeds, to tables: "
+        f"{time.process_time() - start:.1f} CPU s"
+    )
 
 
 def main() -> None:
-    cells, records = (int(word) for word in (sys.argv[1:] + ["2000", "100000"][len(sys.argv) - 1:])[:2])
+    cells, records = (
+        int(word) for word in (sys.argv[1:] + ["2000", "100000"][len(sys.argv) - 1 :])[:2]
+    )
     tables(records, 1)
     tables(records, 3)
     tables(records // 10, 5)  # each number and each rival has a bootstrap

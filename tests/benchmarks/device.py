@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from harness import api
-from harness.store import Store
+from harness.storage.store import Store
 
 LEARNERS = {
     "mlp-400": ("mnist5k", {"kind": "mlp", "hidden": 400, "epochs": 10}),
@@ -28,16 +28,28 @@ LEARNERS = {
 def seconds(name: str, device: str) -> float:
     """Of the second of two trainings, in a fresh store."""
     dataset, config = LEARNERS[name]
-    protocol = ({"kind": "classification"} if dataset == "mnist5k" else
-                {"kind": "few_shot", "ways": 5, "shots": 1, "queries": 5, "episodes": 2})
-    suite = {"name": "device", "seeds": [0, 1], "learners": {name: config}, "protocols": {"p": {**protocol, "dataset": dataset}}}
+    protocol = (
+        {"kind": "classification"}
+        if dataset == "mnist5k"
+        else {"kind": "few_shot", "ways": 5, "shots": 1, "queries": 5, "episodes": 2}
+    )
+    suite = {
+        "name": "device",
+        "seeds": [0, 1],
+        "learners": {name: config},
+        "protocols": {"p": {**protocol, "dataset": dataset}},
+    }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "suite.yaml"
         path.write_text(yaml.safe_dump(suite))
         run = api.run(path, store=Path(folder) / "store", device=device, workers=1)
         assert not run.outcome.failed, run.outcome.failed
         trainings = [cell for cell in run.plan.unique if cell.role == "train"]
-        return Store(Path(folder) / "store").read(next(cell.key for cell in trainings if cell.seed == 1)).wall_s
+        return (
+            Store(Path(folder) / "store")
+            .read(next(cell.key for cell in trainings if cell.seed == 1))
+            .wall_s
+        )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from harness.data import acquire
 from harness.data.base import Images
 from harness.data.episodes import Episodes, sample
 from harness.imports import import_learn2learn
-from harness.learner import Learner, silent
+from harness.learning.learner import Learner, silent
 from harness.protocols.base import Context
 from harness.protocols.few_shot import episode_verdicts
 from harness.registry import datasets, learners
@@ -67,7 +67,9 @@ def ours(learner: Learner, images: Images, episodes: Episodes) -> np.ndarray:
 
 def way_by_way(episodes: Episodes) -> np.ndarray:
     """Rows (E, ways, shots + queries)."""
-    support, query = (rows.reshape(len(episodes), WAYS, -1) for rows in (episodes.support, episodes.query))
+    support, query = (
+        rows.reshape(len(episodes), WAYS, -1) for rows in (episodes.support, episodes.query)
+    )
     return np.concatenate([support, query], 2)
 
 
@@ -77,8 +79,11 @@ def easyfsl_loop(body: torch.nn.Module, images: Images, episodes: Episodes) -> n
 
     dataset = Items(images.tensor(), images.labels.tolist())
     collate = easyfsl_sampler(dataset, 1).episodic_collate_fn
-    loader = torch.utils.data.DataLoader(dataset, batch_sampler=way_by_way(episodes).reshape(len(episodes), -1).tolist(),
-                                         collate_fn=collate)
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=way_by_way(episodes).reshape(len(episodes), -1).tolist(),
+        collate_fn=collate,
+    )
     model, found = PrototypicalNetworks(body).eval(), []
     with torch.no_grad():
         for support, labels, queries, right, _ in loader:
@@ -97,7 +102,9 @@ def easyfsl_sampler(dataset: Items, count: int):
     """Its constructor passes torch's Sampler an argument that Sampler no longer has."""
     from easyfsl.samplers import TaskSampler
 
-    with mock.patch.object(torch.utils.data.Sampler, "__init__", lambda self, data_source=None: None):
+    with mock.patch.object(
+        torch.utils.data.Sampler, "__init__", lambda self, data_source=None: None
+    ):
         return TaskSampler(dataset, WAYS, SHOTS, QUERIES, count)
 
 
@@ -110,7 +117,12 @@ class Learn2learn:
         from learn2learn.data import transforms as t
 
         meta = MetaDataset(Items(tensors, labels.tolist()))
-        steps = [t.NWays(meta, WAYS), t.KShots(meta, SHOTS + QUERIES), t.LoadData(meta), t.RemapLabels(meta)]
+        steps = [
+            t.NWays(meta, WAYS),
+            t.KShots(meta, SHOTS + QUERIES),
+            t.LoadData(meta),
+            t.RemapLabels(meta),
+        ]
         self.tasks = TaskDataset(meta, task_transforms=steps, num_tasks=-1)
 
     def sampled(self, count: int) -> list:
@@ -132,14 +144,21 @@ class Learn2learn:
 
 def rows_of(sampled: list) -> np.ndarray:
     """Rows (E, ways, shots + queries) of learn2learn's tasks."""
-    return np.array([[one.index for one in description] for description in sampled]).reshape(len(sampled), WAYS, -1)
+    return np.array([[one.index for one in description] for description in sampled]).reshape(
+        len(sampled), WAYS, -1
+    )
 
 
 def as_episodes(rows: np.ndarray, labels: np.ndarray) -> Episodes:
     """Episodes from rows (E, ways, shots + queries)."""
     count, way = len(rows), np.arange(WAYS)
-    return Episodes(rows[:, :, :SHOTS].reshape(count, -1), np.tile(np.repeat(way, SHOTS), (count, 1)),
-                    rows[:, :, SHOTS:].reshape(count, -1), np.tile(np.repeat(way, QUERIES), (count, 1)), labels[rows[:, :, 0]])
+    return Episodes(
+        rows[:, :, :SHOTS].reshape(count, -1),
+        np.tile(np.repeat(way, SHOTS), (count, 1)),
+        rows[:, :, SHOTS:].reshape(count, -1),
+        np.tile(np.repeat(way, QUERIES), (count, 1)),
+        labels[rows[:, :, 0]],
+    )
 
 
 def images_of(root) -> tuple[str, Images, Images]:
@@ -149,20 +168,31 @@ def images_of(root) -> tuple[str, Images, Images]:
     return name, data.split(splitting, "train"), data.split(splitting, "test")
 
 
-def row(name: str, seconds: float, reference: float, accuracy: float | None, same: float | None) -> None:
+def row(
+    name: str, seconds: float, reference: float, accuracy: float | None, same: float | None
+) -> None:
     shown = "" if accuracy is None else f"   accuracy {accuracy:.4f}, ours {same:.4f}"
     print(f"{name:58}{seconds:9.2f} CPU s{seconds / reference:8.1f}x{shown}")
-    assert accuracy is None or f"{accuracy:.4f}" == f"{same:.4f}", "not the same accuracy on the same episodes"
+    assert accuracy is None or f"{accuracy:.4f}" == f"{same:.4f}", (
+        "not the same accuracy on the same episodes"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name, default in (("episodes", 10_000), ("slice", 200), ("training", 60)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     torch.set_num_threads(1)
     name, train, images = images_of(acquire.data_root())
-    learner = learners["protonet"](learners["protonet"].Config(episodes=options.training), images.shape, train.n_classes, Rng(0))
+    learner = learners["protonet"](
+        learners["protonet"].Config(episodes=options.training),
+        images.shape,
+        train.n_classes,
+        Rng(0),
+    )
     learner.fit(train)
     body, scale = learner.body(), options.episodes / options.slice
     asked = dict(ways=WAYS, shots=SHOTS, queries=QUERIES, rng=Rng(0))
@@ -170,8 +200,10 @@ def main() -> None:
     sample(images, episodes=options.slice, **asked)
     drawn, sampling = cpu(lambda: sample(images, episodes=options.episodes, **asked))
     accuracy, evaluating = cpu(lambda: ours(learner, images, drawn))
-    print(f"{name}, {options.episodes:,} episodes, {WAYS} ways, {SHOTS} shots, {QUERIES} queries; "
-          f"rivals on {options.slice}, scaled up")
+    print(
+        f"{name}, {options.episodes:,} episodes, {WAYS} ways, {SHOTS} shots, {QUERIES} queries; "
+        f"rivals on {options.slice}, scaled up"
+    )
     print(f"sampling alone: {options.episodes / sampling:,.0f} episodes per CPU second")
     total = sampling + evaluating
     row("ours, sampling + embedding + classification", total, total, None, None)
@@ -181,13 +213,25 @@ def main() -> None:
     tasks, drawing = cpu(lambda: rival.sampled(options.slice))
     same = ours(learner, images, as_episodes(rows_of(tasks), images.labels)).mean()
     found, seconds = cpu(lambda: rival.classified(tasks, body))
-    row("learn2learn, sampling + embedding + classification", scale * (drawing + seconds), total, found.mean(), same)
+    row(
+        "learn2learn, sampling + embedding + classification",
+        scale * (drawing + seconds),
+        total,
+        found.mean(),
+        same,
+    )
     with torch.no_grad():
         embedded, once = cpu(lambda: in_batches(body, images.tensor(), batch_size=128))
     rival = Learn2learn(embedded, images.labels)
     tasks = rival.sampled(options.slice)
     found, seconds = cpu(lambda: rival.classified(tasks, lambda x: x))
-    row("learn2learn, the same on images embedded once", once + scale * (drawing + seconds), total, found.mean(), same)
+    row(
+        "learn2learn, the same on images embedded once",
+        once + scale * (drawing + seconds),
+        total,
+        found.mean(),
+        same,
+    )
     row("  of which sampling alone, against ours alone", scale * drawing, sampling, None, None)
     try:
         import easyfsl  # noqa: F401
@@ -196,7 +240,13 @@ def main() -> None:
         return
     found, seconds = cpu(lambda: easyfsl_loop(body, images, first))
     _, drawing = cpu(lambda: easyfsl_sampling(images, options.slice))
-    row("easyfsl, sampling + loop", scale * (seconds + drawing), total, found.mean(), accuracy[: options.slice].mean())
+    row(
+        "easyfsl, sampling + loop",
+        scale * (seconds + drawing),
+        total,
+        found.mean(),
+        accuracy[: options.slice].mean(),
+    )
     row("  of which sampling alone, against ours alone", scale * drawing, sampling, None, None)
 
 

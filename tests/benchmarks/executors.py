@@ -24,11 +24,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import api
-from harness.cells import Conditions
+from harness.cells.plan import Plan
+from harness.cells.run import Conditions
 from harness.execute import schedule
 from harness.execute.base import executors
-from harness.plan import Plan
-from harness.store import Store
+from harness.storage.store import Store
 
 MODULE = '''
 import os
@@ -87,13 +87,20 @@ def run(plan: Plan, name: str, workers: int, count: int) -> tuple[float, float, 
         with cls(cls.Config(workers=workers, **options), Conditions(store)) as executor:
             done = schedule.run(cells, executor, store, clock).done
         warm = clock.ends[workers - 1]
-        return warm - clock.start, clock.ends[-1] - warm, sum(store.read(key).wall_s for key in done[workers:])
+        return (
+            warm - clock.start,
+            clock.ends[-1] - warm,
+            sum(store.read(key).wall_s for key in done[workers:]),
+        )
 
 
 def bare(work: Callable[[int], None], products: int, times: int, processes: int) -> float:
     """Seconds that bare processes need for the same work, divided among them."""
     context = mp.get_context("fork")
-    crew = [context.Process(target=lambda: [work(products) for _ in range(times // processes)]) for _ in range(processes)]
+    crew = [
+        context.Process(target=lambda: [work(products) for _ in range(times // processes)])
+        for _ in range(processes)
+    ]
     start = time.perf_counter()
     for process in crew:
         process.start()
@@ -104,7 +111,9 @@ def bare(work: Callable[[int], None], products: int, times: int, processes: int)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--cells", type=int, default=200, help="cells of which the overhead is measured")
+    parser.add_argument(
+        "--cells", type=int, default=200, help="cells of which the overhead is measured"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each; medians are told")
     parser.add_argument("--seconds", type=float, default=0.5, help="CPU seconds of an equal cell")
     given = parser.parse_args()
@@ -122,12 +131,16 @@ def main() -> None:
         os.environ["PRODUCTS"] = "0"
         burning.burn(10)
         many = plan(given.cells + 1)
-        print(f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} processors, which others may be using\n")
+        print(
+            f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} processors, which others may be using\n"
+        )
         for name in names:
             found = [run(many, name, 1, given.cells) for _ in range(given.rounds)]
             first = ", ".join(f"{one[0]:.1f}" for one in found)
             each = statistics.median((one[1] - one[2]) / given.cells for one in found)
-            print(f"{name}: overhead {1000 * each:.1f} ms a cell (median of {given.rounds}); seconds to start: {first}")
+            print(
+                f"{name}: overhead {1000 * each:.1f} ms a cell (median of {given.rounds}); seconds to start: {first}"
+            )
 
         start = time.process_time()
         burning.burn(2000)
@@ -139,10 +152,14 @@ def main() -> None:
             for _ in range(given.rounds):
                 one, two = (run(equal, name, workers, 12)[1] for workers in (1, 2))
                 ratios.append(one / two)
-                limits.append(bare(burning.burn, products, 12, 1) / bare(burning.burn, products, 12, 2))
+                limits.append(
+                    bare(burning.burn, products, 12, 1) / bare(burning.burn, products, 12, 2)
+                )
             two, bound = statistics.median(ratios), statistics.median(limits)
-            print(f"{name}: two workers {two:.2f} times as fast as one on 12 equal cells of {given.seconds:g} s; "
-                  f"two bare processes {bound:.2f}")
+            print(
+                f"{name}: two workers {two:.2f} times as fast as one on 12 equal cells of {given.seconds:g} s; "
+                f"two bare processes {bound:.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -39,12 +39,14 @@ class FeedbackPath(nn.Module):
         return x
 
 
-def under_attack(network: nn.Module, path: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float) -> float:
+def under_attack(
+    network: nn.Module, path: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float
+) -> float:
     """Accuracy of ``network`` under PGD at Linf ``eps`` whose gradients come from ``path``; the best of all iterates."""
     point, right = images.clone(), network(images).argmax(1) == labels
     for _ in range(STEPS):
         point = point.detach().requires_grad_()
-        gradient, = torch.autograd.grad(F.cross_entropy(path(point), labels), point)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(path(point), labels), point)
         point = point.detach() + 2.5 / STEPS * eps * gradient.sign()
         point = torch.minimum(torch.maximum(point, images - eps), images + eps).clamp(0, 1)
         right &= network(point).argmax(1) == labels
@@ -54,9 +56,9 @@ def under_attack(network: nn.Module, path: nn.Module, images: torch.Tensor, labe
 def main() -> None:
     """Print both numbers at each eps."""
     from harness.data import acquire
+    from harness.learning.supervised import in_turn
     from harness.registry import datasets, learners
     from harness.rng import Rng
-    from harness.supervised import in_turn
 
     torch.set_num_threads(1)
     cls = datasets["mnist5k"]
@@ -71,8 +73,12 @@ def main() -> None:
     print(f"feedback alignment on mnist5k, {len(labels)} test images, accuracy in %, PGD-{STEPS}")
     print(f"clean {100 * (network(images).argmax(1) == labels).float().mean():.1f}")
     for eps in EPS:
-        wrong, right = (100 * under_attack(network, way, images, labels, eps) for way in (path, network))
-        print(f"eps {eps}: through the feedback weights {wrong:.1f}, by the true gradient {right:.1f}")
+        wrong, right = (
+            100 * under_attack(network, way, images, labels, eps) for way in (path, network)
+        )
+        print(
+            f"eps {eps}: through the feedback weights {wrong:.1f}, by the true gradient {right:.1f}"
+        )
 
 
 if __name__ == "__main__":

@@ -29,38 +29,88 @@ AT_ONCE = 1
 PLANTED = {
     "learning rate of the rule halved": (
         "harness/rules/ech.py",
-        "unsqueeze(0), self._temperature(done), 1 - done,", "unsqueeze(0), self._temperature(done), 0.5 - done / 2,"),
-    "one step of PGD removed": ("harness/attacks/ascent.py", "done = work.steps >= steps", "done = work.steps >= steps - 1"),
+        "unsqueeze(0), self._temperature(done), 1 - done,",
+        "unsqueeze(0), self._temperature(done), 0.5 - done / 2,",
+    ),
+    "one step of PGD removed": (
+        "harness/attacks/ascent.py",
+        "done = work.steps >= steps",
+        "done = work.steps >= steps - 1",
+    ),
     "one class never drawn": (
-        "harness/data/episodes.py", "eligible = [classes for", "eligible = [classes[:-1] for"),
+        "harness/data/episodes.py",
+        "eligible = [classes for",
+        "eligible = [classes[:-1] for",
+    ),
     "ProtoNet one point worse": (
-        "harness/protocols/few_shot.py", "        accuracy = np.mean(correct, axis=1",
+        "harness/protocols/few_shot.py",
+        "        accuracy = np.mean(correct, axis=1",
         "        if type(learner).__name__ == 'ProtoNet':\n            correct.reshape(-1)[::90] = 0\n"
-        "        accuracy = np.mean(correct, axis=1"),
+        "        accuracy = np.mean(correct, axis=1",
+    ),
     "the rule two points worse on clean images": (
-        "harness/protocols/classification.py", "        low, high = wilson(int(correct.sum()), len(correct))",
+        "harness/protocols/classification.py",
+        "        low, high = wilson(int(correct.sum()), len(correct))",
         "        if type(learner).__name__ == 'ECH':\n            correct[::45] = 0\n"
-        "        low, high = wilson(int(correct.sum()), len(correct))"),
+        "        low, high = wilson(int(correct.sum()), len(correct))",
+    ),
 }
 """what -> file, text, text instead"""
 
-PROCESSORS = {"no AVX-512": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-              "no vectors": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}}
+PROCESSORS = {
+    "no AVX-512": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    },
+    "no vectors": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+    },
+}
 
 
-def check(code: Path, store: Path, *words: object, env: dict[str, str] | None = None) -> tuple[int, dict]:
+def check(
+    code: Path, store: Path, *words: object, env: dict[str, str] | None = None
+) -> tuple[int, dict]:
     """Exit status and report of one check with the code in a folder."""
-    command = [sys.executable, "-m", "harness.cli", "check", ROOT / SUITE, "--store", store, "--json", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "check",
+        ROOT / SUITE,
+        "--store",
+        store,
+        "--json",
+        *words,
+    ]
     command += [] if "--workers" in words else ["--workers", 1]
-    done = subprocess.run(list(map(str, command)), cwd=code, capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join([str(code), *sys.path[1:]]), **(env or {})})
-    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {"findings": [], "said": done.stderr}
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=code,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(code), *sys.path[1:]]),
+            **(env or {}),
+        },
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else {
+        "findings": [],
+        "said": done.stderr,
+    }
 
 
 def told(status: int, report: dict) -> str:
     """One line: exit status, outcomes, what failed first."""
     counts = Counter(f["outcome"] for f in report["findings"])
-    failed = [f"{f['learner']}: {f['where']}: {f['said']}" for f in report["findings"] if f["fails"]]
+    failed = [
+        f"{f['learner']}: {f['where']}: {f['said']}" for f in report["findings"] if f["fails"]
+    ]
     said = "; ".join(failed[:2]) or report.get("said", "")[-300:]
     return f"exit {status} | {dict(counts)} | {len(failed)} fail | {said}"
 
@@ -82,7 +132,9 @@ def planted(store: Path, reference: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder)
             for part in ("harness", "baselines"):
-                shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__")
+                )
             (copy / name).write_text((copy / name).read_text().replace(old, new))
             return f"{what} | {told(*check(copy, store, '--reference', reference))}"
 
@@ -116,7 +168,10 @@ def processor(store: Path, reference: Path) -> None:
     """The same seeds, other instructions."""
     for what, env in PROCESSORS.items():
         with tempfile.TemporaryDirectory() as fresh:
-            print(f"{what} | {told(*check(ROOT, Path(fresh), '--reference', reference, env=env))}", flush=True)
+            print(
+                f"{what} | {told(*check(ROOT, Path(fresh), '--reference', reference, env=env))}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -10,21 +10,37 @@ import time
 import torch
 from torch import nn
 
-from harness.attacks.layout import channels_last, rows_at_once
-from harness.attacks.losses import LOSSES
-from harness.attacks.victim import Victim
+from harness.attacks.engine.layout import channels_last, rows_at_once
+from harness.attacks.engine.losses import LOSSES
+from harness.attacks.engine.victim import Victim
 
 
 def two_layers() -> nn.Module:
     """16 and 32 channels."""
-    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
-                         nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1568, 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(1568, 10),
+    )
 
 
 def four_blocks() -> nn.Module:
     """Conv4: four times 64 channels with batch norm."""
-    blocks = [part for n_in in (1, 64, 64, 64)
-              for part in (nn.Conv2d(n_in, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2))]
+    blocks = [
+        part
+        for n_in in (1, 64, 64, 64)
+        for part in (
+            nn.Conv2d(n_in, 64, 3, padding=1),
+            nn.BatchNorm2d(64),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+    ]
     return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64, 10))
 
 
@@ -48,7 +64,9 @@ def main() -> None:
         found = took(model, images, labels, 256)
         with channels_last(model, images):
             laid = took(model, images, labels, rows_at_once(model, images, 256))
-        print(f"{make.__name__:12} as found {found:.3f} s, laid out {laid:.3f} s: {laid / found:.2f}")
+        print(
+            f"{make.__name__:12} as found {found:.3f} s, laid out {laid:.3f} s: {laid / found:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -32,16 +32,31 @@ def planted() -> None:
     """One line a flaw."""
     (images, labels), (x, y) = mnist5k()
     x, y = x[:IMAGES], y[:IMAGES]
-    sound = train(nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10)), images, labels)
-    print("| flaw | truth | naive | refused by | adapted | remarks on it |\n| :--- | ---: | ---: | :--- | ---: | :--- |")
+    sound = train(
+        nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10)),
+        images,
+        labels,
+    )
+    print(
+        "| flaw | truth | naive | refused by | adapted | remarks on it |\n| :--- | ---: | ---: | :--- | ---: | :--- |"
+    )
     for name in ADAPTED:
         net = AROUND[name](sound) if name in AROUND else train(INSIDE[name](784), images, labels)
         result, checks = judged(net, x, y, "pgd", eps=EPS, steps=20, loss=["ce"])
-        refused = ", ".join(remarks(checks, "FAIL")) or "warned: " + ", ".join(remarks(checks, "WARN"))
+        refused = ", ".join(remarks(checks, "FAIL")) or "warned: " + ", ".join(
+            remarks(checks, "WARN")
+        )
         accuracy, after = adapted(name, net, x, y, EPS)
-        said = "; ".join(f"{level} {', '.join(remarks(after, level))}" for level in ("FAIL", "WARN") if remarks(after, level))
-        print(f"| {name} | {percent(truth(name, net, sound, x, y, EPS))} | {percent(result.accuracy())} | {refused} "
-              f"| {percent(accuracy)} | {said or 'none'} |", flush=True)
+        said = "; ".join(
+            f"{level} {', '.join(remarks(after, level))}"
+            for level in ("FAIL", "WARN")
+            if remarks(after, level)
+        )
+        print(
+            f"| {name} | {percent(truth(name, net, sound, x, y, EPS))} | {percent(result.accuracy())} | {refused} "
+            f"| {percent(accuracy)} | {said or 'none'} |",
+            flush=True,
+        )
 
 
 def sound() -> None:
@@ -51,7 +66,10 @@ def sound() -> None:
         net, eps, x, y = honest(name)
         result, checks = judged(net, x, y, "pgd", eps=eps, steps=20, loss=["ce", "margin"])
         failed, warned = (", ".join(remarks(checks, level)) or "none" for level in ("FAIL", "WARN"))
-        print(f"| {name} | {', '.join(map(str, eps))} | {percent(result.accuracy())} | {failed} | {warned} |", flush=True)
+        print(
+            f"| {name} | {', '.join(map(str, eps))} | {percent(result.accuracy())} | {failed} | {warned} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

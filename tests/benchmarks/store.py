@@ -22,10 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from harness import api, collect
-from harness.report.tables import TableSpec, build_all
+from harness import api
+from harness.cells import collect
+from harness.report.tables import build_all
 from harness.storage import upkeep
-from harness.store import VERDICTS, WEIGHTS, CellResult, Store
+from harness.storage.store import VERDICTS, WEIGHTS, CellResult, Store
+from harness.suite.specs.tables import TableSpec
 
 SEEDS = 20
 SUITE = """
@@ -42,7 +44,10 @@ METRICS = [f"metric_{number}" for number in range(10)]
 def made_up(folder: Path, cells: int, verdicts: int, weights: int) -> tuple[Path, Path]:
     """A suite of so many cells (half of them trainings) and a store that has them all."""
     suite = folder / "made-up.yaml"
-    names = [f"  learner-{i:04}: {{kind: mlp, hidden: {10 + i}}}" for i in range(max(cells // (2 * SEEDS), 1))]
+    names = [
+        f"  learner-{i:04}: {{kind: mlp, hidden: {10 + i}}}"
+        for i in range(max(cells // (2 * SEEDS), 1))
+    ]
     suite.write_text(SUITE.format(seeds=list(range(SEEDS)), learners="\n".join(names)))
     os.fsync = lambda _: None  # the disk's patience is not what is measured
     layout, store = api.plan(suite), Store(folder / "store")
@@ -52,13 +57,39 @@ def made_up(folder: Path, cells: int, verdicts: int, weights: int) -> tuple[Path
         values, name, size = [], WEIGHTS, weights
         if cell.role == "measure":
             name, size = VERDICTS, verdicts
-            values = [dict(metric=metric, value=float(draw.random()), low=None, high=None, n=100, unit="synapse",
-                           setting=setting, verdicts=None) for metric in METRICS for setting in (None, {"bundle": "one"})]
-        store.write(cell.key, CellResult(cell.identity, values, [], {"rows": [], "images_seen": 1000} if not values else {}, 1.0,
-                                         "cpu", cell.identity["versions"], "0" * 12, "2026-01-01T00:00:00+00:00"),
-                    {name: {"a": draw.integers(0, 255, size, np.uint8)}})
+            values = [
+                dict(
+                    metric=metric,
+                    value=float(draw.random()),
+                    low=None,
+                    high=None,
+                    n=100,
+                    unit="synapse",
+                    setting=setting,
+                    verdicts=None,
+                )
+                for metric in METRICS
+                for setting in (None, {"bundle": "one"})
+            ]
+        store.write(
+            cell.key,
+            CellResult(
+                cell.identity,
+                values,
+                [],
+                {"rows": [], "images_seen": 1000} if not values else {},
+                1.0,
+                "cpu",
+                cell.identity["versions"],
+                "0" * 12,
+                "2026-01-01T00:00:00+00:00",
+            ),
+            {name: {"a": draw.integers(0, 255, size, np.uint8)}},
+        )
     wall = time.perf_counter() - start
-    print(f"{len(layout.unique)} cells written: {1e3 * wall / len(layout.unique):.2f} ms each (fsync left out)")
+    print(
+        f"{len(layout.unique)} cells written: {1e3 * wall / len(layout.unique):.2f} ms each (fsync left out)"
+    )
     return suite, folder / "store"
 
 
@@ -113,10 +144,12 @@ def _measure(work: Callable[..., str], *words: Any) -> str:
 
 
 def main() -> None:
-    words = sys.argv[1:] + ["10000", "100000"][len(sys.argv) - 1:]
+    words = sys.argv[1:] + ["10000", "100000"][len(sys.argv) - 1 :]
     with tempfile.TemporaryDirectory(dir=words[2] if len(words) > 2 else None) as folder:
-        for name, cells, sizes, works in (("scanned", words[0], (50_000, 100_000), (scan,)),
-                                          ("many", words[1], (2_000, 2_000), (frame, query, table))):
+        for name, cells, sizes, works in (
+            ("scanned", words[0], (50_000, 100_000), (scan,)),
+            ("many", words[1], (2_000, 2_000), (frame, query, table)),
+        ):
             (Path(folder) / name).mkdir()
             suite, store = made_up(Path(folder) / name, int(cells), *sizes)
             for state in ("loose", "compacted"):

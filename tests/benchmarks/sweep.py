@@ -15,13 +15,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from harness.attacks.engine.sweep import sweep
 from harness.attacks.pgd import PGD
-from harness.attacks.sweep import sweep
 from harness.data.base import Images
 from harness.registry import learners
 from harness.rng import Rng
 
-GRIDS = {"0.02 to 0.3": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3], "0.05 to 0.3": [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]}
+GRIDS = {
+    "0.02 to 0.3": [0.02, 0.05, 0.1, 0.15, 0.2, 0.3],
+    "0.05 to 0.3": [0.05, 0.1, 0.15, 0.2, 0.25, 0.3],
+}
 STEPS, IMAGES = 20, 500
 
 
@@ -31,7 +34,9 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
 
     pixels, labels = mnist_data()
     order = np.random.default_rng(0).permutation(len(pixels))
-    return torch.tensor(pixels[order] / 255, dtype=torch.float32).view(-1, 1, 28, 28), torch.tensor(labels[order])
+    return torch.tensor(pixels[order] / 255, dtype=torch.float32).view(-1, 1, 28, 28), torch.tensor(
+        labels[order]
+    )
 
 
 def mlp() -> nn.Module:
@@ -41,11 +46,21 @@ def mlp() -> nn.Module:
 
 def conv() -> nn.Module:
     """Two convolutions, untrained."""
-    return nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
-                         nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1568, 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(1568, 10),
+    )
 
 
-def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float = 0.0) -> nn.Module:
+def train(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float = 0.0
+) -> nn.Module:
     """Four epochs of Adam; with ``eps`` eight, on images after seven PGD steps in Linf (Madry et al. 2018)."""
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
     for _ in range(8 if eps else 4):
@@ -58,11 +73,15 @@ def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: flo
     return model.eval()
 
 
-def _hardest(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float) -> torch.Tensor:
+def _hardest(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float
+) -> torch.Tensor:
     points = images + eps * (2 * torch.rand_like(images) - 1)
     for _ in range(7):
         points = points.clamp(0, 1).requires_grad_()
-        (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(points), labels), points)
+        (gradient,) = torch.autograd.grad(
+            nn.functional.cross_entropy(model(points), labels), points
+        )
         points = images + (points.detach() + 0.25 * eps * gradient.sign() - images).clamp(-eps, eps)
     return points.clamp(0, 1)
 
@@ -71,19 +90,27 @@ def rule(images: torch.Tensor, labels: torch.Tensor) -> nn.Module:
     """The bio rule with its defaults."""
     ech = learners["ech"]
     learner = ech(ech.Config(hidden=400), (1, 28, 28), 10, Rng(0))
-    learner.fit(Images((images * 255).round().byte().numpy(), labels.numpy(), np.arange(len(labels)), 10))
+    learner.fit(
+        Images((images * 255).round().byte().numpy(), labels.numpy(), np.arange(len(labels)), 10)
+    )
     return learner.classifier()
 
 
 def networks(images: torch.Tensor, labels: torch.Tensor) -> dict[str, nn.Module]:
     """Trained naturally, adversarially (Linf 0.1), and by the rule."""
     torch.manual_seed(0)
-    return {"mlp": train(mlp(), images, labels), "conv": train(conv(), images, labels),
-            "mlp, adversarial": train(mlp(), images, labels, 0.1), "conv, adversarial": train(conv(), images, labels, 0.1),
-            "bio rule": rule(images, labels)}
+    return {
+        "mlp": train(mlp(), images, labels),
+        "conv": train(conv(), images, labels),
+        "mlp, adversarial": train(mlp(), images, labels, 0.1),
+        "conv, adversarial": train(conv(), images, labels, 0.1),
+        "bio rule": rule(images, labels),
+    }
 
 
-def torchattacks_once_an_eps(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, grid: list[float]) -> np.ndarray:
+def torchattacks_once_an_eps(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, grid: list[float]
+) -> np.ndarray:
     """Robust accuracy at each eps, as a script around torchattacks gets it, in chunks of 250."""
     import torchattacks
 
@@ -92,13 +119,19 @@ def torchattacks_once_an_eps(model: nn.Module, images: torch.Tensor, labels: tor
     accuracies = []
     for eps in grid:
         attack = torchattacks.PGD(model, eps=eps, alpha=2.5 * eps / STEPS, steps=STEPS)
-        adversarial = torch.cat([attack(x, y) for x, y in zip(images.split(250), labels.split(250), strict=True)])
+        adversarial = torch.cat(
+            [attack(x, y) for x, y in zip(images.split(250), labels.split(250), strict=True)]
+        )
         with torch.no_grad():
-            accuracies.append(float((stands & (model(adversarial).argmax(1) == labels)).float().mean()))
+            accuracies.append(
+                float((stands & (model(adversarial).argmax(1) == labels)).float().mean())
+            )
     return np.array(accuracies)
 
 
-def ours(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, grid: list[float], mode: str) -> np.ndarray:
+def ours(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, grid: list[float], mode: str
+) -> np.ndarray:
     """Robust accuracy at each eps from one sweep."""
     attack = PGD(PGD.Config(attack="pgd", eps=grid, steps=STEPS, sweep=mode))
     return sweep(model, images, labels, np.arange(len(images)), attack, Rng(0)).accuracy()
@@ -122,7 +155,9 @@ def compare(name: str, grid_name: str, subject: tuple, repeats: int) -> None:
     base = statistics.median(times["torchattacks PGD, once an eps"])
     for way, taken in times.items():
         median = statistics.median(taken)
-        print(f"{name:17} {grid_name:12} {way:31} {median:7.2f} s  x{base / median:4.1f}  robust {np.round(found[way], 3)}")
+        print(
+            f"{name:17} {grid_name:12} {way:31} {median:7.2f} s  x{base / median:4.1f}  robust {np.round(found[way], 3)}"
+        )
 
 
 def main(repeats: int) -> None:

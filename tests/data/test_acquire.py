@@ -30,7 +30,10 @@ def mnist_files(tmp_path, monkeypatch):
     """Four small idx files that pass for MNIST's."""
     folder, rng = tmp_path / "downloads" / "raw", np.random.default_rng(0)
     folder.mkdir(parents=True)
-    contents = [idx_bytes(rng.integers(0, 256, shape)) for shape in ((60, 28, 28), (60,), (10, 28, 28), (10,))]
+    contents = [
+        idx_bytes(rng.integers(0, 256, shape))
+        for shape in ((60, 28, 28), (60,), (10, 28, 28), (10,))
+    ]
     monkeypatch.setattr(MNIST, "raw_sha256", tuple(hashlib.sha256(c).hexdigest() for c in contents))
     for i, (name, content) in enumerate(zip(FILES, contents, strict=True)):
         if i % 2:
@@ -44,7 +47,10 @@ def test_import_takes_files_gzipped_or_raw_from_anywhere_below(mnist_files, tmp_
     root = tmp_path / "root"
     written = acquire.import_("mnist", [mnist_files], root)
     assert [path.parent for path in written] == [root / "mnist"] * 4
-    assert len(MNIST(MNIST.Config(), root).sources()) == 4 and acquire.describe("mnist", root)["present"]
+    assert (
+        len(MNIST(MNIST.Config(), root).sources()) == 4
+        and acquire.describe("mnist", root)["present"]
+    )
 
 
 def test_import_prefers_the_right_one_of_two_namesakes(mnist_files, tmp_path):
@@ -62,7 +68,9 @@ def test_import_refuses_another_data_sets_files(mnist_files, tmp_path, monkeypat
     assert not list((tmp_path / "root").rglob("*"))
 
 
-@pytest.mark.parametrize(("name", "word"), [("mnist", "nothing of mnist"), ("omniglot", "nothing of omniglot")])
+@pytest.mark.parametrize(
+    ("name", "word"), [("mnist", "nothing of mnist"), ("omniglot", "nothing of omniglot")]
+)
 def test_import_of_nothing_says_what_it_needs(name, word, tmp_path):
     with pytest.raises(DataError, match=word) as caught:
         acquire.import_(name, [tmp_path], tmp_path / "root")
@@ -70,12 +78,18 @@ def test_import_of_nothing_says_what_it_needs(name, word, tmp_path):
 
 
 def test_import_needs_a_root_a_place_and_something_to_import(tmp_path):
-    for arguments in (("mnist", [tmp_path], None), ("mnist", [tmp_path / "no"], tmp_path), ("digits", [tmp_path], tmp_path)):
+    for arguments in (
+        ("mnist", [tmp_path], None),
+        ("mnist", [tmp_path / "no"], tmp_path),
+        ("digits", [tmp_path], tmp_path),
+    ):
         with pytest.raises(DataError):
             acquire.import_(*arguments)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damaged_idx_files_are_data_errors(tmp_path, data):
     content = idx_bytes(np.arange(24).reshape(2, 3, 4))
@@ -83,7 +97,9 @@ def test_damaged_idx_files_are_data_errors(tmp_path, data):
     if data.draw(st.booleans()):
         content = gzip.compress(content, mtime=0)
     damaged = bytearray(content[: data.draw(st.integers(0, len(content)))])
-    for at in data.draw(st.lists(st.integers(0, max(len(damaged) - 1, 0)), max_size=3)) if damaged else []:
+    for at in (
+        data.draw(st.lists(st.integers(0, max(len(damaged) - 1, 0)), max_size=3)) if damaged else []
+    ):
         damaged[at] ^= data.draw(st.integers(1, 255))
     path = tmp_path / "file"
     path.write_bytes(damaged)
@@ -128,7 +144,9 @@ def test_extracted_folders_become_the_zips_they_came_from(small_omniglot, tmp_pa
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damaged_zips_are_data_errors(small_omniglot, tmp_path, data):
     path = tmp_path / "root" / "omniglot" / "images_background.zip"
@@ -168,12 +186,17 @@ def test_verify_finds_everything_right(make, shared_cache):
     acquire.load(make("digits"), shared_cache)
     checks = acquire.verify(make("digits"), shared_cache)
     assert all(check.ok for check in checks)
-    assert {"content hash", "cached copy", "standard/test", "digits.csv.gz"} <= {check.item for check in checks}
+    assert {"content hash", "cached copy", "standard/test", "digits.csv.gz"} <= {
+        check.item for check in checks
+    }
 
 
 def test_vinyals_split_is_the_published_sizes():
     split_of = omniglot.vinyals_split()
-    sizes = {split: sum(found == split for found in split_of.values()) for split in ("train", "val", "test")}
+    sizes = {
+        split: sum(found == split for found in split_of.values())
+        for split in ("train", "val", "test")
+    }
     assert sizes == {"train": 1028, "val": 172, "test": 423}
 
 
@@ -186,7 +209,9 @@ def test_rotations_are_counter_clockwise_classes_of_their_own(make, shared_cache
             at = turn * len(plain.pixels) + row
             assert np.array_equal(turned.pixels[at, 0], np.asarray(upright.rotate(90 * turn)))
             name = turned.class_names[turned.labels[at]]
-            assert name == plain.class_names[plain.labels[row]] + ("" if turn == 0 else f"/rot{90 * turn:03d}")
+            assert name == plain.class_names[plain.labels[row]] + (
+                "" if turn == 0 else f"/rot{90 * turn:03d}"
+            )
 
 
 def test_omniglot_has_dark_ink_on_light_paper_inverted(make, shared_cache):
@@ -203,8 +228,13 @@ def test_data_root(monkeypatch, tmp_path):
 
 def test_lists_and_reports_hold_plain_values(shared_cache, tmp_path):
     rows = acquire.describe_all(None)
-    assert {"digits", "glyphs", "mnist", "mnist5k", "omniglot", "fashion-mnist"} <= {row["name"] for row in rows}
+    assert {"digits", "glyphs", "mnist", "mnist5k", "omniglot", "fashion-mnist"} <= {
+        row["name"] for row in rows
+    }
     (row,) = (row for row in rows if row["name"] == "omniglot")
     assert row["classes by split"] == "vinyals 1028/172/423, lake 964/659" and not row["present"]
-    reports = [acquire.report(datasets[name](datasets[name].Config(), tmp_path), shared_cache) for name in ("digits", "mnist")]
+    reports = [
+        acquire.report(datasets[name](datasets[name].Config(), tmp_path), shared_cache)
+        for name in ("digits", "mnist")
+    ]
     assert [all(row["ok"] for row in report) for report in reports] == [True, False]

@@ -20,7 +20,9 @@ from harness.errors import DataError
 def make_zip(path, members, compression=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w", compression) as out:
         for name, content in members.items():
-            out.writestr(zipfile.ZipInfo(name) if isinstance(name, str) else name, content, compression)
+            out.writestr(
+                zipfile.ZipInfo(name) if isinstance(name, str) else name, content, compression
+            )
     return path
 
 
@@ -59,7 +61,10 @@ def test_all_forms_read_alike(tmp_path, mode):
         assert {name: opened.read(name) for name in opened.sizes} == members
 
 
-@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/etc/outside", "..\\outside", "C:/outside", "\\outside"])
+@pytest.mark.parametrize(
+    "name",
+    ["../outside", "a/../../outside", "/etc/outside", "..\\outside", "C:/outside", "\\outside"],
+)
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 def test_names_that_lead_out_are_refused(tmp_path, make, name):
     with pytest.raises(DataError, match="leads out of the archive"):
@@ -67,15 +72,30 @@ def test_names_that_lead_out_are_refused(tmp_path, make, name):
     assert os.listdir(tmp_path) == ["hostile"]
 
 
-@pytest.mark.parametrize("make, entry, word", [
-    (make_tar, link("a", "/etc/passwd"), "is a link"), (make_tar, link("a", "good", tarfile.LNKTYPE), "is a link"),
-    (make_tar, link("a", "", tarfile.CHRTYPE), "is no file"), (make_tar, link("a", "", tarfile.FIFOTYPE), "is no file"),
-    (make_zip, zip_link("a"), "is a link"), (make_zip, "good", "stands twice")])
+@pytest.mark.parametrize(
+    "make, entry, word",
+    [
+        (make_tar, link("a", "/etc/passwd"), "is a link"),
+        (make_tar, link("a", "good", tarfile.LNKTYPE), "is a link"),
+        (make_tar, link("a", "", tarfile.CHRTYPE), "is no file"),
+        (make_tar, link("a", "", tarfile.FIFOTYPE), "is no file"),
+        (make_zip, zip_link("a"), "is a link"),
+        (make_zip, "good", "stands twice"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_links_devices_and_namesakes_are_refused(tmp_path, make, entry, word):
     with pytest.raises(DataError, match=word):
-        Archive(make(tmp_path / "hostile", {"good": b"x"} if entry != "good" else {"good": b"x", zipfile.ZipInfo("good"): b"y"})
-                if isinstance(entry, str) else make(tmp_path / "hostile", {"good": b"x", entry: b""}))
+        Archive(
+            make(
+                tmp_path / "hostile",
+                {"good": b"x"}
+                if entry != "good"
+                else {"good": b"x", zipfile.ZipInfo("good"): b"y"},
+            )
+            if isinstance(entry, str)
+            else make(tmp_path / "hostile", {"good": b"x", entry: b""})
+        )
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
@@ -88,7 +108,10 @@ def test_bombs_are_refused_before_anything_is_unpacked(tmp_path, make):
 
 def test_too_many_members_and_too_large_ones_are_refused(tmp_path, monkeypatch):
     path = make_zip(tmp_path / "many", {f"f{i}": b"x" for i in range(30)})
-    with Archive(path) as opened, pytest.raises(DataError, match="more than the 0 that it could need"):
+    with (
+        Archive(path) as opened,
+        pytest.raises(DataError, match="more than the 0 that it could need"),
+    ):
         opened.read("f0", 0)
     monkeypatch.setattr(archive, "MEMBERS", 20)
     with pytest.raises(DataError, match="more is packed"):
@@ -105,9 +128,15 @@ def test_a_member_that_is_larger_than_it_says_is_not_read_beyond(tmp_path):
         opened.read("a")
 
 
-@pytest.mark.parametrize("content, word", [(b"", "the file is empty"), (b"no archive", "neither a folder nor a zip"),
-                                           (b"PK\x03\x04 cut", "cut off or damaged"),
-                                           (b"\x1f\x8b\x08\x00", "cut off or damaged")])
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (b"", "the file is empty"),
+        (b"no archive", "neither a folder nor a zip"),
+        (b"PK\x03\x04 cut", "cut off or damaged"),
+        (b"\x1f\x8b\x08\x00", "cut off or damaged"),
+    ],
+)
 def test_what_is_no_archive_is_said(tmp_path, content, word):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(DataError, match=word) as caught:
@@ -115,7 +144,9 @@ def test_what_is_no_archive_is_said(tmp_path, content, word):
     assert caught.value.where == str(tmp_path / "file") and caught.value.hint
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.data())
 def test_damage_is_a_data_error_or_does_no_harm(tmp_path, data):
     make = data.draw(st.sampled_from([make_zip, make_tar]))
@@ -139,7 +170,11 @@ def nobody(tmp_path):
     folder.mkdir()
     (folder / "images_background.zip").write_bytes(b"PK")
     folder.chmod(0)
-    above = [path for path in tmp_path.parents if path.stat().st_uid == os.geteuid() and path.stat().st_mode & 0o1 == 0]
+    above = [
+        path
+        for path in tmp_path.parents
+        if path.stat().st_uid == os.geteuid() and path.stat().st_mode & 0o1 == 0
+    ]
     modes = {path: path.stat().st_mode for path in [*above, tmp_path]}
     root = os.geteuid() == 0
     for path in modes:

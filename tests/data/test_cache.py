@@ -39,7 +39,9 @@ class Counted(Dataset):
         first = self.sources()[0].read_bytes()[0]
         pixels = np.arange(first, first + self.images * 4, dtype=np.uint8).reshape(-1, 1, 2, 2)
         labels = np.arange(self.images) % 2
-        return Loaded(pixels, labels, ("a", "b"), ("g", "g"), {"standard": {"train": np.arange(self.images)}})
+        return Loaded(
+            pixels, labels, ("a", "b"), ("g", "g"), {"standard": {"train": np.arange(self.images)}}
+        )
 
 
 @pytest.fixture
@@ -49,7 +51,10 @@ def source(tmp_path):
 
 
 def same(one, other):
-    return one[1] == other[1] == one[0].content_hash() == other[0].content_hash() and vars(one[0]).keys() == vars(other[0]).keys()
+    return (
+        one[1] == other[1] == one[0].content_hash() == other[0].content_hash()
+        and vars(one[0]).keys() == vars(other[0]).keys()
+    )
 
 
 def test_built_once_then_read(source, tmp_path):
@@ -66,10 +71,14 @@ def test_changed_source_is_read_again(source, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
-@pytest.mark.parametrize("how", ["truncate", "empty", "flip first", "flip last", "remove", "garbage"])
+@pytest.mark.parametrize(
+    "how", ["truncate", "empty", "flip first", "flip last", "remove", "garbage"]
+)
 def test_damage_is_repaired_silently(source, tmp_path, suffix, how):
     cache = tmp_path / "cache"
-    built = acquire.load(Counted(source), cache)[1]  # its arrays are mapped: they must not outlive the damage
+    built = acquire.load(Counted(source), cache)[
+        1
+    ]  # its arrays are mapped: they must not outlive the damage
     (path,) = cache.glob(f"*{suffix}")
     content = bytearray(path.read_bytes())
     at = 12 if how == "flip first" else len(content) - 3
@@ -86,9 +95,13 @@ def test_arrays_are_mapped_and_private(source, tmp_path):
     acquire.load(Counted(source), tmp_path / "cache")
     one, other = (acquire.load(Counted(source), tmp_path / "cache")[0] for _ in range(2))
     split = one.split("standard", "train")
-    assert np.shares_memory(split.pixels, one.pixels) and not np.shares_memory(one.pixels, other.pixels)
+    assert np.shares_memory(split.pixels, one.pixels) and not np.shares_memory(
+        one.pixels, other.pixels
+    )
     before = other.pixels.copy()
-    split.pixels[:] = 0  # what one process does to its arrays reaches neither the file nor the others
+    split.pixels[:] = (
+        0  # what one process does to its arrays reaches neither the file nor the others
+    )
     assert np.array_equal(other.pixels, before)
     assert np.array_equal(acquire.load(Counted(source), tmp_path / "cache")[0].pixels, before)
 
@@ -127,7 +140,13 @@ totals = [int(data.split("classes", "train").pixels.sum(dtype=np.int64)) for dat
 print(private() - before, totals[0] == totals[1] == 7 * 8000 * 3 * 64 * 64)
 """)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=True, env=environment)
+    run = subprocess.run(
+        [sys.executable, script, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
     grown, same_totals = run.stdout.split()
     assert int(grown) < 30 and same_totals == "True"  # MiB, of 94 that the images take each time
 
@@ -179,10 +198,15 @@ def test_file_hash_is_remembered_but_not_beyond_a_change(tmp_path):
 
 
 def test_processes_share_it(tmp_path):
-    code = ("from harness.registry import datasets; from harness.data import acquire;"
-            "d = datasets['digits']; print(acquire.load(d(d.Config()))[1])")
+    code = (
+        "from harness.registry import datasets; from harness.data import acquire;"
+        "d = datasets['digits']; print(acquire.load(d(d.Config()))[1])"
+    )
     environment = os.environ | {"HARNESS_CACHE": str(tmp_path)}
-    runs = [subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE) for _ in range(3)]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
     answers = {run.communicate()[0] for run in runs}
     assert len(answers) == 1 and all(run.returncode == 0 for run in runs)
     assert len(list(tmp_path.glob("*.safetensors"))) == 1 and not list(tmp_path.glob(".*.tmp"))

@@ -19,11 +19,21 @@ NAMES = [(split, name) for split, _, *names in listed(*cifar_fs.SPLIT) for name 
 
 def photograph(value: int, size: int = 32, form: str = "PNG") -> bytes:
     out = io.BytesIO()
-    Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(out, form, **({"lossless": True} if form == "WEBP" else {}))
+    Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(
+        out, form, **({"lossless": True} if form == "WEBP" else {})
+    )
     return out.getvalue()
 
 
-def write(folder, images: int = 3, *, skip: str = "", content: bytes | None = None, prefix: str = "", ending: str = "png"):
+def write(
+    folder,
+    images: int = 3,
+    *,
+    skip: str = "",
+    content: bytes | None = None,
+    prefix: str = "",
+    ending: str = "png",
+):
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
         for number, (_, name) in enumerate(NAMES):
@@ -36,7 +46,9 @@ def write(folder, images: int = 3, *, skip: str = "", content: bytes | None = No
 @pytest.fixture
 def dataset(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar100, "COMPLETE", 3)
-    return lambda train_images=3: datasets["cifar-fs"](datasets["cifar-fs"].Config(train_images=train_images), tmp_path)
+    return lambda train_images=3: datasets["cifar-fs"](
+        datasets["cifar-fs"].Config(train_images=train_images), tmp_path
+    )
 
 
 @pytest.mark.parametrize("prefix, ending", [("", "png"), ("cifar100/data/", "png"), ("", "webp")])
@@ -54,10 +66,15 @@ def test_fewer_training_images_are_the_first_by_name(tmp_path, dataset):
     assert len(dataset(train_images=2).build().split("classes", "train")) == 128
 
 
-@pytest.mark.parametrize("how, message", [
-    ({"images": 2}, "class 'dolphin' of train has 2 images, not 3"),
-    ({"skip": "rose"}, "class 'rose' of test has 0 images, not 3"),
-    ({"content": b"no photograph"}, "dolphin/0.png"), ({"content": photograph(3, size=31)}, "31 x 31 pixels, not 32 x 32")])
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        ({"images": 2}, "class 'dolphin' of train has 2 images, not 3"),
+        ({"skip": "rose"}, "class 'rose' of test has 0 images, not 3"),
+        ({"content": b"no photograph"}, "dolphin/0.png"),
+        ({"content": photograph(3, size=31)}, "31 x 31 pixels, not 32 x 32"),
+    ],
+)
 def test_what_is_missing_or_damaged_is_one_clear_error(tmp_path, dataset, how, message):
     write(tmp_path / "cifar-fs", **how)
     with pytest.raises(DataError, match=message):
@@ -76,4 +93,6 @@ def test_a_truncated_zip_and_an_empty_folder_are_said(tmp_path, dataset):
 
 def test_the_split_is_bertinettos():
     counts = {split: sum(s == split for s, _ in NAMES) for split in ("train", "val", "test")}
-    assert counts == {"train": 64, "val": 16, "test": 20} and len({name for _, name in NAMES}) == 100
+    assert (
+        counts == {"train": 64, "val": 16, "test": 20} and len({name for _, name in NAMES}) == 100
+    )

@@ -20,9 +20,15 @@ from harness.rng import Rng
 
 REDUCED = {"cifar-fs": {"train_images": 150}, "fc100": {"images": 150}}
 """The data root has no more of CIFAR-FS's training classes."""
-ELSEWHERE = {"image-folder": "it has no images of its own: test_image_folder.py", "mini-imagenet": "it cannot be had here"}
-CASES = [*((name, REDUCED.get(name, {})) for name in datasets),
-         ("omniglot", {"rotations": True}), ("mini-imagenet-25", {"size": 32})]
+ELSEWHERE = {
+    "image-folder": "it has no images of its own: test_image_folder.py",
+    "mini-imagenet": "it cannot be had here",
+}
+CASES = [
+    *((name, REDUCED.get(name, {})) for name in datasets),
+    ("omniglot", {"rotations": True}),
+    ("mini-imagenet-25", {"size": 32}),
+]
 IDS = ["-".join([name, *switches]) for name, switches in CASES]
 
 
@@ -42,7 +48,9 @@ def loaded(dataset, shared_cache):
 def test_is_what_its_facts_say(dataset, loaded):
     facts = dataset.facts()
     assert loaded.pixels.dtype == np.uint8 and loaded.pixels.shape[1:] == facts.image_shape
-    assert {s: set(splits) for s, splits in facts.splittings.items()} == {s: set(x) for s, x in loaded.splittings.items()}
+    assert {s: set(splits) for s, splits in facts.splittings.items()} == {
+        s: set(x) for s, x in loaded.splittings.items()
+    }
     for splitting, splits in facts.splittings.items():
         for split, known in splits.items():
             assert measured_facts(loaded.labels, loaded.splittings[splitting][split]) == known
@@ -95,7 +103,9 @@ def test_description_is_complete():
         if name == "image-folder":
             assert (row["classes"], row["images"], row["present"]) == (0, 0, False)
             continue
-        assert json.dumps(row) and all(row[key] for key in ("description", "licence", "citation", "how_to_get"))
+        assert json.dumps(row) and all(
+            row[key] for key in ("description", "licence", "citation", "how_to_get")
+        )
         assert row["present"] == (row["origin"] == "embedded")
         assert row["classes"] >= (3 if name == "mnist-subset" else 10) and row["images"] >= 1000
 
@@ -112,16 +122,25 @@ def test_missing_data_say_how_to_get_them(name, rooted, tmp_path, shared_cache):
 
 def test_listing_datasets_imports_nothing_heavy():
     heavy = ["torch", "sklearn", "matplotlib", "mlxtend", "pandas", "scipy", "PIL"]
-    code = ("import sys; from harness.registry import datasets; from harness.data import acquire;"
-            "[acquire.describe(n, None) for n in datasets];"
-            f"print([m for m in {heavy} if m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    code = (
+        "import sys; from harness.registry import datasets; from harness.data import acquire;"
+        "[acquire.describe(n, None) for n in datasets];"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+        == "[]"
+    )
 
 
 def test_glyphs_are_drawn_the_same_in_another_process(make, shared_cache):
-    code = ("from harness.registry import datasets; g = datasets['glyphs'];"
-            "print(g(g.Config()).build().content_hash())")
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": "7"})
+    code = (
+        "from harness.registry import datasets; g = datasets['glyphs'];"
+        "print(g(g.Config()).build().content_hash())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONHASHSEED": "7"}
+    )
     assert run.stdout.strip() == acquire.content_hash(make("glyphs"), shared_cache)
 
 

@@ -34,7 +34,9 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         self.server.log.append((self.path, asked))
         behaviour, _, name = self.path[1:].partition("/")
-        getattr(self, f"do_{behaviour}")(self.server.files.get(name, CONTENT), int(asked[6:-1]) if asked else 0)
+        getattr(self, f"do_{behaviour}")(
+            self.server.files.get(name, CONTENT), int(asked[6:-1]) if asked else 0
+        )
 
     def send(self, body, status=200, *, length=None, **headers):
         self.send_response(status)
@@ -48,13 +50,21 @@ class Handler(BaseHTTPRequestHandler):
     def do_good(self, body, start):
         if start >= len(body):
             return self.send(b"", 416)
-        status, extra = (206, {"Content_Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}) if start else (200, {})
+        status, extra = (
+            (206, {"Content_Range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
+            if start
+            else (200, {})
+        )
         return self.send(body[start:], status, **extra)
 
     def do_truncated(self, body, start):
         """At most 100,000 bytes a connection, though all are promised."""
-        self.send(body[start : start + 100_000], 206 if start else 200, length=len(body) - start,
-                  Content_Range=f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.send(
+            body[start : start + 100_000],
+            206 if start else 200,
+            length=len(body) - start,
+            Content_Range=f"bytes {start}-{len(body) - 1}/{len(body)}",
+        )
 
     def do_norange(self, body, start):
         """Always from the beginning; the first two connections end early."""
@@ -136,13 +146,19 @@ def server(monkeypatch):
 @pytest.fixture
 def fetch(server, tmp_path):
     def call(behaviour, content=CONTENT, **options):
-        remote = Remote(f"{server.url}/{behaviour}/file.bin", hashlib.sha256(content).hexdigest(), len(content))
-        return download.fetch(remote, tmp_path, by_hand="get it by hand", pause=0, **({"timeout": 5} | options))
+        remote = Remote(
+            f"{server.url}/{behaviour}/file.bin", hashlib.sha256(content).hexdigest(), len(content)
+        )
+        return download.fetch(
+            remote, tmp_path, by_hand="get it by hand", pause=0, **({"timeout": 5} | options)
+        )
 
     return call
 
 
-@pytest.mark.parametrize("behaviour", ["good", "truncated", "norange", "elsewhere", "moved", "busy"])
+@pytest.mark.parametrize(
+    "behaviour", ["good", "truncated", "norange", "elsewhere", "moved", "busy"]
+)
 def test_the_file_arrives_whole(fetch, tmp_path, behaviour):
     seen = []
     path = fetch(behaviour, progress=lambda *state: seen.append(state))
@@ -167,13 +183,22 @@ def test_what_is_there_is_not_fetched_again(fetch, server):
     assert len(server.log) == 1
 
 
-@pytest.mark.parametrize("behaviour, word", [
-    ("wrong", "not the expected file: sha256"), ("long", "sends more than the 300000 bytes"),
-    ("short", "of 300000 bytes are here"),
-    ("page", r"a web page in place of the file \('Sign in to go on'\)"), ("disguised", "a web page in place of the file"),
-    ("circle", "redirects in a circle"), ("file", "redirects to 'file:///etc/passwd'"), ("ftp", "redirects to .ftp:"),
-    ("gone", "the server answers 404"),
-    ("broken", "the server answers 500"), ("closed", "cannot be fetched")])
+@pytest.mark.parametrize(
+    "behaviour, word",
+    [
+        ("wrong", "not the expected file: sha256"),
+        ("long", "sends more than the 300000 bytes"),
+        ("short", "of 300000 bytes are here"),
+        ("page", r"a web page in place of the file \('Sign in to go on'\)"),
+        ("disguised", "a web page in place of the file"),
+        ("circle", "redirects in a circle"),
+        ("file", "redirects to 'file:///etc/passwd'"),
+        ("ftp", "redirects to .ftp:"),
+        ("gone", "the server answers 404"),
+        ("broken", "the server answers 500"),
+        ("closed", "cannot be fetched"),
+    ],
+)
 def test_what_cannot_be_had_is_one_clear_error(fetch, tmp_path, behaviour, word):
     with pytest.raises(DataError, match=word) as caught:
         fetch(behaviour)
@@ -222,9 +247,14 @@ def test_a_full_disk_is_said_before_and_during(fetch, tmp_path, monkeypatch):
 @pytest.fixture
 def zips(server, monkeypatch):
     """cifar-fs whose remote is a zip that the server has."""
+
     def serve(behaviour, content, sha256=None):
         server.files["photos.zip"] = content
-        remote = Remote(f"{server.url}/{behaviour}/photos.zip", sha256 or hashlib.sha256(content).hexdigest(), len(content))
+        remote = Remote(
+            f"{server.url}/{behaviour}/photos.zip",
+            sha256 or hashlib.sha256(content).hexdigest(),
+            len(content),
+        )
         monkeypatch.setattr(datasets["cifar-fs"], "remotes", (remote,))
         monkeypatch.setattr(download, "PAUSE_S", 0)
 
@@ -239,7 +269,11 @@ def zipped(tmp_path, members):
 
 
 def installed(root):
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and path.suffix != ".lock")
+    return sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_file() and path.suffix != ".lock"
+    )
 
 
 def test_get_installs_what_is_sound_and_once(zips, server, tmp_path):
@@ -251,9 +285,14 @@ def test_get_installs_what_is_sound_and_once(zips, server, tmp_path):
     assert acquire.get("cifar-fs", root) == [] and len(server.log) == asked
 
 
-@pytest.mark.parametrize("members, word", [
-    ({"dolphin/1.png": b"x", "../../evil.png": b"x"}, "leads out of the archive"),
-    ({"dolphin/1.png": bytes(30 << 20)}, "more is packed into it"), ({"readme": b"x"}, "nothing of cifar-fs found")])
+@pytest.mark.parametrize(
+    "members, word",
+    [
+        ({"dolphin/1.png": b"x", "../../evil.png": b"x"}, "leads out of the archive"),
+        ({"dolphin/1.png": bytes(30 << 20)}, "more is packed into it"),
+        ({"readme": b"x"}, "nothing of cifar-fs found"),
+    ],
+)
 def test_get_installs_nothing_of_a_hostile_archive(zips, tmp_path, members, word):
     zips("good", zipped(tmp_path, members))
     root = tmp_path / "root"
@@ -271,8 +310,11 @@ def test_get_says_a_wrong_checksum_before_opening(zips, tmp_path, monkeypatch):
 
 
 def test_get_needs_a_source_and_a_place(tmp_path):
-    for name, root, word in (("digits", tmp_path, "embedded"), ("mini-imagenet", tmp_path, "no source"),
-                             ("mnist", None, "no data root")):
+    for name, root, word in (
+        ("digits", tmp_path, "embedded"),
+        ("mini-imagenet", tmp_path, "no source"),
+        ("mnist", None, "no data root"),
+    ):
         with pytest.raises(DataError, match=word):
             acquire.get(name, root)
 
@@ -291,8 +333,15 @@ print(len(acquire.get("cifar-fs", Path(sys.argv[1]))))
 """
     (tmp_path / "get.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "no_proxy": "127.0.0.1"}
-    runs = [subprocess.Popen([sys.executable, tmp_path / "get.py", tmp_path / "root"], stdout=subprocess.PIPE, text=True,
-                             env=environment) for _ in range(3)]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, tmp_path / "get.py", tmp_path / "root"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for _ in range(3)
+    ]
     assert Counter(run.communicate()[0].strip() for run in runs) == {"1": 1, "0": 2}
     assert installed(tmp_path / "root") == ["cifar-fs/photos.zip"]
     assert [asked for _, asked in server.log].count(None) == 1

@@ -24,8 +24,12 @@ def data() -> Loaded:
 
 
 def listed(data, ways=3, shots=2, count=5):
-    episodes = sample(data.split("classes", "test"), ways=ways, shots=shots, queries=2, episodes=count, rng=Rng(1))
-    return episodes, listing(data, "classes", "test", episodes, dataset="letters", ways=ways, shots=shots, queries=2)
+    episodes = sample(
+        data.split("classes", "test"), ways=ways, shots=shots, queries=2, episodes=count, rng=Rng(1)
+    )
+    return episodes, listing(
+        data, "classes", "test", episodes, dataset="letters", ways=ways, shots=shots, queries=2
+    )
 
 
 def written(path, found, **changes):
@@ -58,23 +62,37 @@ def broken(change):
     def apply(episodes):
         change(episodes[1])
         return {"episodes": episodes}
+
     return apply
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (broken(lambda e: e["classes"].pop()), "episode 1: 2 classes, and the list says 3 ways"),
-    (broken(lambda e: e["support"].pop()), "support images of 2 and query images of 3"),
-    (broken(lambda e: e["support"][0].pop()), "1 support images of .*, and the list says 2 shots"),
-    (broken(lambda e: e["query"][2].append(e["query"][2][0])), "3 query images of .*, and the list says 2 queries"),
-    (broken(lambda e: e["query"].__setitem__(0, [e["support"][0][0], e["query"][0][0]])), "is in support and query"),
-    (broken(lambda e: e["support"].__setitem__(0, [e["support"][0][0]] * 2)), "stands twice"),
-    (broken(lambda e: e["classes"].__setitem__(0, e["classes"][1])), "a class stands twice"),
-    (broken(lambda e: e["support"][0].__setitem__(0, -1)), r"episodes\.1\.support\.0\.0"),
-    (lambda _: {"ways": "many"}, "neither a number nor a range"),
-    (lambda _: {"shots": "4-1"}, "no range"),
-    (lambda _: {"episodes": []}, "at least 2"),
-    (lambda _: {"colour": "red"}, "colour"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (broken(lambda e: e["classes"].pop()), "episode 1: 2 classes, and the list says 3 ways"),
+        (broken(lambda e: e["support"].pop()), "support images of 2 and query images of 3"),
+        (
+            broken(lambda e: e["support"][0].pop()),
+            "1 support images of .*, and the list says 2 shots",
+        ),
+        (
+            broken(lambda e: e["query"][2].append(e["query"][2][0])),
+            "3 query images of .*, and the list says 2 queries",
+        ),
+        (
+            broken(lambda e: e["query"].__setitem__(0, [e["support"][0][0], e["query"][0][0]])),
+            "is in support and query",
+        ),
+        (broken(lambda e: e["support"].__setitem__(0, [e["support"][0][0]] * 2)), "stands twice"),
+        (broken(lambda e: e["classes"].__setitem__(0, e["classes"][1])), "a class stands twice"),
+        (broken(lambda e: e["support"][0].__setitem__(0, -1)), r"episodes\.1\.support\.0\.0"),
+        (lambda _: {"ways": "many"}, "neither a number nor a range"),
+        (lambda _: {"shots": "4-1"}, "no range"),
+        (lambda _: {"episodes": []}, "at least 2"),
+        (lambda _: {"colour": "red"}, "colour"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_a_faulty_list_is_refused_when_it_is_read(data, tmp_path, change, words):
     found = listed(data)[1]
     path = written(tmp_path / "list.json", found, **change(json.loads(found.to_json())["episodes"]))
@@ -83,11 +101,18 @@ def test_a_faulty_list_is_refused_when_it_is_read(data, tmp_path, change, words)
     assert caught.value.where == str(path)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (broken(lambda e: e["classes"].__setitem__(0, "z")), "episode 1: classes/test has no class 'z'"),
-    (broken(lambda e: e["query"][0].__setitem__(0, 12)), "there is no image 12 of"),
-    (lambda _: {"content": "0" * 64}, "the list is for other data"),
-], ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            broken(lambda e: e["classes"].__setitem__(0, "z")),
+            "episode 1: classes/test has no class 'z'",
+        ),
+        (broken(lambda e: e["query"][0].__setitem__(0, 12)), "there is no image 12 of"),
+        (lambda _: {"content": "0" * 64}, "the list is for other data"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_a_list_that_does_not_fit_the_data_is_refused(data, tmp_path, change, words):
     found = listed(data)[1]
     path = written(tmp_path / "list.json", found, **change(json.loads(found.to_json())["episodes"]))
@@ -95,8 +120,11 @@ def test_a_list_that_does_not_fit_the_data_is_refused(data, tmp_path, change, wo
         read(path).episodes_of(data, str(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000],
-                         ids=["empty", "list", "half", "binary", "deep"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000],
+    ids=["empty", "list", "half", "binary", "deep"],
+)
 def test_a_file_that_is_no_list_is_refused(tmp_path, content):
     (tmp_path / "list.json").write_bytes(content)
     with pytest.raises(DataError, match="no list of episodes"):

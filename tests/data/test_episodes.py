@@ -16,7 +16,9 @@ from harness.rng import Rng
 
 def images_of(counts, seed=0):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    return Images(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, np.arange(len(labels)), len(counts))
+    return Images(
+        np.zeros((len(labels), 1, 1, 1), np.uint8), labels, np.arange(len(labels)), len(counts)
+    )
 
 
 def assert_valid(images, episodes, ways, shots, queries):
@@ -24,9 +26,13 @@ def assert_valid(images, episodes, ways, shots, queries):
     assert all(len(set(row)) == len(row) for row in every.tolist())
     assert all(len(set(row)) == ways for row in episodes.classes.tolist())
     for rows, labels, each in (
-        (episodes.support, episodes.support_labels, shots), (episodes.query, episodes.query_labels, queries)
+        (episodes.support, episodes.support_labels, shots),
+        (episodes.query, episodes.query_labels, queries),
     ):
-        assert rows.dtype == labels.dtype == np.int64 and rows.shape == labels.shape == (len(episodes), ways * each)
+        assert rows.dtype == labels.dtype == np.int64 and rows.shape == labels.shape == (
+            len(episodes),
+            ways * each,
+        )
         assert np.array_equal(images.labels[rows], np.take_along_axis(episodes.classes, labels, 1))
         assert (np.sort(labels, 1) == np.repeat(np.arange(ways), each)).all()
 
@@ -41,7 +47,9 @@ def test_episodes_are_valid(shape, counts, seed, grouped):
     ways, shots, queries = shape
     images = images_of(counts, seed)
     groups = np.arange(len(counts)) // 5 if grouped else None
-    episodes = sample(images, ways=ways, shots=shots, queries=queries, episodes=20, rng=Rng(seed), groups=groups)
+    episodes = sample(
+        images, ways=ways, shots=shots, queries=queries, episodes=20, rng=Rng(seed), groups=groups
+    )
     assert_valid(images, episodes, ways, shots, queries)
     if grouped:
         assert (np.ptp(groups[episodes.classes], 1) == 0).all()
@@ -52,34 +60,61 @@ def test_episodes_are_valid(shape, counts, seed, grouped):
 def test_ranges_of_ways_and_shots(seed, grouped, mode):
     """Every episode is valid in its own shape, and keeps to the ranges; images of episodes stay apart where asked."""
     images, groups = images_of([40] * 12, seed), np.arange(12) // 6 if grouped else None
-    episodes = sample(images, ways="2-5", shots="1-4", queries=3, episodes=12, rng=Rng(seed), groups=groups, mode=mode)
-    assert episodes.support.shape == episodes.support_labels.shape == (12, 5 * 4) and episodes.query.shape == (12, 5 * 3)
+    episodes = sample(
+        images,
+        ways="2-5",
+        shots="1-4",
+        queries=3,
+        episodes=12,
+        rng=Rng(seed),
+        groups=groups,
+        mode=mode,
+    )
+    assert episodes.support.shape == episodes.support_labels.shape == (
+        12,
+        5 * 4,
+    ) and episodes.query.shape == (12, 5 * 3)
     seen = []
     for positions, alike in episodes.by_shape():
         ways = alike.classes.shape[1]
         assert 2 <= ways <= 5 and (alike.support >= 0).all()
-        assert np.array_equal(images.labels[alike.support], np.take_along_axis(alike.classes, alike.support_labels, 1))
+        assert np.array_equal(
+            images.labels[alike.support], np.take_along_axis(alike.classes, alike.support_labels, 1)
+        )
         for way in range(ways):
             given = (alike.support_labels == way).sum(1)
-            assert given.min() >= 1 and given.max() <= 4 and ((alike.query_labels == way).sum(1) == 3).all()
+            assert (
+                given.min() >= 1
+                and given.max() <= 4
+                and ((alike.query_labels == way).sum(1) == 3).all()
+            )
         every = np.concatenate([alike.support, alike.query], 1)
         assert all(len(set(row)) == len(row) for row in every.tolist())
-        assert all(np.array_equal(row, padded[padded >= 0])
-                   for row, padded in zip(alike.support, episodes.support[positions], strict=True))
+        assert all(
+            np.array_equal(row, padded[padded >= 0])
+            for row, padded in zip(alike.support, episodes.support[positions], strict=True)
+        )
         seen += positions.tolist()
     assert sorted(seen) == list(range(12))
-    used = np.concatenate([episodes.support[episodes.support >= 0], episodes.query[episodes.query >= 0]])
+    used = np.concatenate(
+        [episodes.support[episodes.support >= 0], episodes.query[episodes.query >= 0]]
+    )
     assert np.array_equal(episodes.rows(), np.unique(used))
     if mode == "image_disjoint":
         assert len(np.unique(used)) == used.size
 
 
 def test_sizes_are_uniform_over_their_range():
-    episodes = sample(images_of([9] * 6), ways="3-5", shots="1-4", queries=2, episodes=6000, rng=Rng(0))
+    episodes = sample(
+        images_of([9] * 6), ways="3-5", shots="1-4", queries=2, episodes=6000, rng=Rng(0)
+    )
     ways = (episodes.classes >= 0).sum(1)
     assert chisquare(np.bincount(ways)[3:]).pvalue > 0.001
     shots = (episodes.support.reshape(6000, 5, 4) >= 0).sum(2)[:, :3]
-    assert chisquare(np.bincount(shots.ravel())[1:]).pvalue > 0.001 and len(np.bincount(shots.ravel())) == 5
+    assert (
+        chisquare(np.bincount(shots.ravel())[1:]).pvalue > 0.001
+        and len(np.bincount(shots.ravel())) == 5
+    )
 
 
 @pytest.mark.parametrize("wrong", ["five", "3-2", "0-4", "4-4", "1-", "-2", "1 - 3", ""])
@@ -92,17 +127,27 @@ def test_a_range_is_two_numbers_in_order(wrong):
 
 def test_one_shape_is_one_part_without_padding():
     episodes = sample(images_of([9] * 5), ways=2, shots=3, queries=1, episodes=7, rng=Rng(0))
-    (positions, same), = episodes.by_shape()
+    ((positions, same),) = episodes.by_shape()
     assert np.array_equal(positions, np.arange(7))
     for name in vars(same):
-        assert np.array_equal(getattr(same, name), getattr(episodes, name)) and (getattr(same, name) != PAD).all()
+        assert (
+            np.array_equal(getattr(same, name), getattr(episodes, name))
+            and (getattr(same, name) != PAD).all()
+        )
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 3 * BLOCK), st.integers(1, 2 * BLOCK), st.sampled_from(["replacement", "image_disjoint"]),
-       st.sampled_from([1, "1-2"]))
+@given(
+    st.integers(0, 3 * BLOCK),
+    st.integers(1, 2 * BLOCK),
+    st.sampled_from(["replacement", "image_disjoint"]),
+    st.sampled_from([1, "1-2"]),
+)
 def test_any_part_of_the_sequence_can_be_drawn_alone(first, episodes, mode, shots):
-    images, asked = images_of([4 * 1300] * 2), dict(ways=2, shots=shots, queries=2, rng=Rng(3), mode=mode)
+    images, asked = (
+        images_of([4 * 1300] * 2),
+        dict(ways=2, shots=shots, queries=2, rng=Rng(3), mode=mode),
+    )
     whole = sample(images, episodes=5 * BLOCK, **asked)
     part = sample(images, first=first, episodes=episodes, **asked)
     for name in vars(whole):
@@ -120,9 +165,14 @@ def test_what_episodes_depend_on(change):
 def test_every_image_is_as_likely_as_its_class_mates(mode):
     """chi-squared over images, in support and in query; p is of a fixed seed."""
     images = images_of([12] * 6)
-    drawn = [sample(images, ways=2, shots=1, queries=2, episodes=12, rng=Rng(seed), mode=mode) for seed in range(300)]
+    drawn = [
+        sample(images, ways=2, shots=1, queries=2, episodes=12, rng=Rng(seed), mode=mode)
+        for seed in range(300)
+    ]
     for rows in ("support", "query"):
-        counts = np.bincount(np.concatenate([getattr(d, rows).ravel() for d in drawn]), minlength=len(images))
+        counts = np.bincount(
+            np.concatenate([getattr(d, rows).ravel() for d in drawn]), minlength=len(images)
+        )
         assert chisquare(counts).pvalue > 0.001 and counts.min() > 0
 
 
@@ -153,12 +203,19 @@ def brute_force_longest(portions, ways):
 def test_disjoint_modes_reach_their_capacity_and_no_more(counts, ways, seed):
     images, counts = images_of(counts, seed), np.array(counts)
     asked = dict(ways=ways, shots=1, queries=1)
-    for mode, portions in (("class_disjoint", np.ones_like(counts)), ("image_disjoint", counts // 2)):
+    for mode, portions in (
+        ("class_disjoint", np.ones_like(counts)),
+        ("image_disjoint", counts // 2),
+    ):
         most = capacity(counts, mode=mode, **asked)
         assert most == brute_force_longest(portions, ways)
         episodes = sample(images, mode=mode, episodes=most, rng=Rng(seed), **asked)
         assert_valid(images, episodes, ways, 1, 1)
-        used = episodes.classes if mode == "class_disjoint" else np.concatenate([episodes.support, episodes.query], 1)
+        used = (
+            episodes.classes
+            if mode == "class_disjoint"
+            else np.concatenate([episodes.support, episodes.query], 1)
+        )
         assert len(np.unique(used)) == used.size
         with pytest.raises(HarnessError, match=f"at most {most}"):
             sample(images, mode=mode, episodes=most + 1, rng=Rng(seed), **asked)
@@ -169,17 +226,22 @@ def test_disjoint_within_groups():
     asked = dict(ways=3, shots=1, queries=1, groups=groups)
     assert capacity(np.full(10, 8), mode="class_disjoint", **asked) == 3
     episodes = sample(images, mode="class_disjoint", episodes=3, rng=Rng(0), **asked)
-    assert (np.ptp(groups[episodes.classes], 1) == 0).all() and len(np.unique(groups[episodes.classes][:, 0])) == 3
+    assert (np.ptp(groups[episodes.classes], 1) == 0).all() and len(
+        np.unique(groups[episodes.classes][:, 0])
+    ) == 3
     assert capacity(np.full(10, 8), mode="replacement", **asked) is None
 
 
-@pytest.mark.parametrize(("change", "word"), [
-    (dict(ways=9), "there are 8 classes"),
-    (dict(queries=60), "61 images a class"),
-    (dict(shots=0), "at least 1"),
-    (dict(mode="sometimes"), "class_disjoint"),
-    (dict(groups=np.array([0, 0, 0, 0, 1, 1, 1, 1]), ways=5), "largest group has 4"),
-])
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (dict(ways=9), "there are 8 classes"),
+        (dict(queries=60), "61 images a class"),
+        (dict(shots=0), "at least 1"),
+        (dict(mode="sometimes"), "class_disjoint"),
+        (dict(groups=np.array([0, 0, 0, 0, 1, 1, 1, 1]), ways=5), "largest group has 4"),
+    ],
+)
 def test_impossible_episodes_are_refused(change, word):
     asked = dict(ways=3, shots=1, queries=3, episodes=5, rng=Rng(0)) | change
     with pytest.raises(HarnessError, match=word):
@@ -193,5 +255,13 @@ def test_unlabelled_images_are_refused():
 
 def test_global_random_state_is_left_alone():
     before = np.random.get_state()[1].copy()
-    sample(images_of([9] * 5), ways=2, shots=1, queries=1, episodes=9, rng=Rng(0), mode="image_disjoint")
+    sample(
+        images_of([9] * 5),
+        ways=2,
+        shots=1,
+        queries=1,
+        episodes=9,
+        rng=Rng(0),
+        mode="image_disjoint",
+    )
     assert np.array_equal(before, np.random.get_state()[1])

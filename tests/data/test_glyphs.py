@@ -18,7 +18,10 @@ def glyphs(make, shared_cache):
 
 def test_no_alphabet_is_in_two_splits(glyphs):
     groups = np.array(glyphs.groups)
-    splits = [set(groups[np.unique(glyphs.labels[rows])]) for rows in glyphs.splittings["alphabets"].values()]
+    splits = [
+        set(groups[np.unique(glyphs.labels[rows])])
+        for rows in glyphs.splittings["alphabets"].values()
+    ]
     assert sum(map(len, splits)) == len(set.union(*splits)) >= 8
 
 
@@ -49,7 +52,9 @@ def test_mean_drawings_of_any_two_classes_differ(glyphs):
 
 
 def test_drawers_differ_and_draw_alike():
-    fields = np.stack([np.abs(np.arange(strokes.CANVAS) - 48.0)[None].repeat(strokes.CANVAS, 0)] * 2)
+    fields = np.stack(
+        [np.abs(np.arange(strokes.CANVAS) - 48.0)[None].repeat(strokes.CANVAS, 0)] * 2
+    )
     drawn = strokes.draw(fields, 20, 28, Rng(0))
     assert len({image.tobytes() for image in drawn.reshape(-1, 784)}) == 40
     weight = drawn.reshape(2, 20, -1).mean(2)  # the same hand has the same pen in both drawings

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness import suite as suites
 from harness.data import acquire
 from harness.data.split_csv import read_rows
 from harness.errors import DataError, HarnessError
 from harness.registry import datasets
+from harness.suite import load as suites
 
 IMAGE_FOLDER = datasets["image-folder"]
 
@@ -31,7 +31,9 @@ def folder(tmp_path):
     """Four classes of three images; two classes train, one val, one test."""
     place = tmp_path / "image-folder"
     lines = ["filename,label,split"]
-    for number, (label, split) in enumerate([("ant", "train"), ("bee", "train"), ("cat", "val"), ("dog", "test")]):
+    for number, (label, split) in enumerate(
+        [("ant", "train"), ("bee", "train"), ("cat", "val"), ("dog", "test")]
+    ):
         (place / label).mkdir(parents=True)
         for i in range(3):
             (place / label / f"{i}.png").write_bytes(image(40 * number + i))
@@ -41,7 +43,9 @@ def folder(tmp_path):
 
 
 def make(folder, **switches):
-    return IMAGE_FOLDER(IMAGE_FOLDER.Config(**({"folder": str(folder), "size": 16} | switches)), None)
+    return IMAGE_FOLDER(
+        IMAGE_FOLDER.Config(**({"folder": str(folder), "size": 16} | switches)), None
+    )
 
 
 def build(folder, **switches):
@@ -54,16 +58,34 @@ def build(folder, **switches):
 def test_images_are_read_split_by_split(folder):
     data = build(folder)
     assert data.pixels.shape == (12, 3, 16, 16) and data.class_names == ("ant", "bee", "cat", "dog")
-    assert {split: rows.tolist() for split, rows in data.splittings["classes"].items()} == \
-        {"train": list(range(6)), "val": [6, 7, 8], "test": [9, 10, 11]}
-    middle = Image.open(folder / "dog" / "1.png").resize((16, 16), Image.Resampling.LANCZOS, box=(5, 0, 35, 30))
+    assert {split: rows.tolist() for split, rows in data.splittings["classes"].items()} == {
+        "train": list(range(6)),
+        "val": [6, 7, 8],
+        "test": [9, 10, 11],
+    }
+    middle = Image.open(folder / "dog" / "1.png").resize(
+        (16, 16), Image.Resampling.LANCZOS, box=(5, 0, 35, 30)
+    )
     assert np.array_equal(data.pixels[10].transpose(1, 2, 0), np.asarray(middle))
     assert make(folder).facts().class_disjoint == {"classes"}
 
 
-@pytest.mark.parametrize("mode, form", [("L", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("1", "PNG"),
-                                        ("CMYK", "JPEG"),
-                                        ("L", "JPEG"), ("P", "GIF"), ("RGB", "WEBP"), ("RGB", "BMP"), ("CMYK", "TIFF")])
+@pytest.mark.parametrize(
+    "mode, form",
+    [
+        ("L", "PNG"),
+        ("RGBA", "PNG"),
+        ("LA", "PNG"),
+        ("P", "PNG"),
+        ("1", "PNG"),
+        ("CMYK", "JPEG"),
+        ("L", "JPEG"),
+        ("P", "GIF"),
+        ("RGB", "WEBP"),
+        ("RGB", "BMP"),
+        ("CMYK", "TIFF"),
+    ],
+)
 @pytest.mark.parametrize("colour", [True, False])
 def test_every_kind_of_image_is_read(folder, mode, form, colour):
     (folder / "dog" / "0.png").write_bytes(image(120, mode, form=form))
@@ -84,10 +106,16 @@ def test_sixteen_bits_transparency_and_orientation(folder):
     assert pixels[:, :6].mean() > 250 and pixels[:, -6:].mean() < 5
 
 
-@pytest.mark.parametrize("write", [
-    lambda text: b"\xef\xbb\xbf" + text.encode(), lambda text: text.replace("\n", "\r\n").encode(),
-    lambda text: text.replace("/", "\\").encode(), lambda text: text.replace(",", " , ").encode(),
-    lambda text: (text + "\n\n").encode()])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("/", "\\").encode(),
+        lambda text: text.replace(",", " , ").encode(),
+        lambda text: (text + "\n\n").encode(),
+    ],
+)
 def test_every_kind_of_csv_is_read(folder, write):
     text = (folder / "split.csv").read_text()
     before = build(folder).content_hash()
@@ -107,19 +135,38 @@ def test_odd_file_names(folder):
 
 def test_without_a_split_column_everything_is_test(folder):
     text = (folder / "split.csv").read_text()
-    (folder / "split.csv").write_text("\n".join(line.rpartition(",")[0] for line in text.splitlines()))
+    (folder / "split.csv").write_text(
+        "\n".join(line.rpartition(",")[0] for line in text.splitlines())
+    )
     facts = make(folder).facts()
-    assert list(facts.splittings["classes"]) == ["test"] and facts.splittings["classes"]["test"].images == 12
+    assert (
+        list(facts.splittings["classes"]) == ["test"]
+        and facts.splittings["classes"]["test"].images == 12
+    )
 
 
-@pytest.mark.parametrize("text, word", [
-    ("", "no column 'filename'"), ("file,label\na,b", "no column 'filename'"), ("filename,label\n", "it lists no image"),
-    ("filename,label,split\nant/0.png,ant,train\nant/0.png,ant,train", r"'ant/0.png' stands twice: lines 2 and 3"),
-    ("filename,label,split\nant/0.png,ant", "a value is missing"), ("filename,label\na.png,x,y,z", "more values than columns"),
-    ("filename,label\n../secret.png,x", "leads outside"), ("filename,label\n/etc/passwd,x", "leads outside"),
-    ("filename,label,split\nant/0.png,ant,train\nant/1.png,ant,test\nbee/0.png,bee,train\nbee/1.png,bee,val",
-     r"classes are in two splits: ant \(train, test\); bee \(train, val\)"),
-    ("filename,label\nant/7.png,ant", "1 of 1 images are not there, first 'ant/7.png'"), ("\0\0", "no CSV|no column")])
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("", "no column 'filename'"),
+        ("file,label\na,b", "no column 'filename'"),
+        ("filename,label\n", "it lists no image"),
+        (
+            "filename,label,split\nant/0.png,ant,train\nant/0.png,ant,train",
+            r"'ant/0.png' stands twice: lines 2 and 3",
+        ),
+        ("filename,label,split\nant/0.png,ant", "a value is missing"),
+        ("filename,label\na.png,x,y,z", "more values than columns"),
+        ("filename,label\n../secret.png,x", "leads outside"),
+        ("filename,label\n/etc/passwd,x", "leads outside"),
+        (
+            "filename,label,split\nant/0.png,ant,train\nant/1.png,ant,test\nbee/0.png,bee,train\nbee/1.png,bee,val",
+            r"classes are in two splits: ant \(train, test\); bee \(train, val\)",
+        ),
+        ("filename,label\nant/7.png,ant", "1 of 1 images are not there, first 'ant/7.png'"),
+        ("\0\0", "no CSV|no column"),
+    ],
+)
 def test_a_faulty_csv_is_one_clear_error(folder, text, word):
     (folder / "split.csv").write_text(text)
     with pytest.raises(DataError, match=word) as caught:
@@ -136,9 +183,15 @@ def test_a_csv_that_is_no_text_or_not_there(folder):
         make(folder).facts()
 
 
-@pytest.mark.parametrize("content, word", [
-    (b"", "the file is empty"), (b"no image", "cannot be decoded"), (image(3)[:200], "cannot be decoded"),
-    (image(3)[:16] + b"\x7f\xff\xff\xff\x7f\xff\xff\xff" + image(3)[24:], "cannot be decoded")])
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (b"", "the file is empty"),
+        (b"no image", "cannot be decoded"),
+        (image(3)[:200], "cannot be decoded"),
+        (image(3)[:16] + b"\x7f\xff\xff\xff\x7f\xff\xff\xff" + image(3)[24:], "cannot be decoded"),
+    ],
+)
 def test_a_damaged_image_is_named(folder, content, word):
     (folder / "bee" / "1.png").write_bytes(content)
     with pytest.raises(DataError, match=f"bee/1.png: .*{word}"):
@@ -153,15 +206,25 @@ def test_a_small_file_that_promises_too_many_pixels_is_refused(folder, monkeypat
 
 def test_the_same_image_in_two_splits_is_an_error(folder):
     (folder / "dog" / "2.png").write_bytes((folder / "bee" / "1.png").read_bytes())
-    with pytest.raises(DataError, match=r"'bee/1.png' \(train\) and 'dog/2.png' \(test\) are the same image"):
+    with pytest.raises(
+        DataError, match=r"'bee/1.png' \(train\) and 'dog/2.png' \(test\) are the same image"
+    ):
         make(folder).build()
 
 
 def test_shared_classes_are_for_classification(folder):
-    lines = [f"{label}/{i}.png,{label},{split}" for label in ("ant", "bee") for i, split in enumerate(("train", "val", "test"))]
+    lines = [
+        f"{label}/{i}.png,{label},{split}"
+        for label in ("ant", "bee")
+        for i, split in enumerate(("train", "val", "test"))
+    ]
     (folder / "split.csv").write_text("\n".join(["filename,label,split", *lines]))
     facts = make(folder, classes="shared").facts()
-    assert list(facts.splittings) == ["standard"] and not facts.class_disjoint and build(folder, classes="shared")
+    assert (
+        list(facts.splittings) == ["standard"]
+        and not facts.class_disjoint
+        and build(folder, classes="shared")
+    )
     (folder / "split.csv").write_text("\n".join(["filename,label,split", *lines[:-1]]))
     with pytest.raises(DataError, match=r"not in every split: bee \(only train, val\)"):
         make(folder, classes="shared").facts()
@@ -218,7 +281,9 @@ def test_rows_of_a_packed_csv(tmp_path):
     import lzma
 
     (tmp_path / "train.csv.xz").write_bytes(lzma.compress(b"filename,label\na.jpg,n1\n"))
-    assert [(row.filename, row.label, row.split) for row in read_rows(tmp_path / "train.csv.xz")] == [("a.jpg", "n1", "")]
+    assert [
+        (row.filename, row.label, row.split) for row in read_rows(tmp_path / "train.csv.xz")
+    ] == [("a.jpg", "n1", "")]
     (tmp_path / "train.csv.xz").write_bytes(b"damaged")
     with pytest.raises(DataError, match="cannot be read"):
         read_rows(tmp_path / "train.csv.xz")

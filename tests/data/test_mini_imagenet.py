@@ -34,12 +34,24 @@ def jpeg(value, size=(100, 90)):
 
 def images():
     """name -> content, as in the usual archive."""
-    return {f"{name}0000000{i}.jpg": jpeg(2 * number + i) for number, (_, name) in enumerate(CLASSES) for i in (1, 2)}
+    return {
+        f"{name}0000000{i}.jpg": jpeg(2 * number + i)
+        for number, (_, name) in enumerate(CLASSES)
+        for i in (1, 2)
+    }
 
 
 def csvs():
-    return {f"{split}.csv": "filename,label\n" + "".join(f"{name}0000000{i}.jpg,{name}\n" for found, name in CLASSES
-                                                         if found == split for i in (2, 1)) for split in SPLITS}
+    return {
+        f"{split}.csv": "filename,label\n"
+        + "".join(
+            f"{name}0000000{i}.jpg,{name}\n"
+            for found, name in CLASSES
+            if found == split
+            for i in (2, 1)
+        )
+        for split in SPLITS
+    }
 
 
 def write(folder, layout="images/{name}", lists=True):
@@ -55,8 +67,13 @@ def write(folder, layout="images/{name}", lists=True):
 
 def cache(split, side=84, **changes):
     names = [name for found, name in CLASSES if found == split]
-    pixels = np.arange(2 * len(names), dtype=np.uint8)[:, None, None, None] * np.ones((1, side, side, 3), np.uint8)
-    return {"image_data": pixels, "class_dict": {name: [2 * i, 2 * i + 1] for i, name in enumerate(names)}} | changes
+    pixels = np.arange(2 * len(names), dtype=np.uint8)[:, None, None, None] * np.ones(
+        (1, side, side, 3), np.uint8
+    )
+    return {
+        "image_data": pixels,
+        "class_dict": {name: [2 * i, 2 * i + 1] for i, name in enumerate(names)},
+    } | changes
 
 
 def write_caches(folder, protocol=4, **changes):
@@ -81,13 +98,24 @@ def build(root, size=84):
 def test_a_folder_of_images_as_it_is(tmp_path):
     write(tmp_path / "mini-imagenet")
     data = build(tmp_path)
-    assert data.pixels.shape == (200, 3, 84, 84) and data.class_names == tuple(name for _, name in CLASSES)
-    assert np.abs(data.pixels[:, 0].mean((1, 2)) - (2 * data.labels + np.tile([1, 2], 100))).max() < 3
+    assert data.pixels.shape == (200, 3, 84, 84) and data.class_names == tuple(
+        name for _, name in CLASSES
+    )
+    assert (
+        np.abs(data.pixels[:, 0].mean((1, 2)) - (2 * data.labels + np.tile([1, 2], 100))).max() < 3
+    )
     assert [len(data.splittings["classes"][split]) for split in SPLITS] == [128, 32, 40]
 
 
-@pytest.mark.parametrize("layout, lists", [("images/{name}", True), ("images/{name}", False), ("{split}/{wnid}/{name}", True),
-                                           ("{wnid}/{name}", False)])
+@pytest.mark.parametrize(
+    "layout, lists",
+    [
+        ("images/{name}", True),
+        ("images/{name}", False),
+        ("{split}/{wnid}/{name}", True),
+        ("{wnid}/{name}", False),
+    ],
+)
 def test_every_layout_is_imported_to_the_same_images(tmp_path, layout, lists):
     write(tmp_path / "root" / "mini-imagenet")
     write(tmp_path / "have", layout, lists)
@@ -112,7 +140,12 @@ def test_the_three_caches(tmp_path, protocol):
     acquire.import_("mini-imagenet", [write_caches(tmp_path / "have", protocol)], tmp_path / "root")
     data = build(tmp_path / "root")
     expected = np.concatenate([np.arange(128), np.arange(32), np.arange(40)])
-    assert np.array_equal(data.pixels[:, 1, 5, 5], expected) and data.pixels.shape == (200, 3, 84, 84)
+    assert np.array_equal(data.pixels[:, 1, 5, 5], expected) and data.pixels.shape == (
+        200,
+        3,
+        84,
+        84,
+    )
     assert np.array_equal(build(tmp_path / "root", 32).pixels[:, 2, 3, 3], expected)
 
 
@@ -130,9 +163,18 @@ def test_a_crafted_cache_is_refused_and_not_executed(tmp_path):
     assert not (tmp_path / "executed").exists() and not list((tmp_path / "new").rglob("*"))
 
 
-@pytest.mark.parametrize("change, word", [
-    ({"image_data": None}, "no miniImageNet cache"), ({"class_dict": {}}, "does not name every image once"),
-    ({"side": 80}, "not uint8"), ({"class_dict": {"n1": list(range(128))}}, "classes are not those of train|every image once")])
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"image_data": None}, "no miniImageNet cache"),
+        ({"class_dict": {}}, "does not name every image once"),
+        ({"side": 80}, "not uint8"),
+        (
+            {"class_dict": {"n1": list(range(128))}},
+            "classes are not those of train|every image once",
+        ),
+    ],
+)
 def test_a_cache_that_is_something_else_is_said(tmp_path, change, word):
     write_caches(tmp_path / "mini-imagenet", **change)
     with pytest.raises(DataError, match=word):
@@ -147,7 +189,9 @@ def test_mixed_up_caches_are_noticed(tmp_path):
 
 
 def test_what_is_missing_is_said(tmp_path):
-    with pytest.raises(DataError, match="there are neither images nor mini-imagenet-cache") as caught:
+    with pytest.raises(
+        DataError, match="there are neither images nor mini-imagenet-cache"
+    ) as caught:
         make(tmp_path).sources()
     assert "harness data import mini-imagenet" in caught.value.hint
     folder = write(tmp_path / "mini-imagenet")
@@ -164,4 +208,6 @@ def test_what_is_missing_is_said(tmp_path):
 def test_the_split_is_ravi_and_larochelles(data_root):
     for split in SPLITS:
         path = data_root / "mini-imagenet-splits" / f"ravi_{split}.csv.xz"
-        assert list(dict.fromkeys(row.label for row in read_rows(path))) == [name for found, name in CLASSES if found == split]
+        assert list(dict.fromkeys(row.label for row in read_rows(path))) == [
+            name for found, name in CLASSES if found == split
+        ]

@@ -84,7 +84,10 @@ class Waits(Mlp):
 
 def measured(results) -> list[str]:
     """Record values as bytes would have them, in a fixed order."""
-    return sorted(json.dumps({key: record.to_dict()[key] for key in MEASURED}, sort_keys=True) for record in results.records)
+    return sorted(
+        json.dumps({key: record.to_dict()[key] for key in MEASURED}, sort_keys=True)
+        for record in results.records
+    )
 
 
 class Watch:
@@ -110,8 +113,13 @@ class Watch:
 
 def interrupted(*words: str, after: int) -> subprocess.Popen:
     """``harness run`` that gets Ctrl-C after so many finished cells; gives it back when it has ended."""
-    run = subprocess.Popen([sys.executable, "-m", "harness.cli", "run", *map(str, words)], stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, text=True, start_new_session=True)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     for line in run.stderr:
         if line.startswith("[") and line.partition("/")[0].strip("[ ") == str(after):
             run.send_signal(signal.SIGINT)

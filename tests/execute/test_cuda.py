@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from harness import api
-from harness.cells import Conditions
+from harness.cells.plan import Cell
+from harness.cells.run import Conditions
 from harness.execute import work
-from harness.plan import Cell
 from harness.registry import learners
-from harness.store import Store
+from harness.storage.store import Store
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -73,8 +73,10 @@ protocols:
 
 def numbers(run: api.Run) -> dict[str, float]:
     """What is measured -> value; accuracies are shares."""
-    return {f"{r.learner} | {r.protocol} | {json.dumps(r.setting, sort_keys=True, default=str)} | {r.metric}": r.value
-            for r in run.results.records}
+    return {
+        f"{r.learner} | {r.protocol} | {json.dumps(r.setting, sort_keys=True, default=str)} | {r.metric}": r.value
+        for r in run.results.records
+    }
 
 
 def accuracies(found: dict[str, float]) -> dict[str, float]:
@@ -99,7 +101,9 @@ def test_protocols_and_attacks_run(on_cuda):
 @needs_cuda
 def test_the_numbers_are_about_those_of_the_cpu(on_cuda, tmp_path):
     path, run = on_cuda
-    here, there = (accuracies(numbers(each)) for each in (api.run(path, store=tmp_path, workers=4), run))
+    here, there = (
+        accuracies(numbers(each)) for each in (api.run(path, store=tmp_path, workers=4), run)
+    )
     assert here.keys() == there.keys()
     # Training amplifies last bits: single numbers of 100 images or 40 episodes differ, none by much. (With other instructions of
     # one CPU two of the 156 did, by 0.006 at most.)

@@ -17,7 +17,9 @@ def machine(tmp_path):
     proc, groups = tmp_path / "proc", tmp_path / "cgroup"
     (proc / "self").mkdir(parents=True)
     groups.mkdir()
-    (proc / "meminfo").write_text(f"MemTotal: {1000 * 1024} kB\nMemFree: 1 kB\nMemAvailable: {400 * 1024} kB\n")
+    (proc / "meminfo").write_text(
+        f"MemTotal: {1000 * 1024} kB\nMemFree: 1 kB\nMemAvailable: {400 * 1024} kB\n"
+    )
     return proc, groups
 
 
@@ -57,7 +59,9 @@ def test_where_nothing_is_known_nothing_is_limited(tmp_path):
     assert memory.used(2**30) == 0
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="this system does not tell peaks")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/self/clear_refs"), reason="this system does not tell peaks"
+)
 def test_the_peak_of_a_process_starts_again_after_each_look():
     memory.peak()
     before = memory.used()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.records import MEASURED
-from harness.store import Store
+from harness.storage.store import Store
 
 SUITE = """
 name: small
@@ -39,11 +39,17 @@ def amount(name: str, otherwise: int) -> int:
     return int(os.environ.get(name, otherwise))
 
 
-def start(*words: object, env_more: dict[str, str] | None = None, inside: Sequence[object] = (), **options) -> subprocess.Popen:
+def start(
+    *words: object, env_more: dict[str, str] | None = None, inside: Sequence[object] = (), **options
+) -> subprocess.Popen:
     """A harness of its own, under way; by a command that another is given to, ``inside``, if there is one."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen([*map(str, inside), sys.executable, "-m", "harness", *map(str, words)], text=True,
-                            env={**os.environ, **(env_more or {})}, **options)
+    return subprocess.Popen(
+        [*map(str, inside), sys.executable, "-m", "harness", *map(str, words)],
+        text=True,
+        env={**os.environ, **(env_more or {})},
+        **options,
+    )
 
 
 def call(*words: object, **options) -> subprocess.CompletedProcess:
@@ -68,13 +74,19 @@ def undisturbed(folder: Path, suite: str) -> tuple[Path, Path, Path]:
 def tables(folder: Path) -> dict[str, bytes]:
     """Every table and figure of a run, byte by byte (records and provenance carry times)."""
     timed = ("records.jsonl", "provenance.json")
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in timed}
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in timed
+    }
 
 
 def measured(folder: Path) -> list[str]:
     """The record values of a run, in a fixed order; a record that is there twice is twice in it."""
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    return sorted(json.dumps({key: record[key] for key in MEASURED}, sort_keys=True) for record in records)
+    return sorted(
+        json.dumps({key: record[key] for key in MEASURED}, sort_keys=True) for record in records
+    )
 
 
 def computed(errors: str) -> int:
@@ -98,14 +110,21 @@ def sound(store: Path) -> set[str]:
 def below(pid: int) -> list[int]:
     """Processes that a process has started, and those that they have."""
     try:
-        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except FileNotFoundError:  # it has just ended
         return []
     return [found for child in children for found in (child, *below(child))]
 
 
-def survive(whole: tuple[Path, Path, Path], folder: Path, strike: Callable[[subprocess.Popen], bool], hits: int,
-            *options: str) -> Path:
+def survive(
+    whole: tuple[Path, Path, Path],
+    folder: Path,
+    strike: Callable[[subprocess.Popen], bool],
+    hits: int,
+    *options: str,
+) -> Path:
     """Runs one after the other on one store, each struck at a random moment, until so many were hit; a store that is complete
     gives way to a new one. Nothing may be lost on the way, and all must be as in the undisturbed run.
 
@@ -119,7 +138,13 @@ def survive(whole: tuple[Path, Path, Path], folder: Path, strike: Callable[[subp
         the last store, complete.
     """
     path, reference, right = whole
-    moments, store, hit, kept, wanted = random.Random(), folder / "store", 0, set(), sound(reference)
+    moments, store, hit, kept, wanted = (
+        random.Random(),
+        folder / "store",
+        0,
+        set(),
+        sound(reference),
+    )
 
     def run(store: Path, out: str) -> tuple[object, ...]:
         return "run", path, "--store", store, "--out", folder / out, *options
@@ -127,7 +152,9 @@ def survive(whole: tuple[Path, Path, Path], folder: Path, strike: Callable[[subp
     def complete() -> None:
         done = call(*run(store, "pieces"))
         assert done.returncode == 0 and sound(store) == wanted, done.stderr
-        assert tables(folder / "pieces") == tables(right) and measured(folder / "pieces") == measured(right)
+        assert tables(folder / "pieces") == tables(right) and measured(
+            folder / "pieces"
+        ) == measured(right)
 
     begun = time.monotonic()
     assert call(*run(folder / "timed", "out")).returncode == 0

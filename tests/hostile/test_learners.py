@@ -43,7 +43,9 @@ def suite(tmp_path):
     def write(*kinds: str, protocols: str = PROTOCOLS) -> Path:
         path = tmp_path / "hostile.yaml"
         entries = "".join(f"  {kind}: {{kind: 'hostile_learners:{kind}'}}\n" for kind in kinds)
-        path.write_text(f"name: hostile\nlearners:\n{entries}  pixels: {{kind: nearest-mean}}\nprotocols:{protocols}")
+        path.write_text(
+            f"name: hostile\nlearners:\n{entries}  pixels: {{kind: nearest-mean}}\nprotocols:{protocols}"
+        )
         return path
 
     return write
@@ -59,23 +61,48 @@ def failures(error: str) -> dict[str, list[str]]:
 
 
 def test_each_fails_with_its_line_in_every_protocol_and_the_others_go_on(suite, tmp_path):
-    done = call("run", suite(*EXPECTED), "--store", tmp_path / "store", "--out", tmp_path / "out", env_more={"COLUMNS": "400"})
+    done = call(
+        "run",
+        suite(*EXPECTED),
+        "--store",
+        tmp_path / "store",
+        "--out",
+        tmp_path / "out",
+        env_more={"COLUMNS": "400"},
+    )
     assert done.returncode == 1 and clear(done.stderr.replace("traceback:", ""))
     told = failures(done.stderr)
     assert told.keys() == EXPECTED.keys()
     for learner, line in EXPECTED.items():
-        assert len(told[learner]) >= 3 and all(line in why for why in told[learner]), (learner, told[learner])
+        assert len(told[learner]) >= 3 and all(line in why for why in told[learner]), (
+            learner,
+            told[learner],
+        )
     for protocol in ("plain", "robust", "corrupted"):
         rows = (tmp_path / "out" / f"{protocol}.csv").read_text().splitlines()
-        assert any("pixels" in row for row in rows) and not any(re.search(rf"\b{name}\b.*\d\.\d", row)
-                                                                  for row in rows for name in EXPECTED), rows
+        assert any("pixels" in row for row in rows) and not any(
+            re.search(rf"\b{name}\b.*\d\.\d", row) for row in rows for name in EXPECTED
+        ), rows
 
 
 def test_one_that_hangs_is_stopped_at_the_time_limit_and_the_others_go_on(suite, tmp_path):
     path = suite("Hangs", protocols="\n  plain: {kind: classification, dataset: digits}\n")
-    done = call("run", path, "--store", tmp_path / "store", "--time-limit", "60", env_more={"COLUMNS": "400"})
-    assert done.returncode == 1 and "2 cells computed, 0 found done, 2 failed" in done.stderr, done.stderr
-    assert all("it took longer than the time limit of 60 s" in why for why in failures(done.stderr)["Hangs"])
+    done = call(
+        "run",
+        path,
+        "--store",
+        tmp_path / "store",
+        "--time-limit",
+        "60",
+        env_more={"COLUMNS": "400"},
+    )
+    assert done.returncode == 1 and "2 cells computed, 0 found done, 2 failed" in done.stderr, (
+        done.stderr
+    )
+    assert all(
+        "it took longer than the time limit of 60 s" in why
+        for why in failures(done.stderr)["Hangs"]
+    )
 
 
 def test_memory_that_runs_out_in_one_cell_is_that_cells_failure(suite, tmp_path):
@@ -83,8 +110,19 @@ def test_memory_that_runs_out_in_one_cell_is_that_cells_failure(suite, tmp_path)
         resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 
     path = suite("Greedy", protocols="\n  plain: {kind: classification, dataset: digits}\n")
-    done = call("run", path, "--store", tmp_path / "store", "--workers", "1", preexec_fn=little, env_more={"COLUMNS": "400"})
-    assert done.returncode == 1 and "2 cells computed, 0 found done, 2 failed" in done.stderr, done.stderr
+    done = call(
+        "run",
+        path,
+        "--store",
+        tmp_path / "store",
+        "--workers",
+        "1",
+        preexec_fn=little,
+        env_more={"COLUMNS": "400"},
+    )
+    assert done.returncode == 1 and "2 cells computed, 0 found done, 2 failed" in done.stderr, (
+        done.stderr
+    )
     assert all("can't allocate memory" in why for why in failures(done.stderr)["Greedy"])
 
 
@@ -102,11 +140,23 @@ def peak_memory(run) -> int:
 
 
 def test_a_learner_that_prints_a_hundred_megabytes_takes_no_memory_of_the_run(suite, tmp_path):
-    path, peaks = suite("Shouts", protocols="\n  plain: {kind: classification, dataset: digits}\n"), []
+    path, peaks = (
+        suite("Shouts", protocols="\n  plain: {kind: classification, dataset: digits}\n"),
+        [],
+    )
     for kilobytes in (10, 100_000):
         with (tmp_path / f"said-{kilobytes}").open("wb") as said:
-            run = start("run", path, "--store", tmp_path / f"store-{kilobytes}", "--workers", "1", stderr=said, stdout=said,
-                        env_more={"SHOUT_KB": str(kilobytes)})
+            run = start(
+                "run",
+                path,
+                "--store",
+                tmp_path / f"store-{kilobytes}",
+                "--workers",
+                "1",
+                stderr=said,
+                stdout=said,
+                env_more={"SHOUT_KB": str(kilobytes)},
+            )
             peaks.append(peak_memory(run))
             assert run.wait() == 0
         assert (tmp_path / f"said-{kilobytes}").stat().st_size > 1000 * kilobytes

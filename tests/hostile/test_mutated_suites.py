@@ -19,7 +19,8 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from harness import cli, shipped
+from harness import cli
+from harness.suite import shipped
 
 SUITES = {name: shipped.locate(name).read_text() for name in shipped.names()}
 LONGEST_S = 20
@@ -29,38 +30,187 @@ MOST_MEMORY = 8 * 2**30
 AMOUNT = int(os.environ.get("HOSTILE_SUITES", 10_000))
 
 NASTY: list[Any] = [
-    None, True, False, 0, -1, 1, 2, 10**6, 10**15, 10**16, 10**30, 10**4000, 2**63, -(2**63), 1e308, -1e308, 1e-320, 0.1, 1.5,
-    float("inf"), float("-inf"), float("nan"), "", " ", "\0", "\x1b[31m", "\u202e\u0000", "ß∂ƒ∆", "💥" * 50, "a" * 100_000, "..",
-    "/", "/dev/zero", "/dev/null", "/proc/self/mem", "../../../etc/passwd", "~", "null", "1e400", "0x", "0o9", "1_000", "1-5",
-    "5-1", "0-0", "1-99999999999", "-1--1", "1-", "[", "]", "{", "%s%n{0}{x}", "os:system", "json:loads", "nosuch:Thing", ":",
-    "a:", ":b", "harness.learner:Learner", "baselines.mlp:Mlp.Config", "ech", "mlp", "digits", "mnist5k", "few_shot",
-    "attack_sweep", "pgd", "torchattacks.PGD", "torchattacks.Nothing", "worst", "test", "kind", "learner", "seed", "metric",
-    "2020-01-01", "yes", "<<", [], {}, [[]], [{}], [None], [[[[[[]]]]]], {"": ""}, {"kind": None}, {"kind": []},
-    {"kind": "mlp"}, {"kind": "digits"}, {"kind": "image-folder"}, {"kind": "image-folder", "folder": "/dev"},
-    {"a": {"b": {"c": {}}}}, [0] * 1000, list(range(2000)), [0.1] * 500, ["ech", "ech"], [float("nan")], [10**30], [True, 1],
+    None,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2,
+    10**6,
+    10**15,
+    10**16,
+    10**30,
+    10**4000,
+    2**63,
+    -(2**63),
+    1e308,
+    -1e308,
+    1e-320,
+    0.1,
+    1.5,
+    float("inf"),
+    float("-inf"),
+    float("nan"),
+    "",
+    " ",
+    "\0",
+    "\x1b[31m",
+    "\u202e\u0000",
+    "ß∂ƒ∆",
+    "💥" * 50,
+    "a" * 100_000,
+    "..",
+    "/",
+    "/dev/zero",
+    "/dev/null",
+    "/proc/self/mem",
+    "../../../etc/passwd",
+    "~",
+    "null",
+    "1e400",
+    "0x",
+    "0o9",
+    "1_000",
+    "1-5",
+    "5-1",
+    "0-0",
+    "1-99999999999",
+    "-1--1",
+    "1-",
+    "[",
+    "]",
+    "{",
+    "%s%n{0}{x}",
+    "os:system",
+    "json:loads",
+    "nosuch:Thing",
+    ":",
+    "a:",
+    ":b",
+    "harness.learning.learner:Learner",
+    "baselines.mlp:Mlp.Config",
+    "ech",
+    "mlp",
+    "digits",
+    "mnist5k",
+    "few_shot",
+    "attack_sweep",
+    "pgd",
+    "torchattacks.PGD",
+    "torchattacks.Nothing",
+    "worst",
+    "test",
+    "kind",
+    "learner",
+    "seed",
+    "metric",
+    "2020-01-01",
+    "yes",
+    "<<",
+    [],
+    {},
+    [[]],
+    [{}],
+    [None],
+    [[[[[[]]]]]],
+    {"": ""},
+    {"kind": None},
+    {"kind": []},
+    {"kind": "mlp"},
+    {"kind": "digits"},
+    {"kind": "image-folder"},
+    {"kind": "image-folder", "folder": "/dev"},
+    {"a": {"b": {"c": {}}}},
+    [0] * 1000,
+    list(range(2000)),
+    [0.1] * 500,
+    ["ech", "ech"],
+    [float("nan")],
+    [10**30],
+    [True, 1],
     {"mlp": {"hidden": "x"}},
 ]
 LINES = [
-    "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n", "&x a: *x\n", "x: &x [*x]\n", "<<: {name: other}\n",
-    "<<: *nothing\n", "---\n", "...\n", "%YAML 9.9\n---\n", "%TAG ! tag:evil,2000:\n---\n", "? [a, b]\n: c\n", "? complex\n",
-    "- a\n", "\t- a\n", "!!python/none x: 1\n", "x: !!python/object/apply:os.system ['true']\n", "x: !!binary aGVsbG8=\n",
-    "x: !!set {a, b}\n", "x: !!float abc\n", "x: !!int 1:2\n", "x: !!timestamp 2020\n", "x: |\n", "x: >-\n   a\n  b\n",
-    "x: 'unclosed\n", 'x: "\\xZZ"\n', 'x: "\\uD800"\n', "x: [1, 2\n", "x: {a: 1\n", "x: @at\n", "x: `tick\n",
-    "name: a\nname: b\n", "learners: {}\n", "protocols: []\n", "extends: .\n", "extends: suite.yaml\n", "extends: /dev/zero\n",
-    "extends: [nothing.yaml]\n", "defaults: 3\n", "defaults: {learners: {mlp: {}}}\n", "x: " + "[" * 5000 + "\n",
-    "x: " + "{a: " * 300 + "1" + "}" * 300 + "\n", "x: " + "[" * 300 + "]" * 300 + "\n", "? " * 2000 + "\n",
-    "x: " + "9" * 5000 + "\n", "x: 0x" + "f" * 5000 + "\n", "x: 1e" + "9" * 400 + "\n", "# " + "c" * 100_000 + "\n",
-    "\ufeffx: 1\n", "x: \u2028\n", "x: \x85y\n", "- - - - - - -\n",
+    "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n",
+    "&x a: *x\n",
+    "x: &x [*x]\n",
+    "<<: {name: other}\n",
+    "<<: *nothing\n",
+    "---\n",
+    "...\n",
+    "%YAML 9.9\n---\n",
+    "%TAG ! tag:evil,2000:\n---\n",
+    "? [a, b]\n: c\n",
+    "? complex\n",
+    "- a\n",
+    "\t- a\n",
+    "!!python/none x: 1\n",
+    "x: !!python/object/apply:os.system ['true']\n",
+    "x: !!binary aGVsbG8=\n",
+    "x: !!set {a, b}\n",
+    "x: !!float abc\n",
+    "x: !!int 1:2\n",
+    "x: !!timestamp 2020\n",
+    "x: |\n",
+    "x: >-\n   a\n  b\n",
+    "x: 'unclosed\n",
+    'x: "\\xZZ"\n',
+    'x: "\\uD800"\n',
+    "x: [1, 2\n",
+    "x: {a: 1\n",
+    "x: @at\n",
+    "x: `tick\n",
+    "name: a\nname: b\n",
+    "learners: {}\n",
+    "protocols: []\n",
+    "extends: .\n",
+    "extends: suite.yaml\n",
+    "extends: /dev/zero\n",
+    "extends: [nothing.yaml]\n",
+    "defaults: 3\n",
+    "defaults: {learners: {mlp: {}}}\n",
+    "x: " + "[" * 5000 + "\n",
+    "x: " + "{a: " * 300 + "1" + "}" * 300 + "\n",
+    "x: " + "[" * 300 + "]" * 300 + "\n",
+    "? " * 2000 + "\n",
+    "x: " + "9" * 5000 + "\n",
+    "x: 0x" + "f" * 5000 + "\n",
+    "x: 1e" + "9" * 400 + "\n",
+    "# " + "c" * 100_000 + "\n",
+    "\ufeffx: 1\n",
+    "x: \u2028\n",
+    "x: \x85y\n",
+    "- - - - - - -\n",
     "bomb: &l [" + ",".join(["0"] * 3000) + "]\nmore: [" + ",".join(["*l"] * 60) + "]\n",
 ]
-TREE_CHANGES = ["delete", "replace", "replace", "replace", "rename", "add", "wrap", "swap", "repeat", "text"]
+TREE_CHANGES = [
+    "delete",
+    "replace",
+    "replace",
+    "replace",
+    "rename",
+    "add",
+    "wrap",
+    "swap",
+    "repeat",
+    "text",
+]
 TEXT_CHANGES = ["cut", "drop", "double", "indent", "insert", "insert", "character", "swap", "bomb"]
-BOMB = "b0: &b0 [lol, lol]\n" + "".join(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 4)}]\n" for n in range(1, 24))
+BOMB = "b0: &b0 [lol, lol]\n" + "".join(
+    f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 4)}]\n" for n in range(1, 24)
+)
 
 
 def places(tree: Any, path: tuple = ()) -> list[tuple]:
     """The path of every value of a tree."""
-    below = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    below = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     return [path, *(place for key, value in below for place in places(value, (*path, key)))]
 
 
@@ -85,14 +235,30 @@ def mutated_tree(draw, text: str) -> str:
         elif what == "replace":
             parent[key] = copy.deepcopy(draw(st.sampled_from(NASTY)))
         elif what == "rename" and isinstance(parent, dict):
-            names = [f"{key}s", f"{key}"[:-1], f"{key}".upper(), "", "ключ", 7, None, True, "kind", "a.b", "x" * 200]
+            names = [
+                f"{key}s",
+                f"{key}"[:-1],
+                f"{key}".upper(),
+                "",
+                "ключ",
+                7,
+                None,
+                True,
+                "kind",
+                "a.b",
+                "x" * 200,
+            ]
             parent[draw(st.sampled_from(names))] = parent.pop(key)
         elif what == "add" and isinstance(parent, dict):
             parent[draw(st.text(max_size=12))] = copy.deepcopy(draw(st.sampled_from(NASTY)))
         elif what == "wrap":
-            parent[key] = copy.deepcopy(draw(st.sampled_from([[parent[key]], {"kind": parent[key]}, [parent[key]] * 3])))
+            parent[key] = copy.deepcopy(
+                draw(st.sampled_from([[parent[key]], {"kind": parent[key]}, [parent[key]] * 3]))
+            )
         elif what == "swap":
-            parent[key] = yaml.safe_load(yaml.safe_dump(at(tree, draw(st.sampled_from(places(tree))))))
+            parent[key] = yaml.safe_load(
+                yaml.safe_dump(at(tree, draw(st.sampled_from(places(tree)))))
+            )
         elif what == "repeat" and isinstance(parent, list):
             parent += [copy.deepcopy(parent[key]) for _ in range(draw(st.sampled_from([1, 50])))]
         elif what == "text":
@@ -120,8 +286,13 @@ def mutated_text(draw, text: str) -> bytes:
             lines.insert(row, draw(st.sampled_from(LINES)))
         elif what == "character":
             column = draw(st.integers(0, max(0, len(lines[row]) - 1)))
-            new = draw(st.one_of(st.sampled_from(list("{}[]:,&*!|>'\"%@`#-?\t \n\0")), st.characters(codec="utf-8")))
-            lines[row] = lines[row][:column] + new + lines[row][column + draw(st.integers(0, 1)):]
+            new = draw(
+                st.one_of(
+                    st.sampled_from(list("{}[]:,&*!|>'\"%@`#-?\t \n\0")),
+                    st.characters(codec="utf-8"),
+                )
+            )
+            lines[row] = lines[row][:column] + new + lines[row][column + draw(st.integers(0, 1)) :]
         elif what == "swap":
             other = draw(st.integers(0, len(lines) - 1))
             lines[row], lines[other] = lines[other], lines[row]
@@ -164,6 +335,7 @@ class TooLong(BaseException):
 @contextlib.contextmanager
 def limits():
     """A suite must not hang the process nor eat its memory."""
+
     def too_long(*_):
         raise TooLong
 
@@ -187,8 +359,14 @@ def path(tmp_path_factory):
     print(f"\nmutated suites: {seen[0]} still good, {seen[2]} refused")
 
 
-@settings(max_examples=AMOUNT, deadline=None, database=None, print_blob=True, phases=[Phase.generate, Phase.shrink],
-          suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=AMOUNT,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
 @given(data=mutated())
 def test_a_mutated_suite_is_good_or_has_one_clear_fault(path, data):
     path.write_bytes(data)

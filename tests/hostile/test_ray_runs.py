@@ -38,7 +38,9 @@ def workers() -> list[int]:
     return found
 
 
-def test_kills_of_driver_workers_and_nodes_at_random_moments_lose_nothing(matched, cluster, tmp_path):
+def test_kills_of_driver_workers_and_nodes_at_random_moments_lose_nothing(
+    matched, cluster, tmp_path
+):
     hits = {"driver": 0, "worker": 0, "node": 0}
 
     def strike(run) -> bool:

@@ -11,7 +11,9 @@ from scipy import stats
 
 from harness.metrics import dale, distributions, sparsity
 
-positive = arrays(np.float64, st.tuples(st.integers(2, 8), st.integers(2, 8)), elements=st.floats(0.01, 100))
+positive = arrays(
+    np.float64, st.tuples(st.integers(2, 8), st.integers(2, 8)), elements=st.floats(0.01, 100)
+)
 
 
 @given(positive, st.integers(0, 1), st.floats(0.1, 10))
@@ -19,7 +21,9 @@ def test_sparseness_is_between_0_and_1_and_knows_no_scale(responses, axis, scale
     found = sparsity.treves_rolls(responses, axis)
     assert (found > -1e-9).all() and (found <= 1 + 1e-9).all()
     assert found == pytest.approx(sparsity.treves_rolls(scale * responses, axis), abs=1e-9)
-    assert sparsity.hoyer(responses, axis) == pytest.approx(sparsity.hoyer(scale * responses, axis), abs=1e-9)
+    assert sparsity.hoyer(responses, axis) == pytest.approx(
+        sparsity.hoyer(scale * responses, axis), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("measure", [sparsity.treves_rolls, sparsity.hoyer])
@@ -47,9 +51,15 @@ def test_live_synapses_by_mask_or_by_size():
     weight = np.array([[1.0, 0.001], [-1.0, 0.0]])
     assert sparsity.live_synapses(weight).tolist() == [[True, False], [True, False]]
     # the same rule under a mask: specks do not count, and the mean is over what exists
-    assert sparsity.live_synapses(weight, np.ones((2, 2))).tolist() == [[True, False], [True, False]]
+    assert sparsity.live_synapses(weight, np.ones((2, 2))).tolist() == [
+        [True, False],
+        [True, False],
+    ]
     assert sparsity.live_synapses(weight, weight != 0).tolist() == [[True, False], [True, False]]
-    assert sparsity.live_synapses(weight, np.array([[0, 1], [0, 0]])).tolist() == [[False, True], [False, False]]
+    assert sparsity.live_synapses(weight, np.array([[0, 1], [0, 0]])).tolist() == [
+        [False, True],
+        [False, False],
+    ]
 
 
 def test_chance_purity_is_that_of_shuffled_signs():
@@ -62,12 +72,21 @@ def test_chance_purity_is_that_of_shuffled_signs():
         mixed[live] *= rng.permutation(signs[live])
         return np.nanmean(dale.sign_purity(mixed, live))
 
-    assert abs(dale.chance_purity(weight * signs, live) - np.mean([shuffled() for _ in range(30)])) < 0.01
-    assert dale.chance_purity(weight, live) == 1.0 and np.isnan(dale.chance_purity(weight, np.zeros_like(live)))
+    assert (
+        abs(dale.chance_purity(weight * signs, live) - np.mean([shuffled() for _ in range(30)]))
+        < 0.01
+    )
+    assert dale.chance_purity(weight, live) == 1.0 and np.isnan(
+        dale.chance_purity(weight, np.zeros_like(live))
+    )
 
 
 def test_silent_units():
-    assert sparsity.silent_units(np.array([[0.0, 1, 0.001], [0, -2, 0]])).tolist() == [True, False, True]
+    assert sparsity.silent_units(np.array([[0.0, 1, 0.001], [0, -2, 0]])).tolist() == [
+        True,
+        False,
+        True,
+    ]
     assert sparsity.silent_units(np.zeros((3, 2))).all()
 
 
@@ -75,7 +94,9 @@ def test_sign_purity():
     weight = np.array([[1.0, 2, 3], [1, -1, 5], [1, -1, -1], [0, 0, 0]])
     live = np.array([[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 1, 1]], bool)
     assert dale.sign_purity(weight, live) == pytest.approx([1, 0.5, 2 / 3, np.nan], nan_ok=True)
-    assert dale.sign_purity(-weight, live) == pytest.approx(dale.sign_purity(weight, live), nan_ok=True)
+    assert dale.sign_purity(-weight, live) == pytest.approx(
+        dale.sign_purity(weight, live), nan_ok=True
+    )
 
 
 def test_sign_flips_do_not_count_zeros():
@@ -101,13 +122,20 @@ def test_aic_finds_the_family_that_drew_the_sample(family):
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 def test_aic_equals_scipys_fits(sample):
-    fits = {"lognormal": (stats.lognorm, {"floc": 0}), "gamma": (stats.gamma, {"floc": 0}), "normal": (stats.norm, {}),
-            "exponential": (stats.expon, {"floc": 0}), "half-normal": (stats.halfnorm, {"floc": 0}),
-            "power law": (stats.pareto, {"floc": 0, "fscale": sample.min()})}
+    fits = {
+        "lognormal": (stats.lognorm, {"floc": 0}),
+        "gamma": (stats.gamma, {"floc": 0}),
+        "normal": (stats.norm, {}),
+        "exponential": (stats.expon, {"floc": 0}),
+        "half-normal": (stats.halfnorm, {"floc": 0}),
+        "power law": (stats.pareto, {"floc": 0, "fscale": sample.min()}),
+    }
     found = distributions.aic(sample)
     for name, (family, fixed) in fits.items():
         free = 1 if name in ("exponential", "half-normal") else 2
-        assert found[name] == pytest.approx(2 * free - 2 * family.logpdf(sample, *family.fit(sample, **fixed)).sum(), rel=1e-5)
+        assert found[name] == pytest.approx(
+            2 * free - 2 * family.logpdf(sample, *family.fit(sample, **fixed)).sum(), rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
@@ -115,8 +143,11 @@ def test_ks_and_moments_equal_scipy(sample):
     sample = sample[sample > 0]
     logs = np.log(sample)
     assert distributions.ks_lognormal(sample) == pytest.approx(
-        stats.kstest(logs, "norm", args=(logs.mean(), logs.std())).statistic)
-    assert distributions.log_moments(sample) == pytest.approx((logs.std(), stats.skew(logs), stats.kurtosis(logs)))
+        stats.kstest(logs, "norm", args=(logs.mean(), logs.std())).statistic
+    )
+    assert distributions.log_moments(sample) == pytest.approx(
+        (logs.std(), stats.skew(logs), stats.kurtosis(logs))
+    )
 
 
 def test_equal_weights_are_no_distribution():

@@ -17,7 +17,9 @@ GROUPS = np.repeat([0, 1, 2], 40)
 
 def test_class_selectivity_of_known_units():
     rates = np.stack([GROUPS == 1, np.ones(120), np.zeros(120)], 1).astype(float)
-    assert selectivity.class_selectivity(rates, GROUPS) == pytest.approx([1, 0, np.nan], nan_ok=True)
+    assert selectivity.class_selectivity(rates, GROUPS) == pytest.approx(
+        [1, 0, np.nan], nan_ok=True
+    )
 
 
 def test_eta_squared_is_the_one_of_a_one_way_anova():
@@ -33,7 +35,9 @@ def test_eta_squared_of_a_unit_that_never_changes_is_undefined():
 
 def test_mutual_information_is_sklearns_with_miller_and_madows_correction():
     rates = RNG.random((120, 3)) + np.outer(GROUPS, [0, 0.3, 9])
-    for found, unit in zip(selectivity.mutual_information(rates, GROUPS, bins=4), rates.T, strict=True):
+    for found, unit in zip(
+        selectivity.mutual_information(rates, GROUPS, bins=4), rates.T, strict=True
+    ):
         binned = (unit[:, None] > np.quantile(unit, [0.25, 0.5, 0.75])).sum(1)
         cells = [len(np.unique(x)) for x in (binned, GROUPS, binned * 3 + GROUPS)]
         bias = (cells[0] - 1 + cells[1] - 1 - (cells[2] - 1)) / 240
@@ -47,7 +51,10 @@ def test_a_unit_that_knows_the_class_has_all_its_bits_and_a_constant_one_none():
 
 
 def test_noise_has_hardly_any_information_after_the_correction():
-    assert abs(np.mean(selectivity.mutual_information(RNG.random((1000, 200)), np.arange(1000) % 10))) < 0.01
+    assert (
+        abs(np.mean(selectivity.mutual_information(RNG.random((1000, 200)), np.arange(1000) % 10)))
+        < 0.01
+    )
 
 
 def test_units_per_class():
@@ -69,7 +76,9 @@ def test_cka_ignores_rotation_and_scale_and_stays_in_its_bounds(n_in, n_out, sca
     x, y = generator.normal(size=(30, n_in)), generator.normal(size=(30, n_out))
     rotation = np.linalg.qr(generator.normal(size=(n_in, n_in)))[0]
     assert similarity.linear_cka(x, scale * x @ rotation + 3) == pytest.approx(1)
-    assert similarity.linear_cka(x, y) == pytest.approx(similarity.linear_cka(scale * x @ rotation, y))
+    assert similarity.linear_cka(x, y) == pytest.approx(
+        similarity.linear_cka(scale * x @ rotation, y)
+    )
     assert 0 <= similarity.linear_cka(x, y) <= 1 + 1e-9
 
 
@@ -86,4 +95,6 @@ def test_information_of_known_codes():
 
 
 def test_capacity_is_bits_a_live_synapse():
-    assert capacity.capacity(12.8, 784) == pytest.approx(1.63e-2, rel=0.01) and np.isnan(capacity.capacity(1.0, 0))
+    assert capacity.capacity(12.8, 784) == pytest.approx(1.63e-2, rel=0.01) and np.isnan(
+        capacity.capacity(1.0, 0)
+    )

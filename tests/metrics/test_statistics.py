@@ -17,7 +17,9 @@ shares = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 def test_wilson_equals_scipy(share, level):
     successes, n = share
     expected = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
-    assert ours.wilson(successes, n, level) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert ours.wilson(successes, n, level) == pytest.approx(
+        (expected.low, expected.high), abs=1e-12
+    )
 
 
 @given(shares)
@@ -44,7 +46,8 @@ def test_t_interval_of_one_value_is_undefined():
 
 
 verdicts = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60).map(
-    lambda pairs: tuple(zip(*pairs, strict=True)))
+    lambda pairs: tuple(zip(*pairs, strict=True))
+)
 
 
 @given(verdicts)
@@ -105,7 +108,14 @@ def brute_force(values: np.ndarray, crossed: bool, draws: int) -> np.ndarray:
     means = []
     for _ in range(draws):
         rows, columns = generator.integers(s, size=s), generator.integers(n, size=n)
-        means.append(np.mean([values[r][columns if crossed else generator.integers(n, size=n)].mean() for r in rows]))
+        means.append(
+            np.mean(
+                [
+                    values[r][columns if crossed else generator.integers(n, size=n)].mean()
+                    for r in rows
+                ]
+            )
+        )
     return np.array(means)
 
 
@@ -113,7 +123,9 @@ def brute_force(values: np.ndarray, crossed: bool, draws: int) -> np.ndarray:
 def test_bootstrap_over_seeds_equals_its_definition(crossed):
     draw = np.random.default_rng(5)
     hard = draw.random(60)  # images hard for every seed: what crossing is about
-    values = np.stack([hard + 0.05 * seed + 0.2 * draw.random(60) > 0.6 for seed in range(4)]).astype(float)
+    values = np.stack(
+        [hard + 0.05 * seed + 0.2 * draw.random(60) > 0.6 for seed in range(4)]
+    ).astype(float)
     fast = ours.bootstrap_means(values, np.random.default_rng(6), crossed=crossed, draws=20_000)
     slow = brute_force(values, crossed, 4000)
     assert fast.mean() == pytest.approx(slow.mean(), abs=3e-3)
@@ -146,8 +158,14 @@ def test_ranks_without_a_test_are_scipys_ranks(scores):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9, unique=True), st.floats(0, 0.5))
 def test_ranks_of_ties_are_shared_and_sum_to_the_same(scores, reach):
     """With `alike` by distance, every group lies within reach of its best, and the next group's best does not."""
-    found = ours.ranks_with_ties(scores, lambda best, rest: [i for i in rest if scores[best] - scores[i] <= reach])
+    found = ours.ranks_with_ties(
+        scores, lambda best, rest: [i for i in rest if scores[best] - scores[i] <= reach]
+    )
     assert found.sum() == pytest.approx(len(scores) * (len(scores) + 1) / 2)
-    groups = [[s for s, r in zip(scores, found, strict=True) if r == rank] for rank in sorted(set(found))]
+    groups = [
+        [s for s, r in zip(scores, found, strict=True) if r == rank] for rank in sorted(set(found))
+    ]
     assert all(max(group) - min(group) <= reach for group in groups)
-    assert all(max(one) - max(other) > reach for one, other in zip(groups, groups[1:], strict=False))
+    assert all(
+        max(one) - max(other) > reach for one, other in zip(groups, groups[1:], strict=False)
+    )

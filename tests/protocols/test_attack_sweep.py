@@ -14,15 +14,20 @@ from scipy.stats import binomtest
 from torch import nn
 
 from harness.data.base import Facts, Images, Loaded, SplitFacts
-from harness.learner import silent
+from harness.learning.learner import silent
 from harness.protocols.attack_sweep import AttackSweep, subset
 from harness.protocols.base import Context
 from harness.registry import protocols
 from harness.rng import Rng
 
-FACTS = Facts((1, 4, 4), {"standard": {"train": SplitFacts(3, 40, 120), "test": SplitFacts(3, 20, 60)},
-                          "by class": {"train": SplitFacts(3, 40, 120), "test": SplitFacts(3, 40, 120)}},
-              class_disjoint=frozenset({"by class"}))
+FACTS = Facts(
+    (1, 4, 4),
+    {
+        "standard": {"train": SplitFacts(3, 40, 120), "test": SplitFacts(3, 20, 60)},
+        "by class": {"train": SplitFacts(3, 40, 120), "test": SplitFacts(3, 40, 120)},
+    },
+    class_disjoint=frozenset({"by class"}),
+)
 FGSM = {"attack": "fgsm", "eps": [0, 0.05, 0.1]}
 PGD = {"attack": "pgd", "eps": [0.05, 0.1], "steps": 4, "restarts": 2, "loss": ["ce", "margin"]}
 
@@ -51,7 +56,12 @@ class Fixed:
 
     def __init__(self, data: Loaded):
         train = data.split("standard", "train")
-        means = torch.stack([train.tensor()[torch.from_numpy(train.labels == k)].mean(0).flatten() for k in range(3)])
+        means = torch.stack(
+            [
+                train.tensor()[torch.from_numpy(train.labels == k)].mean(0).flatten()
+                for k in range(3)
+            ]
+        )
         self.network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
         with torch.no_grad():
             self.network[1].weight.copy_(8 * means)
@@ -65,25 +75,32 @@ def measure(sweep: AttackSweep, data: Loaded, setting: dict, batch_size: int = 6
     return sweep.measure(Fixed(data), data, setting, Context(Rng(4), "cpu", batch_size, silent))
 
 
-@pytest.mark.parametrize("second, path", [
-    ({**FGSM, "eps": [0, 0.1, 0.2, 1.2]}, ("eps", 3)),
-    ({"attack": "fgms", "eps": [0.1]}, ("attack",)),
-    ({"eps": [0.1]}, ("attack",)),
-    ({"attack": 3, "eps": [0.1]}, ("attack",)),
-    ({"attack": "no.such:Thing", "eps": [0.1]}, ("attack",)),
-    ({"attack": "collections:OrderedDict", "eps": [0.1]}, ("attack",)),
-    ({**PGD, "setps": 3}, ("setps",)),
-    ({"attack": "torchattacks", "name": "Sqare", "eps": [0.1]}, ("name",)),
-    ({"attack": "torchattacks.Sqare", "eps": [0.1]}, ("attack",)),
-    ({"attack": "torchattacks.", "eps": [0.1]}, ("attack",)),
-    ({"attack": "torchattacks.MultiAttack", "eps": [0.1]}, ("attack",)),
-    ({"attack": "torchattacks.Square", "name": "Square", "eps": [0.1]}, ("name",)),
-    ({"attack": "torchattacks.Square", "eps": [0.1], "params": {"quries": 3}}, ("params", "quries")),
-    ({"attack": "fgsm.FGSM", "eps": [0.1]}, ("attack",)),
-    (["fgsm"], ()),
-    ("fgsm", ()),
-    (None, ()),
-], ids=str)
+@pytest.mark.parametrize(
+    "second, path",
+    [
+        ({**FGSM, "eps": [0, 0.1, 0.2, 1.2]}, ("eps", 3)),
+        ({"attack": "fgms", "eps": [0.1]}, ("attack",)),
+        ({"eps": [0.1]}, ("attack",)),
+        ({"attack": 3, "eps": [0.1]}, ("attack",)),
+        ({"attack": "no.such:Thing", "eps": [0.1]}, ("attack",)),
+        ({"attack": "collections:OrderedDict", "eps": [0.1]}, ("attack",)),
+        ({**PGD, "setps": 3}, ("setps",)),
+        ({"attack": "torchattacks", "name": "Sqare", "eps": [0.1]}, ("name",)),
+        ({"attack": "torchattacks.Sqare", "eps": [0.1]}, ("attack",)),
+        ({"attack": "torchattacks.", "eps": [0.1]}, ("attack",)),
+        ({"attack": "torchattacks.MultiAttack", "eps": [0.1]}, ("attack",)),
+        ({"attack": "torchattacks.Square", "name": "Square", "eps": [0.1]}, ("name",)),
+        (
+            {"attack": "torchattacks.Square", "eps": [0.1], "params": {"quries": 3}},
+            ("params", "quries"),
+        ),
+        ({"attack": "fgsm.FGSM", "eps": [0.1]}, ("attack",)),
+        (["fgsm"], ()),
+        ("fgsm", ()),
+        (None, ()),
+    ],
+    ids=str,
+)
 def test_an_error_names_the_element_and_the_place_in_it(second, path):
     with pytest.raises(ValidationError) as caught:
         config(FGSM, second)
@@ -93,28 +110,56 @@ def test_an_error_names_the_element_and_the_place_in_it(second, path):
 def test_every_error_of_every_element_is_reported_at_once():
     with pytest.raises(ValidationError) as caught:
         config({**FGSM, "eps": [2]}, {**PGD, "steps": 0}, images=0)
-    assert {error["loc"] for error in caught.value.errors()} == {("attacks", 0, "eps", 0), ("attacks", 1, "steps"), ("images",)}
+    assert {error["loc"] for error in caught.value.errors()} == {
+        ("attacks", 0, "eps", 0),
+        ("attacks", 1, "steps"),
+        ("images",),
+    }
     with pytest.raises(ValidationError) as caught:
         config({**FGSM, "label": "x"}, {**PGD, "label": "x"})
     assert [error["loc"] for error in caught.value.errors()] == [("attacks", 1, "label")]
-    assert "did you mean 'fgsm'" in str(pytest.raises(ValidationError, config, {"attack": "fgms", "eps": [0]}).value)
+    assert "did you mean 'fgsm'" in str(
+        pytest.raises(ValidationError, config, {"attack": "fgms", "eps": [0]}).value
+    )
 
 
 def test_settings_are_json_tell_attacks_apart_and_hold_all_their_keys():
-    sweep = protocol(FGSM, PGD, {**PGD, "restarts": 1}, {**PGD, "norm": "l2"}, {**PGD, "label": "mine"},
-                     {"attack": "torchattacks", "name": "APGD", "eps": [0.1]}, images=30)
+    sweep = protocol(
+        FGSM,
+        PGD,
+        {**PGD, "restarts": 1},
+        {**PGD, "norm": "l2"},
+        {**PGD, "label": "mine"},
+        {"attack": "torchattacks", "name": "APGD", "eps": [0.1]},
+        images=30,
+    )
     cells = list(sweep.settings())
     assert json.loads(json.dumps(cells)) == cells
-    assert [cell["attack"] for cell in cells] == ["fgsm", "pgd-4", "pgd-4 (2)", "pgd-4-l2", "mine", "torchattacks:APGD"]
+    assert [cell["attack"] for cell in cells] == [
+        "fgsm",
+        "pgd-4",
+        "pgd-4 (2)",
+        "pgd-4-l2",
+        "mine",
+        "torchattacks:APGD",
+    ]
     assert cells[1]["config"]["steps"] == 4 and cells[1]["config"]["loss"] == ["ce", "margin"]
-    assert all(cell["images"] == 30 and cell["split"] == "test" and cell["splitting"] == "standard" for cell in cells)
+    assert all(
+        cell["images"] == 30 and cell["split"] == "test" and cell["splitting"] == "standard"
+        for cell in cells
+    )
     assert {cell["norm"] for cell in cells} == {"linf", "l2"}
 
 
 def test_a_member_in_one_word_is_the_same_cell():
     keys = {"eps": [0.5, 2.0], "params": {"steps": 20}}
-    short, long = {"attack": "torchattacks.DeepFool", **keys}, {"attack": "torchattacks", "name": "DeepFool", **keys}
-    assert config(short) == config(long) and list(protocol(short).settings()) == list(protocol(long).settings())
+    short, long = (
+        {"attack": "torchattacks.DeepFool", **keys},
+        {"attack": "torchattacks", "name": "DeepFool", **keys},
+    )
+    assert config(short) == config(long) and list(protocol(short).settings()) == list(
+        protocol(long).settings()
+    )
     with pytest.raises(ValidationError, match="did you mean 'DeepFool'"):
         config({**short, "attack": "torchattacks.DepFool"})
 
@@ -133,14 +178,20 @@ def test_schema_lists_every_attack_with_its_keys():
     json.dumps(options)
 
 
-@pytest.mark.parametrize("keys, path", [
-    ({"splitting": "by class"}, ("splitting",)),
-    ({"splitting": "nowhere"}, ("splitting",)),
-    ({"split": "val"}, ("split",)),
-    ({"images": 61}, ("images",)),
-    ({"attacks": [FGSM, {**PGD, "targets": 3}]}, ("attacks", 1, "targets")),
-    ({"attacks": [{"attack": "torchattacks", "name": "TIFGSM", "eps": [0.1]}]}, ("attacks", 0, "name")),
-])
+@pytest.mark.parametrize(
+    "keys, path",
+    [
+        ({"splitting": "by class"}, ("splitting",)),
+        ({"splitting": "nowhere"}, ("splitting",)),
+        ({"split": "val"}, ("split",)),
+        ({"images": 61}, ("images",)),
+        ({"attacks": [FGSM, {**PGD, "targets": 3}]}, ("attacks", 1, "targets")),
+        (
+            {"attacks": [{"attack": "torchattacks", "name": "TIFGSM", "eps": [0.1]}]},
+            ("attacks", 0, "name"),
+        ),
+    ],
+)
 def test_impossible_combinations_are_faults(keys, path):
     keys = {"attacks": [FGSM], **keys}
     faults = list(protocol(*keys.pop("attacks"), **keys).faults())
@@ -149,7 +200,9 @@ def test_impossible_combinations_are_faults(keys, path):
 
 
 def test_a_class_disjoint_default_is_the_datasets_fault():
-    facts = Facts(FACTS.image_shape, {"by class": FACTS.splittings["by class"]}, FACTS.class_disjoint)
+    facts = Facts(
+        FACTS.image_shape, {"by class": FACTS.splittings["by class"]}, FACTS.class_disjoint
+    )
     assert [fault.path for fault in AttackSweep(config(FGSM), facts).faults()] == [("dataset",)]
 
 
@@ -157,10 +210,17 @@ def test_values_are_the_means_of_their_verdicts_with_wilsons_interval(data):
     sweep = protocol(FGSM, PGD)
     for cell in sweep.settings():
         found = measure(sweep, data, cell)
-        assert [value.setting for value in found.values] == [{"eps": float(eps)} for eps in cell["config"]["eps"]]
+        assert [value.setting for value in found.values] == [
+            {"eps": float(eps)} for eps in cell["config"]["eps"]
+        ]
         for value in found.values:
             stood = found.verdicts[value.verdicts]
-            assert stood.dtype == np.uint8 and stood.shape == (60,) and value.n == 60 and value.unit == "sample"
+            assert (
+                stood.dtype == np.uint8
+                and stood.shape == (60,)
+                and value.n == 60
+                and value.unit == "sample"
+            )
             assert value.metric == "accuracy" and value.value == stood.mean()
             interval = binomtest(int(stood.sum()), 60).proportion_ci(method="wilson")
             assert (value.low, value.high) == pytest.approx((interval.low, interval.high), abs=1e-9)
@@ -172,8 +232,18 @@ def test_values_are_the_means_of_their_verdicts_with_wilsons_interval(data):
 def test_raw_arrays_and_the_index_of_each_image_are_stored(data):
     sweep = protocol(PGD, images=21)
     found = measure(sweep, data, next(sweep.settings())).verdicts
-    assert {"correct/eps=0.05", "correct/eps=0.1", "attack/correct", "attack/margin", "attack/norm", "index"} <= set(found)
-    assert found["attack/correct"].shape == (2, 2, 2, 21) and found["attack/margin"].dtype == np.float32
+    assert {
+        "correct/eps=0.05",
+        "correct/eps=0.1",
+        "attack/correct",
+        "attack/margin",
+        "attack/norm",
+        "index",
+    } <= set(found)
+    assert (
+        found["attack/correct"].shape == (2, 2, 2, 21)
+        and found["attack/margin"].dtype == np.float32
+    )
     chosen = data.labels[found["index"]]
     assert (np.bincount(chosen) == 7).all() and found["index"].min() >= 120
     with torch.no_grad():
@@ -200,14 +270,26 @@ def test_trust_can_be_left_out(data):
 def test_the_block_says_how_each_attack_was_run():
     block = protocol(FGSM, {**PGD, "sweep": "independent"}, images=30).block()
     assert all(isinstance(value, str) for value in block.values())
-    assert "nested" in block["fgsm"] and "[0, 1]" in block["threat model"] and "30" in block["images"]
-    for word in ("independent", "ce + margin", "4 steps of 0.625 eps", "2 restarts", "random start", "best iterate"):
+    assert (
+        "nested" in block["fgsm"] and "[0, 1]" in block["threat model"] and "30" in block["images"]
+    )
+    for word in (
+        "independent",
+        "ce + margin",
+        "4 steps of 0.625 eps",
+        "2 restarts",
+        "random start",
+        "best iterate",
+    ):
         assert word in block["pgd-4"]
     assert protocols["attack_sweep"] is AttackSweep
 
 
 def test_the_threat_model_says_what_each_attack_knows():
-    square, noise = {"attack": "torchattacks", "name": "Square", "eps": [0.1]}, {"attack": "noise", "eps": [0.1]}
+    square, noise = (
+        {"attack": "torchattacks", "name": "Square", "eps": [0.1]},
+        {"attack": "noise", "eps": [0.1]},
+    )
 
     def words(*attacks):
         return protocol(*attacks).block()["threat model"].split(";")[0]
@@ -226,21 +308,32 @@ def test_a_subset_is_as_balanced_as_can_be_and_always_the_same(number, n_classes
     assert len(chosen) == number and (np.diff(chosen.index) > 0).all()
     np.testing.assert_array_equal(chosen.index, subset(images, number).index)
     np.testing.assert_array_equal(chosen.labels, labels[(chosen.index - 1) // 3])
-    taken, there = np.bincount(chosen.labels, minlength=n_classes), np.bincount(labels, minlength=n_classes)
+    taken, there = (
+        np.bincount(chosen.labels, minlength=n_classes),
+        np.bincount(labels, minlength=n_classes),
+    )
     short = taken < there  # a class that has images left was given as many as any other
     assert not short.any() or taken[short].min() >= taken.max() - 1
 
 
-TRANSFER = {"attack": "transfer", "eps": [0, 0.1], "steps": 5, "surrogate": {"kind": "mlp", "hidden": 8, "epochs": 2}}
+TRANSFER = {
+    "attack": "transfer",
+    "eps": [0, 0.1],
+    "steps": 5,
+    "surrogate": {"kind": "mlp", "hidden": 8, "epochs": 2},
+}
 
 
-@pytest.mark.parametrize("surrogate, path, words", [
-    ({"kind": "mpl"}, ("surrogate",), "mpl"),
-    ({"kind": "mlp", "hiden": 3}, ("surrogate", "hiden"), "Extra inputs"),
-    ({}, ("surrogate",), "unknown learner"),
-])
+@pytest.mark.parametrize(
+    "surrogate, path, words",
+    [
+        ({"kind": "mpl"}, ("surrogate",), "mpl"),
+        ({"kind": "mlp", "hiden": 3}, ("surrogate", "hiden"), "Extra inputs"),
+        ({}, ("surrogate",), "unknown learner"),
+    ],
+)
 def test_a_faulty_surrogate_is_found_before_the_run(surrogate, path, words):
-    fault, = protocol(FGSM, {**TRANSFER, "surrogate": surrogate}).faults()
+    (fault,) = protocol(FGSM, {**TRANSFER, "surrogate": surrogate}).faults()
     assert fault.path == ("attacks", 1, *path) and words in fault.message
 
 
@@ -248,7 +341,10 @@ def test_transfer_attacks_what_another_network_was_trained_to_see(data):
     sweep = protocol(TRANSFER, PGD)
     transfer, white = (measure(sweep, data, s) for s in sweep.settings())
     accuracy = {v.setting["eps"]: v.value for v in transfer.values}
-    assert accuracy[0.1] < accuracy[0] and {v.setting["eps"]: v.value for v in white.values}[0.1] <= accuracy[0.1]
+    assert (
+        accuracy[0.1] < accuracy[0]
+        and {v.setting["eps"]: v.value for v in white.values}[0.1] <= accuracy[0.1]
+    )
     assert {c.level for c in transfer.trust} <= {"PASS", "WARN"}
     again = measure(sweep, data, next(sweep.settings()), batch_size=7)
     assert np.array_equal(transfer.verdicts["attack/correct"], again.verdicts["attack/correct"])
@@ -256,16 +352,27 @@ def test_transfer_attacks_what_another_network_was_trained_to_see(data):
 
 def test_the_code_of_the_surrogate_is_part_of_the_cell():
     sweep = protocol(TRANSFER)
-    assert {"harness.attacks.transfer", "baselines.mlp"} <= set(sweep.modules(next(sweep.settings())))
+    assert {"harness.attacks.transfer", "baselines.mlp"} <= set(
+        sweep.modules(next(sweep.settings()))
+    )
 
 
-@pytest.mark.parametrize(("change", "error"), [(lambda logits: logits * float("nan"), FloatingPointError),
-                                               (lambda logits: logits[:, :2], ValueError)])
-def test_logits_that_are_no_class_scores_fail_the_cell_without_trust_checks_too(data, change, error):
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda logits: logits * float("nan"), FloatingPointError),
+        (lambda logits: logits[:, :2], ValueError),
+    ],
+)
+def test_logits_that_are_no_class_scores_fail_the_cell_without_trust_checks_too(
+    data, change, error
+):
     learner = Fixed(data)
     learner.kind, inner = "fixed", learner.network
     learner.network = nn.Module().eval()
     learner.network.forward = lambda images: change(inner(images))
     sweep = protocol(FGSM, trust=False)
     with pytest.raises(error, match="fixed: "):
-        sweep.measure(learner, data, next(iter(sweep.settings())), Context(Rng(4), "cpu", 64, silent))
+        sweep.measure(
+            learner, data, next(iter(sweep.settings())), Context(Rng(4), "cpu", 64, silent)
+        )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.data.base import Facts, Images, Loaded, SplitFacts
-from harness.learner import Learner, Synapses, TrainingLog, silent
+from harness.learning.learner import Learner, Synapses, TrainingLog, silent
 from harness.protocols.base import Context
 from harness.protocols.biology import Biology
 from harness.registry import Config
@@ -43,7 +43,9 @@ class Known(Learner):
         return images.flatten(1)
 
     def connectome(self):
-        second = Synapses("b", torch.ones(50, 2), torch.ones(50, 2, dtype=torch.bool), enforced=True)
+        second = Synapses(
+            "b", torch.ones(50, 2), torch.ones(50, 2, dtype=torch.bool), enforced=True
+        )
         return [Synapses("a", self.first), second][: self.config.bundles]
 
     def adapt(self, support_images, support_labels, n_way):
@@ -59,12 +61,16 @@ class Known(Learner):
 @pytest.fixture
 def data() -> Loaded:
     pixels = np.zeros((16, 1, 1, 4), np.uint8)
-    pixels[np.arange(16), 0, 0, np.arange(16) % 3] = 255  # unit 3 never responds; each stimulus drives one unit
+    pixels[np.arange(16), 0, 0, np.arange(16) % 3] = (
+        255  # unit 3 never responds; each stimulus drives one unit
+    )
     split = {"train": np.arange(8), "test": np.arange(8, 16)}
     return Loaded(pixels, np.arange(16) % 2, ("x", "y"), None, {"standard": split})
 
 
-def measure(data: Loaded, batch_size: int = 4, *, bundles: int = 2, log: bool = True) -> dict[tuple, float]:
+def measure(
+    data: Loaded, batch_size: int = 4, *, bundles: int = 2, log: bool = True
+) -> dict[tuple, float]:
     protocol = Biology(Biology.Config(dataset="digits"), FACTS)
     learner = Known(Known.Config(bundles=bundles), (1, 1, 4), 2, Rng(0))
     trained = learner.fit(data.split("standard", "train"))
@@ -97,7 +103,9 @@ def test_distribution_before_and_after(data):
     assert found["sigma_log_w_init", "a"] == pytest.approx(start.std())
     after = np.delete(start.ravel(), 51)  # the silenced synapse is row 1, column 1
     assert found["sigma_log_w", "a"] == pytest.approx(after.std())
-    assert found["sigma_log_w", None] == pytest.approx(after.std() * 199 / 299)  # the other bundle has sigma 0
+    assert found["sigma_log_w", None] == pytest.approx(
+        after.std() * 199 / 299
+    )  # the other bundle has sigma 0
     assert found["best_family", "a"] == 0 and found["aic_lead", "a"] > 0
 
 
@@ -105,7 +113,9 @@ def test_responses(data):
     found = measure(data)
     assert found["dead_units", None] == 1
     assert found["treves_rolls_stimulus", None] == pytest.approx(1)
-    shares = np.array([2, 3, 3]) / 8  # of the stimuli that drive each unit: a = share, S = (1 - share) / (1 - 1/8)
+    shares = (
+        np.array([2, 3, 3]) / 8
+    )  # of the stimuli that drive each unit: a = share, S = (1 - share) / (1 - 1/8)
     assert found["treves_rolls_unit", None] == pytest.approx(((1 - shares) / (7 / 8)).mean())
 
 
@@ -115,7 +125,13 @@ def test_batch_size_changes_nothing(data):
 
 def test_a_learner_without_synapses_has_responses_only(data):
     metrics = {metric for metric, _ in measure(data, bundles=0)}
-    assert {"treves_rolls_unit", "hoyer_stimulus", "dead_units", "cka_labels", "eta2_class"} <= metrics
+    assert {
+        "treves_rolls_unit",
+        "hoyer_stimulus",
+        "dead_units",
+        "cka_labels",
+        "eta2_class",
+    } <= metrics
     assert not metrics & {"live_share", "ks_log_w", "dale_purity", "capacity_bits"}
 
 
@@ -123,7 +139,9 @@ def test_one_bundle_is_not_listed_twice(data):
     assert {bundle for _, bundle in measure(data, bundles=1)} == {None}
 
 
-@pytest.mark.parametrize(("change", "path"), [({"splitting": "lake"}, "splitting"), ({"split": "val"}, "split")])
+@pytest.mark.parametrize(
+    ("change", "path"), [({"splitting": "lake"}, "splitting"), ({"split": "val"}, "split")]
+)
 def test_faults(change, path):
     protocol = Biology(Biology.Config(dataset="digits", **change), FACTS)
     assert [fault.path[0] for fault in protocol.faults()] == [path]

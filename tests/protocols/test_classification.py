@@ -11,14 +11,19 @@ from scipy.stats import binomtest
 from torch import nn
 
 from harness.data.base import Facts, Loaded, SplitFacts
-from harness.learner import silent
+from harness.learning.learner import silent
 from harness.protocols.base import Context
 from harness.protocols.classification import Classification
 from harness.rng import Rng
 
-FACTS = Facts((1, 2, 2), {"standard": {"train": SplitFacts(3, 10, 30), "test": SplitFacts(3, 10, 30)},
-                          "classes": {"train": SplitFacts(3, 10, 30), "test": SplitFacts(3, 10, 30)}},
-              class_disjoint=frozenset({"classes"}))
+FACTS = Facts(
+    (1, 2, 2),
+    {
+        "standard": {"train": SplitFacts(3, 10, 30), "test": SplitFacts(3, 10, 30)},
+        "classes": {"train": SplitFacts(3, 10, 30), "test": SplitFacts(3, 10, 30)},
+    },
+    class_disjoint=frozenset({"classes"}),
+)
 LOGITS = np.random.default_rng(1).normal(size=(30, 3)).astype(np.float32)
 
 
@@ -57,7 +62,9 @@ class Known:
 
 def measure(learner: Known, data: Loaded, batch_size: int = 16):
     setting = next(Classification(Classification.Config(dataset="any"), FACTS).settings())
-    return Classification.measure(learner, data, setting, Context(Rng(0), "cpu", batch_size, silent))
+    return Classification.measure(
+        learner, data, setting, Context(Rng(0), "cpu", batch_size, silent)
+    )
 
 
 def test_accuracy_margins_and_interval(data):
@@ -85,13 +92,22 @@ def test_logits_that_are_not_finite_fail_the_cell(data, value):
         measure(Known(logits), data)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda logits: logits[:, :2], r"known: logits must be floats of shape \(30, 3\), got torch.float32 of \(30, 2\)"),
-    (lambda logits: torch.cat([logits, logits], 1), r"got torch.float32 of \(30, 6\)"),
-    (lambda logits: logits.argmax(1), r"got torch.int64 of \(30,\)"),
-    (lambda logits: logits[1:], r"a network must give a row for each of its 16 rows, got \(15, 3\)"),
-    (lambda logits: logits.tolist(), "for each of its 16 rows, got list"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda logits: logits[:, :2],
+            r"known: logits must be floats of shape \(30, 3\), got torch.float32 of \(30, 2\)",
+        ),
+        (lambda logits: torch.cat([logits, logits], 1), r"got torch.float32 of \(30, 6\)"),
+        (lambda logits: logits.argmax(1), r"got torch.int64 of \(30,\)"),
+        (
+            lambda logits: logits[1:],
+            r"a network must give a row for each of its 16 rows, got \(15, 3\)",
+        ),
+        (lambda logits: logits.tolist(), "for each of its 16 rows, got list"),
+    ],
+)
 def test_logits_that_are_no_class_scores_fail_the_cell(data, change, words):
     known = Known(LOGITS)
     inner, known.network = known.network, nn.Module().eval()
@@ -101,15 +117,26 @@ def test_logits_that_are_no_class_scores_fail_the_cell(data, change, words):
 
 
 def test_a_classifier_in_train_mode_fails_the_cell(data):
-    with pytest.raises(ValueError, match=r"known: classifier\(\) gave a module in train mode \(Dropout is\)"):
+    with pytest.raises(
+        ValueError, match=r"known: classifier\(\) gave a module in train mode \(Dropout is\)"
+    ):
         measure(Known(LOGITS, training=True), data)
 
 
-@pytest.mark.parametrize(("keys", "path"), [
-    ({"splitting": "none"}, ("splitting",)), ({"split": "val"}, ("split",)), ({"splitting": "classes"}, ("splitting",)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("keys", "path"),
+    [
+        ({"splitting": "none"}, ("splitting",)),
+        ({"split": "val"}, ("split",)),
+        ({"splitting": "classes"}, ("splitting",)),
+    ],
+    ids=str,
+)
 def test_a_split_that_cannot_be_counted_on_is_a_fault_at_its_key(keys, path):
-    faults = [fault.path for fault in Classification(Classification.Config(dataset="any", **keys), FACTS).faults()]
+    faults = [
+        fault.path
+        for fault in Classification(Classification.Config(dataset="any", **keys), FACTS).faults()
+    ]
     assert faults == [path]
     assert not list(Classification(Classification.Config(dataset="any"), FACTS).faults())
 

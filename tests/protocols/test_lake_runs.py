@@ -12,7 +12,7 @@ from PIL import Image
 from harness.data import acquire, episode_lists
 from harness.data.carve import split_file
 from harness.data.omniglot import shrink
-from harness.learner import silent
+from harness.learning.learner import silent
 from harness.protocols.base import Context
 from harness.protocols.lake_runs import RUNS, LakeRuns
 from harness.registry import datasets, learners
@@ -31,22 +31,34 @@ def test_the_shipped_runs():
     assert len(runs.episodes) == 20 and all(len(names) == 1 for names in alphabets)
     assert alphabets[::2] == alphabets[1::2] and len(set().union(*alphabets)) == 10
     for run in runs.episodes:
-        examples, items = ({rank for ranks in side for rank in ranks} for side in (run.support, run.query))
+        examples, items = (
+            {rank for ranks in side for rank in ranks} for side in (run.support, run.query)
+        )
         assert len(run.classes) == 20 and len(examples) == len(items) == 1 and examples != items
 
 
 def test_they_are_the_published_images_and_answers(data_root):
     data, _ = acquire.load(omniglot(data_root))
     with zipfile.ZipFile(data_root / "omniglot" / "lake_extras" / "all_runs.zip") as archive:
+
         def drawing(name):
-            return shrink(~np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("1"))[None])[0]
+            return shrink(
+                ~np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("1"))[None]
+            )[0]
 
         for number, run in enumerate(episode_lists.read(split_file(RUNS)).episodes, 1):
-            answers = dict(line.split() for line in archive.read(f"run{number:02d}/class_labels.txt").decode().splitlines())
+            answers = dict(
+                line.split()
+                for line in archive.read(f"run{number:02d}/class_labels.txt").decode().splitlines()
+            )
             item_of = {example: item for item, example in answers.items()}
-            for place, (name, (shown,), (asked,)) in enumerate(zip(run.classes, run.support, run.query, strict=True), 1):
-                example, rows = f"run{number:02d}/training/class{place:02d}.png", np.flatnonzero(
-                    data.labels == data.class_names.index(name))
+            for place, (name, (shown,), (asked,)) in enumerate(
+                zip(run.classes, run.support, run.query, strict=True), 1
+            ):
+                example, rows = (
+                    f"run{number:02d}/training/class{place:02d}.png",
+                    np.flatnonzero(data.labels == data.class_names.index(name)),
+                )
                 assert np.array_equal(drawing(example), data.pixels[rows[shown], 0])
                 assert np.array_equal(drawing(item_of[example]), data.pixels[rows[asked], 0])
 
@@ -55,7 +67,9 @@ def test_they_fit_omniglot_alone():
     protocol = LakeRuns(LakeRuns.Config(), omniglot().facts())
     assert not list(protocol.faults()) and [s["ways"] for s in protocol.settings()] == [20]
     assert protocol.training().splitting == "lake"
-    wrong = LakeRuns(LakeRuns.Config(dataset="glyphs"), datasets["glyphs"](datasets["glyphs"].Config()).facts())
+    wrong = LakeRuns(
+        LakeRuns.Config(dataset="glyphs"), datasets["glyphs"](datasets["glyphs"].Config()).facts()
+    )
     assert [fault.path for fault in wrong.faults()] == [("dataset",)]
 
 
@@ -68,15 +82,31 @@ def test_the_error_of_raw_pixels_by_hand(data_root, head, errors):
     wrong = 0
     for run in runs:
         of = [np.flatnonzero(data.labels == data.class_names.index(name)) for name in run.classes]
-        examples, items = (np.stack([data.pixels[rows[ranks[0]]] for rows, ranks in zip(of, side, strict=True)]).reshape(20, -1)
-                           .astype(float) for side in (run.support, run.query))
+        examples, items = (
+            np.stack([data.pixels[rows[ranks[0]]] for rows, ranks in zip(of, side, strict=True)])
+            .reshape(20, -1)
+            .astype(float)
+            for side in (run.support, run.query)
+        )
         wrong += int((((items[:, None] - examples) ** 2).sum(2).argmin(1) != np.arange(20)).sum())
-    protocol, kind = LakeRuns(LakeRuns.Config(), omniglot(data_root).facts()), learners["nearest-mean"]
+    protocol, kind = (
+        LakeRuns(LakeRuns.Config(), omniglot(data_root).facts()),
+        learners["nearest-mean"],
+    )
     protocol.examine(lambda: data)
     learner = kind(kind.Config(head=head), images.shape, 1, Rng(0))
-    measured = LakeRuns.measure(learner, data, next(protocol.settings()), Context(Rng(0), "cpu", 64, silent, protocol.files()))
-    error, = measured.values
-    assert error.metric == "error" and error.n == 20 and error.value == pytest.approx(wrong / 400) == errors / 400
+    measured = LakeRuns.measure(
+        learner,
+        data,
+        next(protocol.settings()),
+        Context(Rng(0), "cpu", 64, silent, protocol.files()),
+    )
+    (error,) = measured.values
+    assert (
+        error.metric == "error"
+        and error.n == 20
+        and error.value == pytest.approx(wrong / 400) == errors / 400
+    )
     assert error.low < error.value < error.high
 
 
@@ -88,15 +118,24 @@ def test_they_are_the_published_ones(data_root, rotations):
         pytest.skip("the published files are not there")
     cls = datasets["omniglot"]
     data, _ = acquire.load(cls(cls.Config(rotations=rotations), data_root))
-    images, runs = data.split("lake", "test"), episode_lists.read(split_file(RUNS)).episodes_of(data)
+    images, runs = (
+        data.split("lake", "test"),
+        episode_lists.read(split_file(RUNS)).episodes_of(data),
+    )
     with zipfile.ZipFile(path) as archive:
+
         def drawing(name: str) -> bytes:
             ink = ~np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("1"))
             return shrink(ink[None])[0].tobytes()
 
         for run, (examples, items) in enumerate(zip(runs.support, runs.query, strict=True)):
             lines = archive.read(f"run{run + 1:02d}/class_labels.txt").decode().split("\n")
-            published = {(drawing(example), drawing(item)) for item, example in map(str.split, filter(None, lines))}
-            assert published == {tuple(images.pixels[row, 0].tobytes() for row in pair)
-                                 for pair in zip(examples, items, strict=True)}
+            published = {
+                (drawing(example), drawing(item))
+                for item, example in map(str.split, filter(None, lines))
+            }
+            assert published == {
+                tuple(images.pixels[row, 0].tobytes() for row in pair)
+                for pair in zip(examples, items, strict=True)
+            }
             assert len(published) == 20

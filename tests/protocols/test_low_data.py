@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from harness import api
 from harness.data.base import Facts, Images, Loaded, SplitFacts
-from harness.learner import TrainingLog, silent
+from harness.learning.learner import TrainingLog, silent
 from harness.protocols.base import Context
 from harness.protocols.low_data import LowData
 from harness.registry import learners
@@ -18,13 +18,21 @@ from harness.report.tables import build_all
 from harness.report.wording import headings
 from harness.rng import Rng
 
-FACTS = Facts((1, 4, 4), {"standard": {"train": SplitFacts(3, 20, 66), "test": SplitFacts(3, 30, 90)},
-                          "by class": {"train": SplitFacts(3, 20, 66), "test": SplitFacts(3, 30, 90)}},
-              class_disjoint=frozenset({"by class"}))
+FACTS = Facts(
+    (1, 4, 4),
+    {
+        "standard": {"train": SplitFacts(3, 20, 66), "test": SplitFacts(3, 30, 90)},
+        "by class": {"train": SplitFacts(3, 20, 66), "test": SplitFacts(3, 30, 90)},
+    },
+    class_disjoint=frozenset({"by class"}),
+)
 
 
 def protocol(**keys) -> LowData:
-    return LowData(LowData.Config.model_validate({"dataset": "any", "per_class": [1, 2, 5, "all"], **keys}), FACTS)
+    return LowData(
+        LowData.Config.model_validate({"dataset": "any", "per_class": [1, 2, 5, "all"], **keys}),
+        FACTS,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +41,16 @@ def data() -> Loaded:
     generator = np.random.default_rng(0)
     labels = np.concatenate([np.repeat([0, 1, 2], [20, 22, 24]), np.arange(90) % 3])
     centres = generator.integers(60, 190, (3, 1, 4, 4))
-    pixels = np.clip(centres[labels] + generator.normal(0, 90, (156, 1, 4, 4)), 0, 255).astype(np.uint8)
-    return Loaded(pixels, labels, ("a", "b", "c"), None, {"standard": {"train": np.arange(66), "test": np.arange(66, 156)}})
+    pixels = np.clip(centres[labels] + generator.normal(0, 90, (156, 1, 4, 4)), 0, 255).astype(
+        np.uint8
+    )
+    return Loaded(
+        pixels,
+        labels,
+        ("a", "b", "c"),
+        None,
+        {"standard": {"train": np.arange(66), "test": np.arange(66, 156)}},
+    )
 
 
 class Noting(learners["nearest-mean"]):
@@ -45,9 +61,13 @@ class Noting(learners["nearest-mean"]):
         return super().fit(train, **more)
 
 
-def measure(data: Loaded, setting: dict, *, cls=Noting, config=None, seed: int = 0, batch_size: int = 64):
+def measure(
+    data: Loaded, setting: dict, *, cls=Noting, config=None, seed: int = 0, batch_size: int = 64
+):
     learner = cls(config or cls.Config(), (1, 4, 4), 3, Rng(seed).child("learner"))
-    return learner, LowData.measure(learner, data, setting, Context(Rng(seed).child("measure"), "cpu", batch_size, silent))
+    return learner, LowData.measure(
+        learner, data, setting, Context(Rng(seed).child("measure"), "cpu", batch_size, silent)
+    )
 
 
 def drawn(data: Loaded, setting: dict, seed: int = 0) -> Images:
@@ -61,7 +81,9 @@ def test_a_draw_has_as_many_of_each_class_and_contains_the_smaller_ones(data, se
     for images, count in ((one, 1), (two, 2), (five, 5)):
         assert np.bincount(images.labels).tolist() == [count] * 3
         assert len(set(images.index)) == 3 * count
-    assert set(one.index) < set(two.index) < set(five.index) < set(everything.index) == set(range(66))
+    assert (
+        set(one.index) < set(two.index) < set(five.index) < set(everything.index) == set(range(66))
+    )
 
 
 def test_seeds_are_different_draws(data):
@@ -78,7 +100,9 @@ def test_learners_get_the_same_draw_whatever_their_kind_and_config(data):
     setting = list(protocol().settings())[1]
     ours = drawn(data, setting, seed=4)
     for hidden in (3, 8):
-        learner, _ = measure(data, setting, cls=Other, config=Other.Config(hidden=hidden, epochs=1), seed=4)
+        learner, _ = measure(
+            data, setting, cls=Other, config=Other.Config(hidden=hidden, epochs=1), seed=4
+        )
         np.testing.assert_array_equal(learner.seen.index, ours.index)
         np.testing.assert_array_equal(learner.seen.labels, ours.labels)
 
@@ -86,20 +110,26 @@ def test_learners_get_the_same_draw_whatever_their_kind_and_config(data):
 @pytest.mark.parametrize("kind", ["mlp", "prototypes"])
 def test_verdicts_are_those_of_the_learner_trained_on_the_draw_in_batches_of_any_size(data, kind):
     setting, config = list(protocol().settings())[2], learners[kind].Config(hidden=8)
-    (learner, one), (_, other) = (measure(data, setting, cls=learners[kind], config=config, batch_size=size)
-                                  for size in (1, 100))
+    (learner, one), (_, other) = (
+        measure(data, setting, cls=learners[kind], config=config, batch_size=size)
+        for size in (1, 100)
+    )
     test = data.split("standard", "test")
     alone = learners[kind](config, (1, 4, 4), 3, Rng(0).child("learner"))
     alone.fit(drawn(data, setting))
-    np.testing.assert_array_equal(one.verdicts["correct"], alone.classifier()(test.tensor()).argmax(1).numpy() == test.labels)
+    np.testing.assert_array_equal(
+        one.verdicts["correct"], alone.classifier()(test.tensor()).argmax(1).numpy() == test.labels
+    )
     for name, array in one.verdicts.items():
         np.testing.assert_array_equal(array, other.verdicts[name])
     assert one.values[0].value == one.verdicts["correct"].mean() and one.values[0].n == 90
 
 
 def test_more_images_make_fewer_errors(data):
-    few, _, _, everything = (np.mean([measure(data, setting, seed=seed)[1].values[0].value for seed in range(10)])
-                             for setting in protocol().settings())
+    few, _, _, everything = (
+        np.mean([measure(data, setting, seed=seed)[1].values[0].value for seed in range(10)])
+        for setting in protocol().settings()
+    )
     assert few + 0.1 < everything
 
 
@@ -109,21 +139,38 @@ def test_settings_count_what_is_labelled(data):
     assert protocol().training() is None
 
 
-@pytest.mark.parametrize(("keys", "path", "words"), [
-    ({"per_class": [5, 21]}, ("per_class", 1), "21 images a class, but a class of standard/train may have only 20"),
-    ({"splitting": "none"}, ("splitting",), "no splitting 'none'"), ({"split": "val"}, ("split",), "no split 'val'"),
-    ({"splitting": "by class"}, ("splitting",), "none of those trained on"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("keys", "path", "words"),
+    [
+        (
+            {"per_class": [5, 21]},
+            ("per_class", 1),
+            "21 images a class, but a class of standard/train may have only 20",
+        ),
+        ({"splitting": "none"}, ("splitting",), "no splitting 'none'"),
+        ({"split": "val"}, ("split",), "no split 'val'"),
+        ({"splitting": "by class"}, ("splitting",), "none of those trained on"),
+    ],
+    ids=str,
+)
 def test_what_cannot_be_drawn_is_a_fault_at_its_key(keys, path, words):
-    fault, = protocol(**keys).faults()
+    (fault,) = protocol(**keys).faults()
     assert fault.path == path and words in fault.message
     assert not list(protocol().faults())
 
 
-@pytest.mark.parametrize(("value", "words"), [
-    ([], "at least 1 item"), ([0], "greater than or equal to 1"), ([2, 2], "stands twice"), (["most"], "'all'"),
-    (["all", "all"], "stands twice"), ([1.5], "valid integer"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([], "at least 1 item"),
+        ([0], "greater than or equal to 1"),
+        ([2, 2], "stands twice"),
+        (["most"], "'all'"),
+        (["all", "all"], "stands twice"),
+        ([1.5], "valid integer"),
+    ],
+    ids=str,
+)
 def test_numbers_of_images_are_positive_and_distinct_or_all(value, words):
     with pytest.raises(ValidationError, match=words) as caught:
         protocol(per_class=value)
@@ -142,6 +189,6 @@ def test_a_suite_trains_each_cell_alone_and_tabulates_by_images(write_suite, tmp
     run = api.run(write_suite(SUITE), store=tmp_path / "store", workers=1)
     assert len(run.plan.unique) == len(run.results.records) == 2 * 3 and not run.outcome.failed
     assert all(cell.needs is None for cell in run.plan.unique)
-    table, = build_all(run.results, [])
+    (table,) = build_all(run.results, [])
     assert headings(table) == [("2 a class",), ("9 a class",), ("all",)]
     assert [cell.seeds for cell in table.cells[0]] == [(0, 1)] * 3

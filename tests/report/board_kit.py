@@ -7,51 +7,117 @@ from dataclasses import replace
 import numpy as np
 from results_kit import episodes, plain, record, results_of, sweep
 
+from harness.cells.results import Training
 from harness.records import TrustCheck
 from harness.report.board.model import Division
-from harness.report.published import PublishedSpec
-from harness.report.results import Training
-from harness.report.tables import TableSpec
+from harness.suite.specs.published import PublishedSpec
+from harness.suite.specs.tables import TableSpec
 
 HOSTILE = "<script>alert(1)</script>"
-TABLES = [TableSpec(protocol="robust", columns=["attack", "eps"], title="Under attack"),
-          TableSpec(protocol="few", columns=["ways", "shots"]), TableSpec(protocol="audit", columns=["metric"])]
+TABLES = [
+    TableSpec(protocol="robust", columns=["attack", "eps"], title="Under attack"),
+    TableSpec(protocol="few", columns=["ways", "shots"]),
+    TableSpec(protocol="audit", columns=["metric"]),
+]
 
 
 def beside_published(board: Division) -> Division:
     """The board with numbers of others beside its first learner's: below ours at 1 shot, above ours at 5."""
     first, shots = board.results.learners[0], ((1, 0.5), (5, 0.99))
-    return replace(board, published=[PublishedSpec(learner=first, protocol="few", setting={"ways": 5, "shots": k}, value=value,
-                                                   source="a paper") for k, value in shots])
+    return replace(
+        board,
+        published=[
+            PublishedSpec(
+                learner=first,
+                protocol="few",
+                setting={"ways": 5, "shots": k},
+                value=value,
+                source="a paper",
+            )
+            for k, value in shots
+        ],
+    )
 
 
 def division(*names: str, seeds: int = 1, suite: str = "suite") -> Division:
     """Learners from best to worst under two attacks, over episodes and in the audit; the second warned, the last failed."""
     draw, cells = np.random.default_rng(0), []
     for place, name in enumerate(names):
-        skill, level = 0.95 - 0.5 * place / len(names), {1: "WARN", len(names) - 1: "FAIL"}.get(place, "PASS")
+        skill, level = (
+            0.95 - 0.5 * place / len(names),
+            {1: "WARN", len(names) - 1: "FAIL"}.get(place, "PASS"),
+        )
         for seed in range(seeds):
             right = draw.random(120)
             for attack, force in (("fgsm", 1.0), ("pgd", 2.0)):
-                cells.append(sweep(name, attack, {eps: [int(v < skill - force * eps) for v in right] for eps in (0.0, 0.1, 0.2)},
-                                   seed=seed, trust=level))
+                cells.append(
+                    sweep(
+                        name,
+                        attack,
+                        {
+                            eps: [int(v < skill - force * eps) for v in right]
+                            for eps in (0.0, 0.1, 0.2)
+                        },
+                        seed=seed,
+                        trust=level,
+                    )
+                )
             for shots in (1, 5):
-                cells.append(episodes(name, np.clip(draw.normal(skill - 0.1 / shots, 0.08, 40), 0, 1), shots=shots, seed=seed))
-            for metric, value in (("live_share", skill), ("sigma_log_w", 1 - skill), ("enforced", float(place % 2))):
-                cells.append(plain(record(name, {}, value, protocol="audit", metric=metric, seed=seed, trust="-",
-                                          cell=f"{name}/audit/{seed}")))
+                cells.append(
+                    episodes(
+                        name,
+                        np.clip(draw.normal(skill - 0.1 / shots, 0.08, 40), 0, 1),
+                        shots=shots,
+                        seed=seed,
+                    )
+                )
+            for metric, value in (
+                ("live_share", skill),
+                ("sigma_log_w", 1 - skill),
+                ("enforced", float(place % 2)),
+            ):
+                cells.append(
+                    plain(
+                        record(
+                            name,
+                            {},
+                            value,
+                            protocol="audit",
+                            metric=metric,
+                            seed=seed,
+                            trust="-",
+                            cell=f"{name}/audit/{seed}",
+                        )
+                    )
+                )
     results = results_of(*cells, suite=suite)
-    logs = {"log_weight_quantiles": np.sort(draw.normal(0, 1, 101)), "receptive_fields": draw.normal(0, 1, (9, 1, 6, 6))}
+    logs = {
+        "log_weight_quantiles": np.sort(draw.normal(0, 1, 101)),
+        "receptive_fields": draw.normal(0, 1, (9, 1, 6, 6)),
+    }
     verdicts = results.verdicts
 
     def kept(cell: str, name: str) -> np.ndarray:
         return logs[name] if "/audit/" in cell and name in logs else verdicts(cell, name)
 
-    trust = {r.cell: [TrustCheck("unbounded", r.trust, f"accuracy of {r.learner} at half the box")]
-             for r in results.records if r.protocol == "robust"}
-    blocks = {"robust": {"split": "test", "trust checks": "after each sweep"}, "few": {"episodes": "40"}, "audit": {}}
+    trust = {
+        r.cell: [TrustCheck("unbounded", r.trust, f"accuracy of {r.learner} at half the box")]
+        for r in results.records
+        if r.protocol == "robust"
+    }
+    blocks = {
+        "robust": {"split": "test", "trust checks": "after each sweep"},
+        "few": {"episodes": "40"},
+        "audit": {},
+    }
     course = [{"epoch": float(e), "loss": 2 / e} for e in range(1, 6)]
-    results = replace(results, verdicts=kept, trust=trust, blocks=blocks, kinds=dict.fromkeys(names, "mlp"),
-                      configs={name: {"hidden": 10 * (i + 1), "l1": None} for i, name in enumerate(names)},
-                      trainings={name: [Training("digits/standard", 0, 1000, course, 1.0)] for name in names})
+    results = replace(
+        results,
+        verdicts=kept,
+        trust=trust,
+        blocks=blocks,
+        kinds=dict.fromkeys(names, "mlp"),
+        configs={name: {"hidden": 10 * (i + 1), "l1": None} for i, name in enumerate(names)},
+        trainings={name: [Training("digits/standard", 0, 1000, course, 1.0)] for name in names},
+    )
     return Division(results, TABLES, [], "A suite for tests.", dict.fromkeys(names, "tests"))

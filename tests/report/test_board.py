@@ -14,13 +14,14 @@ from importlib.resources import files
 import pytest
 from board_kit import HOSTILE, beside_published, division
 
+from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.report.board.model import Division, Refusal, tabs
 from harness.report.board.site import write_site
-from harness.report.published import PublishedSpec
 from harness.report.render import render
-from harness.report.results import Results
-from harness.report.tables import TableSpec, build_all
+from harness.report.tables import build_all
+from harness.suite.specs.published import PublishedSpec
+from harness.suite.specs.tables import TableSpec
 
 
 class Page(html.parser.HTMLParser):
@@ -28,7 +29,14 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text: str):
         super().__init__()
-        self.scripts, self.links, self.ids, self.handlers, self.texts, self._inside = [], [], [], [], [], []
+        self.scripts, self.links, self.ids, self.handlers, self.texts, self._inside = (
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -51,15 +59,26 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    write_site([division("alpha", "beta", "gamma", "delta")], [Refusal("theirs", "omega", "robust", "other data")], folder)
+    write_site(
+        [division("alpha", "beta", "gamma", "delta")],
+        [Refusal("theirs", "omega", "robust", "other data")],
+        folder,
+    )
     return folder
 
 
 def test_tables_beside_the_page_are_the_suites_tables(site):
     whole = division("alpha", "beta", "gamma", "delta")
     for table in build_all(whole.results, whole.tables):
-        for form, ending in (("markdown", ".md"), ("csv", ".csv"), ("latex", ".tex"), ("json", ".json")):
-            assert (site / "tables" / "suite" / f"{table.name}{ending}").read_text() == render(table, form)
+        for form, ending in (
+            ("markdown", ".md"),
+            ("csv", ".csv"),
+            ("latex", ".tex"),
+            ("json", ".json"),
+        ):
+            assert (site / "tables" / "suite" / f"{table.name}{ending}").read_text() == render(
+                table, form
+            )
 
 
 def test_every_link_is_in_the_site(site):
@@ -71,20 +90,37 @@ def test_every_link_is_in_the_site(site):
 
 def test_only_the_pages_own_scripts_may_run(site):
     text = (site / "index.html").read_text()
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1).replace("&#39;", "'")
+    policy = (
+        re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+        .group(1)
+        .replace("&#39;", "'")
+    )
     allowed = re.findall(r"'sha256-([^']+)'", policy)
-    scripts = [body for given, body in Page(text).scripts if given.get("type") != "application/json"]
-    assert [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts] == allowed and len(allowed) == 3
-    assert policy.startswith("default-src 'none'") and "unsafe-eval" not in policy and "http" not in policy
+    scripts = [
+        body for given, body in Page(text).scripts if given.get("type") != "application/json"
+    ]
+    assert [
+        base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts
+    ] == allowed and len(allowed) == 3
+    assert (
+        policy.startswith("default-src 'none'")
+        and "unsafe-eval" not in policy
+        and "http" not in policy
+    )
 
 
 def test_what_comes_from_suites_is_text(tmp_path):
-    hostile = division(HOSTILE, "</template><img src=x onerror=alert(2)>", "plain", "last", suite="suite")
+    hostile = division(
+        HOSTILE, "</template><img src=x onerror=alert(2)>", "plain", "last", suite="suite"
+    )
     results = hostile.results
     results.configs["plain"] |= {"note": "</script><script>alert(3)</script>"}
     results.blocks["few"]["episodes"] = "<b onclick=alert(4)>40</b>"
-    write_site([Division(results, hostile.tables, [], "<i>description</i>", hostile.origins)],
-               [Refusal("<u>x</u>", HOSTILE, "robust", "<u>why</u>")], tmp_path)
+    write_site(
+        [Division(results, hostile.tables, [], "<i>description</i>", hostile.origins)],
+        [Refusal("<u>x</u>", HOSTILE, "robust", "<u>why</u>")],
+        tmp_path,
+    )
     page = Page((tmp_path / "index.html").read_text())
     assert len(page.scripts) == 4 and not page.handlers and "x" not in page.links
     assert HOSTILE in page.texts and "<i>description</i>" in "".join(page.texts)
@@ -97,7 +133,10 @@ def test_same_results_same_bytes(tmp_path):
         write_site([division("a", "b", "c", "d")], [], tmp_path / name)
     names = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
     assert len(names) == 13
-    assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes() for name in names)
+    assert all(
+        (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+        for name in names
+    )
 
 
 def test_a_failed_row_has_no_rank_and_says_why():
@@ -105,7 +144,9 @@ def test_a_failed_row_has_no_rank_and_says_why():
     assert all(cell.rank is None and not cell.bold for cell in table.rows[3].cells)
     assert [remark.level for remark in table.rows[3].remarks] == ["FAIL", "FAIL"]
     assert {cell.rank for cell in table.rows[0].cells} == {1}
-    assert [cell.bold for row in table.rows for cell in row.cells] == [cell.rank == 1 for row in table.rows for cell in row.cells]
+    assert [cell.bold for row in table.rows for cell in row.cells] == [
+        cell.rank == 1 for row in table.rows for cell in row.cells
+    ]
 
 
 def test_pairs_are_over_all_who_are_ranked_and_numbers_agree_with_the_table():
@@ -114,7 +155,9 @@ def test_pairs_are_over_all_who_are_ranked_and_numbers_agree_with_the_table():
     for key, pair in table.pairs.items():
         i, j = map(int, key.split(","))
         for column, found in zip(table.compared, pair, strict=True):
-            assert found[0] == pytest.approx(table.rows[i].cells[column].value - table.rows[j].cells[column].value, abs=2e-3)
+            assert found[0] == pytest.approx(
+                table.rows[i].cells[column].value - table.rows[j].cells[column].value, abs=2e-3
+            )
 
 
 def test_of_many_learners_each_is_compared_with_the_best():
@@ -138,26 +181,55 @@ def test_the_libraries_inside_are_those_that_were_published():
     for line in vendor.joinpath("SHA256SUMS").read_text().splitlines():
         digest, name = line.split()
         assert hashlib.sha256(vendor.joinpath(name).read_bytes()).hexdigest() == digest
-        assert "Permission to use, copy, modify" in vendor.joinpath(f"{name.partition('-')[0]}.LICENSE").read_text()
+        assert (
+            "Permission to use, copy, modify"
+            in vendor.joinpath(f"{name.partition('-')[0]}.LICENSE").read_text()
+        )
 
 
 def test_headings_of_columns_that_published_numbers_stand_beside():
-    table = next(tab for tab in tabs(beside_published(division("a", "b", "c"))) if tab.protocol == "few").tables[0]
-    assert table.heads == [[("5-way", 6)], [("1-shot", 3), ("5-shot", 3)],
-                           [(text, 1) for text in ("ours", "published", "difference") * 2]]
+    table = next(
+        tab for tab in tabs(beside_published(division("a", "b", "c"))) if tab.protocol == "few"
+    ).tables[0]
+    assert table.heads == [
+        [("5-way", 6)],
+        [("1-shot", 3), ("5-shot", 3)],
+        [(text, 1) for text in ("ours", "published", "difference") * 2],
+    ]
     assert [(column.beside, column.unit) for column in table.columns[:3]] == [
-        ("", "%"), ("published", "%"), ("difference", "points")]
-    assert [column.name for column in table.columns[:2]] == ["5-way, 1-shot", "5-way, 1-shot, published"]
+        ("", "%"),
+        ("published", "%"),
+        ("difference", "points"),
+    ]
+    assert [column.name for column in table.columns[:2]] == [
+        "5-way, 1-shot",
+        "5-way, 1-shot, published",
+    ]
 
 
 def test_a_level_that_only_some_columns_have_leaves_each_column_its_own_name():
     whole = division("a", "b", "c")
-    spec = PublishedSpec(learner="a", protocol="robust", setting={"attack": "pgd", "eps": 0.2}, value=0.5, source="a paper")
+    spec = PublishedSpec(
+        learner="a",
+        protocol="robust",
+        setting={"attack": "pgd", "eps": 0.2},
+        value=0.5,
+        source="a paper",
+    )
     table = tabs(replace(whole, published=[spec]))[0].tables[0]
     assert table.heads[0] == [("", 1), ("fgsm", 2), ("pgd", 4), ("worst", 2)]
     assert table.heads[1] == [("", 1), ("", 2), ("", 1), ("eps 0.2", 3), ("", 2)]
-    assert [text for text, _ in table.heads[2]] == ["clean", "eps 0.1", "eps 0.2", "eps 0.1", "ours", "published", "difference",
-                                                    "eps 0.1", "eps 0.2"]
+    assert [text for text, _ in table.heads[2]] == [
+        "clean",
+        "eps 0.1",
+        "eps 0.2",
+        "eps 0.1",
+        "ours",
+        "published",
+        "difference",
+        "eps 0.1",
+        "eps 0.2",
+    ]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -165,18 +237,35 @@ def test_a_level_that_only_some_columns_have_leaves_each_column_its_own_name():
 def test_what_is_no_number_is_not_drawn(tmp_path, protocol, value):
     whole = division("a", "b", "c", "d")
     odd = {"value": value, "low": None, "high": None, "verdicts": None}
-    records = [replace(r, **odd) if (r.learner, r.protocol) == ("b", protocol) else r for r in whole.results.records]
+    records = [
+        replace(r, **odd) if (r.learner, r.protocol) == ("b", protocol) else r
+        for r in whole.results.records
+    ]
     write_site([replace(whole, results=replace(whole.results, records=records))], [], tmp_path)
     scripts = Page((tmp_path / "index.html").read_text()).scripts
     for tab in json.loads(scripts[0][1])["tabs"]:
-        drawn = {one["learner"] for chart in tab["charts"] for panel in chart.get("panels", []) for one in panel["series"]}
-        assert drawn == ({0, 2, 3} if protocol == "robust" else {0, 1, 2, 3}) or tab["kind"] != "attack_sweep"
+        drawn = {
+            one["learner"]
+            for chart in tab["charts"]
+            for panel in chart.get("panels", [])
+            for one in panel["series"]
+        }
+        assert (
+            drawn == ({0, 2, 3} if protocol == "robust" else {0, 1, 2, 3})
+            or tab["kind"] != "attack_sweep"
+        )
 
 
 def test_a_protocol_that_nothing_was_measured_of_has_no_charts():
     whole = division("a", "b")
     results = replace(whole.results, protocols=whole.results.protocols | {"later": "attack_sweep"})
-    tab = tabs(replace(whole, results=results, tables=[*whole.tables, TableSpec(protocol="later", columns=["eps"])]))[-1]
+    tab = tabs(
+        replace(
+            whole,
+            results=results,
+            tables=[*whole.tables, TableSpec(protocol="later", columns=["eps"])],
+        )
+    )[-1]
     assert tab.protocol == "later" and tab.charts == [] and tab.tables[0].rows == []
 
 

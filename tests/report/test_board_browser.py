@@ -10,14 +10,21 @@ from board_kit import HOSTILE, beside_published, division
 from harness.report.board.model import Refusal
 from harness.report.board.site import write_site
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not here: pip install 'bioharness[browser]'")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not here: pip install 'bioharness[browser]'"
+)
 pytestmark = pytest.mark.browser
 NAMES = (HOSTILE, "beta", "gamma", "delta", "e" * 60, "omega")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    found = next(
+        filter(
+            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
+        ),
+        None,
+    )
     if found is None:
         pytest.skip("no Chromium here")
     with playwright.sync_playwright() as driver:
@@ -29,8 +36,11 @@ def browser():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    write_site([division(*NAMES), beside_published(division("one", "two", "three", suite="other"))],
-               [Refusal("theirs", "late", "robust", "data a, the board's is b")], folder)
+    write_site(
+        [division(*NAMES), beside_published(division("one", "two", "three", suite="other"))],
+        [Refusal("theirs", "late", "robust", "data a, the board's is b")],
+        folder,
+    )
     return folder / "index.html"
 
 
@@ -41,14 +51,18 @@ def page(browser, site):
     page, complaints, asked = context.new_page(), [], []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+    page.on(
+        "dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss())
+    )
     page.on("request", lambda request: asked.append(request.url))
     page.goto(site.as_uri())
     page.wait_for_selector(".panel.current .charts svg")
     yield page
     context.close()
     assert complaints == []
-    assert [url for url in asked if not url.startswith(("data:", "blob:", site.parent.as_uri()))] == []
+    assert [
+        url for url in asked if not url.startswith(("data:", "blob:", site.parent.as_uri()))
+    ] == []
 
 
 def rows(page) -> list[str]:
@@ -63,9 +77,13 @@ def column(page, index: int) -> list[float]:
 
 def test_it_opens_in_order_of_rank_with_its_charts(page):
     assert page.text_content("[role=tab][aria-selected=true]").strip() == "suite robust"
-    ranks = page.eval_on_selector_all(".panel.current tbody .rank", "all => all.map(one => one.textContent)")
+    ranks = page.eval_on_selector_all(
+        ".panel.current tbody .rank", "all => all.map(one => one.textContent)"
+    )
     assert ranks[0].startswith("1") and ranks[-1] == "–" and rows(page)[-1] == "omega"
-    assert page.locator(".panel.current .charts svg[role=img]").count() == 4  # three attacks, and the scatter
+    assert (
+        page.locator(".panel.current .charts svg[role=img]").count() == 4
+    )  # three attacks, and the scatter
     assert page.locator(".panel.current .charts g[data-learner='0'] path").count() >= 6
 
 
@@ -90,7 +108,10 @@ def test_sorting_by_a_column_both_ways(page):
 
 def test_filtering_by_name_and_by_trust(page):
     page.fill(".panel.current .filter", "ta")
-    assert rows(page) == ["beta", "delta"] and page.text_content(".panel.current .status") == "2 of 6 rows"
+    assert (
+        rows(page) == ["beta", "delta"]
+        and page.text_content(".panel.current .status") == "2 of 6 rows"
+    )
     playwright.expect(page.locator(".panel.current .legend button")).to_have_count(2)
     page.check(".panel.current .passing")
     assert rows(page) == ["delta"]
@@ -104,15 +125,25 @@ def test_every_tab_opens_by_keyboard(page):
     for _ in range(page.locator("[role=tab]").count()):
         page.keyboard.press("ArrowRight")
         page.wait_for_selector(".panel.current .charts svg")
-        seen.append(page.evaluate("[document.activeElement.dataset.tab, document.querySelector('.panel.current').dataset.view]"))
+        seen.append(
+            page.evaluate(
+                "[document.activeElement.dataset.tab, document.querySelector('.panel.current').dataset.view]"
+            )
+        )
     assert all(tab == view for tab, view in seen) and len({tab for tab, _ in seen}) == 6
 
 
 def test_trust_marks_tell_on_hover_and_on_focus(page):
-    tip, mark = page.locator("#tip"), page.locator(".panel.current tr:has(a:text-is('omega')) .mark")
+    tip, mark = (
+        page.locator("#tip"),
+        page.locator(".panel.current tr:has(a:text-is('omega')) .mark"),
+    )
     assert tip.is_hidden()
     mark.hover()
-    assert "failed: unbounded" in tip.text_content() and "accuracy of omega at half the box" in tip.text_content()
+    assert (
+        "failed: unbounded" in tip.text_content()
+        and "accuracy of omega at half the box" in tip.text_content()
+    )
     page.mouse.move(5, 5)
     assert tip.is_hidden()
     page.focus(".panel.current tr:has(a:text-is('omega')) th a")
@@ -129,9 +160,15 @@ def test_a_learners_page(page):
     assert page.text_content(".page h2") == "beta" and page.title().startswith("beta")
     assert page.locator(".panel.current").count() == 0
     assert page.locator(".page .fields img").evaluate("image => image.naturalWidth") > 0
-    captions = page.eval_on_selector_all(".page figcaption", "all => all.map(one => one.textContent)")
-    assert any("live weights" in text for text in captions) and any(text.startswith("loss") for text in captions)
-    assert "warned: unbounded" in page.text_content(".page .remarks") and "20" in page.text_content(".page .config")
+    captions = page.eval_on_selector_all(
+        ".page figcaption", "all => all.map(one => one.textContent)"
+    )
+    assert any("live weights" in text for text in captions) and any(
+        text.startswith("loss") for text in captions
+    )
+    assert "warned: unbounded" in page.text_content(".page .remarks") and "20" in page.text_content(
+        ".page .config"
+    )
     page.go_back()
     page.wait_for_selector(".panel.current")
 
@@ -146,7 +183,10 @@ def test_a_comparison_and_its_mirror(page):
     forward = page.eval_on_selector_all(".page tbody tr", signed)
     page.goto(page.url.replace("beta/delta", "delta/beta"))
     playwright.expect(page.locator(".page h2")).to_have_text("delta against beta")
-    assert page.eval_on_selector_all(".page tbody tr", signed) == [-value or 0.0 for value in forward] and max(forward) > 0
+    assert (
+        page.eval_on_selector_all(".page tbody tr", signed) == [-value or 0.0 for value in forward]
+        and max(forward) > 0
+    )
     assert page.locator(".page svg[role=img]").count() == 1
 
 
@@ -154,7 +194,10 @@ def test_a_downloaded_table_is_the_file_beside_the_page(page, site):
     with page.expect_download() as caught:
         page.locator(".panel.current .downloads a", has_text="CSV").click()
     assert caught.value.suggested_filename == "robust.csv"
-    assert caught.value.path().read_bytes() == (site.parent / "tables" / "suite" / "robust.csv").read_bytes()
+    assert (
+        caught.value.path().read_bytes()
+        == (site.parent / "tables" / "suite" / "robust.csv").read_bytes()
+    )
 
 
 def test_refused_rows_are_told(page):
@@ -176,20 +219,32 @@ STRAY = """() => [...document.querySelectorAll('.panel.current svg[role=img], .p
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("place", ["suite/robust", "suite/audit", "other/few", "learner/suite/beta",
-                                   "compare/suite/robust/robust/beta/delta"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "suite/robust",
+        "suite/audit",
+        "other/few",
+        "learner/suite/beta",
+        "compare/suite/robust/robust/beta/delta",
+    ],
+)
 def test_charts_keep_to_their_frames_and_labels_apart(page, place, width):
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{page.url.partition('#')[0]}#{place}")
     page.reload()
-    page.locator(".panel.current svg[role=img], .page svg[role=img]").locator("visible=true").first.wait_for()
+    page.locator(".panel.current svg[role=img], .page svg[role=img]").locator(
+        "visible=true"
+    ).first.wait_for()
     assert page.evaluate(STRAY) == []
 
 
 def test_published_numbers_stand_in_the_chart_of_ours(page):
     page.goto(f"{page.url.partition('#')[0]}#other/few")
     charts = page.locator(".panel.current .charts figure")
-    playwright.expect(charts).to_have_count(2)  # 1 shot and 5, not one each for published and difference
+    playwright.expect(charts).to_have_count(
+        2
+    )  # 1 shot and 5, not one each for published and difference
     for chart in charts.all():
         assert chart.locator("g[aria-label=tick]").count() == 1
 
@@ -198,7 +253,9 @@ def test_pages_opened_by_their_address_lead_back_to_their_own_suite(page):
     page.goto(f"{page.url.partition('#')[0]}#learner/other/two")
     page.reload()
     assert page.locator(".page .back").get_attribute("href").startswith("#other/")
-    assert [said.get_attribute("data-suite") for said in page.locator("footer p >> visible=true").all()] == ["other"]
+    assert [
+        said.get_attribute("data-suite") for said in page.locator("footer p >> visible=true").all()
+    ] == ["other"]
 
 
 def test_what_a_mark_tells_can_be_pointed_at(page):
@@ -217,11 +274,20 @@ def test_a_phone_shows_the_open_tab_and_keeps_names_and_headings_in_sight(page):
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     page.goto(f"{page.url.partition('#')[0]}#suite/robust")
     page.evaluate("document.querySelector('.panel.current .scroll').scrollLeft = 150")
-    name, head = (page.locator(f".panel.current {one}").first.bounding_box() for one in ("tbody th", "th[scope=colgroup] > span"))
+    name, head = (
+        page.locator(f".panel.current {one}").first.bounding_box()
+        for one in ("tbody th", "th[scope=colgroup] > span")
+    )
     assert name["x"] >= 0 and head["x"] >= name["x"] + name["width"]
 
 
-PLACES = ["suite/robust", "suite/few", "suite/audit", "learner/suite/beta", "compare/suite/robust/robust/beta/delta"]
+PLACES = [
+    "suite/robust",
+    "suite/few",
+    "suite/audit",
+    "learner/suite/beta",
+    "compare/suite/robust/robust/beta/delta",
+]
 CONTRAST = """() => {
   // Whatever the browser calls a colour, drawn on a canvas it is bytes.
   const dot = Object.assign(document.createElement('canvas'), {width: 1, height: 1});
@@ -283,8 +349,14 @@ def test_nothing_is_wider_than_a_phone(page, place):
 
 def test_print_has_light_paper_and_no_controls(page):
     page.emulate_media(media="print", color_scheme="dark")
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") in ("rgb(255, 255, 255)", "color(srgb 1 1 1)")
-    assert page.locator(".tools >> visible=true").count() == 0 and page.locator("nav >> visible=true").count() == 0
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") in (
+        "rgb(255, 255, 255)",
+        "color(srgb 1 1 1)",
+    )
+    assert (
+        page.locator(".tools >> visible=true").count() == 0
+        and page.locator("nav >> visible=true").count() == 0
+    )
     assert page.locator(".panel.current table >> visible=true").count() == 1
 
 

@@ -11,7 +11,7 @@ from results_kit import episodes, plain, record, results_of, sweep
 
 from harness.errors import HarnessError
 from harness.report import claims, claims_text
-from harness.report.claims import ClaimSpec
+from harness.suite.specs.claims import ClaimSpec
 
 
 def spec(*measures: dict, **more) -> ClaimSpec:
@@ -20,43 +20,85 @@ def spec(*measures: dict, **more) -> ClaimSpec:
 
 
 def audit(learner: str, values: list[float], metric: str = "ks_log_w", **setting):
-    return plain(*(record(learner, setting, v, seed=seed, metric=metric, protocol="audit", cell=f"{learner}{seed}")
-                   for seed, v in enumerate(values)))
+    return plain(
+        *(
+            record(
+                learner,
+                setting,
+                v,
+                seed=seed,
+                metric=metric,
+                protocol="audit",
+                cell=f"{learner}{seed}",
+            )
+            for seed, v in enumerate(values)
+        )
+    )
 
 
 def decide(results, *specs):
     return claims.decide(results, specs)
 
 
-@pytest.mark.parametrize("bound, verdict", [({"at_most": 0.05}, "holds"), ({"at_least": 0.05}, "fails"),
-                                            ({"at_most": 0.0305}, "open"), ({"at_least": 0.02}, "holds")])
+@pytest.mark.parametrize(
+    "bound, verdict",
+    [
+        ({"at_most": 0.05}, "holds"),
+        ({"at_least": 0.05}, "fails"),
+        ({"at_most": 0.0305}, "open"),
+        ({"at_least": 0.02}, "holds"),
+    ],
+)
 def test_a_bound_on_the_learners_own_number(bound, verdict):
     results = results_of(audit("bio", [0.030, 0.031, 0.029, 0.030, 0.031]))
-    row, = decide(results, spec({"protocol": "audit", "metric": "ks_log_w", **bound}))
+    (row,) = decide(results, spec({"protocol": "audit", "metric": "ks_log_w", **bound}))
     assert row.verdict == verdict and row.seeds == 5
 
 
 def test_a_number_without_spread_is_its_own_interval():
-    row, = decide(results_of(audit("bio", [0.0] * 5)), spec({"protocol": "audit", "metric": "ks_log_w", "at_most": 0}))
+    (row,) = decide(
+        results_of(audit("bio", [0.0] * 5)),
+        spec({"protocol": "audit", "metric": "ks_log_w", "at_most": 0}),
+    )
     assert row.verdict == "holds" and row.claim_verdict == "confirmed"
 
 
 def test_a_difference_is_paired_by_seed_and_must_hold_against_every_control():
     base = np.array([0.1, 0.3, 0.2, 0.5, 0.4])
-    results = results_of(audit("bio", list(base + 0.1)), audit("low", list(base - [0.3, 0.31, 0.3, 0.29, 0.3])),
-                         audit("high", list(base + [0.0, 0.01, 0.0, -0.01, 0.0])))
-    measure = {"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0.05, "controls": ["low", "high"]}
-    row, = decide(results, spec(measure))
+    results = results_of(
+        audit("bio", list(base + 0.1)),
+        audit("low", list(base - [0.3, 0.31, 0.3, 0.29, 0.3])),
+        audit("high", list(base + [0.0, 0.01, 0.0, -0.01, 0.0])),
+    )
+    measure = {
+        "protocol": "audit",
+        "metric": "ks_log_w",
+        "above_controls_by": 0.05,
+        "controls": ["low", "high"],
+    }
+    (row,) = decide(results, spec(measure))
     assert (row.control, row.verdict) == ("high", "holds") and row.difference == pytest.approx(0.1)
-    row, = decide(results, spec(measure | {"above_controls_by": 0.2}))
+    (row,) = decide(results, spec(measure | {"above_controls_by": 0.2}))
     assert (row.control, row.verdict) == ("high", "fails")
-    row, = decide(results, spec(measure | {"above_controls_by": 0.1}))
+    (row,) = decide(results, spec(measure | {"above_controls_by": 0.1}))
     assert row.verdict == "open"
 
 
 def test_below_controls_mirrors_above():
-    results = results_of(audit("bio", [0.1, 0.11, 0.1, 0.09, 0.1]), audit("a", [0.3] * 5), audit("b", [0.15] * 5))
-    row, = decide(results, spec({"protocol": "audit", "metric": "ks_log_w", "below_controls_by": 0.02, "controls": ["a", "b"]}))
+    results = results_of(
+        audit("bio", [0.1, 0.11, 0.1, 0.09, 0.1]), audit("a", [0.3] * 5), audit("b", [0.15] * 5)
+    )
+    (row,) = decide(
+        results,
+        spec(
+            {
+                "protocol": "audit",
+                "metric": "ks_log_w",
+                "below_controls_by": 0.02,
+                "controls": ["a", "b"],
+            }
+        ),
+    )
     assert (row.control, row.verdict) == ("b", "holds") and row.difference == pytest.approx(-0.05)
 
 
@@ -64,45 +106,106 @@ def test_more_controls_ask_for_more():
     generator = np.random.default_rng(0)
     base = list(generator.normal(0.5, 0.02, 5))
     alone = results_of(audit("bio", base), audit("a", list(generator.normal(0.45, 0.02, 5))))
-    one, = decide(alone, spec({"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0, "controls": ["a"]}))
+    (one,) = decide(
+        alone,
+        spec(
+            {"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0, "controls": ["a"]}
+        ),
+    )
     theirs = [r.value for r in alone.records if r.learner == "a"]
     many = results_of(audit("bio", base), *(audit(name, theirs) for name in "abcd"))
-    four, = decide(many, spec({"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0, "controls": list("abcd")}))
-    assert four.difference == pytest.approx(one.difference) and four.difference_low < one.difference_low
+    (four,) = decide(
+        many,
+        spec(
+            {
+                "protocol": "audit",
+                "metric": "ks_log_w",
+                "above_controls_by": 0,
+                "controls": list("abcd"),
+            }
+        ),
+    )
+    assert (
+        four.difference == pytest.approx(one.difference)
+        and four.difference_low < one.difference_low
+    )
 
 
 def test_controls_that_are_not_comparable_are_left_out_and_named():
-    results = results_of(audit("bio", [0.9] * 3), audit("near", [0.895] * 3), audit("far", [0.99] * 3),
-                         audit("bio", [0.7] * 3, "gini_w"), audit("near", [0.5] * 3, "gini_w"), audit("far", [0.9] * 3, "gini_w"))
+    results = results_of(
+        audit("bio", [0.9] * 3),
+        audit("near", [0.895] * 3),
+        audit("far", [0.99] * 3),
+        audit("bio", [0.7] * 3, "gini_w"),
+        audit("near", [0.5] * 3, "gini_w"),
+        audit("far", [0.9] * 3, "gini_w"),
+    )
     rule = {"protocol": "audit", "metric": "ks_log_w", "within": 0.01}
-    row, = decide(results, spec({"protocol": "audit", "metric": "gini_w", "above_controls_by": 0.1}, controls=["near", "far"],
-                                comparable=rule))
+    (row,) = decide(
+        results,
+        spec(
+            {"protocol": "audit", "metric": "gini_w", "above_controls_by": 0.1},
+            controls=["near", "far"],
+            comparable=rule,
+        ),
+    )
     assert (row.control, row.verdict) == ("near", "holds") and "far left out" in row.notes[0]
 
 
 def test_what_is_missing_or_not_trusted_confirms_nothing():
-    assert decide(results_of(), spec({"protocol": "audit", "at_least": 0}))[0].verdict == "not measured"
+    assert (
+        decide(results_of(), spec({"protocol": "audit", "at_least": 0}))[0].verdict
+        == "not measured"
+    )
     failed = plain(record("bio", {}, 0.9, protocol="audit", trust="FAIL"))
-    row, = decide(results_of(failed), spec({"protocol": "audit", "at_least": 0.5}))
+    (row,) = decide(results_of(failed), spec({"protocol": "audit", "at_least": 0.5}))
     assert row.verdict == "not trusted" and row.claim_verdict == "undecided"
-    measure = {"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0, "controls": ["gone"]}
-    row, = decide(results_of(audit("bio", [0.9] * 3)), spec(measure))
+    measure = {
+        "protocol": "audit",
+        "metric": "ks_log_w",
+        "above_controls_by": 0,
+        "controls": ["gone"],
+    }
+    (row,) = decide(results_of(audit("bio", [0.9] * 3)), spec(measure))
     assert row.verdict == "not measured" and "gone" in row.notes[0]
 
 
 def test_seeds_that_did_not_come_through_leave_a_claim_undecided():
     measure = {"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05}
-    row, = decide(results_of(audit("bio", [0.01] * 3), seeds={"audit": [0, 1, 2, 3]}), spec(measure))
-    assert (row.verdict, row.value, row.seeds) == ("not measured", 0.01, 3) and "0, 1, 2 only, of 0, 1, 2, 3" in row.notes[0]
-    against = {"protocol": "audit", "metric": "ks_log_w", "below_controls_by": 0, "controls": ["bp"]}
-    results = results_of(audit("bio", [0.01] * 3), audit("bp", [0.2] * 2), seeds={"audit": [0, 1, 2]})
-    row, = decide(results, spec(against))
+    (row,) = decide(
+        results_of(audit("bio", [0.01] * 3), seeds={"audit": [0, 1, 2, 3]}), spec(measure)
+    )
+    assert (row.verdict, row.value, row.seeds) == (
+        "not measured",
+        0.01,
+        3,
+    ) and "0, 1, 2 only, of 0, 1, 2, 3" in row.notes[0]
+    against = {
+        "protocol": "audit",
+        "metric": "ks_log_w",
+        "below_controls_by": 0,
+        "controls": ["bp"],
+    }
+    results = results_of(
+        audit("bio", [0.01] * 3), audit("bp", [0.2] * 2), seeds={"audit": [0, 1, 2]}
+    )
+    (row,) = decide(results, spec(against))
     assert row.verdict == "not measured" and row.notes[0].startswith("bp has")
-    assert decide(results_of(audit("bio", [0.01] * 3), seeds={"audit": [0, 1, 2]}), spec(measure))[0].verdict == "holds"
+    assert (
+        decide(results_of(audit("bio", [0.01] * 3), seeds={"audit": [0, 1, 2]}), spec(measure))[
+            0
+        ].verdict
+        == "holds"
+    )
 
 
 def test_a_setting_that_fits_several_numbers_is_an_error_and_a_summary_is_none():
-    two = plain(*(record("bio", {"bundle": b}, 0.01, metric="ks_log_w", protocol="audit", cell=b) for b in ("in", "out")))
+    two = plain(
+        *(
+            record("bio", {"bundle": b}, 0.01, metric="ks_log_w", protocol="audit", cell=b)
+            for b in ("in", "out")
+        )
+    )
     measure = {"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05}
     with pytest.raises(HarnessError, match="fits 2 numbers of ks_log_w of bio") as caught:
         decide(results_of(two), spec(measure))
@@ -112,28 +215,56 @@ def test_a_setting_that_fits_several_numbers_is_an_error_and_a_summary_is_none()
 
 def test_the_worst_case_can_be_claimed_and_single_images_widen_the_interval():
     fgsm, pgd = [1] * 90 + [0] * 10, [1] * 80 + [0] * 20
-    bio = [sweep("bio", attack, {0.1: v}, seed=seed) for seed in range(5) for attack, v in (("fgsm", fgsm), ("pgd", pgd))]
-    bp = [sweep("bp", attack, {0.1: [1] * 60 + [0] * 40}, seed=seed) for seed in range(5) for attack in ("fgsm", "pgd")]
-    measure = {"protocol": "robust", "setting": {"attack": "worst", "eps": 0.1}, "above_controls_by": 0.1, "controls": ["bp"]}
-    row, = decide(results_of(*bio, *bp), spec(measure))
+    bio = [
+        sweep("bio", attack, {0.1: v}, seed=seed)
+        for seed in range(5)
+        for attack, v in (("fgsm", fgsm), ("pgd", pgd))
+    ]
+    bp = [
+        sweep("bp", attack, {0.1: [1] * 60 + [0] * 40}, seed=seed)
+        for seed in range(5)
+        for attack in ("fgsm", "pgd")
+    ]
+    measure = {
+        "protocol": "robust",
+        "setting": {"attack": "worst", "eps": 0.1},
+        "above_controls_by": 0.1,
+        "controls": ["bp"],
+    }
+    (row,) = decide(results_of(*bio, *bp), spec(measure))
     assert row.value == pytest.approx(0.8) and row.difference == pytest.approx(0.2)
-    assert row.difference_low < 0.2 < row.difference_high  # equal seeds do not make the images certain
+    assert (
+        row.difference_low < 0.2 < row.difference_high
+    )  # equal seeds do not make the images certain
 
 
 def test_one_seed_of_episodes_has_the_interval_over_episodes():
     generator = np.random.default_rng(1)
     a, b = generator.normal(0.8, 0.1, 200), generator.normal(0.6, 0.1, 200)
-    row, = decide(results_of(episodes("bio", a), episodes("bp", b)),
-                  spec({"protocol": "few", "setting": {"shots": 1}, "above_controls_by": 0.1, "controls": ["bp"]}))
+    (row,) = decide(
+        results_of(episodes("bio", a), episodes("bp", b)),
+        spec(
+            {
+                "protocol": "few",
+                "setting": {"shots": 1},
+                "above_controls_by": 0.1,
+                "controls": ["bp"],
+            }
+        ),
+    )
     assert row.verdict == "holds" and row.difference_low < (a - b).mean() < row.difference_high
 
 
 def test_verdicts_of_claims():
     assert claims.overall(["holds", "open"]) == "partly confirmed"
-    assert claims.overall(["not measured"]) == "undecided" == claims.overall(["open", "not trusted"])
+    assert (
+        claims.overall(["not measured"]) == "undecided" == claims.overall(["open", "not trusted"])
+    )
 
 
-@pytest.mark.parametrize("measure", [{"protocol": "audit"}, {"protocol": "audit", "at_least": 1, "at_most": 2}])
+@pytest.mark.parametrize(
+    "measure", [{"protocol": "audit"}, {"protocol": "audit", "at_least": 1, "at_most": 2}]
+)
 def test_a_measure_has_one_bound(measure):
     with pytest.raises(ValidationError, match="one bound"):
         spec(measure)
@@ -141,12 +272,24 @@ def test_a_measure_has_one_bound(measure):
 
 def test_every_format_says_the_same(tmp_path):
     results = results_of(audit("bio", [0.030, 0.031, 0.029]), audit("bp_1", [0.1, 0.11, 0.12]))
-    specs = [spec({"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05},
-                  {"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0, "controls": ["bp_1"]})]
+    specs = [
+        spec(
+            {"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05},
+            {
+                "protocol": "audit",
+                "metric": "ks_log_w",
+                "above_controls_by": 0,
+                "controls": ["bp_1"],
+            },
+        )
+    ]
     paths = claims_text.write(results, specs, tmp_path)
     texts = {path.suffix: path.read_text() for path in paths}
     assert set(texts) == {".md", ".csv", ".tex", ".json"}
-    assert [m["verdict"] for m in json.loads(texts[".json"])["claims"][0]["measures"]] == ["holds", "fails"]
+    assert [m["verdict"] for m in json.loads(texts[".json"])["claims"][0]["measures"]] == [
+        "holds",
+        "fails",
+    ]
     for text in texts.values():
         assert "partly confirmed" in text and "holds" in text and "fails" in text
     assert r"bp\_1" in texts[".tex"] and texts[".csv"].count("\n") == 3

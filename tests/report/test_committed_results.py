@@ -15,24 +15,31 @@ import matplotlib
 import numpy as np
 import pytest
 
-from harness import paper, provenance, submission, suite
+from harness.publish import paper, provenance, submission
+from harness.records import WORST
 from harness.report import claims, claims_text
-from harness.report.derive import WORST
 from harness.report.published import BAND, DIFFERENCE, PUBLISHED
 from harness.report.render import FORMATS
 from harness.report.table import Cell, Table
 from harness.report.tables import MEAN_RANK
+from harness.suite import load as suite
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md"]
-TABLES = sorted(path for path in RESULTS.rglob("*.json")
-                if path.relative_to(RESULTS).parts[0] not in ("reference", "runs")  # runs: a store of whoever runs the tests
-                and path.name not in (provenance.FILE, "claims.json"))
+TABLES = sorted(
+    path
+    for path in RESULTS.rglob("*.json")
+    if path.relative_to(RESULTS).parts[0]
+    not in ("reference", "runs")  # runs: a store of whoever runs the tests
+    and path.name not in (provenance.FILE, "claims.json")
+)
 
 
 def folders_with(name: str) -> list[Path]:
-    return sorted(path.parent for path in RESULTS.rglob(name) if "runs" not in path.relative_to(RESULTS).parts)
+    return sorted(
+        path.parent for path in RESULTS.rglob(name) if "runs" not in path.relative_to(RESULTS).parts
+    )
 
 
 def short(path: Path) -> str:
@@ -48,12 +55,24 @@ def table_of(path: Path) -> Table:
         return known and Cell(**known | {"seeds": tuple(known["seeds"]), "value": value})
 
     nested = {key: tuple(map(tuple, data[key])) for key in ("rows", "columns")}
-    return Table(**data | nested | {key: tuple(data[key]) for key in ("row_keys", "column_keys", "notes")} | {
-        "cells": tuple(tuple(map(cell, line)) for line in data["cells"]), "distrusted": frozenset(data["distrusted"])})
+    return Table(
+        **data
+        | nested
+        | {key: tuple(data[key]) for key in ("row_keys", "column_keys", "notes")}
+        | {
+            "cells": tuple(tuple(map(cell, line)) for line in data["cells"]),
+            "distrusted": frozenset(data["distrusted"]),
+        }
+    )
 
 
 def test_there_is_something_to_hold_to():
-    assert len(TABLES) > 30 and folders_with("records.jsonl") and folders_with(provenance.FILE) and folders_with(paper.MEASURED)
+    assert (
+        len(TABLES) > 30
+        and folders_with("records.jsonl")
+        and folders_with(provenance.FILE)
+        and folders_with(paper.MEASURED)
+    )
 
 
 @pytest.mark.parametrize("path", TABLES, ids=short)
@@ -65,8 +84,12 @@ def test_every_format_of_a_table_says_what_its_json_says(path):
 
 def test_no_two_tables_have_one_label():
     """A paper may take them all."""
-    found = [label for path in RESULTS.rglob("*.tex") if "runs" not in path.relative_to(RESULTS).parts
-             for label in re.findall(r"\\label{([^}]*)}", path.read_text())]
+    found = [
+        label
+        for path in RESULTS.rglob("*.tex")
+        if "runs" not in path.relative_to(RESULTS).parts
+        for label in re.findall(r"\\label{([^}]*)}", path.read_text())
+    ]
     assert len(found) > 30 and len(found) == len({*found})
 
 
@@ -74,17 +97,30 @@ def test_no_two_tables_have_one_label():
 def test_the_printed_claims_are_their_csv(folder):
     def read(line: dict[str, str]) -> claims.Row:
         kinds = {field.name: field.type for field in dataclasses.fields(claims.Row)}
-        made = {key: (float(value) if value else None) if "float" in kinds[key] else int(value) if key == "seeds" else value
-                for key, value in line.items()}
+        made = {
+            key: (float(value) if value else None)
+            if "float" in kinds[key]
+            else int(value)
+            if key == "seeds"
+            else value
+            for key, value in line.items()
+        }
         return claims.Row(**made)
 
     rows = [read(line) for line in csv.DictReader((folder / "claims.csv").open())]
     assert claims_text.tidy_csv(rows, []) == (folder / "claims.csv").read_text()
     for name, ending in (("markdown", ".md"), ("latex", ".tex")):
-        def lines(text: str) -> list[str]:
-            return [line for line in text.splitlines() if line.startswith("| ") or " & " in line or "multicolumn" in line]
 
-        assert lines(claims_text.FORMATS[name][1](rows, [])) == lines((folder / f"claims{ending}").read_text())
+        def lines(text: str) -> list[str]:
+            return [
+                line
+                for line in text.splitlines()
+                if line.startswith("| ") or " & " in line or "multicolumn" in line
+            ]
+
+        assert lines(claims_text.FORMATS[name][1](rows, [])) == lines(
+            (folder / f"claims{ending}").read_text()
+        )
 
 
 @pytest.mark.parametrize("folder", folders_with("records.jsonl"), ids=short)
@@ -102,9 +138,14 @@ def test_numbers_are_means_of_the_records_beside_them(folder):
         for (learner,), cells in zip(table.rows, table.cells, strict=True):
             for column, cell in zip(table.columns, cells, strict=True):
                 if cell and not {WORST, PUBLISHED, DIFFERENCE, BAND, MEAN_RANK} & {*column}:
-                    means = [np.mean([known[seed] for seed in cell.seeds]) for known in seeds[learner, cell.metric].values()
-                             if {*cell.seeds} <= {*known}]
-                    assert cell.value in means or math.isnan(cell.value) and np.isnan(means).any(), (learner, column)
+                    means = [
+                        np.mean([known[seed] for seed in cell.seeds])
+                        for known in seeds[learner, cell.metric].values()
+                        if {*cell.seeds} <= {*known}
+                    ]
+                    assert (
+                        cell.value in means or math.isnan(cell.value) and np.isnan(means).any()
+                    ), (learner, column)
                     looked += 1
     assert looked
 
@@ -112,9 +153,18 @@ def test_numbers_are_means_of_the_records_beside_them(folder):
 @pytest.mark.parametrize("folder", folders_with(provenance.FILE), ids=short)
 def test_provenance_lists_every_file_as_it_is(folder):
     known = provenance.read(folder)
-    here = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.name != provenance.FILE}
+    here = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.name != provenance.FILE
+    }
     assert known["files"] == here
-    assert known["command"].startswith("harness ") and known["git_commit"] and known["data"] and known["environment"]["torch"]
+    assert (
+        known["command"].startswith("harness ")
+        and known["git_commit"]
+        and known["data"]
+        and known["environment"]["torch"]
+    )
 
 
 def large(folder: Path) -> bool:
@@ -122,15 +172,28 @@ def large(folder: Path) -> bool:
     return (folder / "records.jsonl").read_bytes().count(b"\n") > 1500
 
 
-@pytest.mark.parametrize("folder", [pytest.param(folder, marks=[pytest.mark.slow] * large(folder), id=short(folder))
-                                    for folder in folders_with(paper.MEASURED)])
-def test_everything_is_made_again_byte_for_byte_from_what_was_measured(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "folder",
+    [
+        pytest.param(folder, marks=[pytest.mark.slow] * large(folder), id=short(folder))
+        for folder in folders_with(paper.MEASURED)
+    ],
+)
+def test_everything_is_made_again_byte_for_byte_from_what_was_measured(
+    folder, tmp_path, monkeypatch
+):
     monkeypatch.chdir(ROOT)
     known = provenance.read(folder)
     loaded = suite.load((ROOT / "suites" / folder.relative_to(RESULTS)).with_suffix(".yaml"))
     packed = submission.read(folder / paper.MEASURED)
-    about = {key: known[key] for key in known if key not in ("command", "git_commit", "git_date", "environment", "files")}
-    written = {path.name for path in paper.write(loaded, packed.results, tmp_path, known["command"], about)}
+    about = {
+        key: known[key]
+        for key in known
+        if key not in ("command", "git_commit", "git_date", "environment", "files")
+    }
+    written = {
+        path.name for path in paper.write(loaded, packed.results, tmp_path, known["command"], about)
+    }
     same_drawing = known["writers"]["matplotlib"] == matplotlib.__version__
     assert written == {path.name for path in folder.iterdir()} - {paper.MEASURED}
     for name in written - {provenance.FILE}:
@@ -142,14 +205,20 @@ def test_everything_is_made_again_byte_for_byte_from_what_was_measured(folder, t
 
 
 def markdown_tables(text: str) -> list[list[str]]:
-    return [block.strip().splitlines() for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)]
+    return [
+        block.strip().splitlines() for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
+    ]
 
 
 def test_tables_that_pages_quote_are_the_committed_ones():
     """One with the heading of a committed table is that table (or another one with this heading)."""
-    committed = [table for path in TABLES for table in markdown_tables(path.with_suffix(".md").read_text())]
+    committed = [
+        table for path in TABLES for table in markdown_tables(path.with_suffix(".md").read_text())
+    ]
     heads = {table[0] for table in committed}
-    quoted = [table for page in PAGES for table in markdown_tables(page.read_text()) if table[0] in heads]
+    quoted = [
+        table for page in PAGES for table in markdown_tables(page.read_text()) if table[0] in heads
+    ]
     assert len(quoted) >= 6
     for table in quoted:
         assert table in committed, table[0]
@@ -165,7 +234,9 @@ def test_numbers_of_a_page_are_those_of_the_folder_that_it_names(page):
         if table[0].startswith("| learner") and named and (RESULTS / named[-1]).is_dir():
             rows: dict[str, set[str]] = defaultdict(set)
             for path in (RESULTS / named[-1]).glob("*.md"):
-                for line in (line for committed in markdown_tables(path.read_text()) for line in committed):
+                for line in (
+                    line for committed in markdown_tables(path.read_text()) for line in committed
+                ):
                     rows[line.split(" | ")[0]].update(re.findall(r"\d+(?:\.\d+)?", line))
             for line in table[2:]:
                 name, _, cells = line.partition(" | ")

@@ -22,30 +22,55 @@ def measured(*cells, learners=None, **more) -> reference.Reference:
 
 def test_runs_of_other_settings_are_compared_on_those_that_both_have():
     """Eps tells numbers apart in one run only; in the other it is a condition of the single one that there is."""
-    long, short = measured(sweep("bio", "pgd", BY_EPS)), measured(sweep("bio", "pgd", {0.1: BY_EPS[0.1]}))
+    long, short = (
+        measured(sweep("bio", "pgd", BY_EPS)),
+        measured(sweep("bio", "pgd", {0.1: BY_EPS[0.1]})),
+    )
     for a, b in ((long, short), (short, long)):
         (line,) = compare.runs(a, b)
         assert (line.where, line.difference, line.apart) == ("robust, eps 0.1", 0.0, ())
 
 
 def test_what_tells_no_numbers_apart_may_differ_and_is_said():
-    a = measured(sweep("bio", "pgd", BY_EPS, steps=20), learners={"bio": {"kind": "ech", "config": {"hidden": 40}}})
-    b = measured(sweep("bio", "pgd", BY_EPS, steps=40), learners={"bio": {"kind": "ech", "config": {"hidden": 80}}})
+    a = measured(
+        sweep("bio", "pgd", BY_EPS, steps=20),
+        learners={"bio": {"kind": "ech", "config": {"hidden": 40}}},
+    )
+    b = measured(
+        sweep("bio", "pgd", BY_EPS, steps=40),
+        learners={"bio": {"kind": "ech", "config": {"hidden": 80}}},
+    )
     lines = compare.runs(a, b)
-    assert len(lines) == 3 and {line.apart for line in lines} == {("config.hidden 40 -> 80", "steps 20 -> 40")}
+    assert len(lines) == 3 and {line.apart for line in lines} == {
+        ("config.hidden 40 -> 80", "steps 20 -> 40")
+    }
 
 
 def test_a_fall_is_shown_pair_by_pair_and_corrected_over_all_numbers():
-    lines = compare.runs(measured(sweep("bio", "pgd", BY_EPS)), measured(sweep("bio", "pgd", FALLEN)))
-    assert all(line.paired and line.n == 40 and line.low <= line.difference <= line.high < 0 for line in lines)
-    alone = compare.runs(measured(sweep("bio", "pgd", {0.0: BY_EPS[0.0]})), measured(sweep("bio", "pgd", {0.0: FALLEN[0.0]})))
+    lines = compare.runs(
+        measured(sweep("bio", "pgd", BY_EPS)), measured(sweep("bio", "pgd", FALLEN))
+    )
+    assert all(
+        line.paired and line.n == 40 and line.low <= line.difference <= line.high < 0
+        for line in lines
+    )
+    alone = compare.runs(
+        measured(sweep("bio", "pgd", {0.0: BY_EPS[0.0]})),
+        measured(sweep("bio", "pgd", {0.0: FALLEN[0.0]})),
+    )
     assert lines[0].p == pytest.approx(3 * alone[0].p) and lines[0].differs
 
 
 def test_of_several_of_one_key_those_of_the_same_setting_are_compared():
     """Losses are lists, which tell no rows apart: without this rule each would be held against each."""
+
     def run(*losses):
-        return measured(*(sweep("bio", "pgd", {0.1: BY_EPS[0.1]}, loss=[loss], seed=seed) for seed, loss in enumerate(losses)))
+        return measured(
+            *(
+                sweep("bio", "pgd", {0.1: BY_EPS[0.1]}, loss=[loss], seed=seed)
+                for seed, loss in enumerate(losses)
+            )
+        )
 
     lines = compare.runs(run("ce", "margin"), run("margin", "ratio"))
     assert len(lines) == 1 and lines[0].apart == ()
@@ -54,7 +79,10 @@ def test_of_several_of_one_key_those_of_the_same_setting_are_compared():
 
 
 def test_a_key_may_be_plain_in_one_run_and_a_list_in_the_other():
-    a = measured(sweep("bio", "pgd", {0.1: BY_EPS[0.1]}, loss="ce"), sweep("bio", "fgsm", {0.1: BY_EPS[0.1]}, loss="margin"))
+    a = measured(
+        sweep("bio", "pgd", {0.1: BY_EPS[0.1]}, loss="ce"),
+        sweep("bio", "fgsm", {0.1: BY_EPS[0.1]}, loss="margin"),
+    )
     b = measured(sweep("bio", "pgd", {0.1: BY_EPS[0.1]}, loss=["ce", "margin"]))
     with pytest.raises(HarnessError, match="no number in common"):
         compare.runs(a, b)
@@ -62,8 +90,11 @@ def test_a_key_may_be_plain_in_one_run_and_a_list_in_the_other():
 
 def test_other_data_is_said_and_never_paired():
     def on(digest):
-        cells = [(replace(record, dataset_hash=digest), array) for seed in (0, 1)
-                 for record, array in episodes("bio", DRAW.random(30), seed=seed)]
+        cells = [
+            (replace(record, dataset_hash=digest), array)
+            for seed in (0, 1)
+            for record, array in episodes("bio", DRAW.random(30), seed=seed)
+        ]
         return measured(cells)
 
     (line,) = compare.runs(on("a" * 64), on("b" * 64))
@@ -78,18 +109,29 @@ def test_nothing_in_common_and_unknown_learners_are_errors():
         compare.learners(run, "bio", "backpro")
     assert "did you mean 'backprop'" in str(caught.value)
     assert [line.where for line in compare.learners(run, "bio", "backprop")] == [
-        "robust, clean", "robust, eps 0.1", "robust, eps 0.2"]
+        "robust, clean",
+        "robust, eps 0.1",
+        "robust, eps 0.2",
+    ]
 
 
 def test_seeds_that_disagree_are_no_difference_however_many_images():
     """Each learner is ahead in one seed by what 1,000 images tell apart without doubt: over seeds that is nothing."""
+
     def verdicts(wrong):
         return {0.1: [0] * wrong + [1] * (1000 - wrong)}
 
     seeds = [(100, 200), (100, 240), (200, 150)]
-    run = measured(*(sweep(name, "pgd", verdicts(pair[side]), seed=seed)
-                     for seed, pair in enumerate(seeds) for side, name in enumerate("ab")))
+    run = measured(
+        *(
+            sweep(name, "pgd", verdicts(pair[side]), seed=seed)
+            for seed, pair in enumerate(seeds)
+            for side, name in enumerate("ab")
+        )
+    )
     (line,) = compare.learners(run, "a", "b")
     assert line.paired and line.n == 1000 and not line.differs and line.low < 0 < line.high
-    one = measured(*(sweep(name, "pgd", verdicts(wrong)) for name, wrong in (("a", 100), ("b", 200))))
+    one = measured(
+        *(sweep(name, "pgd", verdicts(wrong)) for name, wrong in (("a", 100), ("b", 200)))
+    )
     assert compare.learners(one, "a", "b")[0].differs

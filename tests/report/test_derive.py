@@ -8,14 +8,21 @@ from results_kit import results_of, sweep
 
 from harness.report.derive import with_worst_case
 
-FGSM = {0.0: [1, 1, 1, 1, 0], 0.1: [1, 1, 0, 1, 0], 0.2: [1, 1, 1, 0, 0]}  # at .2 it misses what it found at .1
+FGSM = {
+    0.0: [1, 1, 1, 1, 0],
+    0.1: [1, 1, 0, 1, 0],
+    0.2: [1, 1, 1, 0, 0],
+}  # at .2 it misses what it found at .1
 PGD = {0.0: [1, 1, 1, 1, 0], 0.1: [1, 0, 0, 1, 0], 0.2: [1, 0, 0, 0, 0]}
 
 
 def worst(results, learner: str = "a") -> dict[float, list[int]]:
     found = with_worst_case(results)
-    return {r.setting["eps"]: found.verdicts(r.cell, r.verdicts).tolist() for r in found.records
-            if r.setting["attack"] == "worst" and r.learner == learner}
+    return {
+        r.setting["eps"]: found.verdicts(r.cell, r.verdicts).tolist()
+        for r in found.records
+        if r.setting["attack"] == "worst" and r.learner == learner
+    }
 
 
 def test_worst_case_is_the_and_over_attacks_and_smaller_eps():
@@ -24,15 +31,22 @@ def test_worst_case_is_the_and_over_attacks_and_smaller_eps():
 
 
 def test_its_record_has_value_interval_and_worst_trust():
-    found = with_worst_case(results_of(sweep("a", "fgsm", FGSM, trust="WARN"), sweep("a", "pgd", PGD)))
-    record = next(r for r in found.records if r.setting == {"attack": "worst", "norm": "linf", "eps": 0.1})
+    found = with_worst_case(
+        results_of(sweep("a", "fgsm", FGSM, trust="WARN"), sweep("a", "pgd", PGD))
+    )
+    record = next(
+        r for r in found.records if r.setting == {"attack": "worst", "norm": "linf", "eps": 0.1}
+    )
     assert (record.value, record.n, record.trust) == (0.4, 5, "WARN")
     assert record.low < 0.4 < record.high
 
 
 def test_worst_case_never_rises_with_eps():
     draw = np.random.default_rng(0)
-    cells = [sweep("a", attack, {e / 10: draw.integers(0, 2, 50).tolist() for e in range(6)}) for attack in ("x", "y", "z")]
+    cells = [
+        sweep("a", attack, {e / 10: draw.integers(0, 2, 50).tolist() for e in range(6)})
+        for attack in ("x", "y", "z")
+    ]
     shares = [np.mean(v) for _, v in sorted(worst(results_of(*cells)).items())]
     assert shares == sorted(shares, reverse=True)
 
@@ -48,11 +62,15 @@ def test_a_learner_that_missed_an_attack_has_none():
 
 
 def test_norms_are_kept_apart():
-    cells = [sweep("a", attack, verdicts, norm=norm) for attack, verdicts in (("fgsm", FGSM), ("pgd", PGD))
-             for norm in ("linf", "l2")]
+    cells = [
+        sweep("a", attack, verdicts, norm=norm)
+        for attack, verdicts in (("fgsm", FGSM), ("pgd", PGD))
+        for norm in ("linf", "l2")
+    ]
     found = with_worst_case(results_of(*cells)).records
-    assert sorted((r.setting["norm"], r.setting["eps"]) for r in found if r.setting["attack"] == "worst") == [
-        (norm, eps) for norm in ("l2", "linf") for eps in (0.0, 0.1, 0.2)]
+    assert sorted(
+        (r.setting["norm"], r.setting["eps"]) for r in found if r.setting["attack"] == "worst"
+    ) == [(norm, eps) for norm in ("l2", "linf") for eps in (0.0, 0.1, 0.2)]
 
 
 def test_deriving_twice_adds_nothing():
@@ -62,7 +80,9 @@ def test_deriving_twice_adds_nothing():
 
 @pytest.mark.parametrize(("pgd", "level"), [(PGD, "PASS"), ({0.1: [1] * 5}, "FAIL")])
 def test_pgd_must_be_as_strong_as_fgsm(pgd, level):
-    found = with_worst_case(results_of(sweep("a", "fgsm", {0.1: [1, 1, 0, 1, 0]}), sweep("a", "pgd", pgd)))
+    found = with_worst_case(
+        results_of(sweep("a", "fgsm", {0.1: [1, 1, 0, 1, 0]}), sweep("a", "pgd", pgd))
+    )
     assert [check.level for check in found.trust["a/pgd/linf/0"]] == [level]
     assert {r.trust for r in found.records if r.setting["attack"] == "pgd"} == {level}
     assert {r.trust for r in found.records if r.setting["attack"] == "fgsm"} == {"PASS"}
@@ -72,8 +92,10 @@ def test_pgd_must_be_as_strong_as_fgsm(pgd, level):
 def test_a_few_images_that_only_fgsm_finds_are_a_warning():
     fgsm, pgd = [1] * 1000, [1] * 1000
     fgsm[:10] = [0] * 10
-    found = with_worst_case(results_of(sweep("a", "fgsm", {0.1: fgsm}), sweep("a", "pgd", {0.1: pgd})))
-    check, = found.trust["a/pgd/linf/0"]
+    found = with_worst_case(
+        results_of(sweep("a", "fgsm", {0.1: fgsm}), sweep("a", "pgd", {0.1: pgd}))
+    )
+    (check,) = found.trust["a/pgd/linf/0"]
     assert check.level == "WARN" and check.detail.startswith("10 of 1000 images")
 
 

@@ -16,9 +16,20 @@ from harness.report.styles import style_of
 @pytest.fixture(scope="module")
 def results():
     draw = np.random.default_rng(0)
-    cells = [sweep(name, attack, {eps: (draw.random(60) > eps * 3).astype(int).tolist() for eps in (0.0, 0.1, 0.2)})
-             for name in ("a", "b") for attack in ("fgsm", "pgd")]
-    few = [episodes(name, draw.integers(10, 26, 40) / 25, shots=shots) for name in ("a", "b") for shots in (1, 5)]
+    cells = [
+        sweep(
+            name,
+            attack,
+            {eps: (draw.random(60) > eps * 3).astype(int).tolist() for eps in (0.0, 0.1, 0.2)},
+        )
+        for name in ("a", "b")
+        for attack in ("fgsm", "pgd")
+    ]
+    few = [
+        episodes(name, draw.integers(10, 26, 40) / 25, shots=shots)
+        for name in ("a", "b")
+        for shots in (1, 5)
+    ]
     return results_of(*cells, *few)
 
 
@@ -33,10 +44,17 @@ def test_files_repeat_their_bytes_and_leave_settings_alone(results, tmp_path):
 
 def test_curves_show_the_records(results):
     figure = figures.robustness_curves(figures.with_worst_case(results), "robust")
-    assert [axis.get_title("left") for axis in figure.axes] == ["fgsm (linf)", "pgd (linf)", "worst (linf)"]
+    assert [axis.get_title("left") for axis in figure.axes] == [
+        "fgsm (linf)",
+        "pgd (linf)",
+        "worst (linf)",
+    ]
     for line in figure.axes[1].get_lines():
-        expected = {r.setting["eps"]: 100 * r.value for r in results.records
-                    if r.learner == line.get_label() and r.setting.get("attack") == "pgd"}
+        expected = {
+            r.setting["eps"]: 100 * r.value
+            for r in results.records
+            if r.learner == line.get_label() and r.setting.get("attack") == "pgd"
+        }
         assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(expected)
 
 
@@ -44,24 +62,40 @@ def test_severities_begin_with_clean_images():
     def cell(learner, value, **setting):
         return record(learner, setting, value, protocol="corrupted")
 
-    cells = [cell(name, value - 0.1 * s, corruption=kind, **({"severity": s} if s else {}))
-             for name, value in (("a", 0.9), ("b", 0.8)) for kind in ("blur", "mean") for s in (0, 1, 5)]
+    cells = [
+        cell(name, value - 0.1 * s, corruption=kind, **({"severity": s} if s else {}))
+        for name, value in (("a", 0.9), ("b", 0.8))
+        for kind in ("blur", "mean")
+        for s in (0, 1, 5)
+    ]
     cells += [cell("a", 0.95, corruption="clean"), cell("b", 0.85, corruption="clean")]
     found = results_of(plain(*cells), protocols={"corrupted": "corruption"})
     figure = figures.severity_curves(found, "corrupted")
     assert [axis.get_title("left") for axis in figure.axes] == ["blur", "mean"]
     line = figure.axes[0].get_lines()[1]
-    assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx({0: 85, 1: 70, 5: 30})
+    assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(
+        {0: 85, 1: 70, 5: 30}
+    )
 
 
 def test_a_learning_curve_shows_images_a_class_and_their_mean_where_all_are_used(tmp_path):
-    cells = [record("a", {"per_class": count, "labelled": labelled, "ways": 4}, value, protocol="few labels")
-             for count, labelled, value in ((1, 4, 0.3), (5, 20, 0.6), ("all", 82, 0.9))]
+    cells = [
+        record(
+            "a", {"per_class": count, "labelled": labelled, "ways": 4}, value, protocol="few labels"
+        )
+        for count, labelled, value in ((1, 4, 0.3), (5, 20, 0.6), ("all", 82, 0.9))
+    ]
     found = results_of(plain(*cells), protocols={"few labels": "low_data"})
     axis = figures.learning_curve(found, "few labels").axes[0]
-    line, = axis.get_lines()
-    assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx({1: 30, 5: 60, 20.5: 90})
-    assert axis.get_xscale() == "log" and [text.get_text() for text in axis.get_xticklabels()] == ["1", "5", "20.5"]
+    (line,) = axis.get_lines()
+    assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(
+        {1: 30, 5: 60, 20.5: 90}
+    )
+    assert axis.get_xscale() == "log" and [text.get_text() for text in axis.get_xticklabels()] == [
+        "1",
+        "5",
+        "20.5",
+    ]
     assert len(figures.write_figures(found, tmp_path)) == 2
 
 
@@ -75,9 +109,15 @@ def test_a_panel_a_setting_and_the_mean_in_figures(results):
 def test_fonts_are_embedded_as_publishers_ask_and_no_clock_is_in_a_file(results, tmp_path):
     drawn = {path.name: path.read_bytes() for path in figures.write_figures(results, tmp_path)}
     for name in ("robust.pdf", "few.pdf"):
-        assert b"/FontFile2" in drawn[name] and b"/Type3" not in drawn[name]  # TrueType inside, no bitmap-like Type 3
+        assert (
+            b"/FontFile2" in drawn[name] and b"/Type3" not in drawn[name]
+        )  # TrueType inside, no bitmap-like Type 3
         assert b"CreationDate" not in drawn[name] and b"Producer" not in drawn[name]
-    assert all(b"tEXt" not in data and b"tIME" not in data for name, data in drawn.items() if name.endswith(".png"))
+    assert all(
+        b"tEXt" not in data and b"tIME" not in data
+        for name, data in drawn.items()
+        if name.endswith(".png")
+    )
 
 
 def test_a_learner_has_one_style_and_no_other_learner_has_it():
@@ -88,8 +128,13 @@ def test_a_learner_has_one_style_and_no_other_learner_has_it():
 
 def test_lines_are_told_apart_without_colour():
     many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(32))))
-    grey = [(style["marker"], style["linestyle"]) for style in (style_of(name, many) for name in many.learners)]
-    assert len(set(grey)) == 32 and all(a[0] != b[0] and a[1] != b[1] for a, b in zip(grey[:8], grey[1:8], strict=False))
+    grey = [
+        (style["marker"], style["linestyle"])
+        for style in (style_of(name, many) for name in many.learners)
+    ]
+    assert len(set(grey)) == 32 and all(
+        a[0] != b[0] and a[1] != b[1] for a, b in zip(grey[:8], grey[1:8], strict=False)
+    )
 
 
 def test_nothing_measured_is_no_figure(tmp_path):
@@ -103,5 +148,7 @@ def test_bins_hold_equally_many_possible_accuracies(ways, queries, data):
     edges = figures._edges([np.array([*drawn, 0, 1, total]) / total])
     assert edges[0] < 0 and edges[-1] > 1
     held = np.histogram(np.arange(total + 1) / total, edges)[0]
-    assert len(set(held[1:])) <= 1 or len(set(held[2:])) <= 1  # the lowest bins may reach below zero
+    assert (
+        len(set(held[1:])) <= 1 or len(set(held[2:])) <= 1
+    )  # the lowest bins may reach below zero
     assert held.sum() == total + 1

@@ -18,7 +18,9 @@ N = 1000
 
 def side(*cells, environment=None, config=None):
     learners = {"bio": {"kind": "ech", "config": config or {"eta": 0.3}}}
-    return reference.of_results(results_of(*cells), learners, {"environment": environment or {"torch": "2.9"}})
+    return reference.of_results(
+        results_of(*cells), learners, {"environment": environment or {"torch": "2.9"}}
+    )
 
 
 def verdicts(right: int, n: int = N, shift: int = 0):
@@ -26,11 +28,15 @@ def verdicts(right: int, n: int = N, shift: int = 0):
 
 
 def robust(right: int, n: int = N, *, shift: int = 0, seeds=(0,), **setting):
-    return [cell for seed in seeds for cell in sweep("bio", "pgd", {0.1: verdicts(right, n, shift)}, seed=seed, **setting)]
+    return [
+        cell
+        for seed in seeds
+        for cell in sweep("bio", "pgd", {0.1: verdicts(right, n, shift)}, seed=seed, **setting)
+    ]
 
 
 def only(report):
-    finding, = report.findings
+    (finding,) = report.findings
     return finding
 
 
@@ -44,14 +50,29 @@ def test_equal_verdicts_pass_however_few():
 
 def test_a_fall_is_caught_with_row_size_and_certainty():
     finding = judged(robust(900), robust(870))
-    assert finding.fails and finding.outcome == "worse" and finding.name == "bio: robust, pgd, eps 0.1" or finding.where
-    assert finding.difference == pytest.approx(-0.03) and finding.low < -0.03 < finding.high < 0 and finding.p < 1e-6
-    assert "fell by 3.00 points, 90.0 before, 87.0 now" in finding.said and "1000 images" in finding.said
+    assert (
+        finding.fails
+        and finding.outcome == "worse"
+        and finding.name == "bio: robust, pgd, eps 0.1"
+        or finding.where
+    )
+    assert (
+        finding.difference == pytest.approx(-0.03)
+        and finding.low < -0.03 < finding.high < 0
+        and finding.p < 1e-6
+    )
+    assert (
+        "fell by 3.00 points, 90.0 before, 87.0 now" in finding.said
+        and "1000 images" in finding.said
+    )
 
 
 def test_a_rise_fails_unless_allowed():
     """An attack that became weaker looks like progress."""
-    assert judged(robust(500), robust(530)).outcome == "better" and judged(robust(500), robust(530)).fails
+    assert (
+        judged(robust(500), robust(530)).outcome == "better"
+        and judged(robust(500), robust(530)).fails
+    )
     assert not judged(robust(500), robust(530), rises=False).fails
 
 
@@ -90,9 +111,18 @@ def test_false_alarms_are_as_rare_as_said():
     generator, alarms = np.random.default_rng(1), 0
     for _ in range(20):
         pairs = [(generator.random(600) < 0.8, generator.random(600) < 0.8) for _ in range(100)]
-        before, now = (side(*(sweep("bio", "pgd", {i / 1000: pair[which].astype(int).tolist()}) for i, pair in enumerate(pairs)))
-                       for which in (0, 1))
-        alarms += any(f.outcome in ("worse", "better") for f in gate.statistical(before, now).findings)
+        before, now = (
+            side(
+                *(
+                    sweep("bio", "pgd", {i / 1000: pair[which].astype(int).tolist()})
+                    for i, pair in enumerate(pairs)
+                )
+            )
+            for which in (0, 1)
+        )
+        alarms += any(
+            f.outcome in ("worse", "better") for f in gate.statistical(before, now).findings
+        )
     assert alarms <= 1
 
 
@@ -113,14 +143,18 @@ def test_other_samples_under_one_seed_are_another_measurement():
 
 
 def test_a_missing_number_fails_and_a_new_one_is_noted():
-    report = gate.statistical(side(robust(900)), side(sweep("bio", "pgd", {0.2: verdicts(900)}), sweep(
-        "bio", "pgd", {0.3: verdicts(900)})))
+    report = gate.statistical(
+        side(robust(900)),
+        side(sweep("bio", "pgd", {0.2: verdicts(900)}), sweep("bio", "pgd", {0.3: verdicts(900)})),
+    )
     assert [f.outcome for f in report.findings] == ["missing"] and not report.passed
     assert "2 numbers are not in the reference" in report.notes[0]
 
 
 def test_a_failed_cell_is_named():
-    report = gate.statistical(side(robust(900)), side(), failures={("bio", "robust"): "ValueError: no"})
+    report = gate.statistical(
+        side(robust(900)), side(), failures={("bio", "robust"): "ValueError: no"}
+    )
     assert only(report).said == "its cell failed: ValueError: no"
 
 
@@ -130,28 +164,51 @@ def test_a_check_that_fails_now_is_caught():
 
 def test_a_changed_config_is_noted_beside_the_finding():
     report = gate.statistical(side(robust(900)), side(robust(870), config={"eta": 0.15}))
-    assert only(report).notes == ("config.eta 0.3 -> 0.15",) and "bio is configured differently" in report.notes[-1]
+    assert (
+        only(report).notes == ("config.eta 0.3 -> 0.15",)
+        and "bio is configured differently" in report.notes[-1]
+    )
 
 
 def test_other_seeds_are_compared_by_their_means():
     """Learners trained anew differ by more than images tell: 3 points between seeds are noise here."""
     before = [c for seed, right in enumerate((880, 900, 920)) for c in robust(right, seeds=(seed,))]
-    now = [c for seed, right in enumerate((870, 890, 910)) for c in robust(right, seeds=(seed + 5,))]
+    now = [
+        c for seed, right in enumerate((870, 890, 910)) for c in robust(right, seeds=(seed + 5,))
+    ]
     finding = judged(before, now)
-    assert finding.outcome == "undecided" and not finding.fails and not finding.paired and finding.unit == "seed"
+    assert (
+        finding.outcome == "undecided"
+        and not finding.fails
+        and not finding.paired
+        and finding.unit == "seed"
+    )
     assert "seeds a side would tell" in finding.said
-    worse = [c for seed, right in enumerate((400, 401, 402)) for c in robust(right, seeds=(seed + 5,))]
-    assert judged([c for seed in range(3) for c in robust(900 + seed, seeds=(seed,))], worse).outcome == "worse"
+    worse = [
+        c for seed, right in enumerate((400, 401, 402)) for c in robust(right, seeds=(seed + 5,))
+    ]
+    assert (
+        judged([c for seed in range(3) for c in robust(900 + seed, seeds=(seed,))], worse).outcome
+        == "worse"
+    )
 
 
 def test_one_seed_against_another_is_not_judged():
     finding = judged(robust(900), robust(880, seeds=(7,)))
-    assert finding.outcome == "undecided" and not finding.fails and "one seed says nothing" in finding.said
+    assert (
+        finding.outcome == "undecided"
+        and not finding.fails
+        and "one seed says nothing" in finding.said
+    )
 
 
 def audit(values, first=0):
-    return plain(*(record("bio", {}, value, metric="live_share", seed=first + i, protocol="audit")
-                   for i, value in enumerate(values)))
+    return plain(
+        *(
+            record("bio", {}, value, metric="live_share", seed=first + i, protocol="audit")
+            for i, value in enumerate(values)
+        )
+    )
 
 
 def test_numbers_without_units_are_held_against_the_spread_of_seeds():
@@ -163,7 +220,11 @@ def test_numbers_without_units_are_held_against_the_spread_of_seeds():
 
 def test_exact_finds_a_single_verdict():
     finding = only(gate.exact(side(robust(900)), side(robust(899))))
-    assert finding.outcome == "differs" and finding.fails and "seed 0: 1 of 1000 images differ" in finding.said
+    assert (
+        finding.outcome == "differs"
+        and finding.fails
+        and "seed 0: 1 of 1000 images differ" in finding.said
+    )
     assert gate.exact(side(robust(900)), side(robust(900))).passed
 
 
@@ -180,12 +241,21 @@ def test_exact_cannot_be_asked_elsewhere():
 
 @pytest.fixture
 def failing():
-    return gate.statistical(side(robust(900), audit([0.5, 0.51])), side(robust(870), audit([0.5, 0.52])))
+    return gate.statistical(
+        side(robust(900), audit([0.5, 0.51])), side(robust(870), audit([0.5, 0.52]))
+    )
 
 
 def test_every_form_names_what_failed(failing):
-    assert gate_text.lines(failing)[0].startswith("FAIL bio: robust") and "FAILED (1 of 2)" in gate_text.lines(failing)[-1]
+    assert (
+        gate_text.lines(failing)[0].startswith("FAIL bio: robust")
+        and "FAILED (1 of 2)" in gate_text.lines(failing)[-1]
+    )
     assert "| ❌ | bio | robust | worse | fell by 3.00 points" in gate_text.markdown(failing)
     suite = ElementTree.fromstring(gate_text.junit(failing)).find("testsuite")
-    assert (suite.get("tests"), suite.get("failures"), len(suite.findall("testcase/failure"))) == ("2", "1", 1)
+    assert (suite.get("tests"), suite.get("failures"), len(suite.findall("testcase/failure"))) == (
+        "2",
+        "1",
+        1,
+    )
     assert json.loads(json.dumps(failing.to_dict()))["passed"] is False

@@ -10,8 +10,9 @@ from results_kit import episodes, results_of, sweep
 
 from harness.metrics.statistics import hierarchical_bootstrap, mcnemar_exact, paired_t, t_interval
 from harness.report.pairs import Rivals, ranks
-from harness.report.tables import TableSpec, build
+from harness.report.tables import build
 from harness.rng import Rng
+from harness.suite.specs.tables import TableSpec
 
 
 @pytest.fixture
@@ -47,40 +48,64 @@ def test_one_seed_of_episodes_is_a_paired_t_test(draw):
 @pytest.mark.parametrize(("kind", "crossed"), [("images", True), ("episodes", False)])
 def test_many_seeds_resample_as_the_tables_do(kind, crossed, draw):
     shares = {"a": 0.72, "b": 0.66}
-    units = {name: [np.array(verdicts(draw, share)) if crossed else draw.normal(share, 0.1, 80) for _ in range(6)]
-             for name, share in shares.items()}
-    cells = [sweep(name, "pgd", {0.1: list(v)}, seed=s) if crossed else episodes(name, v, seed=s)
-             for name, seeds in units.items() for s, v in enumerate(seeds)]
+    units = {
+        name: [
+            np.array(verdicts(draw, share)) if crossed else draw.normal(share, 0.1, 80)
+            for _ in range(6)
+        ]
+        for name, share in shares.items()
+    }
+    cells = [
+        sweep(name, "pgd", {0.1: list(v)}, seed=s) if crossed else episodes(name, v, seed=s)
+        for name, seeds in units.items()
+        for s, v in enumerate(seeds)
+    ]
     pair = rivals_of(*cells).pair(0, 1)
     gaps = [x - y for x, y in zip(units["a"], units["b"], strict=True)]
     low, high, p = hierarchical_bootstrap(gaps, Rng(1).numpy("another stream"), crossed=crossed)
     t_low, t_high = t_interval([g.mean() for g in gaps])
-    assert pair.low == pytest.approx(min(low, t_low), abs=0.01) and pair.high == pytest.approx(max(high, t_high), abs=0.01)
+    assert pair.low == pytest.approx(min(low, t_low), abs=0.01) and pair.high == pytest.approx(
+        max(high, t_high), abs=0.01
+    )
     assert pair.p == pytest.approx(p, abs=0.06)  # of 4,000 draws each
 
 
 def test_few_seeds_have_a_t_interval_over_seeds_and_the_larger_p(draw):
-    cells = [episodes(name, draw.normal(mean + 0.01 * s, 0.1, 50), seed=s)
-             for name, mean in (("a", 0.7), ("b", 0.6)) for s in range(3)]
+    cells = [
+        episodes(name, draw.normal(mean + 0.01 * s, 0.1, 50), seed=s)
+        for name, mean in (("a", 0.7), ("b", 0.6))
+        for s in range(3)
+    ]
     rivals = rivals_of(*cells)
     means = [[float(r.mean()) for r in units] for units in rivals.units]
-    assert (rivals.pair(0, 1).low, rivals.pair(0, 1).high) == pytest.approx(t_interval(np.subtract(*means)))
+    assert (rivals.pair(0, 1).low, rivals.pair(0, 1).high) == pytest.approx(
+        t_interval(np.subtract(*means))
+    )
     assert rivals.pair(0, 1).p >= paired_t(*means)[3]
 
 
 def test_a_hundred_rivals_and_more_are_not_all_of_one_rank(draw):
     hard = draw.normal(0.6, 0.1, (5, 20))
-    rivals = rivals_of(*[episodes(f"r{i}", hard[s] + 0.1 * (i < 2) + draw.normal(0, 0.005, 20), seed=s)
-                         for i in range(120) for s in range(5)])
+    rivals = rivals_of(
+        *[
+            episodes(f"r{i}", hard[s] + 0.1 * (i < 2) + draw.normal(0, 0.005, 20), seed=s)
+            for i in range(120)
+            for s in range(5)
+        ]
+    )
     means = rivals.means.mean(axis=1)
     found = ranks(means, [int(np.argmax(means))], rivals.p)
     assert sum(rank > 2 for rank in found) == 118
 
 
 def test_turned_round_a_pair_says_the_same(draw):
-    rivals = rivals_of(*[episodes(name, draw.normal(0.7, 0.1, 40), seed=s) for name in "ab" for s in range(5)])
+    rivals = rivals_of(
+        *[episodes(name, draw.normal(0.7, 0.1, 40), seed=s) for name in "ab" for s in range(5)]
+    )
     one, other = rivals.pair(0, 1), rivals.pair(1, 0)
-    assert (one.difference, one.low, one.high) == pytest.approx((-other.difference, -other.high, -other.low))
+    assert (one.difference, one.low, one.high) == pytest.approx(
+        (-other.difference, -other.high, -other.low)
+    )
     assert (one.p, one.first, one.second) == (other.p, other.second, other.first)
 
 
@@ -89,7 +114,10 @@ def test_others_seeds_are_no_rivals():
         rivals_of(episodes("a", [0.5, 0.6], seed=0), episodes("b", [0.5, 0.6], seed=1))
 
 
-@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=8), st.floats(0.001, 1))
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5]), min_size=1, max_size=8),
+    st.floats(0.001, 1),
+)
 def test_ranks_count_learners_and_never_rise_with_a_lower_mean(means, p):
     top = [i for i, mean in enumerate(means) if mean == max(means)]
     found = ranks(means, top, lambda i, j: 1.0 if means[i] == means[j] else p)
@@ -104,9 +132,18 @@ def test_ranks_count_learners_and_never_rise_with_a_lower_mean(means, p):
 
 
 def test_rank_one_is_what_the_table_has_bold():
-    cells = [sweep(f"l{k}", "pgd", {0.1: [0] * wrong + [1] * (200 - wrong)}) for k, wrong in enumerate((20, 24, 80, 84, 160))]
+    cells = [
+        sweep(f"l{k}", "pgd", {0.1: [0] * wrong + [1] * (200 - wrong)})
+        for k, wrong in enumerate((20, 24, 80, 84, 160))
+    ]
     results = results_of(*cells)
     table = build(results, TableSpec(protocol="robust", columns=["attack", "eps"]))
     bold = [i for i, row in enumerate(table.cells) if row[0].bold]
     found = ranks([row[0].value for row in table.cells], bold, rivals_of(*cells).p)
-    assert [i for i, rank in enumerate(found) if rank == 1] == bold == [0, 1] and found == [1, 1, 3, 3, 5]
+    assert [i for i, rank in enumerate(found) if rank == 1] == bold == [0, 1] and found == [
+        1,
+        1,
+        3,
+        3,
+        5,
+    ]

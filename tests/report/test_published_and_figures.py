@@ -11,30 +11,48 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from results_kit import plain, record, results_of
 
-from harness import suite
 from harness.errors import HarnessError
+from harness.metrics.catalogue import METRICS
 from harness.registry import protocols
 from harness.report import biology_figures, figures
-from harness.report.figures import FigureSpec, NumberSpec
-from harness.report.formats import METRICS
 from harness.report.published import _gap, shelf
 from harness.report.render import render
 from harness.report.table import Cell
-from harness.report.tables import PublishedSpec, TableSpec, build_all
+from harness.report.tables import build_all
+from harness.suite import load as suite
+from harness.suite.specs.figures import FigureSpec, NumberSpec
+from harness.suite.specs.published import PublishedSpec
+from harness.suite.specs.tables import TableSpec
 
-PUBLISHED = PublishedSpec(learner="bio", protocol="few", setting={"ways": 5, "shots": 1}, value=0.987, source="a paper, table 2")
+PUBLISHED = PublishedSpec(
+    learner="bio",
+    protocol="few",
+    setting={"ways": 5, "shots": 1},
+    value=0.987,
+    source="a paper, table 2",
+)
 
 
 def few(*learners: str):
-    return plain(*(record(name, {"ways": 5, "shots": shots}, 0.5 + 0.1 * shots, protocol="few") for name in learners
-                   for shots in (1, 2)))
+    return plain(
+        *(
+            record(name, {"ways": 5, "shots": shots}, 0.5 + 0.1 * shots, protocol="few")
+            for name in learners
+            for shots in (1, 2)
+        )
+    )
 
 
 def test_published_numbers_stand_beside_ours_and_are_never_bold():
-    table, = build_all(results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [PUBLISHED])
+    (table,) = build_all(
+        results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [PUBLISHED]
+    )
     shown = dict(zip(table.columns, table.cells[0], strict=True))
     assert table.columns == ((1, None), (1, "published"), (1, "difference"), (2, None))
-    assert shown[1, "difference"].value == pytest.approx(0.6 - 0.987) and not shown[1, "difference"].bold
+    assert (
+        shown[1, "difference"].value == pytest.approx(0.6 - 0.987)
+        and not shown[1, "difference"].bold
+    )
     assert shown[1, "published"].value == 0.987 and not shown[1, "published"].bold
     assert table.cells[1][1] is None and any("a paper, table 2" in note for note in table.notes)
     for form in ("markdown", "csv", "latex", "json"):
@@ -43,31 +61,60 @@ def test_published_numbers_stand_beside_ours_and_are_never_bold():
 
 def test_a_single_number_is_named_when_there_are_two_of_it():
     spec = PublishedSpec(learner="bio", protocol="few", value=0.9, source="s")
-    table, = build_all(results_of(plain(record("bio", {}, 0.8, protocol="few"))), [TableSpec(protocol="few")], [spec])
-    assert table.columns == (("accuracy", None), ("accuracy", "published"), ("accuracy", "difference"))
+    (table,) = build_all(
+        results_of(plain(record("bio", {}, 0.8, protocol="few"))),
+        [TableSpec(protocol="few")],
+        [spec],
+    )
+    assert table.columns == (
+        ("accuracy", None),
+        ("accuracy", "published"),
+        ("accuracy", "difference"),
+    )
 
 
 def test_a_difference_has_the_interval_of_ours():
     results = results_of(plain(record("bio", {}, 0.8, low=0.7, high=0.85, protocol="few")))
     spec = PublishedSpec(learner="bio", protocol="few", value=0.9, source="s")
-    table, = build_all(results, [TableSpec(protocol="few")], [spec])
+    (table,) = build_all(results, [TableSpec(protocol="few")], [spec])
     gap = table.cells[0][2]
     assert (gap.value, gap.low, gap.high) == pytest.approx((-0.1, -0.2, -0.05))
 
 
 def test_a_setting_may_leave_out_what_a_protocol_has_one_of():
     spec = PublishedSpec(learner="bio", protocol="few", setting={"shots": 2}, value=0.9, source="s")
-    table, = build_all(results_of(few("bio")), [TableSpec(protocol="few", columns=["ways", "shots"])], [spec])
-    assert [column for column in table.columns if column[-1] == "published"] == [(5, 2, "published")]
+    (table,) = build_all(
+        results_of(few("bio")), [TableSpec(protocol="few", columns=["ways", "shots"])], [spec]
+    )
+    assert [column for column in table.columns if column[-1] == "published"] == [
+        (5, 2, "published")
+    ]
 
 
 def test_what_is_of_no_learner_has_a_row_of_its_own():
-    people = PublishedSpec(row="people", protocol="few", setting={"ways": 5, "shots": 1}, value=0.955, source="a paper")
-    table, = build_all(results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [people])
-    assert table.rows == (("bio",), ("bp",), ("people",)) and table.columns == ((1, None), (1, "published"), (2, None))
-    assert [cell and cell.value for cell in table.cells[2]] == [None, 0.955, None] and table.cells[0][0].value == 0.6
-    both, = build_all(results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [PUBLISHED, people])
-    assert both.columns == ((1, None), (1, "published"), (1, "difference"), (2, None)) and both.cells[2][2] is None
+    people = PublishedSpec(
+        row="people", protocol="few", setting={"ways": 5, "shots": 1}, value=0.955, source="a paper"
+    )
+    (table,) = build_all(
+        results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [people]
+    )
+    assert table.rows == (("bio",), ("bp",), ("people",)) and table.columns == (
+        (1, None),
+        (1, "published"),
+        (2, None),
+    )
+    assert [cell and cell.value for cell in table.cells[2]] == [None, 0.955, None] and table.cells[
+        0
+    ][0].value == 0.6
+    (both,) = build_all(
+        results_of(few("bio", "bp")),
+        [TableSpec(protocol="few", columns=["shots"])],
+        [PUBLISHED, people],
+    )
+    assert (
+        both.columns == ((1, None), (1, "published"), (1, "difference"), (2, None))
+        and both.cells[2][2] is None
+    )
     for form in ("markdown", "csv", "latex", "json"):
         assert "people" in render(both, form)
 
@@ -81,8 +128,10 @@ def test_a_published_number_is_of_a_learner_or_has_a_row(who):
 def test_a_difference_has_the_interval_of_both_where_there_are_two():
     """Symmetric intervals of two independent means: their half widths add in squares."""
     results = results_of(plain(record("bio", {}, 0.8, low=0.77, high=0.83, protocol="few")))
-    spec = PublishedSpec(learner="bio", protocol="few", value=0.9, interval=(0.86, 0.94), source="s")
-    table, = build_all(results, [TableSpec(protocol="few")], [spec])
+    spec = PublishedSpec(
+        learner="bio", protocol="few", value=0.9, interval=(0.86, 0.94), source="s"
+    )
+    (table,) = build_all(results, [TableSpec(protocol="few")], [spec])
     _, theirs, gap = table.cells[0]
     assert (theirs.low, theirs.high) == (0.86, 0.94)
     assert (gap.value, gap.low, gap.high) == pytest.approx((-0.1, -0.15, -0.05))
@@ -96,23 +145,50 @@ def test_a_difference_from_an_exact_number_has_our_interval_moved(value, below, 
     assert (gap.low, gap.high) == pytest.approx((ours.low - 0.5, ours.high - 0.5))
 
 
-@pytest.mark.parametrize("value, low, high, said", [
-    (0.98, 0.97, 0.99, "inside"), (0.95, 0.94, 0.96, "below ≈"), (0.9, 0.89, 0.91, "below"), (0.99, 0.984, 0.995, "above ≈"),
-    (0.999, 0.998, 1.0, "above"), (0.9, None, None, "below")])
+@pytest.mark.parametrize(
+    "value, low, high, said",
+    [
+        (0.98, 0.97, 0.99, "inside"),
+        (0.95, 0.94, 0.96, "below ≈"),
+        (0.9, 0.89, 0.91, "below"),
+        (0.99, 0.984, 0.995, "above ≈"),
+        (0.999, 0.998, 1.0, "above"),
+        (0.9, None, None, "below"),
+    ],
+)
 def test_where_ours_stands_to_the_band(value, low, high, said):
     results = results_of(plain(record("bio", {}, value, low=low, high=high, protocol="few")))
-    spec = PublishedSpec(learner="bio", protocol="few", value=0.97, band=(0.955, 0.985), band_source="hearsay", source="s")
-    table, = build_all(results, [TableSpec(protocol="few")], [spec])
+    spec = PublishedSpec(
+        learner="bio",
+        protocol="few",
+        value=0.97,
+        band=(0.955, 0.985),
+        band_source="hearsay",
+        source="s",
+    )
+    (table,) = build_all(results, [TableSpec(protocol="few")], [spec])
     assert table.columns[-1] == ("accuracy", "band") and f"| {said} |" in render(table, "markdown")
-    assert "suite: few (%)" in render(table, "markdown")  # the title still says what the numbers are
-    assert any(note.startswith("Band:") and "(hearsay): bio 95.5 to 98.5" in note for note in table.notes)
+    assert "suite: few (%)" in render(
+        table, "markdown"
+    )  # the title still says what the numbers are
+    assert any(
+        note.startswith("Band:") and "(hearsay): bio 95.5 to 98.5" in note for note in table.notes
+    )
 
 
-@pytest.mark.parametrize("given, said", [
-    ({"cite": "a/b", "value": 0.5}, "has its own value"), ({"learner": "bio", "value": 0.5}, "a `value` with its `source`"),
-    ({"learner": "bio", "source": "s"}, "a `value` with its `source`"),
-    ({"cite": "a/b", "learner": "x", "row": "y"}, "one of the two"),
-    ({"learner": "bio", "value": 0.5, "source": "s", "band": (0.6, 0.5)}, "lower end of `band`")])
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"cite": "a/b", "value": 0.5}, "has its own value"),
+        ({"learner": "bio", "value": 0.5}, "a `value` with its `source`"),
+        ({"learner": "bio", "source": "s"}, "a `value` with its `source`"),
+        ({"cite": "a/b", "learner": "x", "row": "y"}, "one of the two"),
+        (
+            {"learner": "bio", "value": 0.5, "source": "s", "band": (0.6, 0.5)},
+            "lower end of `band`",
+        ),
+    ],
+)
 def test_half_a_published_number_is_refused(given, said):
     with pytest.raises(ValidationError, match=said):
         PublishedSpec.model_validate({"protocol": "few", **given})
@@ -121,12 +197,18 @@ def test_half_a_published_number_is_refused(given, said):
 def test_every_number_on_the_shelf_is_whole_and_says_where_it_is_from():
     for name, lines in shelf.shelf().items():
         kinds = {line["protocol"] for line in lines}
-        assert kinds <= {*protocols} and all(None not in line and line["second_hand"] in ("", "yes") for line in lines), name
+        assert kinds <= {*protocols} and all(
+            None not in line and line["second_hand"] in ("", "yes") for line in lines
+        ), name
         for kind in kinds:
             for spec in shelf.cited(PublishedSpec(cite=name, protocol="p"), kind):
                 low, high = spec.interval or (spec.value, spec.value)
-                assert low <= spec.value <= high and spec.source.strip() and spec.metric in METRICS, name
-                assert (spec.band is None) == (spec.band_source is None) and spec.row == name.partition("/")[2]
+                assert (
+                    low <= spec.value <= high and spec.source.strip() and spec.metric in METRICS
+                ), name
+                assert (spec.band is None) == (
+                    spec.band_source is None
+                ) and spec.row == name.partition("/")[2]
         settings = [(line["protocol"], line["setting"], line["metric"]) for line in lines]
         assert len(settings) == len(set(settings)), name
 
@@ -135,7 +217,10 @@ def test_a_citation_stands_for_all_numbers_of_its_kind_that_its_setting_chooses(
     spec = PublishedSpec(cite="omniglot/MAML", learner="mine", protocol="few", setting={"shots": 1})
     found = shelf.cited(spec, "few_shot")
     assert [each.setting for each in found] == [{"ways": 5, "shots": 1}, {"ways": 20, "shots": 1}]
-    assert all(each.learner == "mine" and each.row is None and each.source.endswith("second-hand") for each in found)
+    assert all(
+        each.learner == "mine" and each.row is None and each.source.endswith("second-hand")
+        for each in found
+    )
     assert found[0].interval == (0.983, 0.991) and found[0].band == (0.97, 0.99)
     with pytest.raises(HarnessError, match="no such number for classification"):
         shelf.cited(spec, "classification")
@@ -160,26 +245,40 @@ def test_a_learner_without_a_name_is_a_fault_and_not_a_row():
 def test_a_suite_cites_what_its_protocol_measures(write_suite):
     loaded = suite.load(write_suite(CITING.replace("CITED", "omniglot/ProtoNet")))
     assert [(each.row, each.setting, each.value) for each in loaded.published] == [
-        ("ProtoNet", {"ways": 5, "shots": 1}, 0.988), ("ProtoNet", {"ways": 5, "shots": 5}, 0.997)]
+        ("ProtoNet", {"ways": 5, "shots": 1}, 0.988),
+        ("ProtoNet", {"ways": 5, "shots": 5}, 0.997),
+    ]
 
 
 def test_a_citation_of_nobody_is_an_error_with_its_place(write_suite):
-    with pytest.raises(HarnessError, match=r"yaml:6:12: no published numbers .*\n  did you mean 'omniglot/ProtoN"):
+    with pytest.raises(
+        HarnessError, match=r"yaml:6:12: no published numbers .*\n  did you mean 'omniglot/ProtoN"
+    ):
         suite.load(write_suite(CITING.replace("CITED", "omniglot/ProtoNut")))
 
 
 def test_a_table_without_published_numbers_is_as_before():
     specs = [TableSpec(protocol="few", columns=["shots"])]
     other = PUBLISHED.model_copy(update={"setting": {"shots": 20}})
-    assert build_all(results_of(few("bio")), specs, [other]) == build_all(results_of(few("bio")), specs)
+    assert build_all(results_of(few("bio")), specs, [other]) == build_all(
+        results_of(few("bio")), specs
+    )
 
 
 def test_published_metrics_find_their_column():
-    results = results_of(plain(record("bio", {}, 3.0, metric="live_synapses", protocol="audit"),
-                               record("bio", {}, 0.2, metric="live_share", protocol="audit")))
-    spec = PublishedSpec(learner="bio", protocol="audit", metric="live_synapses", value=784, source="s")
-    table, = build_all(results, [TableSpec(protocol="audit", columns=["metric"])], [spec])
-    assert [column for column in table.columns if column[-1] == "published"] == [("live_synapses", "published")]
+    results = results_of(
+        plain(
+            record("bio", {}, 3.0, metric="live_synapses", protocol="audit"),
+            record("bio", {}, 0.2, metric="live_share", protocol="audit"),
+        )
+    )
+    spec = PublishedSpec(
+        learner="bio", protocol="audit", metric="live_synapses", value=784, source="s"
+    )
+    (table,) = build_all(results, [TableSpec(protocol="audit", columns=["metric"])], [spec])
+    assert [column for column in table.columns if column[-1] == "published"] == [
+        ("live_synapses", "published")
+    ]
 
 
 @pytest.mark.parametrize("axis", [{}, {"protocol": "few", "config": "noise"}])
@@ -189,11 +288,22 @@ def test_an_axis_has_one_source(axis):
 
 
 def test_tradeoff_points_are_the_records(tmp_path):
-    records = [record(name, {}, y + 0.01 * seed, seed=seed, protocol="few", cell=f"{name}{seed}")
-               for name, y in (("a", 0.5), ("b", 0.7)) for seed in range(3)]
-    results = dataclasses.replace(results_of(plain(*records)), configs={"a": {"noise": 0.1}, "b": {"noise": 0.2}, "c": {}})
-    spec = FigureSpec.model_validate({"name": "t", "x": {"config": "noise"}, "y": {"protocol": "few"},
-                                      "lines": {"l": ["a", "b", "c"]}})
+    records = [
+        record(name, {}, y + 0.01 * seed, seed=seed, protocol="few", cell=f"{name}{seed}")
+        for name, y in (("a", 0.5), ("b", 0.7))
+        for seed in range(3)
+    ]
+    results = dataclasses.replace(
+        results_of(plain(*records)), configs={"a": {"noise": 0.1}, "b": {"noise": 0.2}, "c": {}}
+    )
+    spec = FigureSpec.model_validate(
+        {
+            "name": "t",
+            "x": {"config": "noise"},
+            "y": {"protocol": "few"},
+            "lines": {"l": ["a", "b", "c"]},
+        }
+    )
     axis = figures.tradeoff(results, spec).axes[0]
     line = next(one for one in axis.lines if one.get_label() == "l")
     assert np.allclose(line.get_xdata(), [0.1, 0.2]) and np.allclose(line.get_ydata(), [51, 71])
@@ -203,19 +313,33 @@ def test_tradeoff_points_are_the_records(tmp_path):
 
 def audited():
     generator = np.random.default_rng(0)
-    arrays = {"log_weight_quantiles": np.sort(generator.normal(size=1001)), "selectivity": generator.random(40),
-              "live_per_neuron": generator.integers(0, 50, 40), "receptive_fields": generator.normal(size=(30, 1, 8, 8))}
-    records = [record("bio", setting, value, metric=metric, protocol="audit", cell="c") for metric in
-               ("dead_units", "live_share", "cka_labels", "cka_pixels", "task_index")
-               for setting, value in (({}, 0.5), ({"images_seen": 0}, 0.1), ({"images_seen": 100}, 0.3))]
-    return dataclasses.replace(results_of(plain(*records)), verdicts=lambda cell, name: arrays[name])
+    arrays = {
+        "log_weight_quantiles": np.sort(generator.normal(size=1001)),
+        "selectivity": generator.random(40),
+        "live_per_neuron": generator.integers(0, 50, 40),
+        "receptive_fields": generator.normal(size=(30, 1, 8, 8)),
+    }
+    records = [
+        record("bio", setting, value, metric=metric, protocol="audit", cell="c")
+        for metric in ("dead_units", "live_share", "cka_labels", "cka_pixels", "task_index")
+        for setting, value in (({}, 0.5), ({"images_seen": 0}, 0.1), ({"images_seen": 100}, 0.3))
+    ]
+    return dataclasses.replace(
+        results_of(plain(*records)), verdicts=lambda cell, name: arrays[name]
+    )
 
 
 def test_the_audit_has_all_its_figures(tmp_path):
     names = {path.stem for path in figures.write_figures(audited(), tmp_path)}
     assert names == {f"audit{ending}" for ending in biology_figures.MAKERS}
-    panel = next(axis for axis in biology_figures.over_time(audited(), "audit").axes if "live" in axis.get_title(loc="left"))
-    assert list(panel.lines[0].get_xdata()) == [0, 100] and np.allclose(panel.lines[0].get_ydata(), [10, 30])
+    panel = next(
+        axis
+        for axis in biology_figures.over_time(audited(), "audit").axes
+        if "live" in axis.get_title(loc="left")
+    )
+    assert list(panel.lines[0].get_xdata()) == [0, 100] and np.allclose(
+        panel.lines[0].get_ydata(), [10, 30]
+    )
 
 
 def test_no_figure_where_there_is_nothing_to_show():

@@ -15,9 +15,16 @@ from harness.report import reference
 
 
 def measured(**more):
-    return reference.of_results(results_of(
-        sweep("bio", "pgd", {0.0: [1, 1, 1, 0], 0.1: [1, 0, 0, 0]}), sweep("bio", "fgsm", {0.0: [1, 1, 1, 0], 0.1: [1, 1, 0, 0]}),
-        episodes("bio", [0.2, 0.4, 1.0]), **more), {"bio": {"kind": "ech", "config": {"eta": 0.3}}}, {"command": "c"})
+    return reference.of_results(
+        results_of(
+            sweep("bio", "pgd", {0.0: [1, 1, 1, 0], 0.1: [1, 0, 0, 0]}),
+            sweep("bio", "fgsm", {0.0: [1, 1, 1, 0], 0.1: [1, 1, 0, 0]}),
+            episodes("bio", [0.2, 0.4, 1.0]),
+            **more,
+        ),
+        {"bio": {"kind": "ech", "config": {"eta": 0.3}}},
+        {"command": "c"},
+    )
 
 
 @given(st.lists(st.sampled_from([i / 25 for i in range(26)]), min_size=1, max_size=300))
@@ -30,7 +37,9 @@ def test_a_saved_reference_is_what_was_measured(tmp_path):
     before = measured()
     reference.save(before, tmp_path / "a.json")
     again = reference.load(tmp_path / "a.json")
-    assert [row.key for row in again.rows] == [row.key for row in before.rows] and again.learners == before.learners
+    assert [row.key for row in again.rows] == [
+        row.key for row in before.rows
+    ] and again.learners == before.learners
     for old, new in zip(before.rows, again.rows, strict=True):
         assert old.setting == new.setting and np.array_equal(old.seeds[0].units, new.seeds[0].units)
         assert (old.seeds[0].value, old.seeds[0].low) == (new.seeds[0].value, new.seeds[0].low)
@@ -39,12 +48,22 @@ def test_a_saved_reference_is_what_was_measured(tmp_path):
 
 
 def test_rows_are_named_by_what_tells_them_apart():
-    assert [row.name for row in measured().rows][:2] == ["bio: robust, pgd, clean", "bio: robust, pgd, eps 0.1"]
+    assert [row.name for row in measured().rows][:2] == [
+        "bio: robust, pgd, clean",
+        "bio: robust, pgd, eps 0.1",
+    ]
 
 
-@pytest.mark.parametrize("damage", [
-    lambda text: text[: len(text) // 2], lambda text: text.replace('"codes": "', '"codes": "A', 1),
-    lambda text: text.replace('"seeds"', '"sedes"'), lambda text: "[]", lambda text: '{"schema": 99}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace('"codes": "', '"codes": "A', 1),
+        lambda text: text.replace('"seeds"', '"sedes"'),
+        lambda text: "[]",
+        lambda text: '{"schema": 99}',
+    ],
+)
 def test_a_damaged_reference_is_refused(tmp_path, damage):
     path = tmp_path / "a.json"
     reference.save(measured(), path)

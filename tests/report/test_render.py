@@ -16,7 +16,8 @@ from harness.errors import HarnessError
 from harness.metrics.statistics import t_interval, wilson
 from harness.report.formats import reach
 from harness.report.render import FORMATS, render, to_rich
-from harness.report.tables import TableSpec, build, write_tables
+from harness.report.tables import build, write_tables
+from harness.suite.specs.tables import TableSpec
 
 SPEC = TableSpec(protocol="robust", columns=["attack", "eps"])
 
@@ -24,12 +25,17 @@ SPEC = TableSpec(protocol="robust", columns=["attack", "eps"])
 def robust():
     """Two learners, one distrusted, one cell missing."""
     right = [1] * 90 + [0] * 10
-    return results_of(sweep("ech", "pgd", {0.0: [1] * 100, 0.1: right}), sweep("bp", "pgd", {0.0: right}),
-                      sweep("odd", "pgd", {0.0: [0] * 100, 0.1: [0] * 100}, trust="FAIL"))
+    return results_of(
+        sweep("ech", "pgd", {0.0: [1] * 100, 0.1: right}),
+        sweep("bp", "pgd", {0.0: right}),
+        sweep("odd", "pgd", {0.0: [0] * 100, 0.1: [0] * 100}, trust="FAIL"),
+    )
 
 
 def test_markdown_golden():
-    assert render(build(robust(), SPEC), "markdown") == """\
+    assert (
+        render(build(robust(), SPEC), "markdown")
+        == """\
 ### suite: robust (accuracy, %)
 
 | learner | clean | pgd, eps 0.1 |
@@ -43,6 +49,7 @@ def test_markdown_golden():
 Holm-corrected over rows, p > 0.05).
 - Protocol: split: test; steps: 20.
 """
+    )
 
 
 @given(st.integers(1, 300), st.data())
@@ -56,7 +63,10 @@ def test_printed_arms_reach_both_bounds_and_no_further_than_rounding(n, data):
 
 
 def test_a_symmetric_interval_is_half_its_width_and_the_note_leaves_arms_out():
-    table = build(results_of(episodes("a", [0.2, 0.4, 0.9])), TableSpec(protocol="few", columns=["ways", "shots"]))
+    table = build(
+        results_of(episodes("a", [0.2, 0.4, 0.9])),
+        TableSpec(protocol="few", columns=["ways", "shots"]),
+    )
     low, high = t_interval([0.2, 0.4, 0.9])
     assert f"| 50.0 ±{50 * (high - low):.1f} |" in render(table, "markdown")
     assert table.notes == ("±: 95 % t interval over episodes.",)
@@ -64,17 +74,26 @@ def test_a_symmetric_interval_is_half_its_width_and_the_note_leaves_arms_out():
 
 def test_csv_is_tidy_and_exact():
     rows = list(csv.DictReader(io.StringIO(render(build(robust(), SPEC), "csv"))))
-    assert [(r["learner"], r["attack"], r["eps"], r["value"], r["best"], r["trust"]) for r in rows] == [
-        ("ech", "clean", "0", "1.0", "1", "PASS"), ("ech", "pgd", "0.1", "0.9", "0", "PASS"),
+    assert [
+        (r["learner"], r["attack"], r["eps"], r["value"], r["best"], r["trust"]) for r in rows
+    ] == [
+        ("ech", "clean", "0", "1.0", "1", "PASS"),
+        ("ech", "pgd", "0.1", "0.9", "0", "PASS"),
         ("bp", "clean", "0", "0.9", "0", "PASS"),
-        ("odd", "clean", "0", "0.0", "0", "FAIL"), ("odd", "pgd", "0.1", "0.0", "0", "FAIL")]
+        ("odd", "clean", "0", "0.0", "0", "FAIL"),
+        ("odd", "pgd", "0.1", "0.0", "0", "FAIL"),
+    ]
     assert float(rows[1]["low"]) < 0.9 < float(rows[1]["high"]) and rows[1]["seeds"] == "0"
 
 
 def test_json_parses_and_has_no_nan():
-    results = results_of([(record("a", {}, float("nan"), metric="ks_log_w", protocol="audit"), None)])
-    whole = json.loads(render(build(results, TableSpec(protocol="audit", columns=["metric"])), "json"),
-                       parse_constant=lambda word: pytest.fail(word))
+    results = results_of(
+        [(record("a", {}, float("nan"), metric="ks_log_w", protocol="audit"), None)]
+    )
+    whole = json.loads(
+        render(build(results, TableSpec(protocol="audit", columns=["metric"])), "json"),
+        parse_constant=lambda word: pytest.fail(word),
+    )
     assert whole["cells"][0][0]["value"] is None and whole["rows"] == [["a"]]
 
 
@@ -88,18 +107,29 @@ def test_unknown_format_is_explained():
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_the_terminal_cuts_no_number_and_fits(width):
-    cells = [sweep(f"learner-{i}", attack, {e / 10: [1] * (90 - 10 * e) + [0] * (10 + 10 * e) for e in range(5)})
-             for i in range(3) for attack in ("fgsm", "pgd", "square")]
+    cells = [
+        sweep(
+            f"learner-{i}",
+            attack,
+            {e / 10: [1] * (90 - 10 * e) + [0] * (10 + 10 * e) for e in range(5)},
+        )
+        for i in range(3)
+        for attack in ("fgsm", "pgd", "square")
+    ]
     out = io.StringIO()
     Console(file=out, width=width).print(to_rich(build(results_of(*cells), SPEC)))
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= width
-    assert text.count("50.0 ±9.6") == 3 * 4 and "…" not in text  # eps 0.4 of three attacks and the worst, three learners
+    assert (
+        text.count("50.0 ±9.6") == 3 * 4 and "…" not in text
+    )  # eps 0.4 of three attacks and the worst, three learners
 
 
 def test_the_terminal_shows_markup_as_text():
     out = io.StringIO()
-    Console(file=out, width=80).print(to_rich(build(results_of(episodes("[red]x[/red]", [0.5, 0.7])), TableSpec(protocol="few"))))
+    Console(file=out, width=80).print(
+        to_rich(build(results_of(episodes("[red]x[/red]", [0.5, 0.7])), TableSpec(protocol="few")))
+    )
     assert "[red]x[/red]" in out.getvalue()
 
 

@@ -11,12 +11,13 @@ from results_kit import episodes, plain, record, results_of, sweep
 
 from harness.errors import HarnessError
 from harness.metrics.statistics import hierarchical_bootstrap, paired_t, t_interval, wilson
-from harness.records import TrustCheck
+from harness.records import TrustCheck, worst_level
 from harness.report import aggregate
-from harness.report.aggregate import LEAST_P, worst_level
+from harness.report.aggregate import LEAST_P
 from harness.report.render import render
-from harness.report.tables import TableSpec, build, build_all
+from harness.report.tables import build, build_all
 from harness.report.wording import headings, row_name
+from harness.suite.specs.tables import TableSpec
 
 ROBUST = TableSpec(protocol="robust", columns=["attack", "eps"])
 FEW = TableSpec(protocol="few", columns=["ways", "shots"])
@@ -24,8 +25,10 @@ FEW = TableSpec(protocol="few", columns=["ways", "shots"])
 
 def column(table, j: int = 0) -> dict[str, str]:
     """Row -> B for best, t for tie, . for neither."""
-    return {row[0]: "B" if cells[j].best else "t" if cells[j].tie else "." for row, cells in zip(table.rows, table.cells,
-                                                                                                 strict=True)}
+    return {
+        row[0]: "B" if cells[j].best else "t" if cells[j].tie else "."
+        for row, cells in zip(table.rows, table.cells, strict=True)
+    }
 
 
 def correct(n: int, wrong: int, first: int = 0) -> list[int]:
@@ -40,21 +43,40 @@ def test_spec_refuses_unknown_keys_and_strange_file_names():
 
 
 def test_rows_follow_the_suite_and_columns_ascend():
-    cells = [sweep(name, attack, {0.2: [1, 0], 0.0: [1, 1], 0.1: [1, 0]}) for name in ("z", "a") for attack in ("pgd", "fgsm")]
+    cells = [
+        sweep(name, attack, {0.2: [1, 0], 0.0: [1, 1], 0.1: [1, 0]})
+        for name in ("z", "a")
+        for attack in ("pgd", "fgsm")
+    ]
     table = build(results_of(*cells), ROBUST)
     assert table.rows == (("z",), ("a",))
-    assert table.columns == (("clean", 0), ("fgsm", 0.1), ("fgsm", 0.2), ("pgd", 0.1), ("pgd", 0.2), ("worst", 0.1),
-                             ("worst", 0.2))
+    assert table.columns == (
+        ("clean", 0),
+        ("fgsm", 0.1),
+        ("fgsm", 0.2),
+        ("pgd", 0.1),
+        ("pgd", 0.2),
+        ("worst", 0.1),
+        ("worst", 0.2),
+    )
 
 
 def test_order_of_records_changes_nothing():
-    cells = [sweep(name, attack, {0.1: [1, 0, 1]}, seed=seed) for name in "ab" for attack in ("pgd", "fgsm") for seed in (0, 1)]
+    cells = [
+        sweep(name, attack, {0.1: [1, 0, 1]}, seed=seed)
+        for name in "ab"
+        for attack in ("pgd", "fgsm")
+        for seed in (0, 1)
+    ]
     forward, backward = results_of(*cells), results_of(*cells[::-1], learners=["a", "b"])
     assert build(forward, ROBUST) == build(backward, ROBUST)
 
 
 def test_one_seed_keeps_its_own_interval():
-    table = build(results_of(sweep("a", "pgd", {0.1: correct(50, 10)}), episodes("a", [0.2, 0.4, 0.9])), ROBUST)
+    table = build(
+        results_of(sweep("a", "pgd", {0.1: correct(50, 10)}), episodes("a", [0.2, 0.4, 0.9])),
+        ROBUST,
+    )
     cell = table.cells[0][0]
     assert (cell.low, cell.high) == wilson(40, 50) and (cell.n, cell.seeds) == (50, (0,))
     few = build(results_of(episodes("a", [0.2, 0.4, 0.9])), FEW).cells[0][0]
@@ -65,7 +87,9 @@ def test_several_seeds_are_averaged_and_bootstrapped():
     cells = [sweep("a", "pgd", {0.1: correct(200, 20 + 10 * seed)}, seed=seed) for seed in range(5)]
     cell = build(results_of(*cells), ROBUST).cells[0][0]
     assert cell.value == pytest.approx(0.8) and cell.seeds == (0, 1, 2, 3, 4) and cell.n == 200
-    assert cell.low < 0.75 and cell.high > 0.85  # wider than Wilson over 200 images, for the seeds differ
+    assert (
+        cell.low < 0.75 and cell.high > 0.85
+    )  # wider than Wilson over 200 images, for the seeds differ
     low, high = t_interval([0.9, 0.85, 0.8, 0.75, 0.7])
     assert cell.low <= low and cell.high >= high, "never narrower than t over so few seeds"
 
@@ -88,23 +112,33 @@ def test_equal_learners_are_rarely_told_apart_however_many_seeds(seeds):
     """Seeds that differ more than episodes do, and five equal learners: how often one of them loses its bold."""
     draw, told_apart = np.random.default_rng(0), 0
     for _ in range(40):
-        cells = [episodes(name, draw.normal(0.7 + draw.normal(0, 0.05), 0.1, 60), seed=s)
-                 for name in "abcde" for s in range(seeds)]
+        cells = [
+            episodes(name, draw.normal(0.7 + draw.normal(0, 0.05), 0.1, 60), seed=s)
+            for name in "abcde"
+            for s in range(seeds)
+        ]
         told_apart += "." in column(build(results_of(*cells), FEW)).values()
     assert told_apart <= 8  # about 2; a bootstrap alone tells some apart in 16 and more of 40
 
 
 def test_a_metric_without_units_has_a_t_interval_over_seeds():
-    records = [record("a", {}, value, seed=seed, metric="sigma_log_w", protocol="audit") for seed, value in enumerate((1, 2, 4))]
-    cell = build(results_of(plain(*records)), TableSpec(protocol="audit", columns=["metric"])).cells[0][0]
+    records = [
+        record("a", {}, value, seed=seed, metric="sigma_log_w", protocol="audit")
+        for seed, value in enumerate((1, 2, 4))
+    ]
+    cell = build(
+        results_of(plain(*records)), TableSpec(protocol="audit", columns=["metric"])
+    ).cells[0][0]
     assert (cell.low, cell.high) == t_interval([1, 2, 4])
 
 
 @pytest.mark.parametrize(("families", "printed"), [((1, 1), "gamma"), ((0, 2), "differs")])
 def test_names_have_no_mean(families, printed):
     """Half lognormal (0) and half exponential (2) is not gamma (1)."""
-    cells = [record("a", {}, float(code), seed=seed, metric="best_family", protocol="audit")
-             for seed, code in enumerate(families)]
+    cells = [
+        record("a", {}, float(code), seed=seed, metric="best_family", protocol="audit")
+        for seed, code in enumerate(families)
+    ]
     table = build(results_of(plain(*cells)), TableSpec(protocol="audit", columns=["metric"]))
     assert f"| a | {printed} |" in render(table, "markdown") and printed in render(table, "latex")
 
@@ -113,15 +147,21 @@ def test_names_have_no_mean(families, printed):
 
 
 def test_second_best_is_a_tie_and_the_third_is_not():
-    results = results_of(sweep("best", "pgd", {0.1: correct(200, 10)}), sweep("second", "pgd", {0.1: correct(200, 14)}),
-                         sweep("third", "pgd", {0.1: correct(200, 30)}))
+    results = results_of(
+        sweep("best", "pgd", {0.1: correct(200, 10)}),
+        sweep("second", "pgd", {0.1: correct(200, 14)}),
+        sweep("third", "pgd", {0.1: correct(200, 30)}),
+    )
     # McNemar against the best: 4 discordant images give p = 0.125, 20 give p = 2e-6.
     assert column(build(results, ROBUST)) == {"best": "B", "second": "t", "third": "."}
 
 
 def test_pairing_finds_what_unpaired_intervals_would_not():
     hard = np.random.default_rng(0).normal(0.6, 0.15, 100)
-    results = results_of(episodes("a", hard + 0.02), episodes("b", hard + np.random.default_rng(1).normal(0, 0.01, 100)))
+    results = results_of(
+        episodes("a", hard + 0.02),
+        episodes("b", hard + np.random.default_rng(1).normal(0, 0.01, 100)),
+    )
     table = build(results, FEW)
     assert table.cells[0][0].low < table.cells[1][0].value
     assert column(table) == {"a": "B", "b": "."}
@@ -131,14 +171,20 @@ def test_holm_makes_ties_of_what_one_test_alone_would_reject():
     best = np.full(40, 0.6)
     rivals = [best - 0.0113 + np.linspace(-0.05, 0.05, 40)] * 6
     assert 0.05 / 6 < paired_t(best, rivals[0])[3] < 0.05  # else the case shows nothing
-    table = build(results_of(episodes("best", best), *(episodes(f"r{i}", r) for i, r in enumerate(rivals))), FEW)
+    table = build(
+        results_of(episodes("best", best), *(episodes(f"r{i}", r) for i, r in enumerate(rivals))),
+        FEW,
+    )
     assert set(column(table).values()) == {"B", "t"}
     pair = build(results_of(episodes("best", best), episodes("r", rivals[0])), FEW)
     assert column(pair) == {"best": "B", "r": "."}
 
 
 def test_equal_bests_are_both_best():
-    assert column(build(results_of(episodes("a", [0.5, 0.7]), episodes("b", [0.7, 0.5])), FEW)) == {"a": "B", "b": "B"}
+    assert column(build(results_of(episodes("a", [0.5, 0.7]), episodes("b", [0.7, 0.5])), FEW)) == {
+        "a": "B",
+        "b": "B",
+    }
 
 
 def test_no_bootstrap_gives_less_than_what_spares_one():
@@ -149,8 +195,11 @@ def test_no_bootstrap_gives_less_than_what_spares_one():
 def test_several_seeds_are_compared_by_paired_bootstrap():
     draw = np.random.default_rng(3)
     hard = draw.normal(0.6, 0.15, (5, 100))
-    cells = [episodes(name, hard[s] + shift + draw.normal(0, 0.02, 100), seed=s)
-             for name, shift in (("a", 0.02), ("b", 0.0199), ("c", 0.0)) for s in range(5)]
+    cells = [
+        episodes(name, hard[s] + shift + draw.normal(0, 0.02, 100), seed=s)
+        for name, shift in (("a", 0.02), ("b", 0.0199), ("c", 0.0))
+        for s in range(5)
+    ]
     marks = column(build(results_of(*cells), FEW))
     assert sorted((marks["a"], marks["b"])) == ["B", "t"] and marks["c"] == "."
 
@@ -160,40 +209,72 @@ def test_a_hundred_rivals_and_more_are_still_told_from_the_best(seeds):
     draw = np.random.default_rng(3)
     hard = draw.normal(0.6, 0.1, (seeds, 30))
     shifts = {"best": 0.1, "alike": 0.0999, **{f"worse-{i}": 0.0 for i in range(110)}}
-    cells = [episodes(name, hard[s] + shift + draw.normal(0, 0.005, 30), seed=s) for name, shift in shifts.items()
-             for s in range(seeds)]
+    cells = [
+        episodes(name, hard[s] + shift + draw.normal(0, 0.005, 30), seed=s)
+        for name, shift in shifts.items()
+        for s in range(seeds)
+    ]
     results = results_of(*cells)
-    best, ties = aggregate.same_as_best([[r for r in results.records if r.learner == name] for name in shifts], results.verdicts)
+    best, ties = aggregate.same_as_best(
+        [[r for r in results.records if r.learner == name] for name in shifts], results.verdicts
+    )
     assert sorted([*best, *ties]) == [0, 1]
 
 
-@pytest.mark.parametrize("make", [lambda name, v, s: sweep(name, "pgd", {0.1: [int(x > 0.6) for x in v]}, seed=s),
-                                  lambda name, v, s: episodes(name, v[:100 - s], seed=s)], ids=["images", "episodes"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda name, v, s: sweep(name, "pgd", {0.1: [int(x > 0.6) for x in v]}, seed=s),
+        lambda name, v, s: episodes(name, v[: 100 - s], seed=s),
+    ],
+    ids=["images", "episodes"],
+)
 def test_with_many_rivals_p_is_what_it_is_with_few(make):
     draw = np.random.default_rng(4)
-    cells = [make(name, draw.normal(mean, 0.2, 100), s) for name, mean in (("a", 0.7), ("b", 0.68)) for s in range(5)]
+    cells = [
+        make(name, draw.normal(mean, 0.2, 100), s)
+        for name, mean in (("a", 0.7), ("b", 0.68))
+        for s in range(5)
+    ]
     results = results_of(*cells)
-    pair = {0: aggregate._paired(*([r for r in results.records if r.learner == name] for name in "ab"), results.verdicts)}
-    few, many = (aggregate._bootstrapped(pair, results.records[0], aggregate.enough_draws(n))[0] for n in (1, 500))
+    pair = {
+        0: aggregate._paired(
+            *([r for r in results.records if r.learner == name] for name in "ab"), results.verdicts
+        )
+    }
+    few, many = (
+        aggregate._bootstrapped(pair, results.records[0], aggregate.enough_draws(n))[0]
+        for n in (1, 500)
+    )
     assert 0.02 < few < 0.8 and many == pytest.approx(few, abs=0.04)
 
 
 def test_a_distrusted_row_is_marked_and_never_bold():
-    results = results_of(sweep("a", "pgd", {0.1: correct(100, 1)}, trust="FAIL"), sweep("b", "pgd", {0.1: correct(100, 30)}),
-                         sweep("c", "pgd", {0.1: correct(100, 60)}))
+    results = results_of(
+        sweep("a", "pgd", {0.1: correct(100, 1)}, trust="FAIL"),
+        sweep("b", "pgd", {0.1: correct(100, 30)}),
+        sweep("c", "pgd", {0.1: correct(100, 60)}),
+    )
     table = build(results, ROBUST)
     assert table.distrusted == {0} and column(table) == {"a": ".", "b": "B", "c": "."}
 
 
 def test_nothing_is_bold_without_a_rival_or_without_verdicts():
     assert column(build(results_of(sweep("a", "pgd", {0.1: [1, 1]})), ROBUST)) == {"a": "."}
-    bare = plain(*(record(name, {"attack": "pgd", "eps": 0.1}, value) for name, value in (("a", 0.1), ("b", 0.9))))
+    bare = plain(
+        *(
+            record(name, {"attack": "pgd", "eps": 0.1}, value)
+            for name, value in (("a", 0.1), ("b", 0.9))
+        )
+    )
     assert column(build(results_of(bare), ROBUST)) == {"a": ".", "b": "."}
 
 
 def test_other_tasks_are_not_rivals():
     results = results_of(episodes("a", [0.8, 0.9], ways=2), episodes("a", [0.5, 0.6], ways=5))
-    assert set(column(build(results, TableSpec(protocol="few", rows="ways", columns=["shots"]))).values()) == {"."}
+    assert set(
+        column(build(results, TableSpec(protocol="few", rows="ways", columns=["shots"]))).values()
+    ) == {"."}
 
 
 def test_the_worst_level_of_some_and_of_none():
@@ -201,7 +282,9 @@ def test_the_worst_level_of_some_and_of_none():
 
 
 def test_rows_measured_on_other_images_are_not_compared():
-    results = results_of(sweep("a", "pgd", {0.1: correct(100, 1)}), sweep("b", "pgd", {0.1: correct(50, 1)}))
+    results = results_of(
+        sweep("a", "pgd", {0.1: correct(100, 1)}), sweep("b", "pgd", {0.1: correct(50, 1)})
+    )
     assert column(build(results, ROBUST))["b"] == "."
 
 
@@ -209,8 +292,12 @@ def test_rows_measured_on_other_images_are_not_compared():
 
 
 def test_missing_and_failed_cells():
-    results = results_of(sweep("a", "pgd", {0.1: [1, 0], 0.2: [0, 0]}), sweep("b", "pgd", {0.1: [1, 1]}),
-                         learners=["a", "b", "gone"], failures=[("gone", "robust", 3, "ValueError: no")])
+    results = results_of(
+        sweep("a", "pgd", {0.1: [1, 0], 0.2: [0, 0]}),
+        sweep("b", "pgd", {0.1: [1, 1]}),
+        learners=["a", "b", "gone"],
+        failures=[("gone", "robust", 3, "ValueError: no")],
+    )
     table = build(results, ROBUST)
     assert table.rows == (("a",), ("b",), ("gone",))
     assert table.cells[1][1] is None and table.cells[2] == (None, None)
@@ -223,7 +310,9 @@ def test_nothing_at_all_is_an_empty_table():
 
 
 def test_different_measurements_never_share_a_cell():
-    results = results_of(sweep("a", "pgd", {0.1: [1, 0]}, steps=10), sweep("a", "pgd", {0.1: [0, 0]}, steps=40))
+    results = results_of(
+        sweep("a", "pgd", {0.1: [1, 0]}, steps=10), sweep("a", "pgd", {0.1: [0, 0]}, steps=40)
+    )
     table = build(results, TableSpec(protocol="robust", columns=["eps"]))
     assert table.column_keys == ("eps", "attack", "steps")
     assert table.columns == ((0.1, "pgd", 10), (0.1, "pgd", 40), (0.1, "worst", None))
@@ -239,27 +328,46 @@ def test_what_is_not_in_rows_becomes_a_column_learners_too():
 
 def test_one_measurement_with_two_values_is_an_error_and_with_one_is_shown_once():
     def twice(value):
-        return results_of(plain(*(record("a", {"ways": 5}, v, protocol="few", cell=f"cell {v}") for v in (0.5, value))))
+        return results_of(
+            plain(
+                *(
+                    record("a", {"ways": 5}, v, protocol="few", cell=f"cell {v}")
+                    for v in (0.5, value)
+                )
+            )
+        )
 
-    with pytest.raises(HarnessError, match=r"accuracy of a, seed 0.*'ways': 5.*0.5 .*0.6(?s:.*)cell 0.5 and cell 0.6"):
+    with pytest.raises(
+        HarnessError,
+        match=r"accuracy of a, seed 0.*'ways': 5.*0.5 .*0.6(?s:.*)cell 0.5 and cell 0.6",
+    ):
         build(twice(0.6), FEW)
     assert [c.value for row in build(twice(0.5), FEW).cells for c in row] == [0.5]
 
 
 def test_only_a_breakdown_of_the_same_thing_steps_back():
     """A setting that one has and the other lacks does not make one a part of the other."""
-    rows = plain(*(record("a", setting, value, metric="gini_w", protocol="audit")
-                   for setting, value in (({"bundle": "x"}, 0.2), ({"layer": 1}, 0.8))))
-    assert sorted(c.value for c in build(results_of(rows), TableSpec(protocol="audit")).cells[0]) == [0.2, 0.8]
+    rows = plain(
+        *(
+            record("a", setting, value, metric="gini_w", protocol="audit")
+            for setting, value in (({"bundle": "x"}, 0.2), ({"layer": 1}, 0.8))
+        )
+    )
+    assert sorted(
+        c.value for c in build(results_of(rows), TableSpec(protocol="audit")).cells[0]
+    ) == [0.2, 0.8]
 
 
-@pytest.mark.parametrize(("rows", "columns", "heads", "first"), [
-    ("learner", ["eps"], [("clean",), ("eps 0.1",)], "a"),
-    ("learner", ["attack"], [("clean", ""), ("pgd", "eps 0.1")], "a"),
-    ("learner", [], [("clean",), ("eps 0.1",)], "a"),
-    ("attack", ["eps"], [("clean",), ("eps 0.1",)], "pgd"),
-    ("eps", ["attack"], [("pgd",)], "clean"),
-])
+@pytest.mark.parametrize(
+    ("rows", "columns", "heads", "first"),
+    [
+        ("learner", ["eps"], [("clean",), ("eps 0.1",)], "a"),
+        ("learner", ["attack"], [("clean", ""), ("pgd", "eps 0.1")], "a"),
+        ("learner", [], [("clean",), ("eps 0.1",)], "a"),
+        ("attack", ["eps"], [("clean",), ("eps 0.1",)], "pgd"),
+        ("eps", ["attack"], [("pgd",)], "clean"),
+    ],
+)
 def test_eps_zero_is_called_clean_wherever_it_stands(rows, columns, heads, first):
     clean, attacked = [1, 1, 0], [1, 0, 0]
     one = results_of(sweep("a", "pgd", {0.0: clean, 0.1: attacked}))
@@ -269,7 +377,9 @@ def test_eps_zero_is_called_clean_wherever_it_stands(rows, columns, heads, first
 
 
 def test_clean_accuracy_of_several_attacks_is_one_column_or_one_number_an_attack():
-    results = results_of(*(sweep("a", attack, {0.0: [1, 1, 0], 0.1: [1, 0, 0]}) for attack in ("fgsm", "pgd")))
+    results = results_of(
+        *(sweep("a", attack, {0.0: [1, 1, 0], 0.1: [1, 0, 0]}) for attack in ("fgsm", "pgd"))
+    )
     assert build(results, TableSpec(protocol="robust", columns=["eps"])).columns[0] == (0, "clean")
     table = build(results, TableSpec(protocol="robust", rows="attack", columns=["eps"]))
     assert [row_name(table, i) for i in range(3)] == ["fgsm", "pgd", "worst"]
@@ -279,9 +389,15 @@ def test_clean_accuracy_of_several_attacks_is_one_column_or_one_number_an_attack
 def test_a_metric_that_nothing_has_is_named_with_those_there_are():
     results = results_of(episodes("a", [0.5, 0.7]))
     table = build(results, TableSpec(protocol="few", metric="acuracy"))
-    assert table.rows == () and table.notes == ("No acuracy was measured. Metrics there are: accuracy.",)
-    both = build(results, TableSpec(protocol="few", columns=["metric"], metric=["accuracy", "margin"]))
-    assert both.notes[0].startswith("No margin was measured.") and both.cells[0][0].value == pytest.approx(0.6)
+    assert table.rows == () and table.notes == (
+        "No acuracy was measured. Metrics there are: accuracy.",
+    )
+    both = build(
+        results, TableSpec(protocol="few", columns=["metric"], metric=["accuracy", "margin"])
+    )
+    assert both.notes[0].startswith("No margin was measured.") and both.cells[0][
+        0
+    ].value == pytest.approx(0.6)
 
 
 # -------------------------------------------------------------------------------------------------------- seeds
@@ -290,9 +406,13 @@ def test_a_metric_that_nothing_has_is_named_with_those_there_are():
 def uneven(**more):
     """``b`` lacks a seed at 5 shots; both have all at 1 shot."""
     draw = np.random.default_rng(0)
-    cells = [episodes(name, draw.normal(mean, 0.1, 30), shots=shots, seed=seed)
-             for name, mean in (("a", 0.8), ("b", 0.4)) for shots in (1, 5) for seed in (0, 1)
-             if (name, shots, seed) != ("b", 5, 1)]
+    cells = [
+        episodes(name, draw.normal(mean, 0.1, 30), shots=shots, seed=seed)
+        for name, mean in (("a", 0.8), ("b", 0.4))
+        for shots in (1, 5)
+        for seed in (0, 1)
+        if (name, shots, seed) != ("b", 5, 1)
+    ]
     return results_of(*cells, **more)
 
 
@@ -300,14 +420,19 @@ def test_a_column_over_different_seeds_is_named_and_not_bold():
     table = build(uneven(), FEW)
     assert column(table, 0) == {"a": "B", "b": "."} and column(table, 1) == {"a": ".", "b": "."}
     assert [note for note in table.notes if note.startswith("Partial")] == [
-        "Partial: b has seed 0 only, not 0, 1 in 5-way 5-shot; nothing is bold in a column with such a number."]
+        "Partial: b has seed 0 only, not 0, 1 in 5-way 5-shot; nothing is bold in a column with such a number."
+    ]
 
 
 def test_fewer_seeds_than_planned_are_named_even_if_all_rows_lack_them():
     notes = build(uneven(seeds={"few": [0, 1, 2]}), FEW).notes
-    assert "Partial: a has seed 0, 1 only, not 0, 1, 2 in 5-way 1-shot; 5-way 5-shot; nothing is bold in a column " \
+    assert (
+        "Partial: a has seed 0, 1 only, not 0, 1, 2 in 5-way 1-shot; 5-way 5-shot; nothing is bold in a column "
         "with such a number." in notes
-    failed = build(results_of(episodes("a", [0.5, 0.6]), failures=[("a", "few", 1, "OSError: full")]), FEW).notes
+    )
+    failed = build(
+        results_of(episodes("a", [0.5, 0.6]), failures=[("a", "few", 1, "OSError: full")]), FEW
+    ).notes
     assert any(note.startswith("Partial: a has seed 0 only, not 0, 1") for note in failed)
 
 
@@ -322,8 +447,12 @@ def test_the_note_names_each_cells_own_interval():
 
 
 def test_a_breakdown_steps_back_behind_its_summary():
-    rows = plain(*(record("a", setting, value, metric="live_share", protocol="audit")
-                   for setting, value in (({}, 0.5), ({"bundle": "x"}, 0.2), ({"bundle": "y"}, 0.8))))
+    rows = plain(
+        *(
+            record("a", setting, value, metric="live_share", protocol="audit")
+            for setting, value in (({}, 0.5), ({"bundle": "x"}, 0.2), ({"bundle": "y"}, 0.8))
+        )
+    )
     table = build(results_of(rows), TableSpec(protocol="audit", columns=["metric"]))
     assert table.columns == (("live_share",),) and table.cells[0][0].value == 0.5
     detail = build(results_of(rows), TableSpec(protocol="audit", columns=["metric", "bundle"]))
@@ -337,14 +466,27 @@ def test_build_all_defaults_to_a_table_a_protocol_and_numbers_equal_names():
 
 
 def test_the_note_names_the_test_that_one_and_several_seeds_have():
-    for seeds, words in ((1, "t test paired by episode, Holm"), (2, "paired t over 2 seeds"), (5, "paired t over 5 seeds")):
-        cells = [episodes(name, [0.5, 0.6, 0.7 + place], seed=s) for place, name in enumerate("ab") for s in range(seeds)]
+    for seeds, words in (
+        (1, "t test paired by episode, Holm"),
+        (2, "paired t over 2 seeds"),
+        (5, "paired t over 5 seeds"),
+    ):
+        cells = [
+            episodes(name, [0.5, 0.6, 0.7 + place], seed=s)
+            for place, name in enumerate("ab")
+            for s in range(seeds)
+        ]
         assert any(words in note for note in build(results_of(*cells), FEW).notes)
 
 
 def test_notes_name_the_interval_that_was_used():
-    audit = [record("a", {}, 0.5, seed=s, metric="gini_w", protocol="audit", unit="synapse") for s in range(2)]
-    responses = record("a", {}, 0.5, low=0.4, high=0.6, metric="treves_rolls_stimulus", protocol="audit")
+    audit = [
+        record("a", {}, 0.5, seed=s, metric="gini_w", protocol="audit", unit="synapse")
+        for s in range(2)
+    ]
+    responses = record(
+        "a", {}, 0.5, low=0.4, high=0.6, metric="treves_rolls_stimulus", protocol="audit"
+    )
     spec = TableSpec(protocol="audit", columns=["metric"])
     assert "t interval over seeds" in build(results_of(plain(*audit)), spec).notes[0]
     assert "t interval over images" in build(results_of(plain(responses)), spec).notes[0]
@@ -359,14 +501,23 @@ def test_one_note_for_the_same_failure_in_several_cells():
 
 def test_failed_checks_are_footnotes():
     check = TrustCheck("gradients exist", "FAIL", "97 % are zero")
-    results = results_of(sweep("a", "pgd", {0.1: [1, 0]}, trust="FAIL"), trust={"a/pgd/linf/0": [check]})
-    assert "† a, seed 0: trust check failed: gradients exist: 97 % are zero" in build(results, ROBUST).notes
+    results = results_of(
+        sweep("a", "pgd", {0.1: [1, 0]}, trust="FAIL"), trust={"a/pgd/linf/0": [check]}
+    )
+    assert (
+        "† a, seed 0: trust check failed: gradients exist: 97 % are zero"
+        in build(results, ROBUST).notes
+    )
 
 
 def test_a_warning_is_named_once_for_all_that_it_was_given_to():
-    results = results_of(*(sweep(name, "pgd", {0.1: correct(100, 5), 0.2: correct(100, 50)}) for name in "ab"))
+    results = results_of(
+        *(sweep(name, "pgd", {0.1: correct(100, 5), 0.2: correct(100, 50)}) for name in "ab")
+    )
     cells = {record.cell for record in results.records}
-    results = replace(results, trust={cell: [TrustCheck("converged", "WARN", "2 points")] for cell in cells})
+    results = replace(
+        results, trust={cell: [TrustCheck("converged", "WARN", "2 points")] for cell in cells}
+    )
     notes = build(results, ROBUST).notes
     assert "Warning, converged: a (pgd), b (pgd)." in notes
 
@@ -377,11 +528,24 @@ def test_mean_ranks_share_ties_and_leave_out_who_lacks_a_column():
     easy = (rng.random(400) < 0.9).astype(int).tolist()
     near = [1 - v if i == 7 else v for i, v in enumerate(easy)]
     poor = [v if i % 3 else 0 for i, v in enumerate(easy)]
-    cells = [made for shots in (1, 5) for name, verdicts in (("a", easy), ("b", near), ("c", poor), ("d", easy))
-             if (name, shots) != ("d", 5) for made in episodes(name, verdicts, shots=shots)]
-    table, = build_all(results_of(cells), [TableSpec(protocol="few", columns=["shots"], ranks=True)])
-    assert table.columns == ((1, None), (5, None), (None, "mean rank")) and table.column_keys == ("shots", "summary")
-    shown = {row[0]: line[-1] and line[-1].value for row, line in zip(table.rows, table.cells, strict=True)}
+    cells = [
+        made
+        for shots in (1, 5)
+        for name, verdicts in (("a", easy), ("b", near), ("c", poor), ("d", easy))
+        if (name, shots) != ("d", 5)
+        for made in episodes(name, verdicts, shots=shots)
+    ]
+    (table,) = build_all(
+        results_of(cells), [TableSpec(protocol="few", columns=["shots"], ranks=True)]
+    )
+    assert table.columns == ((1, None), (5, None), (None, "mean rank")) and table.column_keys == (
+        "shots",
+        "summary",
+    )
+    shown = {
+        row[0]: line[-1] and line[-1].value
+        for row, line in zip(table.rows, table.cells, strict=True)
+    }
     assert shown == {"a": 1.5, "b": 1.5, "c": 3.0, "d": None}
     assert any("Mean rank" in note for note in table.notes)
     for form in ("markdown", "csv", "latex", "json"):
@@ -391,7 +555,9 @@ def test_mean_ranks_share_ties_and_leave_out_who_lacks_a_column():
 def test_of_errors_the_lowest_is_the_best():
     rng = np.random.default_rng(1)
     wrong = {"good": rng.random(300) < 0.1, "bad": rng.random(300) < 0.5}
-    cells = [made for name, verdicts in wrong.items() for made in episodes(name, verdicts.astype(float))]
+    cells = [
+        made for name, verdicts in wrong.items() for made in episodes(name, verdicts.astype(float))
+    ]
     cells = [(replace(made, metric="error"), verdicts) for made, verdicts in cells]
-    table, = build_all(results_of(cells), [TableSpec(protocol="few", columns=["shots"])])
+    (table,) = build_all(results_of(cells), [TableSpec(protocol="few", columns=["shots"])])
     assert [line[0].bold for line in table.cells] == [True, False]

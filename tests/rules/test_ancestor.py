@@ -20,7 +20,9 @@ def images(n: int = 600) -> Images:
 
 
 def trained(**config):
-    settings = ANCESTOR.Config.model_validate({"hidden": 12, "epochs": 60, "readout_steps": 100} | config)
+    settings = ANCESTOR.Config.model_validate(
+        {"hidden": 12, "epochs": 60, "readout_steps": 100} | config
+    )
     one = ANCESTOR(settings, (1, 6, 6), 3, Rng(0))
     return one, one.fit(images())
 
@@ -37,7 +39,9 @@ def test_it_learns_and_stays_excitatory():
     one, _ = trained()
     assert all((s.weight >= 0).all() for s in one.connectome()) and (one.tensors["V"] > 0).all()
     with torch.no_grad():
-        assert (one.classifier()(images().tensor()).argmax(1).numpy() == images().labels).mean() > 0.6  # chance: 1 / 3
+        assert (
+            one.classifier()(images().tensor()).argmax(1).numpy() == images().labels
+        ).mean() > 0.6  # chance: 1 / 3
 
 
 def test_activity_is_the_published_one():

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import heads
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.heads import viewed
-from harness.learner import Budget
+from harness.learning import heads
+from harness.learning.heads import viewed
+from harness.learning.learner import Budget
 from harness.registry import learners
 from harness.rng import Rng
 from harness.rules.ech import ECH
@@ -31,7 +31,9 @@ def blobs(n: int = 240, seed: int = 0) -> Images:
 
 
 def learner(seed: int = 0, **config) -> ECH:
-    return ECH(ECH.Config(**{"hidden": 32, "epochs": 4, "batch": 20, **config}), SHAPE, CLASSES, Rng(seed))
+    return ECH(
+        ECH.Config(**{"hidden": 32, "epochs": 4, "batch": 20, **config}), SHAPE, CLASSES, Rng(seed)
+    )
 
 
 def fitted(**config) -> ECH:
@@ -45,10 +47,14 @@ def episodes(count: int = 6, shots: int = 3, queries: int = 5):
     images = blobs(400, seed=1)
     pools = [np.flatnonzero(images.labels == c) for c in range(CLASSES)]
     rng = np.random.default_rng(2)
-    rows = np.array([[rng.choice(pool, shots + queries, replace=False) for pool in pools] for _ in range(count)])
+    rows = np.array(
+        [[rng.choice(pool, shots + queries, replace=False) for pool in pools] for _ in range(count)]
+    )
     x = images.tensor()
     support, query = rows[:, :, :shots].reshape(count, -1), rows[:, :, shots:].reshape(count, -1)
-    ys, yq = (torch.arange(CLASSES).repeat_interleave(k).expand(count, -1) for k in (shots, queries))
+    ys, yq = (
+        torch.arange(CLASSES).repeat_interleave(k).expand(count, -1) for k in (shots, queries)
+    )
     return x[support], ys, x[query], yq
 
 
@@ -62,8 +68,15 @@ def test_it_is_registered_and_refuses_unknown_keys():
         ECH.Config(hiden=3)
 
 
-@pytest.mark.parametrize("extra", [{}, {"readout": "perturbation"}, {"third_factor": 0.02, "third_factor_epochs": 1},
-                                   {"noise": 0.04, "maintenance": 0.003}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"readout": "perturbation"},
+        {"third_factor": 0.02, "third_factor_epochs": 1},
+        {"noise": 0.04, "maintenance": 0.003},
+    ],
+)
 def test_it_learns_a_task_with_excitatory_weights_alone(extra):
     made, test = learner(**extra), blobs(200, seed=5)
     log = made.fit(blobs())
@@ -72,16 +85,42 @@ def test_it_learns_a_task_with_excitatory_weights_alone(extra):
     assert log.sign_changes == 0 and log.rows[-1]["train_accuracy"] > 0.95
     for bundle in made.connectome():
         live = bundle.weight if bundle.mask is None else bundle.weight[bundle.mask]
-        assert (live > 0).all() and live.isfinite().all() and not bundle.enforced and bundle.presynaptic_sign
+        assert (
+            (live > 0).all()
+            and live.isfinite().all()
+            and not bundle.enforced
+            and bundle.presynaptic_sign
+        )
 
 
-@given(eta=st.floats(0, 1), offset=st.floats(1e-4, 1), clip=st.floats(0.01, 1), noise=st.floats(0, 0.5),
-       maintenance=st.floats(0, 0.5), prune=st.floats(0, 0.9), readout_eta=st.floats(0.01, 10), third=st.floats(0, 0.1),
-       temperature=st.floats(0.1, 500))
+@given(
+    eta=st.floats(0, 1),
+    offset=st.floats(1e-4, 1),
+    clip=st.floats(0.01, 1),
+    noise=st.floats(0, 0.5),
+    maintenance=st.floats(0, 0.5),
+    prune=st.floats(0, 0.9),
+    readout_eta=st.floats(0.01, 10),
+    third=st.floats(0, 0.1),
+    temperature=st.floats(0.1, 500),
+)
 @settings(max_examples=15, deadline=None)
-def test_no_configuration_changes_a_sign(eta, offset, clip, noise, maintenance, prune, readout_eta, third, temperature):
-    made = learner(epochs=3, readout_steps=30, eta=eta, offset=offset, clip=clip, noise=noise, maintenance=maintenance,
-                   prune=prune, readout_eta=readout_eta, third_factor=third, temperature_end=temperature)
+def test_no_configuration_changes_a_sign(
+    eta, offset, clip, noise, maintenance, prune, readout_eta, third, temperature
+):
+    made = learner(
+        epochs=3,
+        readout_steps=30,
+        eta=eta,
+        offset=offset,
+        clip=clip,
+        noise=noise,
+        maintenance=maintenance,
+        prune=prune,
+        readout_eta=readout_eta,
+        third_factor=third,
+        temperature_end=temperature,
+    )
     log = made.fit(blobs(100))
     assert log.sign_changes == 0
     for bundle in made.connectome():
@@ -113,7 +152,11 @@ def test_embedding_does_not_depend_on_the_batch():
 
 def test_training_twice_gives_the_same_bytes_and_another_seed_other_ones():
     config = {"noise": 0.04, "maintenance": 0.003, "third_factor": 0.01}
-    first, again, other = fitted(**config).state_dict(), fitted(**config).state_dict(), learner(1, **config)
+    first, again, other = (
+        fitted(**config).state_dict(),
+        fitted(**config).state_dict(),
+        learner(1, **config),
+    )
     other.fit(blobs())
     assert all(torch.equal(first[key], again[key]) for key in first)
     assert not torch.equal(first["W"], other.state_dict()["W"])
@@ -163,7 +206,9 @@ def test_a_budget_that_suffices_changes_nothing():
     free.fit(blobs())
     enough.fit(blobs(), budget=Budget(5 * 240))
     short.fit(blobs(), budget=Budget(5 * 240 - 20))
-    assert all(torch.equal(value, enough.state_dict()[key]) for key, value in free.state_dict().items())
+    assert all(
+        torch.equal(value, enough.state_dict()[key]) for key, value in free.state_dict().items()
+    )
     assert not torch.equal(free.state_dict()["W"], short.state_dict()["W"])
 
 
@@ -172,18 +217,31 @@ def test_the_hidden_layer_gives_way_to_the_labels_only_as_far_as_needed():
     assert log.rows[-2]["epoch"] == 2 and log.images_seen == 3 * 240
 
 
-@pytest.mark.parametrize(("head", "view"), [("nearest-mean", lambda h: h), ("cosine", lambda h: h), ("ridge", lambda h: h),
-                                            ("log-ridge", torch.log)])
+@pytest.mark.parametrize(
+    ("head", "view"),
+    [
+        ("nearest-mean", lambda h: h),
+        ("cosine", lambda h: h),
+        ("ridge", lambda h: h),
+        ("log-ridge", torch.log),
+    ],
+)
 def test_shared_heads_are_those_of_all_learners(head, view):
     made = fitted(head=head)
     xs, ys, xq, _ = episodes(1)
-    expected = heads.fit(head.removeprefix("log-"), view(made.embed(xs[0]))[None], ys, CLASSES)(view(made.embed(xq[0]))[None])
-    torch.testing.assert_close(made.adapt(xs[0], ys[0], CLASSES)(xq[0]), expected[0], rtol=1e-4, atol=1e-4)
+    expected = heads.fit(head.removeprefix("log-"), view(made.embed(xs[0]))[None], ys, CLASSES)(
+        view(made.embed(xq[0]))[None]
+    )
+    torch.testing.assert_close(
+        made.adapt(xs[0], ys[0], CLASSES)(xq[0]), expected[0], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_logarithm_of_a_code_is_its_drives_less_what_they_share():
     drives = torch.randn(5, 40, generator=torch.Generator().manual_seed(0)) * 4
-    torch.testing.assert_close(viewed(torch.softmax(drives, 1), "log"), torch.log_softmax(drives, 1))
+    torch.testing.assert_close(
+        viewed(torch.softmax(drives, 1), "log"), torch.log_softmax(drives, 1)
+    )
 
 
 @pytest.mark.parametrize("temperature", [15.0, 1e4])
@@ -205,7 +263,9 @@ def test_progress_rises_to_one_and_the_log_tells_of_sparsity():
     assert log.rows[3]["explained"] > log.rows[0]["explained"]
 
 
-@pytest.mark.parametrize("head", ["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"])
+@pytest.mark.parametrize(
+    "head", ["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"]
+)
 @pytest.mark.parametrize("regime", ["from_scratch", "class_transfer"])
 def test_episodes_one_by_one_and_together_agree(head, regime):
     made = learner(scratch_head=head) if regime == "from_scratch" else fitted(head=head)
@@ -223,7 +283,9 @@ def test_episodes_one_by_one_and_together_agree(head, regime):
 def test_an_episode_from_scratch_does_not_know_its_neighbours():
     xs, ys, xq, _ = episodes()
     full = learner().adapt_many(xs, ys, CLASSES)(xq)
-    assert torch.equal(full[2:5], learner(episodes_at_once=2).adapt_many(xs[2:5], ys[2:5], CLASSES)(xq[2:5]))
+    assert torch.equal(
+        full[2:5], learner(episodes_at_once=2).adapt_many(xs[2:5], ys[2:5], CLASSES)(xq[2:5])
+    )
 
 
 def test_adapting_leaves_the_learner_as_it_was():
@@ -232,11 +294,25 @@ def test_adapting_leaves_the_learner_as_it_was():
     xs, ys, _, _ = episodes(2)
     made.adapt_many(xs, ys, CLASSES)
     made.adapt(xs[0], ys[0], CLASSES)
-    assert all(torch.equal(before[key], value) for key, value in made.state_dict().items()) and not made.fitted
+    assert (
+        all(torch.equal(before[key], value) for key, value in made.state_dict().items())
+        and not made.fitted
+    )
 
 
-@pytest.mark.parametrize("switch", [{"divisive_inhibition": False}, {"synaptic_scaling": False}, {"homeostasis": 0.0},
-                                    {"prune": 0.0}, {"eta": 0.0}, {"regrow": 0.0}, {"noise": 0.1}, {"maintenance": 0.1}])
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {"divisive_inhibition": False},
+        {"synaptic_scaling": False},
+        {"homeostasis": 0.0},
+        {"prune": 0.0},
+        {"eta": 0.0},
+        {"regrow": 0.0},
+        {"noise": 0.1},
+        {"maintenance": 0.1},
+    ],
+)
 def test_every_switch_changes_what_is_learned(switch):
     x, base = blobs(20).tensor(), {"prune": 0.5, "prune_until": 1.0}
     assert not torch.equal(fitted(**base).embed(x), fitted(**{**base, **switch}).embed(x))
@@ -245,4 +321,7 @@ def test_every_switch_changes_what_is_learned(switch):
 def test_global_random_state_is_left_alone():
     before = torch.get_rng_state().clone(), np.random.get_state()[1].copy()
     fitted(noise=0.04)
-    assert torch.equal(before[0], torch.get_rng_state()) and (before[1] == np.random.get_state()[1]).all()
+    assert (
+        torch.equal(before[0], torch.get_rng_state())
+        and (before[1] == np.random.get_state()[1]).all()
+    )

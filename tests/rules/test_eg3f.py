@@ -32,7 +32,9 @@ def images(n: int = 300) -> Images:
 def test_drives_are_minus_the_gradient_of_the_cross_entropy(hidden, winners, monkeypatch):
     one = learner(hidden=hidden, winners=winners)
     weights, drives = one._young(3), {}
-    monkeypatch.setattr(eg3f._Course, "_grow", lambda self, depth, drive, fade: drives.__setitem__(depth, drive))
+    monkeypatch.setattr(
+        eg3f._Course, "_grow", lambda self, depth, drive, fade: drives.__setitem__(depth, drive)
+    )
     x, y = images(30).tensor().flatten(1)[None], torch.arange(30)[None] % 3
     eg3f._Course(one, weights).step(x, y, 1.0)
     leaves = [w.clone().requires_grad_() for w in weights]
@@ -48,14 +50,19 @@ def test_drives_are_minus_the_gradient_of_the_cross_entropy(hidden, winners, mon
         assert drive.abs().max() > 1e-5
 
 
-@pytest.mark.parametrize("config", [{}, {"hidden": [30, 30, 30]}, {"feedback": "random"}, {"winners": 8}, {"noise": 0.05}],
-                         ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"hidden": [30, 30, 30]}, {"feedback": "random"}, {"winners": 8}, {"noise": 0.05}],
+    ids=str,
+)
 def test_it_learns_and_no_weight_changes_its_sign(config):
     one = learner(**config)
     log = one.fit(images())
     assert log.sign_changes == 0 and all((s.weight > 0).all() for s in one.connectome())
     with torch.no_grad():
-        assert (one.classifier()(images().tensor()).argmax(1).numpy() == images().labels).mean() > 0.9
+        assert (
+            one.classifier()(images().tensor()).argmax(1).numpy() == images().labels
+        ).mean() > 0.9
 
 
 def test_cost_makes_weights_smaller():

@@ -43,7 +43,10 @@ def naive_step(w, b, x, temperature, fade, rates):
     hidden, inputs = w.shape
     q = np.zeros((len(x), hidden))
     for s, sample in enumerate(x):
-        u = [sum(w[j, i] * sample[i] for i in range(inputs)) / math.sqrt(sum(w[j] ** 2)) for j in range(hidden)]
+        u = [
+            sum(w[j, i] * sample[i] for i in range(inputs)) / math.sqrt(sum(w[j] ** 2))
+            for j in range(hidden)
+        ]
         e = [math.exp(temperature * (u[j] - b[j])) for j in range(hidden)]
         q[s] = [value / sum(e) for value in e]
     new = w.copy()
@@ -51,13 +54,21 @@ def naive_step(w, b, x, temperature, fade, rates):
         m = sum(q[:, j]) / len(x)
         for i in range(inputs):
             a = sum(q[s, j] * x[s, i] for s in range(len(x))) / len(x)
-            delta = rates.eta * fade * min(1, hidden * m) * (a - m * w[j, i]) / (m * (w[j, i] + rates.offset))
+            delta = (
+                rates.eta
+                * fade
+                * min(1, hidden * m)
+                * (a - m * w[j, i])
+                / (m * (w[j, i] + rates.offset))
+            )
             delta -= rates.maintenance * (math.log(w[j, i]) - math.log(sum(w[j]) / inputs))
             new[j, i] = w[j, i] * math.exp(min(max(delta, -rates.clip), rates.clip))
     return new, b + rates.homeostasis * fade * (q.mean(0) - 1 / hidden)
 
 
-@pytest.mark.parametrize("temperature, rates", [(20.0, Rates()), (80.0, Rates(maintenance=0.05, clip=0.2))])
+@pytest.mark.parametrize(
+    "temperature, rates", [(20.0, Rates()), (80.0, Rates(maintenance=0.05, clip=0.2))]
+)
 def test_a_batch_step_equals_the_loop_over_samples_and_synapses(temperature, rates):
     layer, x = small_layer(), unit_inputs()
     w, b = layer.weight[0].double().numpy().copy(), layer.threshold[0].double().numpy().copy()
@@ -72,22 +83,35 @@ def test_the_fixed_point_is_the_mean_input_of_a_neurons_wins():
     layer, x = small_layer(), unit_inputs()
     q = torch.softmax(3 * torch.randn(1, 20, 6, generator=Rng(1).torch("q")), dim=2)
     for _ in range(800):
-        plasticity.grow(layer, plasticity.hebbian_delta(layer, x, q, rate=0.3, offset=0.02), clip=0.5)
+        plasticity.grow(
+            layer, plasticity.hebbian_delta(layer, x, q, rate=0.3, offset=0.02), clip=0.5
+        )
     expected = torch.einsum("ebh,ebn->ehn", q, x) / q.sum(1).unsqueeze(2)
     torch.testing.assert_close(layer.weight, expected, rtol=1e-4, atol=1e-6)
 
 
-@given(eta=st.floats(0, 1e6), temperature=st.floats(0.01, 1e4), clip=st.floats(0.01, 1.0), noise=st.floats(0, 50),
-       maintenance=st.floats(0, 50), offset=st.floats(1e-6, 1), seed=st.integers(0, 99))
+@given(
+    eta=st.floats(0, 1e6),
+    temperature=st.floats(0.01, 1e4),
+    clip=st.floats(0.01, 1.0),
+    noise=st.floats(0, 50),
+    maintenance=st.floats(0, 50),
+    offset=st.floats(1e-6, 1),
+    seed=st.integers(0, 99),
+)
 @settings(max_examples=60, deadline=None)
-def test_no_step_however_wild_changes_a_sign_or_makes_a_zero(eta, temperature, clip, noise, maintenance, offset, seed):
+def test_no_step_however_wild_changes_a_sign_or_makes_a_zero(
+    eta, temperature, clip, noise, maintenance, offset, seed
+):
     layer, x = small_layer(seed=seed), unit_inputs(seed=seed)
     rates = Rates(eta=eta, clip=clip, noise=noise, maintenance=maintenance, offset=offset)
     for step in range(20):
         before = layer.weight.clone()
         plasticity.learn(layer, x, temperature, 1.0, rates, Rng(seed).torch("noise", step))
         ratio = (layer.weight / before).double().log()
-        assert ratio.isfinite().all() and ratio.abs().max() <= clip + 1e-5  # an exponential step and nothing besides
+        assert (
+            ratio.isfinite().all() and ratio.abs().max() <= clip + 1e-5
+        )  # an exponential step and nothing besides
         assert (layer.weight > 0).all()
 
 
@@ -120,7 +144,9 @@ def test_layers_that_learn_side_by_side_learn_as_they_would_alone():
 
     def learned(inputs: torch.Tensor) -> torch.Tensor:
         alone, noise = small_layer(inputs=16), Rng(0).torch("noise")
-        layer = Layer(alone.weight.repeat(len(inputs), 1, 1), alone.threshold.repeat(len(inputs), 1))
+        layer = Layer(
+            alone.weight.repeat(len(inputs), 1, 1), alone.threshold.repeat(len(inputs), 1)
+        )
         for _ in range(10):
             plasticity.learn(layer, inputs, 20.0, 1.0, rates, noise)
         return layer.weight

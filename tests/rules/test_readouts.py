@@ -18,7 +18,9 @@ def problem(tasks: int = 3, samples: int = 40, hidden: int = 12, classes: int = 
     labels = torch.randint(classes, (tasks, samples), generator=generator)
     clue = torch.rand(tasks, classes, hidden, generator=generator)
     noise = torch.rand(tasks, samples, hidden, generator=generator)
-    codes = torch.softmax(6 * (torch.gather(clue, 1, labels.unsqueeze(2).expand(-1, -1, hidden)) + 0.5 * noise), dim=2)
+    codes = torch.softmax(
+        6 * (torch.gather(clue, 1, labels.unsqueeze(2).expand(-1, -1, hidden)) + 0.5 * noise), dim=2
+    )
     return codes, labels, 0.01 + 0.09 * torch.rand(tasks, hidden, classes, generator=generator)
 
 
@@ -41,7 +43,9 @@ def test_perturbation_estimates_the_gradient_in_log_space():
     codes, labels, weight = problem(tasks=1)
     targets = one_hot(labels, 4).float()
     exact = GAIN * weight * readouts.delta_drive(codes, targets, weight, GAIN)
-    estimate = readouts.perturbation_drive(codes, targets, weight, GAIN, 0.01, 2000, Rng(0).torch("trials"))
+    estimate = readouts.perturbation_drive(
+        codes, targets, weight, GAIN, 0.01, 2000, Rng(0).torch("trials")
+    )
     assert torch.cosine_similarity(exact.flatten(), estimate.flatten(), dim=0) > 0.97
     assert estimate.norm() == pytest.approx(exact.norm().item(), rel=0.1)
 
@@ -52,8 +56,11 @@ def test_learning_lowers_the_cross_entropy_of_every_task_and_keeps_weights_excit
     targets, generator = one_hot(labels, 4).float(), Rng(0).torch("trials")
     before = losses(codes, labels, weight)
     for _ in range(100):
-        push = (readouts.delta_drive(codes, targets, weight, GAIN) if rule == "delta" else
-                readouts.perturbation_drive(codes, targets, weight, GAIN, 0.05, 8, generator))
+        push = (
+            readouts.delta_drive(codes, targets, weight, GAIN)
+            if rule == "delta"
+            else readouts.perturbation_drive(codes, targets, weight, GAIN, 0.05, 8, generator)
+        )
         readouts.step(weight, push, 0.05, 0.5)
     assert (losses(codes, labels, weight) < least * before).all() and (weight > 0).all()
 
@@ -61,7 +68,9 @@ def test_learning_lowers_the_cross_entropy_of_every_task_and_keeps_weights_excit
 def test_one_step_is_a_bounded_exponential_whatever_the_push():
     _, _, weight = problem()
     before = weight.clone()
-    readouts.step(weight, 1e20 * torch.randn(weight.shape, generator=Rng(0).torch("push")), 1e6, 0.5)
+    readouts.step(
+        weight, 1e20 * torch.randn(weight.shape, generator=Rng(0).torch("push")), 1e6, 0.5
+    )
     assert (weight / before).log().abs().max() <= 0.5 + 1e-6
 
 

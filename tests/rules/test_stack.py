@@ -16,8 +16,13 @@ from harness.rng import Rng
 from harness.rules.modules.local import LocalCode, Stack, lengths, on_off, patches, some_patches
 
 STACK = learners["ech-stack"]
-THREE = {"layers": [{"neurons": 12, "kernel": 3, "grid": 6}, {"neurons": 16, "kernel": 3, "grid": None},
-                    {"neurons": 10, "kernel": None, "grid": None}]}
+THREE = {
+    "layers": [
+        {"neurons": 12, "kernel": 3, "grid": 6},
+        {"neurons": 16, "kernel": 3, "grid": None},
+        {"neurons": 10, "kernel": None, "grid": None},
+    ]
+}
 PRIVATE = {"layers": [{"shared": False, "neurons": 6, "kernel": 5, "stride": 3, "grid": None}]}
 
 
@@ -42,7 +47,9 @@ def maps(networks: int = 2, channels: int = 3) -> torch.Tensor:
 def test_drawn_patches_are_some_of_all_patches():
     x, generator = maps(), Rng(0).torch("draw")
     drawn = torch.randint(4 * 16, (50,), generator=Rng(0).torch("draw"))
-    assert torch.equal(some_patches(x, 3, 2, 50, generator), patches(x, 3, 2).flatten(1, 2)[:, drawn])
+    assert torch.equal(
+        some_patches(x, 3, 2, 50, generator), patches(x, 3, 2).flatten(1, 2)[:, drawn]
+    )
 
 
 def test_lengths_are_those_of_the_patches():
@@ -55,15 +62,23 @@ def test_neurons_of_their_own_with_equal_weights_are_shared_ones():
     weight, threshold, sigma = torch.rand(2, 5, 3 * 9), torch.rand(2, 5), torch.tensor([0.1, 0.3])
     shared = LocalCode(weight, threshold, sigma, kernel=3, stride=2, temperature=9.0)
     places = 16
-    private = LocalCode(weight.repeat_interleave(places, 0), threshold.repeat_interleave(places, 0), sigma, kernel=3, stride=2,
-                        temperature=9.0)
+    private = LocalCode(
+        weight.repeat_interleave(places, 0),
+        threshold.repeat_interleave(places, 0),
+        sigma,
+        kernel=3,
+        stride=2,
+        temperature=9.0,
+    )
     assert torch.allclose(shared(x), private(x), atol=1e-5)
 
 
 def test_a_code_is_a_competition_by_cosine_and_silent_where_nothing_is():
     x = torch.zeros(1, 1, 1, 3, 3)
     weight = torch.rand(1, 4, 9)
-    code = LocalCode(weight, torch.zeros(1, 4), torch.tensor([0.2]), kernel=3, stride=1, temperature=7.0)
+    code = LocalCode(
+        weight, torch.zeros(1, 4), torch.tensor([0.2]), kernel=3, stride=1, temperature=7.0
+    )
     assert code(x).sum() < 1e-4
     x = torch.rand(1, 1, 1, 3, 3)
     cosine = F.cosine_similarity(weight[0], x.flatten().expand(4, 9), dim=1)
@@ -86,11 +101,16 @@ def test_on_off_channels_are_excitatory_and_even_light_is_silent(channels, sigma
     seen = on_off(x, sigma)
     assert seen.shape == (2, 2 * channels, 10, 10) and (seen >= 0).all()
     assert on_off(torch.full_like(x, 0.7), sigma).abs().max() < 1e-5
-    assert (seen[:, :channels] * seen[:, channels:]).abs().max() == 0  # a place is brighter or darker, never both
+    assert (
+        seen[:, :channels] * seen[:, channels:]
+    ).abs().max() == 0  # a place is brighter or darker, never both
 
 
-@pytest.mark.parametrize("config", [{}, THREE, PRIVATE, THREE | {"surround": 1.5, "noise": 0.05, "maintenance": 0.01}],
-                         ids=["one", "three", "private", "three with noise"])
+@pytest.mark.parametrize(
+    "config",
+    [{}, THREE, PRIVATE, THREE | {"surround": 1.5, "noise": 0.05, "maintenance": 0.01}],
+    ids=["one", "three", "private", "three with noise"],
+)
 def test_every_weight_stays_excitatory_and_learning_helps(config):
     one = learner(config)
     log = one.fit(bars())
@@ -122,7 +142,9 @@ def test_one_shot_heads_are_imprinted_and_more_shots_are_consolidated():
 
 
 def test_a_kernel_that_does_not_fit_is_one_clear_error():
-    with pytest.raises(HarnessError, match="layer 2 of ech-stack has kernel 7, but its input is only 4 x 4"):
+    with pytest.raises(
+        HarnessError, match="layer 2 of ech-stack has kernel 7, but its input is only 4 x 4"
+    ):
         learner({"layers": [{"kernel": 5, "grid": 4}, {"kernel": 7}]})
 
 
@@ -132,7 +154,9 @@ def test_an_episodes_network_does_not_depend_on_its_neighbours():
     queries = images[24:54].view(3, 10, 1, 12, 12)
     together = one.adapt_many(support, labels, 4)(queries)
     for place in range(3):
-        alone = one.adapt_many(support[place:place + 1], labels[place:place + 1], 4)(queries[place:place + 1])
+        alone = one.adapt_many(support[place : place + 1], labels[place : place + 1], 4)(
+            queries[place : place + 1]
+        )
         assert torch.allclose(alone[0], together[place], atol=1e-4)
 
 
@@ -143,7 +167,10 @@ def test_a_stack_takes_images_with_and_without_a_network_axis():
 
 
 def test_a_layer_that_is_read_beside_the_last_one_is_there_as_if_it_were_alone():
-    low, top = {"neurons": 12, "kernel": 3, "grid": None}, {"neurons": 16, "kernel": 3, "grid": None}
+    low, top = (
+        {"neurons": 12, "kernel": 3, "grid": None},
+        {"neurons": 16, "kernel": 3, "grid": None},
+    )
     both = learner({"layers": [low | {"read": 2}, top]})
     last, first = learner({"layers": [low, top]}), learner({"layers": [low | {"grid": 2}]})
     for one in (both, last, first):
@@ -153,4 +180,4 @@ def test_a_layer_that_is_read_beside_the_last_one_is_there_as_if_it_were_alone()
     assert code.shape == (20, both.width) and both.width == first.width + last.width
     assert torch.allclose(code.norm(dim=1), torch.ones(20), atol=1e-4)
     assert torch.allclose(code[:, : first.width] * 2**0.5, first.embed(images), atol=1e-5)
-    assert torch.allclose(code[:, first.width:] * 2**0.5, last.embed(images), atol=1e-5)
+    assert torch.allclose(code[:, first.width :] * 2**0.5, last.embed(images), atol=1e-5)

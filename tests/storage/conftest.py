@@ -9,21 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import Store
+from harness.storage.store import Store
 
-sys.path.append(str(Path(__file__).parent))  # for ``made_up``, which importlib mode does not find by itself
+sys.path.append(
+    str(Path(__file__).parent)
+)  # for ``made_up``, which importlib mode does not find by itself
 
 
 @pytest.fixture(scope="session")
 def s3():
     """The address of a bucket on an object server of this machine: `pip install s3fs 'moto[server]'`."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 's3fs'")
-    server = pytest.importorskip("moto.server", reason="no object server: pip install 'moto[server]'")
+    server = pytest.importorskip(
+        "moto.server", reason="no object server: pip install 'moto[server]'"
+    )
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()
-    set_ = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1"}
+    set_ = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     before = {key: os.environ.get(key) for key in set_}
     os.environ.update(set_)
     import fsspec

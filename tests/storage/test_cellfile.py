@@ -12,7 +12,7 @@ from made_up import a_cell, write_format_1
 from harness.errors import StoreError
 from harness.storage import cellfile, upkeep
 from harness.storage.cellfile import CELL, Damage, decode, encode
-from harness.store import VERDICTS, Store
+from harness.storage.store import VERDICTS, Store
 
 RESULT = {"values": [{"metric": "accuracy", "value": 0.1 + 0.2}], "log": {}, "name": "é"}
 WRITTEN = encode(RESULT, {VERDICTS: b"arrays"})
@@ -45,7 +45,10 @@ def test_arbitrary_bytes_are_damage(data):
         decode(data)
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"arra", "truncated: 4 of 6"), (b"arrayz", "sha256"), (b"arrays!", "longer")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"arra", "truncated: 4 of 6"), (b"arrayz", "sha256"), (b"arrays!", "longer")],
+)
 def test_what_is_wrong_with_a_file_is_said(content, words):
     with pytest.raises(Damage, match=words):
         decode(WRITTEN).files[VERDICTS].check(content)
@@ -67,7 +70,11 @@ def test_a_cell_of_a_newer_release_is_an_error_and_left_alone(local: Store, monk
         newer.setattr(cellfile, "FORMAT", 3)
         local.write(key, result, {})
     path = local.root / "cells" / key / CELL
-    for look in (lambda: local.unfinished([key]), lambda: local.read(key), lambda: list(local.results([key]))):
+    for look in (
+        lambda: local.unfinished([key]),
+        lambda: local.read(key),
+        lambda: list(local.results([key])),
+    ):
         with pytest.raises(StoreError, match="format 3; this release reads up to 2"):
             look()
     report = upkeep.verify(local, repair=True)

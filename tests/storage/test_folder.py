@@ -15,14 +15,14 @@ from made_up import a_cell, arrays
 
 from harness.storage import folder, lease, upkeep
 from harness.storage.cellfile import CELL
-from harness.store import Store
+from harness.storage.store import Store
 
 HOLD = """
 import sys, time
 from harness.storage import folder, lease
 lease.BEAT_S = float(sys.argv[3])
 folder.machine = lambda: sys.argv[2]
-from harness.store import Store
+from harness.storage.store import Store
 with Store(sys.argv[1]).lock("k") as mine:
     print(mine, flush=True)
     time.sleep(60)
@@ -31,7 +31,11 @@ with Store(sys.argv[1]).lock("k") as mine:
 
 def hold(store: Store, machine: str, beat_s: float = 0.05) -> subprocess.Popen:
     """A process, of that machine, that holds the lock k."""
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, store.root, machine, str(beat_s)], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, store.root, machine, str(beat_s)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert holder.stdout.readline() == "True\n"
     return holder
 
@@ -47,7 +51,9 @@ def taken(store: Store) -> bool:
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_a_lock_is_respected_by_another_machine_and_taken_over_when_that_has_died(local, monkeypatch, shown):
+def test_a_lock_is_respected_by_another_machine_and_taken_over_when_that_has_died(
+    local, monkeypatch, shown
+):
     monkeypatch.setattr(lease, "LEASE_S", 0.6)
     holder = hold(local, "another machine")
     try:
@@ -102,12 +108,20 @@ def test_of_machines_that_come_for_a_lock_at_once_one_gets_it(local, monkeypatch
         assert sorted(got) == [False, True]
 
 
-def test_what_another_machine_has_done_is_seen_although_it_was_missing_a_moment_ago(local, monkeypatch):
+def test_what_another_machine_has_done_is_seen_although_it_was_missing_a_moment_ago(
+    local, monkeypatch
+):
     """A network file system that believes a name to be missing until the folder that would hold it is opened."""
     key, result = a_cell()
     opened, open_, exists = set(), os.open, os.path.exists
-    monkeypatch.setattr(os, "open", lambda path, *words, **more: opened.add(str(path)) or open_(path, *words, **more))
-    monkeypatch.setattr(os.path, "exists", lambda path: f"{local.root}/cells" in opened and exists(path))
+    monkeypatch.setattr(
+        os,
+        "open",
+        lambda path, *words, **more: opened.add(str(path)) or open_(path, *words, **more),
+    )
+    monkeypatch.setattr(
+        os.path, "exists", lambda path: f"{local.root}/cells" in opened and exists(path)
+    )
     assert not local.done(key)
     local.write(key, result, arrays())
     opened.clear()
@@ -139,7 +153,10 @@ def _compute(root: str, keys: list[str], done) -> None:
 def test_processes_share_the_work(local):
     context = mp.get_context("fork")
     keys, done = [a_cell(number)[0] for number in range(20)], context.Queue()
-    workers = [context.Process(target=_compute, args=(str(local.root), order, done)) for order in (keys, keys, keys)]
+    workers = [
+        context.Process(target=_compute, args=(str(local.root), order, done))
+        for order in (keys, keys, keys)
+    ]
     for worker in workers:
         worker.start()
     made = [done.get(timeout=60) for _ in keys]
@@ -150,8 +167,10 @@ def test_processes_share_the_work(local):
 
 
 def test_what_a_dead_process_of_this_machine_left_is_cleared_at_once(local):
-    kill = "import os, sys\nfrom harness.storage import folder\nfrom pathlib import Path\n" \
-           "folder._write = lambda *_: os.kill(os.getpid(), 9)\nfolder.Folder(Path(sys.argv[1])).write('cells/x', b'')"
+    kill = (
+        "import os, sys\nfrom harness.storage import folder\nfrom pathlib import Path\n"
+        "folder._write = lambda *_: os.kill(os.getpid(), 9)\nfolder.Folder(Path(sys.argv[1])).write('cells/x', b'')"
+    )
     subprocess.run([sys.executable, "-c", kill, local.root], check=False)
     left = local.files.children("tmp")
     assert len(left) == 1

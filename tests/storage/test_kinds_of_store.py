@@ -11,20 +11,27 @@ from made_up import a_cell, arrays, fill
 from harness.errors import StoreError
 from harness.storage import lease, upkeep
 from harness.storage.cellfile import CELL
-from harness.store import VERDICTS, Store, is_store, is_url
+from harness.storage.store import VERDICTS, Store, is_store, is_url
 
 
 def test_what_is_written_is_read(store):
     cells = fill(store)
     assert store.finished() == sorted(cells) and dict(store.results(cells)) == cells
     for number, (key, result) in enumerate(cells.items()):
-        assert store.done(key) and store.read(key) == result and store.members(key) == [CELL, VERDICTS]
+        assert (
+            store.done(key) and store.read(key) == result and store.members(key) == [CELL, VERDICTS]
+        )
         for name, array in arrays(number)[VERDICTS].items():
             np.testing.assert_array_equal(store.arrays(key)[name], array)
 
 
 def test_what_is_not_there_is_none(store):
-    assert store.read("k") is None and not store.done("k") and store.finished() == [] and list(store.results(["k"])) == []
+    assert (
+        store.read("k") is None
+        and not store.done("k")
+        and store.finished() == []
+        and list(store.results(["k"])) == []
+    )
     assert store.unfinished(["k"]) == ["k"] and store.failure("k") is None
     with pytest.raises(StoreError, match="cell k"):
         store.arrays("k")
@@ -51,9 +58,13 @@ def test_damage_is_found_and_repaired(store):
     with pytest.raises(StoreError, match="changed"):
         store.arrays(cells[0])
     report = upkeep.verify(store)
-    assert not report.sound and [(fault.path, fault.kind) for fault in report.faults] == [(name, "damaged")]
+    assert not report.sound and [(fault.path, fault.kind) for fault in report.faults] == [
+        (name, "damaged")
+    ]
     assert upkeep.verify(store, repair=True).sound and store.finished() == sorted(cells[1:])
-    assert upkeep.verify(store).sound and len(store.files.children("damaged")) == 1, "moved aside, not deleted"
+    assert upkeep.verify(store).sound and len(store.files.children("damaged")) == 1, (
+        "moved aside, not deleted"
+    )
 
 
 def test_a_failure_is_kept_until_its_cell_is_finished(store):
@@ -96,17 +107,31 @@ def test_what_nobody_needs_is_listed_and_only_then_removed(store, monkeypatch):
     assert [each.path for each in upkeep.garbage(store)] == [f"cells/{unused}"]
     assert store.done(unused)
     removed = upkeep.remove_garbage(store, damaged=True)
-    assert [each.path for each in removed] == [f"cells/{unused}", "damaged/x"] and removed[0].bytes > 100
-    assert not store.done(unused) and store.done(training) and upkeep.garbage(store, damaged=True) == []
+    assert [each.path for each in removed] == [f"cells/{unused}", "damaged/x"] and removed[
+        0
+    ].bytes > 100
+    assert (
+        not store.done(unused)
+        and store.done(training)
+        and upkeep.garbage(store, damaged=True) == []
+    )
 
 
 def test_paths_and_urls_are_told_apart(tmp_path):
-    assert is_url("s3://bucket/x") and is_store("s3://bucket/x") and not is_url(tmp_path) and is_store(tmp_path)
+    assert (
+        is_url("s3://bucket/x")
+        and is_store("s3://bucket/x")
+        and not is_url(tmp_path)
+        and is_store(tmp_path)
+    )
     assert not is_store(tmp_path / "suite.yaml") and is_store(f"file://{tmp_path}")
     assert Store(f"file://{tmp_path}").root == tmp_path
 
 
-@pytest.mark.parametrize(("url", "words"), [("nosuch://x", "cannot open it"), ("s3://no-such-bucket-here/x", "the store")])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("nosuch://x", "cannot open it"), ("s3://no-such-bucket-here/x", "the store")],
+)
 def test_a_store_that_cannot_be_opened_is_one_clear_error(url, words, request):
     if url.startswith("s3"):
         request.getfixturevalue("s3")

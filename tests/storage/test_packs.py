@@ -13,9 +13,11 @@ from made_up import a_cell, arrays, fill, write_format_1
 
 from harness.errors import StoreError
 from harness.storage import packs, upkeep
-from harness.store import VERDICTS, Store
+from harness.storage.store import VERDICTS, Store
 
-pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'bioharness[parquet]'")
+pyarrow = pytest.importorskip(
+    "pyarrow", reason="pyarrow is not installed: pip install 'bioharness[parquet]'"
+)
 
 
 def contents(store: Store) -> dict[str, dict[str, bytes]]:
@@ -31,7 +33,11 @@ def test_a_compacted_store_reads_as_before(store):
     assert (done.cells, done.packs, done.left) == (7, 1, [])
     assert store.files.children("cells") == [] and len(store.files.children("packs")) == 2
     for reader in (store, Store(store.root)):
-        assert contents(reader) == before and dict(reader.results(cells)) == cells and reader.unfinished(cells) == []
+        assert (
+            contents(reader) == before
+            and dict(reader.results(cells)) == cells
+            and reader.unfinished(cells) == []
+        )
         assert all(reader.done(key) and reader.read(key) == result for key, result in cells.items())
     assert upkeep.verify(store).cells == 7 and upkeep.verify(store).faults == []
 
@@ -79,7 +85,11 @@ def test_other_tools_can_query_a_pack(local):
     upkeep.compact(local)
     index = next((local.root / "packs").glob("*.parquet"))
     table = pyarrow.parquet.read_table(index).to_pandas()
-    assert list(table["learner"]) == ["mlp"] * 4 and sorted(table["seed"]) == [0, 1, 2, 3] and set(table["role"]) == {"measure"}
+    assert (
+        list(table["learner"]) == ["mlp"] * 4
+        and sorted(table["seed"]) == [0, 1, 2, 3]
+        and set(table["role"]) == {"measure"}
+    )
 
 
 def test_a_compaction_that_is_killed_anywhere_loses_nothing(local, monkeypatch):
@@ -87,11 +97,17 @@ def test_a_compaction_that_is_killed_anywhere_loses_nothing(local, monkeypatch):
     before = contents(local)
     for writes in range(4):
         for removals in range(6):
-            child = mp.get_context("fork").Process(target=_killed, args=(local.root, writes, removals))
+            child = mp.get_context("fork").Process(
+                target=_killed, args=(local.root, writes, removals)
+            )
             child.start()
             child.join()
             assert contents(local) == before
-    assert upkeep.compact(local).left == [] and contents(local) == before and upkeep.verify(local).faults == []
+    assert (
+        upkeep.compact(local).left == []
+        and contents(local) == before
+        and upkeep.verify(local).faults == []
+    )
 
 
 def _killed(root, writes: int, removals: int) -> None:
@@ -129,7 +145,11 @@ def test_readers_and_writers_see_each_cell_once_while_packs_come_and_go(local, m
         while not over.is_set():
             sure = set(written)
             seen = [key for key, _ in store.results(store.finished())]
-            if len(seen) != len(set(seen)) or not sure <= set(seen) or any(not store.content(key) for key in seen):
+            if (
+                len(seen) != len(set(seen))
+                or not sure <= set(seen)
+                or any(not store.content(key) for key in seen)
+            ):
                 faults.append((len(seen), len(set(seen)), len(sure)))
 
     def guarded(work) -> threading.Thread:
@@ -149,7 +169,11 @@ def test_readers_and_writers_see_each_cell_once_while_packs_come_and_go(local, m
     over.set()
     for thread in threads:
         thread.join()
-    assert faults == [] and len(written) == total == len(local.finished()) and upkeep.verify(local).sound
+    assert (
+        faults == []
+        and len(written) == total == len(local.finished())
+        and upkeep.verify(local).sound
+    )
 
 
 def test_two_upkeeps_do_not_meet(local):
@@ -162,7 +186,9 @@ def test_a_pack_without_one_of_its_files_is_found_and_healed(local, ending):
     cells = fill(local)
     upkeep.compact(local)
     next((local.root / "packs").glob(f"*{ending}")).unlink()
-    assert upkeep.verify(local).sound == (ending == packs.INDEX), "arrays alone are an orphan: no cell is there to be damaged"
+    assert upkeep.verify(local).sound == (ending == packs.INDEX), (
+        "arrays alone are an orphan: no cell is there to be damaged"
+    )
     assert upkeep.verify(local, repair=True).sound
     assert local.unfinished(cells) == list(cells)
     fill(local)
@@ -176,13 +202,22 @@ def whole(tmp_path_factory) -> tuple[dict, dict[str, bytes]]:
     cells = fill(store, 2)
     upkeep.compact(store)
     cells |= fill(store, 2, first=2)
-    files = [path for folder in ("cells", "packs") for path in sorted((store.root / folder).rglob("*")) if path.is_file()]
+    files = [
+        path
+        for folder in ("cells", "packs")
+        for path in sorted((store.root / folder).rglob("*"))
+        if path.is_file()
+    ]
     return cells, {str(path.relative_to(store.root)): path.read_bytes() for path in files}
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data(), flip=st.booleans(), healed_by_run=st.booleans())
-def test_any_damage_to_any_file_is_found_and_healed(whole, tmp_path_factory, data, flip, healed_by_run):
+def test_any_damage_to_any_file_is_found_and_healed(
+    whole, tmp_path_factory, data, flip, healed_by_run
+):
     """Truncated at any byte, any bit flipped, in cells and in packs."""
     cells, files = whole
     name = data.draw(st.sampled_from(sorted(files)), label="file")

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.cells.results import Results
 from harness.records import Record
-from harness.report.results import Results
 
 BINS = 40
 ANCHORS = ((33, 102, 172), (247, 247, 247), (178, 24, 43))
@@ -20,7 +20,9 @@ STEPS = 31
 
 def _kept(results: Results, records: Sequence[Record], name: str) -> np.ndarray | None:
     """An array that the audit kept, of the first cell that has it."""
-    for cell in dict.fromkeys(r.cell for r in records if results.protocols.get(r.protocol) == "biology"):
+    for cell in dict.fromkeys(
+        r.cell for r in records if results.protocols.get(r.protocol) == "biology"
+    ):
         try:
             return np.asarray(results.verdicts(cell, name), np.float64)
         except KeyError:  # no synapses, or not of the input
@@ -34,7 +36,10 @@ def log_weights(results: Results, records: Sequence[Record]) -> dict[str, list[f
     if quantiles is None or not np.ptp(quantiles):
         return None
     density, edges = np.histogram((quantiles[1:] + quantiles[:-1]) / 2, bins=BINS, density=True)
-    return {"edges": [round(float(e), 4) for e in edges], "density": [round(float(d), 4) for d in density]}
+    return {
+        "edges": [round(float(e), 4) for e in edges],
+        "density": [round(float(d), 4) for d in density],
+    }
 
 
 def fields(results: Results, records: Sequence[Record]) -> np.ndarray | None:
@@ -55,9 +60,14 @@ def picture(found: np.ndarray) -> str:
     pixels = np.full((-(-len(found) // side) * high - 1, side * wide - 1), STEPS, np.uint8)
     for i, one in enumerate(found):
         row, column = i // side * high, i % side * wide
-        pixels[row: row + high - 1, column: column + wide - 1] = np.round((one + 1) / 2 * (STEPS - 1))
+        pixels[row : row + high - 1, column : column + wide - 1] = np.round(
+            (one + 1) / 2 * (STEPS - 1)
+        )
     image = Image.fromarray(pixels, "P")
-    shades = [np.interp(np.linspace(-1, 1, STEPS), (-1, 0, 1), [anchor[c] for anchor in ANCHORS]) for c in range(3)]
+    shades = [
+        np.interp(np.linspace(-1, 1, STEPS), (-1, 0, 1), [anchor[c] for anchor in ANCHORS])
+        for c in range(3)
+    ]
     image.putpalette([*np.round(np.stack(shades, 1)).astype(int).ravel().tolist(), 255, 255, 255])
     out = io.BytesIO()
     image.save(out, "png", transparency=STEPS, optimize=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.records import Record, Trust
-from harness.report.aggregate import worst_level
+from harness.cells.results import Results
+from harness.records import Record, Trust, worst_level
 from harness.report.board.charts import charts
 from harness.report.derive import with_worst_case
 from harness.report.formats import BETTER, captions, is_percent, metric_name
@@ -18,10 +18,11 @@ from harness.report.notes import choices
 from harness.report.pairs import Pair, Rivals, ranks
 from harness.report.pivot import Labels
 from harness.report.published import DIFFERENCE, WHOSE
-from harness.report.results import Results
 from harness.report.table import Cell, Table
-from harness.report.tables import LaidOut, PublishedSpec, TableSpec, build_all, default_specs, lay_out
+from harness.report.tables import LaidOut, build_all, default_specs, lay_out
 from harness.report.wording import cell_text, heading, headings
+from harness.suite.specs.published import PublishedSpec
+from harness.suite.specs.tables import TableSpec
 
 OURS = "ours"
 """What our own column is called where published numbers stand beside it."""
@@ -181,14 +182,33 @@ class Tab:
 
 def tabs(division: Division) -> list[Tab]:
     """One tab a protocol that has records or tables."""
-    results = with_worst_case(replace(division.results, verdicts=functools.cache(division.results.verdicts)))
-    measured, asked = {record.protocol for record in results.records}, {spec.protocol for spec in division.tables}
-    specs = [*division.tables, *(spec for spec in default_specs(results) if spec.protocol in measured - asked)]
+    results = with_worst_case(
+        replace(division.results, verdicts=functools.cache(division.results.verdicts))
+    )
+    measured, asked = (
+        {record.protocol for record in results.records},
+        {spec.protocol for spec in division.tables},
+    )
+    specs = [
+        *division.tables,
+        *(spec for spec in default_specs(results) if spec.protocol in measured - asked),
+    ]
     shown: dict[str, list[BoardTable]] = {}
     for spec, table in zip(specs, build_all(results, specs, division.published), strict=True):
         shown.setdefault(spec.protocol, []).append(_table(results, lay_out(results, spec), table))
-    return [Tab(f"{results.suite}/{name}", results.suite, name, kind, shown[name], charts(results, name),
-                results.blocks.get(name, {})) for name, kind in results.protocols.items() if name in shown]
+    return [
+        Tab(
+            f"{results.suite}/{name}",
+            results.suite,
+            name,
+            kind,
+            shown[name],
+            charts(results, name),
+            results.blocks.get(name, {}),
+        )
+        for name, kind in results.protocols.items()
+        if name in shown
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------ tables
@@ -205,15 +225,35 @@ def _table(results: Results, laid: LaidOut, table: Table) -> BoardTable:
     behind: dict[Labels, list[Record]] = {}
     for (labels, _), found in laid.grid.items():
         behind.setdefault(labels, []).extend(found)
-    rows = [Row(" / ".join(filter(None, captions(table.row_keys, labels))), place.get(labels[0]) if of_learners else None,
-                worst_level(r.trust for r in behind.get(labels, ())), _remarks(results, behind.get(labels, ())),
-                [_shown(cell, rank.get(j, {}).get(i), sharing.get(j, {})) for j, cell in enumerate(table.cells[i])])
-            for i, labels in enumerate(table.rows)]
+    rows = [
+        Row(
+            " / ".join(filter(None, captions(table.row_keys, labels))),
+            place.get(labels[0]) if of_learners else None,
+            worst_level(r.trust for r in behind.get(labels, ())),
+            _remarks(results, behind.get(labels, ())),
+            [
+                _shown(cell, rank.get(j, {}).get(i), sharing.get(j, {}))
+                for j, cell in enumerate(table.cells[i])
+            ],
+        )
+        for i, labels in enumerate(table.rows)
+    ]
     first = max(rank, default=None)
     pairs, everyone = _pairs(rivals, rank.get(first, {}), rows)
-    return BoardTable(table.name, heading(table), " / ".join(table.row_keys), columns, rows,
-                      _heads([column.levels for column in columns]), first, table.notes,
-                      [j for j, found in rivals.items() if found], pairs, everyone, table)
+    return BoardTable(
+        table.name,
+        heading(table),
+        " / ".join(table.row_keys),
+        columns,
+        rows,
+        _heads([column.levels for column in columns]),
+        first,
+        table.notes,
+        [j for j, found in rivals.items() if found],
+        pairs,
+        everyone,
+        table,
+    )
 
 
 def _columns(table: Table) -> list[Column]:
@@ -232,8 +272,14 @@ def _heads(columns: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
     for depth in range(len(levels[0]) if levels else 0):
         line: list[tuple[str, int]] = []
         for j, column in enumerate(levels):
-            joined = depth < len(column) - 1 and j and column[: depth + 1] == levels[j - 1][: depth + 1]
-            line = [*line[:-1], (line[-1][0], line[-1][1] + 1)] if joined else [*line, (column[depth], 1)]
+            joined = (
+                depth < len(column) - 1 and j and column[: depth + 1] == levels[j - 1][: depth + 1]
+            )
+            line = (
+                [*line[:-1], (line[-1][0], line[-1][1] + 1)]
+                if joined
+                else [*line, (column[depth], 1)]
+            )
         out.append(line)
     return [line for line in out if any(text for text, _ in line)]
 
@@ -241,9 +287,12 @@ def _heads(columns: Sequence[tuple[str, ...]]) -> list[list[tuple[str, int]]]:
 def _to_the_end(column: tuple[str, ...], columns: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """A column's levels with a text in the last: what is its alone moves there; under what it shares, it is called ours."""
     depth = max((d for d, text in enumerate(column) if text), default=len(column) - 1)
-    if depth < len(column) - 1 and sum(other[: depth + 1] == column[: depth + 1] for other in columns) > 1:
+    if (
+        depth < len(column) - 1
+        and sum(other[: depth + 1] == column[: depth + 1] for other in columns) > 1
+    ):
         return (*column[:-1], OURS)
-    return (*column[:depth], *column[depth + 1:], column[depth])
+    return (*column[:depth], *column[depth + 1 :], column[depth])
 
 
 def _remarks(results: Results, records: Sequence[Record]) -> list[Remark]:
@@ -253,7 +302,9 @@ def _remarks(results: Results, records: Sequence[Record]) -> list[Remark]:
         for check in results.trust.get(record.cell, ()):
             if check.level in ("FAIL", "WARN"):
                 where = " ".join(filter(None, [_attack(record), f"seed {record.seed}"]))
-                found[record.cell, check.name] = Remark(check.level, where, check.name, check.detail)
+                found[record.cell, check.name] = Remark(
+                    check.level, where, check.name, check.detail
+                )
     return sorted(found.values(), key=lambda remark: (remark.level, remark.where, remark.name))
 
 
@@ -268,22 +319,45 @@ def _shown(cell: Cell | None, rank: int | None, sharing: Mapping[int, int]) -> S
         return None
     text, arms = cell_text(cell)
     scale = 100 if is_percent(cell.metric) else 1
-    value, low, high = (None if v is None or not math.isfinite(v) else round(scale * v, 6)
-                        for v in (cell.value, cell.low, cell.high))
-    return Shown(text, arms.strip(), value, low, high, rank, rank is not None and sharing[rank] > 1, cell.bold)
+    value, low, high = (
+        None if v is None or not math.isfinite(v) else round(scale * v, 6)
+        for v in (cell.value, cell.low, cell.high)
+    )
+    return Shown(
+        text,
+        arms.strip(),
+        value,
+        low,
+        high,
+        rank,
+        rank is not None and sharing[rank] > 1,
+        cell.bold,
+    )
 
 
 # ------------------------------------------------------------------------------------------------- ranks and comparisons
 
 
-def _rivals(laid: LaidOut, table: Table, j: int, results: Results) -> tuple[list[int], Rivals] | None:
+def _rivals(
+    laid: LaidOut, table: Table, j: int, results: Results
+) -> tuple[list[int], Rivals] | None:
     """The rows of a column that can be tested against each other, distrusted ones aside; None where there are no two."""
     keys = len(laid.column_keys)
-    column, added = table.columns[j][:keys], dict(zip(table.column_keys[keys:], table.columns[j][keys:], strict=True))
+    column, added = (
+        table.columns[j][:keys],
+        dict(zip(table.column_keys[keys:], table.columns[j][keys:], strict=True)),
+    )
     if any(value is not None for key, value in added.items() if key != "metric"):
         return None  # published, or a summary; what measures a single number may have a name only where such stand beside it
-    rows = [i for i, row in enumerate(table.rows) if (row, column) in laid.grid and i not in table.distrusted
-            and all(BETTER.get(r.metric) == 1 and r.verdicts is not None for r in laid.grid[row, column])]
+    rows = [
+        i
+        for i, row in enumerate(table.rows)
+        if (row, column) in laid.grid
+        and i not in table.distrusted
+        and all(
+            BETTER.get(r.metric) == 1 and r.verdicts is not None for r in laid.grid[row, column]
+        )
+    ]
     if len(rows) < 2:
         return None
     try:
@@ -296,22 +370,36 @@ def _ranks(table: Table, j: int, rows: list[int], rivals: Rivals) -> dict[int, i
     """Row -> rank; the first are those that the table has bold."""
     cells = [table.cells[i][j] for i in rows]
     top = [k for k, cell in enumerate(cells) if cell is not None and cell.bold]
-    return dict(zip(rows, ranks([cell.value if cell else 0.0 for cell in cells], top, rivals.p), strict=True))
+    return dict(
+        zip(
+            rows, ranks([cell.value if cell else 0.0 for cell in cells], top, rivals.p), strict=True
+        )
+    )
 
 
-def _pairs(rivals: dict[int, tuple[list[int], Rivals] | None], rank: dict[int, int],
-           rows: list[Row]) -> tuple[dict[str, list[list[float | None] | None]], bool]:
+def _pairs(
+    rivals: dict[int, tuple[list[int], Rivals] | None], rank: dict[int, int], rows: list[Row]
+) -> tuple[dict[str, list[list[float | None] | None]], bool]:
     """Comparisons, those with high ranks first where there are too many."""
     columns = [found for found in rivals.values() if found]
-    known = sorted({i for found, _ in columns for i in found}, key=lambda i: (rank.get(i, len(rows) + 1), i))
-    best = len(known) if len(known) * (len(known) - 1) // 2 <= MOST_PAIRS else max(1, MOST_PAIRS // len(known))
+    known = sorted(
+        {i for found, _ in columns for i in found}, key=lambda i: (rank.get(i, len(rows) + 1), i)
+    )
+    best = (
+        len(known)
+        if len(known) * (len(known) - 1) // 2 <= MOST_PAIRS
+        else max(1, MOST_PAIRS // len(known))
+    )
     out = {}
     for at, i in enumerate(known[:best]):
-        for j in known[at + 1:]:
+        for j in known[at + 1 :]:
             one, other = min(i, j), max(i, j)
             out[f"{rows[one].learner},{rows[other].learner}"] = [
                 _numbers(found[1].pair(found[0].index(one), found[0].index(other)))
-                if one in found[0] and other in found[0] else None for found in columns]
+                if one in found[0] and other in found[0]
+                else None
+                for found in columns
+            ]
     return dict(sorted(out.items())), best == len(known)
 
 
@@ -363,7 +451,11 @@ class Profile:
     @property
     def rivalries(self) -> list[tuple[Tab, BoardTable]]:
         """Tables in which it is compared with others."""
-        found = {(number.tab.id, number.table.name): (number.tab, number.table) for number in self.numbers if number.table.pairs}
+        found = {
+            (number.tab.id, number.table.name): (number.tab, number.table)
+            for number in self.numbers
+            if number.table.pairs
+        }
         return list(found.values())
 
 
@@ -377,29 +469,61 @@ def profiles(division: Division, shown: Sequence[Tab]) -> list[Profile]:
         records.setdefault(record.learner, []).append(record)
     out = []
     for place, name in enumerate(results.learners):
-        own = [(tab, table, row) for tab in shown for table in tab.tables for row in table.rows if row.learner == place]
+        own = [
+            (tab, table, row)
+            for tab in shown
+            for table in tab.tables
+            for row in table.rows
+            if row.learner == place
+        ]
         remarks = {(tab.protocol, remark): None for tab, _, row in own for remark in row.remarks}
-        out.append(Profile(
-            name, results.kinds.get(name, ""), division.origins.get(name, ""), results.configs.get(name, {}),
-            [Number(tab, table, column, cell) for tab, table, row in own
-             for column, cell in zip(table.columns, row.cells, strict=True) if cell],
-            list(remarks), sum(len(results.trust.get(cell, ())) for cell in {r.cell for r in records.get(name, [])}),
-            list(_provenance(records.get(name, []), results)), list(_trainings(results, name)),
-            log_weights(results, records.get(name, [])), fields(results, records.get(name, []))))
+        out.append(
+            Profile(
+                name,
+                results.kinds.get(name, ""),
+                division.origins.get(name, ""),
+                results.configs.get(name, {}),
+                [
+                    Number(tab, table, column, cell)
+                    for tab, table, row in own
+                    for column, cell in zip(table.columns, row.cells, strict=True)
+                    if cell
+                ],
+                list(remarks),
+                sum(
+                    len(results.trust.get(cell, ()))
+                    for cell in {r.cell for r in records.get(name, [])}
+                ),
+                list(_provenance(records.get(name, []), results)),
+                list(_trainings(results, name)),
+                log_weights(results, records.get(name, [])),
+                fields(results, records.get(name, [])),
+            )
+        )
     return out
 
 
-def _provenance(records: Sequence[Record], results: Results) -> Iterator[tuple[str, dict[str, str]]]:
+def _provenance(
+    records: Sequence[Record], results: Results
+) -> Iterator[tuple[str, dict[str, str]]]:
     by_protocol: dict[str, list[Record]] = {}
     for record in records:
         by_protocol.setdefault(record.protocol, []).append(record)
     for protocol, found in by_protocol.items():
-        said = {"dataset": [f"{r.dataset} {r.dataset_hash[:12]}" for r in found], "seeds": [str(r.seed) for r in found],
-                "commit": [r.git_commit or "unknown" for r in found], "device": [r.device for r in found],
-                "versions": [", ".join(f"{k} {v}" for k, v in r.versions.items()) for r in found],
-                "measured": sorted(r.created[:10] for r in found), "cells": [r.cell for r in found],
-                "matched": list(choices(results, protocol, found[0].learner))}
-        yield protocol, {key: ", ".join(dict.fromkeys(values)) for key, values in said.items() if values}
+        said = {
+            "dataset": [f"{r.dataset} {r.dataset_hash[:12]}" for r in found],
+            "seeds": [str(r.seed) for r in found],
+            "commit": [r.git_commit or "unknown" for r in found],
+            "device": [r.device for r in found],
+            "versions": [", ".join(f"{k} {v}" for k, v in r.versions.items()) for r in found],
+            "measured": sorted(r.created[:10] for r in found),
+            "cells": [r.cell for r in found],
+            "matched": list(choices(results, protocol, found[0].learner)),
+        }
+        yield (
+            protocol,
+            {key: ", ".join(dict.fromkeys(values)) for key, values in said.items() if values},
+        )
 
 
 def _trainings(results: Results, name: str) -> Iterator[dict[str, Any]]:
@@ -409,9 +533,19 @@ def _trainings(results: Results, name: str) -> Iterator[dict[str, Any]]:
     for training in found:
         if training.seed != first or len(training.rows) < 2:
             continue
-        keys = [key for key in dict.fromkeys(key for row in training.rows for key in row) if key not in ALONG]
-        yield {"data": training.data, "seed": training.seed, "images": training.images_seen,
-               "series": {key: _course([row for row in training.rows if key in row], key) for key in keys}}
+        keys = [
+            key
+            for key in dict.fromkeys(key for row in training.rows for key in row)
+            if key not in ALONG
+        ]
+        yield {
+            "data": training.data,
+            "seed": training.seed,
+            "images": training.images_seen,
+            "series": {
+                key: _course([row for row in training.rows if key in row], key) for key in keys
+            },
+        }
 
 
 ALONG = ("epoch", "episodes", "iteration", "iterations")
@@ -421,8 +555,14 @@ ALONG = ("epoch", "episodes", "iteration", "iterations")
 def _course(rows: Sequence[dict[str, float]], key: str) -> dict[str, Any]:
     """One number over a training, along the log's own count, or row by row."""
     along = next((name for name in ALONG if all(name in row for row in rows)), None)
-    points = [[float(row[along]) if along else float(i + 1), _four(row[key])] for i, row in enumerate(rows)]
-    return {"along": along or "row of the log", "points": [point for point in points if all(map(math.isfinite, point))]}
+    points = [
+        [float(row[along]) if along else float(i + 1), _four(row[key])]
+        for i, row in enumerate(rows)
+    ]
+    return {
+        "along": along or "row of the log",
+        "points": [point for point in points if all(map(math.isfinite, point))],
+    }
 
 
 def _four(value: float) -> float:

@@ -17,7 +17,9 @@ def inhibited(images: torch.Tensor, divisive: bool = True) -> torch.Tensor:
         divisive: False leaves the lengths as they are.
     """
     flat = images.flatten(-3)
-    return flat / (torch.linalg.vector_norm(flat, dim=-1, keepdim=True) + TINY) if divisive else flat
+    return (
+        flat / (torch.linalg.vector_norm(flat, dim=-1, keepdim=True) + TINY) if divisive else flat
+    )
 
 
 class CompetitiveCode(nn.Module):
@@ -31,11 +33,21 @@ class CompetitiveCode(nn.Module):
         scaling: whether each neuron's drive is divided by the length of its weights.
     """
 
-    def __init__(self, weight: torch.Tensor, threshold: torch.Tensor, temperature: float, divisive: bool = True,
-                 scaling: bool = True):
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        threshold: torch.Tensor,
+        temperature: float,
+        divisive: bool = True,
+        scaling: bool = True,
+    ):
         super().__init__()
         self.temperature, self.divisive = temperature, divisive
-        read = weight / (torch.linalg.vector_norm(weight, dim=-1, keepdim=True) + 1e-12) if scaling else weight
+        read = (
+            weight / (torch.linalg.vector_norm(weight, dim=-1, keepdim=True) + 1e-12)
+            if scaling
+            else weight
+        )
         self.register_buffer("weight", read.transpose(-1, -2).contiguous())
         self.register_buffer("threshold", threshold.unsqueeze(-2).contiguous())
 

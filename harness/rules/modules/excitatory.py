@@ -49,7 +49,9 @@ class SigmoidCode(nn.Module):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, gain: float):
         super().__init__()
         self.gain = gain
-        self.register_buffer("weight", weight / torch.linalg.vector_norm(weight, dim=0).clamp_min(1e-12))
+        self.register_buffer(
+            "weight", weight / torch.linalg.vector_norm(weight, dim=0).clamp_min(1e-12)
+        )
         self.register_buffer("bias", bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

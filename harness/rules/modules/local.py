@@ -21,27 +21,43 @@ def on_off(images: torch.Tensor, sigma: float) -> torch.Tensor:
     """
     if images.shape[-3] == 3:
         red, green, blue = images.unbind(-3)
-        images = torch.stack([(red + green + blue) / 3, (red - green) / 2, blue / 2 - (red + green) / 4], -3)
+        images = torch.stack(
+            [(red + green + blue) / 3, (red - green) / 2, blue / 2 - (red + green) / 4], -3
+        )
     flat, reach = images.flatten(0, -4), min(round(2 * sigma), min(images.shape[-2:]) - 1)
     place = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     line = torch.exp(-place.square() / (2 * sigma**2))
     line = (line / line.sum()).expand(flat.shape[1], 1, 1, -1)
     across = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="reflect"), line, groups=flat.shape[1])
-    surround = F.conv2d(F.pad(across, (0, 0, reach, reach), mode="reflect"), line.transpose(2, 3), groups=flat.shape[1])
+    surround = F.conv2d(
+        F.pad(across, (0, 0, reach, reach), mode="reflect"),
+        line.transpose(2, 3),
+        groups=flat.shape[1],
+    )
     difference = flat - surround
     return torch.cat([difference.relu(), (-difference).relu()], 1).unflatten(0, images.shape[:-3])
 
 
 def patches(maps: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
     """Maps (E, B, C, H, W) to the patches at L places, (E, B, L, C * kernel * kernel)."""
-    return F.unfold(maps.flatten(0, 1), kernel, stride=stride).transpose(1, 2).unflatten(0, maps.shape[:2])
+    return (
+        F.unfold(maps.flatten(0, 1), kernel, stride=stride)
+        .transpose(1, 2)
+        .unflatten(0, maps.shape[:2])
+    )
 
 
-def some_patches(maps: torch.Tensor, kernel: int, stride: int, count: int, generator: torch.Generator) -> torch.Tensor:
+def some_patches(
+    maps: torch.Tensor, kernel: int, stride: int, count: int, generator: torch.Generator
+) -> torch.Tensor:
     """``count`` patches drawn at random from maps (E, B, C, H, W), at the same places for every network: (E, count, n)."""
-    windows = maps.unfold(3, kernel, stride).unfold(4, kernel, stride)  # a view, (E, B, C, h, w, kernel, kernel)
+    windows = maps.unfold(3, kernel, stride).unfold(
+        4, kernel, stride
+    )  # a view, (E, B, C, h, w, kernel, kernel)
     down, across = windows.shape[3:5]
-    drawn = torch.randint(maps.shape[1] * down * across, (count,), generator=generator).to(maps.device)
+    drawn = torch.randint(maps.shape[1] * down * across, (count,), generator=generator).to(
+        maps.device
+    )
     image, row, column = drawn // (down * across), drawn // across % down, drawn % across
     # Indices on both sides of a slice move to the front: (count, E, C, kernel, kernel).
     return windows[:, image, :, row, column].flatten(2).transpose(0, 1).contiguous()
@@ -68,11 +84,25 @@ class LocalCode(nn.Module):
         grid: activity is averaged over this many regions a side; None: not at all.
     """
 
-    def __init__(self, weight: torch.Tensor, threshold: torch.Tensor, sigma: torch.Tensor, *, kernel: int, stride: int,
-                 temperature: float, scaling: bool = True, grid: int | None = None):
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        threshold: torch.Tensor,
+        sigma: torch.Tensor,
+        *,
+        kernel: int,
+        stride: int,
+        temperature: float,
+        scaling: bool = True,
+        grid: int | None = None,
+    ):
         super().__init__()
         self.kernel, self.stride, self.temperature, self.grid = kernel, stride, temperature, grid
-        read = weight / torch.linalg.vector_norm(weight, dim=2, keepdim=True).clamp_min(TINY) if scaling else weight
+        read = (
+            weight / torch.linalg.vector_norm(weight, dim=2, keepdim=True).clamp_min(TINY)
+            if scaling
+            else weight
+        )
         for name, value in (("weight", read), ("threshold", threshold), ("sigma", sigma)):
             self.register_buffer(name, value)
 
@@ -81,7 +111,9 @@ class LocalCode(nn.Module):
         shared = len(self.weight) == len(maps)
         drive, length = self._shared(maps) if shared else self._private(maps)
         length = length.unsqueeze(2)
-        code = torch.softmax(self.temperature * (drive / (length + 1e-6) - self._thresholds(maps, drive)), 2)
+        code = torch.softmax(
+            self.temperature * (drive / (length + 1e-6) - self._thresholds(maps, drive)), 2
+        )
         code = code * (length / (length + self.sigma.view(-1, 1, 1, 1, 1)))
         return code if self.grid is None else regions(code, self.grid)
 
@@ -89,13 +121,19 @@ class LocalCode(nn.Module):
         """b, broadcast over (E, B, K, h, w)."""
         if len(self.weight) == len(maps):
             return self.threshold[:, None, :, None, None]
-        return self.threshold.view(len(maps), -1, drive.shape[2]).transpose(1, 2).reshape(len(maps), 1, *drive.shape[2:])
+        return (
+            self.threshold.view(len(maps), -1, drive.shape[2])
+            .transpose(1, 2)
+            .reshape(len(maps), 1, *drive.shape[2:])
+        )
 
     def _shared(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Drives (E, B, K, h, w) and patch lengths (E, B, h, w), as convolutions."""
         filters = self.weight.unflatten(2, (maps.shape[2], self.kernel, self.kernel))
         # One network at a time: what its images get must not depend on its neighbours.
-        drive = torch.stack([F.conv2d(x, w, stride=self.stride) for x, w in zip(maps, filters, strict=True)])
+        drive = torch.stack(
+            [F.conv2d(x, w, stride=self.stride) for x, w in zip(maps, filters, strict=True)]
+        )
         return drive, lengths(maps, self.kernel, self.stride)
 
     def _private(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +142,9 @@ class LocalCode(nn.Module):
         seen = patches(maps, self.kernel, self.stride)
         size = [(side - self.kernel) // self.stride + 1 for side in (height, width)]
         inputs = seen.transpose(1, 2).flatten(0, 1)
-        drive = torch.bmm(inputs, self.weight.transpose(1, 2)).view(networks, -1, images, self.weight.shape[1])
+        drive = torch.bmm(inputs, self.weight.transpose(1, 2)).view(
+            networks, -1, images, self.weight.shape[1]
+        )
         return drive.permute(0, 2, 3, 1).unflatten(3, size), lengths(maps, self.kernel, self.stride)
 
 
@@ -135,7 +175,9 @@ class Stack(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> (B, D), or (E, B, C, H, W) -> (E, B, D)."""
         *below, top = self._all_maps(images if images.ndim == 5 else images.unsqueeze(0))
-        seen = [regions(maps, side) for maps, side in zip(below[1:], self.reads, strict=True) if side]
+        seen = [
+            regions(maps, side) for maps, side in zip(below[1:], self.reads, strict=True) if side
+        ]
         codes = torch.cat([_compressed(maps) for maps in (*seen, top)], 2) / (len(seen) + 1) ** 0.5
         return codes if images.ndim == 5 else codes[0]
 

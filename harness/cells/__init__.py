@@ -1,0 +1,1 @@
+"""A suite as cells of work, and the work as results."""

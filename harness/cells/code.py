@@ -1,0 +1,237 @@
+"""Versions of code: one hash over every definition that can change a result.
+
+From the entries of a cell (the class of its learner, the ``measure`` of its protocol, ...) every
+definition is followed that can be reached by name: functions, classes with their bases and methods,
+and constants, in whichever file they are. Each is hashed without what only people read
+(``harness.cells.syntax``), and the version is a hash of the sorted hashes. No name of a file or module
+goes in, so moving a definition changes nothing.
+
+Not followed are attribute calls on objects that are passed in (``data.split()``): nothing in the text
+says of which class they are. The classes that every cell passes around are entries of their own
+(``CARRIERS``), classes that a config names are found in the registry, and what remains is covered by
+the exact check of ``suites/ci.yaml`` in CI.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+from harness.cells.modules import External, Module, Place, bases, load, resolve, statements
+from harness.cells.syntax import Import, Reference, references
+
+CARRIERS = (
+    "harness.data.base:Images",
+    "harness.data.base:Loaded",
+    "harness.learning.learner:TrainingLog",
+    "harness.rng:Rng",
+)
+"""Classes whose objects every cell passes around: their methods are reached through objects alone."""
+
+NEUTRAL = (
+    "harness.cells.cell",
+    "harness.cells.code",
+    "harness.cells.plan",
+    "harness.data.acquire",
+    "harness.data.cache",
+    "harness.data.download",
+    "harness.environment",
+    "harness.errors",
+    "harness.execute",
+    "harness.files",
+    "harness.imports",
+    "harness.lazy",
+    "harness.records",
+    "harness.registry",
+    "harness.report",
+    "harness.storage",
+    "harness.suite.load",
+)
+"""Modules and rooms that find, name, carry or keep things. What they give is in a cell's key by other
+means (the content of data, the identity of a cell), so their code is not."""
+
+Versions = dict[str, str]
+"""``module:name`` of a definition -> hash of it."""
+
+
+@cache
+def version(entries: tuple[str, ...]) -> str:
+    """One hash over all definitions that are reached from some entries, each ``module:name``."""
+    hashes = sorted(set(definitions(entries).values()))
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+
+
+@cache
+def definitions(entries: tuple[str, ...]) -> Versions:
+    """Every definition that is reached from some entries, with its hash, in order of name.
+
+    Args:
+        entries: ``module:name``, or ``module:Class.member`` for a class of which only that member and
+            what it uses of the class (or of its bases) counts.
+    """
+    found: Versions = {}
+    for entry in entries:
+        found |= _reached(entry)
+    return dict(sorted(found.items()))
+
+
+@cache
+def _reached(entry: str) -> Versions:
+    module, _, name = entry.partition(":")
+    package = module.partition(".")[0]
+    owner, _, member = name.partition(".")
+    waiting = [Place(module, name)]
+    if member:
+        waiting = _members(Place(module, owner), member, package)
+    found: dict[Place, str] = {}
+    while waiting:
+        place = waiting.pop()
+        if place in found:
+            continue
+        node = _definition(place, package)
+        found[place] = node.hash
+        waiting += [other for other in node.places if not _is_neutral(other.module)]
+        if member and place.name.startswith(f"{_owner(place)}."):
+            for used in node.own_members:
+                waiting += _members(Place(module, owner), used, package)
+    return {str(place): digest for place, digest in found.items()}
+
+
+def _owner(place: Place) -> str:
+    return place.name.partition(".")[0]
+
+
+def _members(owner: Place, member: str, package: str) -> list[Place]:
+    """A member in a class and in every class that it derives from: any of them may be called."""
+    lines = [owner, *bases(owner, package)]
+    places = [Place(each.module, f"{each.name}.{member}") for each in lines]
+    return [place for place in places if statements(place, package)]
+
+
+def _is_neutral(module: str) -> bool:
+    return any(module == each or module.startswith(f"{each}.") for each in NEUTRAL)
+
+
+class _Definition:
+    """A definition: its hash, and what it refers to.
+
+    Attributes:
+        hash: of its own text and of what each of its names stands for.
+        places: definitions that it refers to.
+        own_members: names that it looks up on ``self``, ``cls`` or ``super()``.
+    """
+
+    def __init__(self, place: Place, package: str):
+        module = load(place.module)
+        self.places: list[Place] = []
+        self.own_members: list[str] = []
+        digest = hashlib.sha256()
+        for dump in _text(place, package):
+            digest.update(dump.encode())
+        meanings: set[str] = set()
+        for reference in self._references(place, package):
+            if reference.name in ("self", "cls", "super"):
+                self.own_members += reference.attributes[:1]
+                continue
+            resolved = resolve(module, reference, package) if module else None
+            if isinstance(resolved, Place):
+                self.places.append(resolved)
+                meanings.add(f"{reference.name}={_own_hash(resolved, package)}")
+            elif isinstance(resolved, External):
+                meanings.add(f"{reference.name}={_external_name(resolved)}")
+        digest.update("\n".join(sorted(meanings)).encode())
+        self.hash = digest.hexdigest()[:16]
+
+    @staticmethod
+    def _references(place: Place, package: str) -> Iterator[Reference]:
+        module = load(place.module)
+        inside = module.package if module else ""
+        for statement in _all_statements(place, package):
+            yield from references(statement, inside)
+
+
+@cache
+def _definition(place: Place, package: str) -> _Definition:
+    return _Definition(place, package)
+
+
+def _all_statements(place: Place, package: str) -> list[ast.stmt]:
+    """The statements of a definition, and those that its module runs on import whatever is used of it."""
+    module = load(place.module)
+    effects = module.effects if module else []
+    return [*statements(place, package), *effects]
+
+
+def _text(place: Place, package: str) -> list[str]:
+    # Imports name files; what an imported name means is hashed on its own.
+    return [ast.dump(_WithoutImports().visit(each)) for each in _all_statements(place, package)]
+
+
+class _WithoutImports(ast.NodeTransformer):
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        return ast.Pass()
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        return ast.Pass()
+
+
+@cache
+def _own_hash(place: Place, package: str) -> str:
+    """Hash of a definition's text alone: tells which of two definitions of one name is meant."""
+    if _is_neutral(place.module):
+        return place.name
+    return hashlib.sha256("\n".join(_text(place, package)).encode()).hexdigest()[:16]
+
+
+def _external_name(external: External) -> str:
+    """Its name without our own modules' paths, which say only where something is."""
+    top, _, rest = external.name.partition(".")
+    return external.name.rpartition(".")[2] if top in ("harness", "baselines") else f"{top}.{rest}"
+
+
+def changed(before: Versions, after: Versions) -> list[str]:
+    """The definitions that one set has and the other has not, in words; moves are no changes.
+
+    >>> changed({"a:f": "1", "a:g": "2"}, {"b:f": "1", "a:g": "3", "a:h": "4"})
+    ['a:g changed', 'a:h new']
+    """
+    lost = {name for name, digest in before.items() if digest not in after.values()}
+    new = {name for name, digest in after.items() if digest not in before.values()}
+    words = [f"{name} changed" for name in sorted(lost & new)]
+    words += [f"{name} new" for name in sorted(new - lost)]
+    words += [f"{name} gone" for name in sorted(lost - new)]
+    return words
+
+
+def entry_of(cls: type) -> str:
+    """A class as an entry."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def forget() -> None:
+    """Read all code again: for tests that edit files while the process runs."""
+    from harness.cells import modules
+
+    modules.forget()
+    for cached in (version, definitions, _reached, _definition, _own_hash):
+        cached.cache_clear()
+
+
+__all__ = [
+    "CARRIERS",
+    "Import",
+    "Module",
+    "Versions",
+    "changed",
+    "definitions",
+    "entry_of",
+    "forget",
+    "version",
+]
+
+
+def entries(places: Iterable[str]) -> tuple[str, ...]:
+    """Entries without repetition, in order."""
+    return tuple(sorted(set(places)))

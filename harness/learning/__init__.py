@@ -1,0 +1,1 @@
+"""The Learner contract, and the parts that learners are built from."""

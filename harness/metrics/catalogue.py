@@ -1,0 +1,51 @@
+"""Every metric by its name: what it is called in print, and in which form. Their order here is their order in tables."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Form = Literal["percent", "count", "flag", "family", "standing", "number"]
+
+METRICS: dict[str, tuple[str, Form]] = {
+    "accuracy": ("accuracy", "percent"),
+    "error": ("error", "percent"),
+    "rank": ("rank", "number"),
+    "band": ("in the band", "standing"),
+    "relative_drop": ("share of clean accuracy lost, %", "percent"),
+    "live_share": ("live synapses, %", "percent"),
+    "live_per_input": ("live synapses per input", "number"),
+    "dale_purity": ("Dale purity", "number"),
+    "dale_purity_chance": ("Dale purity, by chance", "number"),
+    "enforced": ("enforced", "flag"),
+    "sign_changes": ("sign changes", "count"),
+    "sign_flips": ("signs flipped since start", "count"),
+    "sigma_log_w": ("σ(log w)", "number"),
+    "sigma_log_w_init": ("σ(log w), initial", "number"),
+    "skew_log_w": ("skew(log w)", "number"),
+    "kurtosis_log_w": ("excess kurtosis(log w)", "number"),
+    "ks_log_w": ("KS(log w)", "number"),
+    "ks_log_w_init": ("KS(log w), initial", "number"),
+    "aic_lead": ("AIC lead of lognormal, per synapse", "number"),
+    "best_family": ("best family by AIC", "family"),
+    "gini_w": ("Gini of weights", "number"),
+    "treves_rolls_unit": ("Treves-Rolls, unit", "number"),
+    "treves_rolls_stimulus": ("Treves-Rolls, stimulus", "number"),
+    "hoyer_unit": ("Hoyer, unit", "number"),
+    "hoyer_stimulus": ("Hoyer, stimulus", "number"),
+    "dead_units": ("dead units", "count"),
+    "class_selectivity": ("class selectivity", "number"),
+    "eta2_class": ("η², class", "number"),
+    "eta2_cluster": ("η², cluster", "number"),
+    "mi_class": ("bits of class, unit", "number"),
+    "mi_cluster": ("bits of cluster, unit", "number"),
+    "cka_labels": ("CKA, labels", "number"),
+    "cka_pixels": ("CKA, pixels", "number"),
+    "task_index": ("task index", "number"),
+    "task_index_gain": ("task index, gained by learning", "number"),
+    "cka_labels_gain": ("CKA with labels, gained", "number"),
+    "class_selectivity_gain": ("class selectivity, gained", "number"),
+    "units_per_class": ("units per class", "number"),
+    "live_synapses": ("live synapses", "count"),
+    "information_bits": ("information, bits", "number"),
+    "capacity_bits": ("bits per live synapse", "number"),
+}

@@ -1,0 +1,1 @@
+"""A YAML file, read and checked: what a suite may say, and what it says."""

@@ -1,0 +1,105 @@
+"""What a suite is, once it has been read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from harness.data.base import Dataset
+from harness.learning.learner import Budget, Learner
+from harness.protocols.base import Protocol
+from harness.registry import Config, distinct
+from harness.suite.specs.claims import ClaimSpec
+from harness.suite.specs.figures import FigureSpec
+from harness.suite.specs.match import Search
+from harness.suite.specs.published import PublishedSpec
+from harness.suite.specs.tables import TableSpec
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)]
+
+
+class BudgetConfig(Config):
+    """A cap on training, the same for every learner."""
+
+    images: int | None = Field(
+        None, ge=1, description="training images a learner may look at, repeats counted"
+    )
+
+
+class SuiteConfig(Config):
+    """The top level of a suite file."""
+
+    name: Name = Field(description="names the suite's tables and records")
+    description: str = Field("", description="what the suite is for; printed with its tables")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] = Field(
+        [0], min_length=1, description="one whole run of everything a seed"
+    )
+    budget: BudgetConfig = Field(
+        BudgetConfig(), description="a cap on training, the same for every learner"
+    )
+    snapshots: bool = Field(
+        False,
+        description="keep states of each training, log-spaced in images seen, for measures over time",
+    )
+    learners: dict[Name, dict[str, Any]] = Field(
+        min_length=1, description="name -> {kind, its own keys}"
+    )
+    protocols: dict[Name, dict[str, Any]] = Field(
+        min_length=1, description="name -> {kind, dataset, its own keys}"
+    )
+    tables: list[TableSpec] = Field(
+        [], description="which tables to write; one a protocol if left out"
+    )
+    published: list[PublishedSpec] = Field([], description="numbers of others, printed beside ours")
+    figures: list[FigureSpec] = Field(
+        [], description="one number against another, beside the figures that protocols have"
+    )
+    claims: list[ClaimSpec] = Field(
+        [], description="what the suite is to confirm or refute, and the rule that decides it"
+    )
+
+
+@dataclass(frozen=True)
+class LearnerEntry:
+    """A learner of a suite: its name there, its class, its validated config, and how a key of it is to be chosen."""
+
+    name: str
+    cls: type[Learner]
+    config: Config
+    match: Search | None = None
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """The config as JSON; None in the place of the key that ``match`` chooses."""
+        return self.config.model_dump(mode="json") | ({self.match.key: None} if self.match else {})
+
+
+@dataclass(frozen=True)
+class ProtocolEntry:
+    """A protocol of a suite, bound to the dataset that it names, and which learners it measures over which seeds."""
+
+    name: str
+    protocol: Protocol
+    dataset: Dataset
+    learners: list[LearnerEntry]
+    seeds: list[int]
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Learners that it cannot measure, and why."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A validated suite."""
+
+    name: str
+    description: str
+    budget: Budget
+    snapshots: bool
+    learners: list[LearnerEntry]
+    protocols: list[ProtocolEntry]
+    tables: list[TableSpec]
+    published: list[PublishedSpec] = field(default_factory=list)
+    figures: list[FigureSpec] = field(default_factory=list)
+    claims: list[ClaimSpec] = field(default_factory=list)

@@ -1,0 +1,172 @@
+"""``harness check`` and the pytest plugin, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+SUITE = """
+name: tiny
+seeds: [0, 1]
+learners: {pixels: {kind: nearest-mean}, random: {kind: random-features, width: 50}}
+protocols:
+  plain: {kind: classification, dataset: digits}
+  few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
+"""
+
+
+def run(folder, *words, **env):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, **env},
+        timeout=120,
+    )
+
+
+def check(folder, *words, **env):
+    return run(
+        folder,
+        "harness",
+        "check",
+        "tiny.yaml",
+        "--store",
+        "store",
+        "--reference",
+        "reference.json",
+        *words,
+        **env,
+    )
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gated")
+    (folder / "tiny.yaml").write_text(SUITE)
+    done = check(folder, "--update")
+    assert done.returncode == 0 and "wrote reference.json: 6 numbers" in done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("mode", [[], ["--exact"]])
+def test_a_clean_run_passes(gated, mode):
+    done = check(gated, *mode)
+    assert done.returncode == 0 and "PASSED" in done.stdout and "6 same" in done.stdout
+
+
+def test_a_worse_learner_fails_by_name_in_every_report(gated, tmp_path):
+    done = check(
+        gated,
+        "--set",
+        "learners.random.width=5",
+        "--junit",
+        tmp_path / "j.xml",
+        "--json",
+        GITHUB_STEP_SUMMARY=str(tmp_path / "s.md"),
+    )
+    findings = json.loads(done.stdout)["findings"]
+    assert done.returncode == 1
+    assert {f["learner"] for f in findings if f["fails"]} == {"random"}
+    assert "config.width 50 -> 5" in findings[-1]["notes"] or any(
+        "config.width 50 -> 5" in f["notes"] for f in findings
+    )
+    assert int(ElementTree.parse(tmp_path / "j.xml").find("testsuite").get("failures")) >= 1
+    assert "❌ | random | plain" in (tmp_path / "s.md").read_text()
+
+
+def test_other_ways_are_another_measurement(gated):
+    done = check(gated, "--set", "protocols.few.ways=4")
+    assert done.returncode == 1 and "ways 5 -> 4" in done.stdout
+
+
+def test_bad_references_exit_2(gated, tmp_path):
+    for words in (["--reference", tmp_path / "none.json"], ["--reference", gated / "tiny.yaml"]):
+        done = run(gated, "harness", "check", "tiny.yaml", "--store", "store", *words)
+        assert done.returncode == 2 and "Traceback" not in done.stderr and "--update" in done.stderr
+
+
+def test_exact_is_refused_in_another_environment(gated, tmp_path):
+    other = tmp_path / "other.json"
+    data = json.loads((gated / "reference.json").read_text())
+    data["made_by"]["environment"]["torch"] = "1.0"
+    other.write_text(json.dumps(data))
+    done = run(
+        gated, "harness", "check", "tiny.yaml", "--store", "store", "--reference", other, "--exact"
+    )
+    assert done.returncode == 2 and "torch" in done.stderr and "1.0 there" in done.stderr
+
+
+def plugged(folder, *words):
+    return run(
+        folder,
+        "pytest",
+        "-p",
+        "harness.pytest_plugin",
+        "-p",
+        "no:cacheprovider",
+        "--harness-suite",
+        "tiny.yaml",
+        "--harness-reference",
+        "reference.json",
+        "--harness-store",
+        "store",
+        *words,
+    )
+
+
+def test_each_number_is_a_pytest_test(gated):
+    done = plugged(gated, "-v")
+    assert (
+        done.returncode == 0 and "6 passed" in done.stdout and "random/few, 2-shot" in done.stdout
+    )
+    assert "3 passed, 3 deselected" in plugged(gated, "-k", "pixels").stdout
+
+
+def test_a_number_that_fell_is_a_failed_test(gated):
+    (gated / "tiny.yaml").write_text(SUITE.replace("width: 50", "width: 5"))
+    done = plugged(gated)
+    (gated / "tiny.yaml").write_text(SUITE)
+    assert (
+        done.returncode == 1
+        and "3 passed" in done.stdout
+        and "random: plain: worse: fell by" in done.stdout
+    )
+
+
+def test_update_writes_over_nothing_that_is_no_reference(gated, tmp_path):
+    precious = tmp_path / "precious.json"
+    precious.write_text("{")
+    done = run(
+        gated,
+        "harness",
+        "check",
+        "tiny.yaml",
+        "--store",
+        "store",
+        "--reference",
+        precious,
+        "--update",
+    )
+    assert (
+        done.returncode == 2
+        and "remove it and write it anew" in done.stderr
+        and precious.read_text() == "{"
+    )
+    precious.unlink()
+    assert check(gated, "--reference", precious, "--update").returncode == 0 and precious.exists()
+
+
+def test_a_summary_that_cannot_be_written_loses_no_answer(gated, tmp_path):
+    done = check(gated, "--summary", tmp_path)
+    assert (
+        done.returncode == 2 and "Is a directory" in done.stderr and "Traceback" not in done.stderr
+    )
+    assert str(tmp_path) in done.stderr and "PASSED" in done.stdout

@@ -1,0 +1,306 @@
+"""Which results are fresh, which are stale and why, and bringing them up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
+from harness.errors import DataError, HarnessError
+from harness.publish import paper, provenance
+
+SUITE = """
+name: tiny
+learners: {pixels: {kind: nearest-mean}, random: {kind: random-features, width: 50}}
+protocols:
+  plain: {kind: classification, dataset: digits}
+  few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 30}
+tables: [{protocol: few, columns: [shots]}, {protocol: plain}]
+"""
+
+
+def harness(*words):
+    done = CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A paper of one suite, made once."""
+    home = tmp_path_factory.mktemp("paper")
+    (home / "suites" / "paper").mkdir(parents=True)
+    (home / "suites" / "paper" / "tiny.yaml").write_text(SUITE)
+    with contextlib.chdir(home):
+        return home, harness("paper", "--pack", "--workers", 1)
+
+
+@pytest.fixture
+def home(made, tmp_path, monkeypatch):
+    """A copy of it to do damage to; the store stays where it is."""
+    shutil.copytree(made[0] / "suites", tmp_path / "suites")
+    shutil.copytree(made[0] / "results" / "paper", tmp_path / "results" / "paper")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def look(store: Path | str = "nowhere", **options) -> paper.Look:
+    return paper.look(Path("suites/paper/tiny.yaml"), store=Path(store), **options)
+
+
+def edit(home: Path, old: str, new: str) -> None:
+    path = home / "suites" / "paper" / "tiny.yaml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_suite_that_never_ran_says_so_and_how_long_it_takes(made):
+    assert "suites/paper/tiny.yaml: never run, 10 of 10 cells to run, about" in made[1].stdout
+    assert (
+        "wrote" in made[1].stderr and (made[0] / "results" / "paper" / "tiny" / "few.tex").is_file()
+    )
+
+
+def test_what_was_made_is_fresh_without_its_store_too(home, made):
+    assert look(made[0] / "results" / "runs").state == "fresh"
+    found = look()
+    assert (found.state, found.why, found.todo, found.cells) == ("fresh", [], 10, 10)
+    assert found.basis == "from the time that it took before"
+
+
+def test_a_second_time_nothing_is_done_and_forced_the_bytes_are_the_same(home, made):
+    before, folder = files(home / "results/paper/tiny"), home / "results/paper/tiny"
+    again = harness("paper", "--store", made[0] / "results/runs")
+    assert "all fresh" in again.stdout and "wrote" not in again.stderr and files(folder) == before
+    (folder / provenance.FILE).unlink()
+    told = harness("paper", "--dry-run", "--store", made[0] / "results/runs").stdout
+    assert "stale\n  nothing tells what made it: no provenance.json" in told
+    harness("paper", "--pack", "--store", made[0] / "results/runs")
+    assert {name: data for name, data in files(folder).items() if name != provenance.FILE} == {
+        name: data for name, data in before.items() if name != provenance.FILE
+    }
+
+
+@pytest.mark.parametrize(
+    "old, new, why",
+    [
+        ("width: 50", "width: 60", "suite: learners.random.width 50 -> 60"),
+        ("episodes: 30", "episodes: 31", "suite: protocols.few.episodes 30 -> 31"),
+        (
+            "name: tiny",
+            "name: tiny\nseeds: [0, 1]",
+            "suite: protocols.plain.seeds [0] -> [0, 1]; protocols.few.seeds [0] -> [0, 1]",
+        ),
+    ],
+)
+def test_a_suite_that_asks_for_other_numbers_is_stale(home, old, new, why):
+    edit(home, old, new)
+    found = look()
+    assert (found.state, found.why, found.source) == ("stale", [why], "")
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("columns: [shots]}", "columns: [shots], title: Other}"),
+        (
+            "tables:",
+            "published: [{row: people, protocol: few, setting: {shots: 1}, value: 0.9, source: me}]\ntables:",
+        ),
+    ],
+)
+def test_tables_alone_are_written_anew_without_store_or_running(home, old, new):
+    edit(home, old, new)
+    assert look().state == "stale tables" and look().source == paper.MEASURED
+    before = files(home / "results/paper/tiny")
+    harness("paper", "--tables-only", "--store", "nowhere")
+    after = files(home / "results/paper/tiny")
+    assert not (home / "nowhere").exists()
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed == {"few.md", "few.csv", "few.json", "few.tex", provenance.FILE} - (
+        {"few.csv"} if "title" in new else set()
+    )
+    assert look().state == "fresh"
+
+
+def test_a_file_that_is_gone_or_altered_is_told_and_made_again(home):
+    folder = home / "results/paper/tiny"
+    before = files(folder)
+    (folder / "few.md").unlink()
+    (folder / "few.csv").write_text("something else")
+    assert look().why == ["gone: few.md", "altered by hand: few.csv"]
+    harness("paper", "--tables-only", "--store", "nowhere")
+    assert files(folder) == before
+
+
+def test_other_code_is_named(home, monkeypatch):
+    plan = paper.planning
+    real = plan.code_version
+    monkeypatch.setattr(
+        plan,
+        "code_version",
+        lambda module: real(module) + ("x" if "random_features" in module else ""),
+    )
+    assert look().why == ["code: learners random"]
+    monkeypatch.setattr(plan, "code_version", lambda module: real(module) + "x")
+    assert look().why == ["code: learners pixels, random; protocols plain, few"]
+    monkeypatch.setattr(plan, "code_version", real)
+    monkeypatch.setattr(plan, "core_versions", lambda: ["other"])
+    assert look().why == ["code: what every cell runs through"] and look().state == "stale"
+
+
+def test_other_data_are_named(home, monkeypatch):
+    monkeypatch.setattr(provenance, "content_hash", lambda then: lambda dataset: "0" * 64)
+    assert look().why == ["data: the content of digits"]
+
+
+def test_data_that_are_not_here_count_as_they_were(home, monkeypatch):
+    def absent(dataset):
+        raise DataError("it is not here")
+
+    monkeypatch.setattr("harness.data.acquire.content_hash", absent)
+    assert look().state == "fresh"
+
+
+def test_other_releases_and_another_drawing_library_are_named(home, monkeypatch):
+    monkeypatch.setattr(
+        provenance, "versions", lambda: {**paper.planning.versions(), "torch": "0.1"}
+    )
+    assert any(reason.startswith("torch 0.1 here, ") for reason in look().why)
+    monkeypatch.undo()
+    monkeypatch.chdir(home)
+    monkeypatch.setattr("matplotlib.__version__", "0.1")
+    found = look()
+    assert found.state == "stale tables" and found.why == [
+        "the code that writes tables and figures (matplotlib)"
+    ]
+
+
+def test_cells_that_were_missing_are_named(home):
+    path = home / "results/paper/tiny" / provenance.FILE
+    known = json.loads(path.read_text())
+    known["cells"]["few"]["random"]["missing"] = 1
+    path.write_text(json.dumps(known))
+    assert look().why == ["1 of 2 cells of random in few were missing"]
+
+
+def test_what_would_have_to_be_run_is_left_alone_when_only_tables_are_asked_for(home):
+    edit(home, "width: 50", "width: 60")
+    before = files(home / "results/paper/tiny")
+    done = harness("paper", "--tables-only", "--store", "nowhere")
+    assert "left alone: suites/paper/tiny.yaml: 10 cells are to be run" in done.stderr
+    assert files(home / "results/paper/tiny") == before
+
+
+def test_what_is_stale_is_run_and_files_that_nobody_makes_any_more_go(home, made):
+    edit(home, ", {protocol: plain}]", "]")
+    edit(home, "episodes: 30", "episodes: 20")
+    store = made[0] / "results/runs"
+    assert look(store).todo == 4 and look(store).basis == "from like cells in the store"
+    harness("paper", "--store", store, "--workers", 1)
+    folder = home / "results/paper/tiny"
+    assert (
+        look(store).state == "fresh"
+        and not (folder / "plain.md").exists()
+        and (folder / "few.md").exists()
+    )
+    assert not (folder / paper.MEASURED).exists()  # it held other numbers
+
+
+def test_the_answer_is_there_as_json_and_for_other_folders(home, made):
+    done = harness("paper", "suites/paper/tiny.yaml", "--dry-run", "--json", "--out", "elsewhere")
+    (row,) = json.loads(done.stdout)
+    assert row["state"] == "never run" and row["folder"] == "elsewhere/tiny" and row["seconds"] > 0
+    assert paper.folder_of(Path("suites/a/b.yaml")) == Path("results/a/b")
+    assert paper.folder_of(Path("/other/place/b.yaml")) == Path("results/b")
+
+
+def test_no_suites_and_damaged_provenance_are_explained(home, tmp_path):
+    path = home / "results/paper/tiny" / provenance.FILE
+    path.write_text('{"schema": 1, "suite": []}')
+    with pytest.raises(
+        HarnessError, match="provenance.json: not a provenance file of schema 1: suite"
+    ):
+        look()
+    path.write_text("{")
+    with pytest.raises(HarnessError, match="provenance.json: cannot read it"):
+        look()
+    (tmp_path / "empty").mkdir()
+    with (
+        contextlib.chdir(tmp_path / "empty"),
+        pytest.raises(HarnessError, match="suites/paper: no suites there"),
+    ):
+        paper.chosen([])
+    with pytest.raises(HarnessError, match="tiny.yaml"):
+        edit(home, "kind: nearest-mean", "kind: nearest")
+        path.unlink()
+        look()
+
+
+def test_a_run_leaves_its_provenance_too(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    harness(
+        "run",
+        made[0] / "suites/paper/tiny.yaml",
+        "--store",
+        made[0] / "results/runs",
+        "--out",
+        "there",
+        "--set",
+        "protocols.few.episodes=30",
+    )
+    known = provenance.read(tmp_path / "there")
+    assert known["command"].endswith("tiny.yaml --set protocols.few.episodes=30 --out there")
+    assert {*known["files"]} == {path.name for path in (tmp_path / "there").iterdir()} - {
+        provenance.FILE
+    }
+    assert (
+        known["environment"]["torch"]
+        and known["seconds"] > 0
+        and sum(known["commits"].values()) == 10
+    )
+
+
+MATCHED = """
+name: matched
+defaults: {learners: {mlp: {hidden: 16, epochs: 1, lr: 0.01}}}
+learners:
+  bio: {kind: mlp}
+  pruned: {kind: mlp, match: {density: 0.5, vary: density}}
+protocols: {plain: {kind: classification, dataset: digits}}
+"""
+
+
+def test_what_a_match_chose_is_known_without_the_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "matched.yaml").write_text(MATCHED)
+    path, store = Path("matched.yaml"), Path("store")
+    before = paper.look(path, store=store)
+    assert (
+        before.state == "never run" and before.cells == before.todo == 4
+    )  # a training, a match, two measurements
+    paper.make(before, store=store, workers=1)
+    elsewhere = paper.look(path, out=Path("elsewhere"), store=store)
+    assert (
+        elsewhere.state == "never run"
+        and elsewhere.todo == 0
+        and "in the store" in elsewhere.why[0]
+    )
+    known = provenance.read(Path("results/matched"))
+    assert len(known["chosen"]) == 1 and {*known["cells"]} == {"train", "match", "plain"}
+    for place in (store, Path("nowhere")):
+        assert (paper.look(path, store=place).state, paper.look(path, store=place).why) == (
+            "fresh",
+            [],
+        )
+    path.write_text(MATCHED.replace("density: 0.5", "density: 0.4"))
+    assert paper.look(path, store=Path("nowhere")).state == "stale"

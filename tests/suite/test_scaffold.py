@@ -1,0 +1,69 @@
+"""What ``harness new`` writes runs as it is, and it overwrites nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from harness import api
+from harness.errors import HarnessError
+from harness.suite import load as suite
+from harness.suite import scaffold
+
+SMALL = [f"protocols.{name}.dataset=digits" for name in ("clean", "robust", "few")] + [
+    "protocols.robust.images=20",
+    "protocols.few.episodes=10",
+    "learners.backprop.epochs=1",
+]
+
+
+def test_a_new_suite_is_valid_and_small(tmp_path):
+    (written,) = scaffold.suite(tmp_path / "mine.yaml")
+    found = suite.load(written)
+    assert found.name == "mine" and {entry.protocol.kind for entry in found.protocols} == {
+        "attack_sweep",
+        "few_shot",
+    }
+    assert all(
+        entry.dataset.origin == "embedded" and not entry.skipped for entry in found.protocols
+    )
+
+
+def test_a_new_learner_runs_as_it_is_and_learns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "harness", "new", "learner", "sub/oja_rule.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (
+        done.stdout.split() == ["sub/oja_rule.py", "sub/oja_rule.yaml"]
+        and "harness run sub/oja_rule.yaml" in done.stderr
+    )
+    run = api.run("sub/oja_rule.yaml", store="store", sets=SMALL, workers=1)
+    assert not run.outcome.failed
+    values = {
+        record.protocol: record.value for record in run.results.records if record.learner == "mine"
+    }
+    assert set(values) == {"clean", "robust", "few"} and values["clean"] > 0.6
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "says"),
+    [
+        (scaffold.suite, "mine.yml", "should end in .yaml"),
+        (scaffold.suite, "a b.yaml", "cannot be called 'a b'"),
+        (scaffold.learner, "mine", "should end in .py"),
+        (scaffold.learner, "My-rule.py", "small letters"),
+        (scaffold.learner, "json.py", "there is a module 'json' already"),
+        (scaffold.suite, "there.yaml", "there already"),
+        (scaffold.learner, "there.py", "there already"),
+    ],
+)
+def test_what_cannot_be_written_is_told_and_nothing_is_written(tmp_path, make, name, says):
+    (tmp_path / "there.yaml").write_text("kept")
+    with pytest.raises(HarnessError, match=says):
+        make(tmp_path / name)
+    assert (
+        os.listdir(tmp_path) == ["there.yaml"] and (tmp_path / "there.yaml").read_text() == "kept"
+    )
