@@ -37,7 +37,7 @@ class MatchingNet(EpisodicLearner):
     config: Config
 
     def scores(self, queries: torch.Tensor, support: torch.Tensor) -> torch.Tensor:
-        """log P of each class, (Q, ways)."""
+        """Log P of each class, (Q, ways)."""
         labels = torch.arange(len(support), device=support.device).repeat_interleave(
             support.shape[1]
         )

@@ -111,7 +111,8 @@ class Prototypes(FeatureLearner):
 
     def _course(self, train: Images, budget: Budget) -> tuple[int, int]:
         """Looks for the prototypes, images for the read-out. Where the budget is smaller, these get up to half, or more
-        if the prototypes leave more."""
+        if the prototypes leave more.
+        """
         config, n, labelled = self.config, len(train), train.labels is not None
         hidden = config.iterations * n if config.by == "kmeans" else min(config.hidden, n)
         left = budget.cap(hidden + n * labelled)

@@ -172,7 +172,8 @@ def _todo(
 
 def unfinished(layout: Plan, store: Store) -> list[Cell]:
     """The cells of a plan that are to be computed. Damaged ones are set aside; weights that nothing is left to be made from are
-    not looked at."""
+    not looked at.
+    """
     users = [cell for cell in layout.unique if cell.role != "train"]
     todo = set(store.unfinished(cell.key for cell in users))
     needed = {cell.needs for cell in users if cell.key in todo}

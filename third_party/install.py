@@ -27,7 +27,7 @@ def python_of(venv: Path) -> Path:
     """The interpreter of a virtual environment, made if it is not there."""
     python = venv / "bin" / "python"
     if not python.exists():
-        if sys.version_info < (3, 11):  # noqa: UP036, this file is what tells an older Python so
+        if sys.version_info < (3, 11):
             raise SystemExit(
                 f"install: Python 3.11 or newer is needed, this is {platform.python_version()}; "
                 "call make PYTHON=python3.11 ..."

@@ -1,5 +1,6 @@
 """FGSM (Goodfellow et al. 2015, eq. 1); in L2 the fast gradient method (Miyato et al. 2017); in L1 the pixels with the
-largest gradients go to the end of the box, one after the other, until eps is spent: exact on a linear network."""
+largest gradients go to the end of the box, one after the other, until eps is spent: exact on a linear network.
+"""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class _Bench:
 
     @cached_property
     def carried(self) -> np.ndarray:
-        """bool (E, N): stands at this eps because it withstood a larger one; it was not attacked here."""
+        """Bool (E, N): stands at this eps because it withstood a larger one; it was not attacked here."""
         unattacked = (self.result.correct == SKIPPED).all((1, 2))
         return self.result.worst & unattacked
 

@@ -95,7 +95,8 @@ def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cell
 
 def _match(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
     """Choose a key of a learner. Each training on the way is a cell of its own, found where it is done and kept if this is
-    cut off."""
+    cut off.
+    """
     identity, task = cell.identity, Search(**cell.identity["match"]["search"])
     keys: dict[float, str] = {}
 

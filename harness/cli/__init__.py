@@ -200,7 +200,7 @@ def _version(asked: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option(  # noqa: ARG001 - `_version` acts on it
+        typer.Option(
             "--version", callback=_version, is_eager=True, help="Print the release and leave."
         ),
     ] = False,

@@ -73,7 +73,7 @@ class Archive:
             self._archive = zipfile.ZipFile(self.path)
             self.sizes = self._looked_through(_zip_entries(self._archive))
         elif is_tar(self.path):
-            self._archive = tarfile.open(self.path)  # noqa: SIM115
+            self._archive = tarfile.open(self.path)
             self.sizes = self._looked_through(_tar_entries(self._archive))
         elif self._begins(b"PK", b"\x1f\x8b", b"BZh", b"\xfd7z"):
             raise self.fault(

@@ -214,7 +214,7 @@ def _shrunk(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _by_class(archive: Archive, csvs: list[Path]) -> dict[str, list[str]]:
-    """class -> members in order of their names: by the CSVs, or by the WordNet id in each image's path."""
+    """Class -> members in order of their names: by the CSVs, or by the WordNet id in each image's path."""
     found: dict[str, list[str]] = {}
     members = sorted(
         (member for member in archive.sizes if IMAGE.fullmatch(member)),

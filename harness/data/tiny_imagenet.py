@@ -151,7 +151,7 @@ class TinyImageNet(Dataset):
 
 
 def members(archive: Archive) -> dict[str, dict[str, str]]:
-    """class -> name -> member, in a zip with members ``<class>/<name>.JPEG`` or in the official one."""
+    """Class -> name -> member, in a zip with members ``<class>/<name>.JPEG`` or in the official one."""
     found: dict[str, dict[str, str]] = {}
     for member in archive.sizes:
         if match := MEMBER.fullmatch(member):

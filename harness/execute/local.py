@@ -248,7 +248,8 @@ def _without_main() -> Iterator[None]:
 
 def _die_with_parent(temporary: str) -> None:
     """A worker must not outlive a parent that was killed: it would go on holding its cell's lock. Last it removes the folder of
-    the server's socket, which the parent would have removed."""
+    the server's socket, which the parent would have removed.
+    """
     sentinel = mp.parent_process().sentinel
 
     def watch() -> None:

@@ -276,7 +276,8 @@ class _Place:
 
 class _Carried:
     """The store as a task sees it: the training that its cell needs has been carried to it, and what the cell writes is carried
-    away. Trainings that a cell makes on its way are asked for, and kept, at the driver's desk."""
+    away. Trainings that a cell makes on its way are asked for, and kept, at the driver's desk.
+    """
 
     def __init__(self, cell: Cell, before: Stored | None, desk: Any):
         self.cell, self.before, self.desk = cell, before, desk

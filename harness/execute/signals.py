@@ -12,7 +12,8 @@ from typing import Any
 @contextlib.contextmanager
 def answered(which: signal.Signals, how: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
     """A signal answered in one way within the block, and as before after it; as ever outside of the main thread, which alone
-    may say so."""
+    may say so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -34,7 +34,7 @@ REPORT_S = 0.2
 
 def settle_in(device: str) -> None:
     """Once in each worker process, before its first cell."""
-    import harness.execute.preload  # noqa: F401, so that no cell's time is that of imports
+    import harness.execute.preload
 
     torch.set_num_threads(
         1
@@ -98,7 +98,8 @@ def _throttled(report: Callable[[Event], None]) -> Callable[[float, str], None]:
 
 def _keep_memory() -> None:
     """Have glibc reuse what large tensors leave instead of giving it back and faulting it in again, page by page: training
-    a convolutional network on a few hundred images at once is 1.2 to 1.4 times as fast."""
+    a convolutional network on a few hundred images at once is 1.2 to 1.4 times as fast.
+    """
     m_trim_threshold, m_mmap_max = -1, -4
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)

@@ -61,7 +61,8 @@ class Descent:
     @torch.no_grad()
     def prune(self, density: float) -> None:
         """Keep the share ``density`` of each weight tensor that is largest in magnitude (to the nearest synapse, at least
-        one), now and in all steps to come."""
+        one), now and in all steps to come.
+        """
         for i, p in enumerate(self.parameters):
             if self.weights[i]:
                 keep = p.abs().flatten().topk(max(1, round(density * p.numel()))).indices

@@ -56,6 +56,6 @@ def gini(values: np.ndarray) -> float:
 
 
 def silent_units(responses: np.ndarray) -> np.ndarray:
-    """bool (units,): units whose largest response stays below 1 % of the mean over units of that."""
+    """Bool (units,): units whose largest response stays below 1 % of the mean over units of that."""
     peak = np.abs(np.asarray(responses, np.float64)).max(axis=0)
     return peak <= LIVE * peak.mean()

@@ -171,7 +171,7 @@ def hierarchical_bootstrap(
 
 
 def holm(pvalues: ArrayLike) -> np.ndarray:
-    """p values corrected for their number (Holm 1979, step-down): reject those that are still <= the level.
+    """P values corrected for their number (Holm 1979, step-down): reject those that are still <= the level.
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]

@@ -90,7 +90,8 @@ def _united(a: dict[str, list[str]], b: dict[str, list[str]]) -> dict[str, list[
 
 def _pairs(a: list[Row], b: list[Row], keys: dict[str, list[str]]) -> list[tuple[Row, Row]]:
     """Rows of the same number: told by what tells the rows of either side apart, and where that leaves several, by all of the
-    setting and the data."""
+    setting and the data.
+    """
     ours, theirs = _by_key(a, keys), _by_key(b, keys)
     found = []
     for key in (key for key in ours if key in theirs):
@@ -165,7 +166,8 @@ def _fair(row: Row, other: Row) -> Difference | None:
 
 def _over_seeds(row: Row, other: Row, found: Difference | None) -> Difference | None:
     """Of several seeds the wider interval and the larger p of two: over units, as if there were no other seeds than these, and
-    over seeds. Learners that are alike differ from seed to seed, and units alone would call that a difference."""
+    over seeds. Learners that are alike differ from seed to seed, and units alone would call that a difference.
+    """
     shared = sorted(row.seeds.keys() & other.seeds.keys())
     if found is None or not found.paired or len(shared) < 2:
         return found

@@ -194,7 +194,7 @@ def pgd_against_fgsm(group: list[Record], results: Results) -> TrustCheck | None
 
 
 def _survivors(records: list[Record], results: Results) -> dict[float, np.ndarray]:
-    """eps -> bool (n,): what withstood all of ``records`` up to that eps."""
+    """Eps -> bool (n,): what withstood all of ``records`` up to that eps."""
     out, robust = {}, True
     for record in sorted(records, key=lambda r: r.setting["eps"]):
         robust = robust & _verdict(record, results)

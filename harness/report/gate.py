@@ -382,7 +382,8 @@ def _unequal(row: Row, other: Row) -> Iterator[str]:
 
 def difference(row: Row, other: Row) -> Difference | None:
     """``other - row``: paired by unit on the seeds that both have, else between the means of the seeds; None for one seed a
-    side, which says nothing of how seeds differ."""
+    side, which says nothing of how seeds differ.
+    """
     shared = sorted(row.seeds.keys() & other.seeds.keys())
     pairs = [(other.seeds[seed].units, row.seeds[seed].units) for seed in shared]
     if pairs and all(a is not None and b is not None and len(a) == len(b) > 1 for a, b in pairs):

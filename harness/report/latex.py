@@ -260,7 +260,7 @@ def _header(corner: str, columns: list[_Column]) -> list[str]:
         runs = (
             list(run)
             for _, run in itertools.groupby(columns, key=lambda column: column.head[:level])
-        )  # noqa: B023
+        )
         lines += _spans([(run[0].head[level - 1], run) for run in runs])
     last = [_heading(column.head[-1], [column]) for column in columns]
     return [*lines, " & ".join([escape(corner), *last]) + r" \\"]

@@ -1,5 +1,6 @@
 """Means of several learners over the same resampled seeds and units: one resample serves all of them, which is what makes many
-of them affordable."""
+of them affordable.
+"""
 
 from __future__ import annotations
 

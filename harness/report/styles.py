@@ -36,7 +36,8 @@ STYLE = {
 
 def style_of(learner: str, results: Results) -> dict[str, Any]:
     """Colour, marker and dash of a learner: the same in every figure of a suite. Marker and dash alone tell 32 of them apart, as
-    they must in grey."""
+    they must in grey.
+    """
     place = (
         results.learners.index(learner) if learner in results.learners else len(results.learners)
     )

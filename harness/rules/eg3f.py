@@ -83,7 +83,7 @@ class Eg3f(FeatureLearner):
         return self.fitted
 
     def _young(self, classes: int, networks: int = 1) -> list[torch.Tensor]:
-        """w ~ U(0.01, 0.1), twice that at the output: (E, n_in, n_out) a layer; networks start alike."""
+        """W ~ U(0.01, 0.1), twice that at the output: (E, n_in, n_out) a layer; networks start alike."""
         hidden = (
             self.config.hidden if isinstance(self.config.hidden, list) else [self.config.hidden]
         )
@@ -236,7 +236,7 @@ class _Course:
         return down - down.mean(2, keepdim=True)
 
     def _grow(self, depth: int, drive: torch.Tensor, fade: float) -> None:
-        """w <- w exp(eta f (drive / rms - l))."""
+        """W <- w exp(eta f (drive / rms - l))."""
         config, square = self.config, self.square[depth]
         square.mul_(MEMORY).add_(drive.square().mean(1, keepdim=True), alpha=1 - MEMORY)
         rms = (square / (1 - MEMORY**self.steps)).sqrt()

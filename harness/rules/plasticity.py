@@ -49,7 +49,7 @@ class Layer:
 
     @property
     def live(self) -> torch.Tensor:
-        """bool (E, H, n): the synapses that exist."""
+        """Bool (E, H, n): the synapses that exist."""
         return self.weight > 0
 
     def scratch(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,7 +70,7 @@ def drive(layer: Layer, inputs: torch.Tensor, scaling: bool = True) -> torch.Ten
 
 
 def compete(layer: Layer, u: torch.Tensor, temperature: float) -> torch.Tensor:
-    """q = softmax_j(T (u - b)), (E, B, H)."""
+    """Q = softmax_j(T (u - b)), (E, B, H)."""
     return torch.softmax((u - layer.threshold.unsqueeze(1)).mul_(temperature), dim=2)
 
 
@@ -113,7 +113,7 @@ def turn_over(layer: Layer, change: torch.Tensor, rates: Rates, noise: torch.Gen
 
 
 def grow(layer: Layer, change: torch.Tensor, clip: float) -> None:
-    """w <- w exp(clip(D)): the only way in which a weight ever changes while its synapse exists."""
+    """W <- w exp(clip(D)): the only way in which a weight ever changes while its synapse exists."""
     layer.weight.mul_(change.clamp_(-clip, clip).exp_())
 
 

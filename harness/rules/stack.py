@@ -192,7 +192,7 @@ class EchStack(Learner):
         self.stage, self.fitted = "unfitted", False
 
     def _young_layer(self, depth: int, networks: int = 1) -> plasticity.Layer:
-        """w ~ U(0.01, 0.1) and b = 0, (E, K, n) or (E * places, K, n); networks start alike."""
+        """W ~ U(0.01, 0.1) and b = 0, (E, K, n) or (E * places, K, n); networks start alike."""
         layer = self.config.layers[depth]
         places = 1 if layer.shared else self.places[depth]
         draw = torch.rand(

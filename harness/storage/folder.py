@@ -211,7 +211,8 @@ class Folder:
 
     def _appeared(self, name: str) -> bool:
         """Whether it is there after all: network file systems remember for some time that a name was missing, and ask again when
-        the folder is opened."""
+        the folder is opened.
+        """
         folder = str(self.root)
         try:
             for part in name.split("/")[:-1]:

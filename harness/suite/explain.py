@@ -84,7 +84,7 @@ def _one(
 
 
 def _plain(message: str) -> str:
-    """pydantic's words without Python's: a suite's author writes mappings and lists, and knows of no validation."""
+    """Pydantic's words without Python's: a suite's author writes mappings and lists, and knows of no validation."""
     message = re.sub(r"^(Input|Dictionary|List|String) should ", "should ", message)
     message = re.sub(r" after validation, not \d+$", "", message)
     return message.replace("a valid dictionary", "a mapping").replace("a valid list", "a list")

@@ -17,8 +17,8 @@ from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "attacks"))
 
-from flaws import ADAPTED, AROUND, INSIDE, adapted, judged, remarks, train, truth  # noqa: E402
-from honest import HONEST, honest, mnist5k  # noqa: E402
+from flaws import ADAPTED, AROUND, INSIDE, adapted, judged, remarks, train, truth
+from honest import HONEST, honest, mnist5k
 
 EPS, IMAGES = [0.05, 0.1], 300
 

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))
 
-from harness import api  # noqa: E402
+from harness import api
 
 
 @pytest.fixture(scope="session")

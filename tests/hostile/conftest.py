@@ -17,7 +17,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))  # for hostile_kit, which importlib mode does not find by itself
 
-from hostile_kit import MATCHED, SUITE, undisturbed  # noqa: E402
+from hostile_kit import MATCHED, SUITE, undisturbed
 
 
 def pytest_collection_modifyitems(items):

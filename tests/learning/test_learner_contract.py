@@ -53,7 +53,7 @@ def blobs(per_class: int, purpose: str) -> Images:
 TRAIN, TEST = blobs(60, "train"), blobs(16, "test")
 
 
-def fresh(kind: str, rng: Rng = Rng(0)) -> Learner:  # noqa: B008 (an Rng has no state)
+def fresh(kind: str, rng: Rng = Rng(0)) -> Learner:
     return learners[kind](learners[kind].Config(), SHAPE, CLASSES, rng).to(DEVICE)
 
 

@@ -192,7 +192,7 @@ def _division(mode: StraightThrough, name: str, function: Any, args: Any, kwargs
 
 
 def _remainder(mode: StraightThrough, name: str, function: Any, args: Any, kwargs: Any) -> Any:
-    """x less a rounded x: with the rounding's surrogate nothing is left of its gradient."""
+    """X less a rounded x: with the rounding's surrogate nothing is left of its gradient."""
     if not _asks(args[0]):
         return function(*args, **kwargs)
     soft = 0 * args[0]
