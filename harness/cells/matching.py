@@ -15,9 +15,9 @@ from typing import Any
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.lazy import torch
+from harness.learning.connectome import effective
 from harness.learning.learner import Learner
 from harness.metrics.sparsity import live_synapses
-from harness.protocols.biology import effective
 from harness.suite.specs.match import Measure, Search, Value
 
 EDGE = 1 / 50

@@ -13,6 +13,7 @@ from harness.batching import in_batches
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
 from harness.lazy import torch
+from harness.learning.connectome import effective
 from harness.learning.learner import Learner, Synapses
 from harness.metrics import capacity, dale, distributions, selectivity, similarity, sparsity
 from harness.metrics.statistics import t_interval
@@ -131,28 +132,6 @@ class Biology(Protocol):
             "task index": "CKA with labels / (CKA with labels + CKA with pixels)",
             "information": f"sum over units of the entropy of their response in {capacity.LEVELS} steps: an upper bound",
         }
-
-
-READOUT = "hidden->output"
-
-
-def effective(learner: Learner) -> list[Synapses]:
-    """The learner's bundles with the weights that its neurons read.
-
-    Where a learner divides each drive by the length of the neuron's weights (``synaptic_scaling``), the stored length means
-    nothing and may differ by orders of magnitude between neurons: there a neuron's weights are taken at length one.
-    """
-    bundles = learner.connectome()
-    if not getattr(learner.config, "synaptic_scaling", False):
-        return bundles
-    return [
-        s if s.name == READOUT else replace(s, weight=_of_length_one(s.weight)) for s in bundles
-    ]
-
-
-def _of_length_one(weight: torch.Tensor) -> torch.Tensor:
-    weight = weight.double()
-    return weight / torch.linalg.vector_norm(weight, dim=0).clamp_min(1e-30)
 
 
 @dataclass(frozen=True)
