@@ -1,6 +1,6 @@
 """What every worker needs, imported once: workers are forked from a process that has imported this."""
 
-import torch
+import torch  # noqa: F401 - imported for its effect
 
 from harness import registry
 

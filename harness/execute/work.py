@@ -34,7 +34,7 @@ REPORT_S = 0.2
 
 def settle_in(device: str) -> None:
     """Once in each worker process, before its first cell."""
-    import harness.execute.preload
+    import harness.execute.preload  # noqa: F401 - imported for its effect
 
     torch.set_num_threads(
         1

@@ -234,7 +234,7 @@ def main() -> None:
     )
     row("  of which sampling alone, against ours alone", scale * drawing, sampling, None, None)
     try:
-        import easyfsl
+        import easyfsl  # noqa: F401 - whether it is installed
     except ImportError:
         print("easyfsl is not installed: its rows are left out (pip install --no-deps easyfsl)")
         return
