@@ -1,4 +1,9 @@
-"""One exception family: every error a user can cause says what is wrong, where, and what to do."""
+"""One exception family: every error of a user says what is wrong, where, and what to do.
+
+>>> print(HarnessError("unknown key 'hiden'", where="a.yaml:7:27", hint="did you mean 'hidden'?"))
+a.yaml:7:27: unknown key 'hiden'
+  did you mean 'hidden'?
+"""
 
 from __future__ import annotations
 
@@ -6,47 +11,56 @@ import difflib
 from collections.abc import Iterable
 
 LONGEST_LINE = 1000
-"""Characters of a line of an error."""
+"""Longest line of an error message, in characters; longer ones are cut in the middle."""
+
+LONGEST_LIST = 16
+"""A longer list of allowed words is left out of a hint that already suggests one of them."""
 
 
 class HarnessError(Exception):
     """Bad input. The command line prints it in one or two lines and exits with status 2.
 
     Args:
-        message: what is wrong.
-        where: place of the fault, e.g. ``suites/a.yaml:3:7`` or a path.
-        hint: what the user can do about it.
+        message: What is wrong.
+        where: Location of the fault, e.g. ``suites/a.yaml:3:7`` or a path.
+        hint: What the user can do about it.
     """
 
-    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None):
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.where, self.hint = message, where, hint
+        self.message = message
+        self.where = where
+        self.hint = hint
 
     def __str__(self) -> str:
-        text = f"{self.where}: {self.message}" if self.where else self.message
-        return "\n".join(
-            map(_readable, (f"{text}\n  {self.hint}" if self.hint else text).split("\n"))
-        )
+        text = self.message
+        if self.where:
+            text = f"{self.where}: {text}"
+        if self.hint:
+            text = f"{text}\n  {self.hint}"
+        return "\n".join(_printable(line) for line in text.split("\n"))
 
 
-def _readable(line: str) -> str:
-    """A line as a terminal can bear it: what was quoted from a faulty file may be of any length, and of any characters."""
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
-    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 100]} ... {line[-95:]}"
+def _printable(line: str) -> str:
+    """Escape control characters and shorten a line: it may quote any part of a broken file."""
+    escaped = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    if len(escaped) <= LONGEST_LINE:
+        return escaped
+    return f"{escaped[: LONGEST_LINE - 100]} ... {escaped[-95:]}"
 
 
 class SuiteError(HarnessError):
-    """A suite that cannot mean anything: syntax, unknown keys, wrong types, impossible combinations.
+    """An invalid suite: syntax, unknown keys, wrong types, impossible combinations.
 
     Attributes:
-        faults: every fault that was found, one error each, where there are several.
+        faults: Where several faults were found, one error for each of them.
     """
 
     faults: tuple[SuiteError, ...] = ()
 
 
 class DataError(HarnessError):
-    """A data set that is missing, damaged, or has no such split."""
+    """A dataset that is missing or damaged, or that lacks the requested split."""
 
 
 class StoreError(HarnessError):
@@ -54,13 +68,21 @@ class StoreError(HarnessError):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """``"did you mean 'x'? allowed: ..."`` for the nearest allowed word, or the allowed words alone.
+    """Suggest the closest allowed word, and list the allowed words.
 
-    A list too long to be read is left out where there is a near word.
+    The list is left out if it is long and a suggestion was found.
+
+    >>> did_you_mean("pdg", ["fgsm", "pgd"])
+    "did you mean 'pgd'? allowed: fgsm, pgd"
+    >>> did_you_mean("pdg", [])
+    'no value is allowed here'
     """
-    allowed = sorted(allowed)
-    near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
-    listed = f"allowed: {', '.join(allowed)}" if allowed else "none is allowed here"
-    if not near:
+    words = sorted(allowed)
+    closest = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    listed = f"allowed: {', '.join(words)}" if words else "no value is allowed here"
+    if not closest:
         return listed
-    return f"did you mean {near[0]!r}?" + (f" {listed}" if len(allowed) <= 16 else "")
+    suggestion = f"did you mean {closest[0]!r}?"
+    if len(words) > LONGEST_LIST:
+        return suggestion
+    return f"{suggestion} {listed}"

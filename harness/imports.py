@@ -1,4 +1,4 @@
-"""Imports of third-party packages that do not come up quietly, or at all, by themselves."""
+"""Imports of third-party packages that print, change global state, or fail on their own."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.lazy import torch
 
+if TYPE_CHECKING:
+    from torch.library import Library
+
 
 @cache
 def import_learn2learn() -> ModuleType:
-    """learn2learn, with the global state of the process left as it was found.
+    """Import learn2learn without changing the global state of the process.
 
-    Importing it pulls in gym, which prints a notice and sets environment variables, and torchvision, whose CUDA wheel
-    does not import beside a CPU build of torch: its C++ library cannot load, and the Python part then describes
-    operators that do not exist. Their schemas are declared first in that case; nothing here calls the operators.
+    It imports gym, which prints a notice and sets environment variables. It also imports
+    torchvision, whose CUDA build cannot be imported beside a CPU build of torch: its C++ library
+    does not load, and its Python part then refers to operators that were never declared. In that
+    case the operators are declared here first; nothing in this package calls them.
     """
-    with _state_kept(), contextlib.redirect_stderr(io.StringIO()):
+    with _unchanged_state(), contextlib.redirect_stderr(io.StringIO()):
         try:
             importlib.import_module("torchvision")
         except RuntimeError as error:
@@ -36,31 +41,36 @@ def import_learn2learn() -> ModuleType:
         return importlib.import_module("learn2learn")
 
 
-_library = None  # the declarations live as long as this object
+_library: Library | None = None
+"""Keeps the declared operators alive: they vanish with this object."""
 
 
 def _declare_torchvision_operators() -> None:
-    global _library
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]  # what the failed import left half made
-    _library = torch.library.Library("torchvision", "FRAGMENT")
+    global _library  # noqa: PLW0603  # see above
+    loaded = [name for name in sys.modules if name.partition(".")[0] == "torchvision"]
+    for name in loaded:
+        del sys.modules[name]  # the failed import left it incomplete
+    library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
-        _library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _library = library
 
 
 @contextlib.contextmanager
-def _state_kept() -> Iterator[None]:
-    """Random states, warning filters and environment variables are afterwards what they were before."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def _unchanged_state() -> Iterator[None]:
+    """Restore random states, warning filters and environment variables on exit."""
+    random_state = random.getstate()
+    numpy_state = np.random.get_state()
+    torch_state = torch.get_rng_state()
     environment = dict(os.environ)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
+        random.setstate(random_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)

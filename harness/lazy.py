@@ -1,8 +1,9 @@
-"""torch on first use. ``import torch`` takes seconds; listing and validating a suite must not pay them.
+"""torch, imported on first use.
 
-Files that register an entry (a learner, a dataset, an attack, a protocol) are imported to read their config models, so
-they write ``from harness.lazy import torch`` and touch it only inside functions. Files that define ``nn.Module``
-classes import torch the ordinary way and are themselves reached lazily.
+``import torch`` takes seconds, which listing and validating suites must not pay. Files that
+register an entry (a learner, a dataset, an attack, a protocol) are imported to read their config
+models. They write ``from harness.lazy import torch`` and use it inside functions only. Files that
+define ``nn.Module`` classes import torch as usual and are themselves imported lazily.
 """
 
 from __future__ import annotations
@@ -10,16 +11,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+__all__ = ["F", "LazyModule", "nn", "torch"]
+
 
 class LazyModule:
-    """Stands for a module and imports it when an attribute is first read."""
+    """A placeholder that imports its module when an attribute is first read.
 
-    def __init__(self, name: str):
+    >>> LazyModule("math").sqrt(4.0)
+    2.0
+    """
+
+    def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
         value = getattr(importlib.import_module(self._name), attribute)
-        setattr(self, attribute, value)  # the next access skips this function
+        setattr(self, attribute, value)  # the next access does not come here
         return value
 
     def __repr__(self) -> str:

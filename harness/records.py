@@ -1,4 +1,7 @@
-"""A record: one measured number with its interval, its n and where it came from. Tables are made from nothing else."""
+"""A record: one measured number with its interval, its sample size and its origin.
+
+Tables are made from records and from nothing else.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,20 @@ from typing import Any, Literal
 SCHEMA_VERSION = 1
 
 Unit = Literal["sample", "image", "episode", "listed episode", "synapse", "neuron"]
-"""What a number is over. A sample is one verdict; an image has the mean of several. Each seed draws episodes of its own."""
-CROSSED = frozenset({"sample", "image", "listed episode"})
-"""Units that are the same ones in every seed."""
-Trust = Literal["PASS", "WARN", "FAIL", "-"]
+"""What ``n`` counts.
 
+A sample is one verdict; an image averages several verdicts. Each seed draws its own episodes,
+whereas listed episodes come from a file and are the same for every seed.
+"""
+
+CROSSED = frozenset({"sample", "image", "listed episode"})
+"""Units that are the same ones for every seed."""
+
+Trust = Literal["PASS", "WARN", "FAIL", "-"]
+"""Judgement of a trust check; ``"-"`` where nothing was checked."""
 
 WORST = "worst"
-"""In a setting: the worst case over the attacks of a sweep, derived from their verdicts."""
+"""Attack name in a setting: the worst case over all attacks of a sweep, from their verdicts."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +33,15 @@ class Value:
     """One number as a protocol measures it.
 
     Attributes:
-        metric: e.g. ``"accuracy"``.
-        value: the number; accuracies are fractions.
-        low, high: 95 % interval, None where none is defined.
-        n: how many units it is over.
-        unit: what n counts.
-        setting: what distinguishes it from the other values of its cell, e.g. ``{"eps": 0.1}``.
-        verdicts: name of the stored per-unit array (S,) it is the mean of, for paired tests; None where there is none.
+        metric: Name of the metric, e.g. ``"accuracy"``.
+        value: The number. Accuracies are fractions.
+        low: Lower end of the 95 % interval, None if no interval is defined.
+        high: Upper end of the 95 % interval, None if no interval is defined.
+        n: Number of units that the value is computed over.
+        unit: What ``n`` counts.
+        setting: What distinguishes this value from the others of its cell, e.g. ``{"eps": 0.1}``.
+        verdicts: Name of the stored array (S,) whose mean is the value, for paired tests. None if
+            there is no such array.
     """
 
     metric: str
@@ -45,7 +56,13 @@ class Value:
 
 @dataclass(frozen=True)
 class TrustCheck:
-    """One trust check: its name, its judgement, and the number it judged by."""
+    """Result of one trust check.
+
+    Attributes:
+        name: Name of the check.
+        level: Its judgement.
+        detail: The number behind the judgement, in words.
+    """
 
     name: str
     level: Trust
@@ -54,7 +71,11 @@ class TrustCheck:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One row, long format. ``setting`` holds the cell's setting and what the value adds to it."""
+    """One row of the long format.
+
+    ``setting`` merges the setting of the cell and the one of the value. The fields from ``metric``
+    to ``verdicts`` are those of ``Value``; the last ones say where and when it was measured.
+    """
 
     suite: str
     cell: str
@@ -79,7 +100,7 @@ class Record:
     created: str
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dict, ready for JSON."""
+        """Return a plain dict, ready for JSON."""
         return asdict(self)
 
 
@@ -97,11 +118,17 @@ MEASURED = (
     "unit",
     "trust",
 )
-"""The fields that two runs of the same suite and seed must agree on byte for byte."""
+"""Fields that are identical, byte for byte, in two runs of the same suite and seed."""
 
-_STRENGTH: dict[Trust, int] = {"-": 0, "PASS": 1, "WARN": 2, "FAIL": 3}
+_SEVERITY: dict[Trust, int] = {"-": 0, "PASS": 1, "WARN": 2, "FAIL": 3}
 
 
 def worst_level(levels: Iterable[Trust]) -> Trust:
-    """The most alarming of some judgements; ``"-"`` where there are none."""
-    return max(levels, key=_STRENGTH.__getitem__, default="-")
+    """Return the most severe judgement.
+
+    >>> worst_level(["PASS", "WARN", "-"])
+    'WARN'
+    >>> worst_level([])
+    '-'
+    """
+    return max(levels, key=_SEVERITY.__getitem__, default="-")

@@ -1,7 +1,9 @@
-"""What can be named in a suite: learners, datasets, attacks, protocols. One file adds one entry.
+"""Registries: what a suite can name. One file adds one entry.
 
-Built-in entries are the modules of a package that call ``@<registry>.register(name)``. Third parties register through
-an entry point (group ``harness.learners`` and so on) or are named in YAML as ``package.module:Class``.
+Built-in entries are modules of the packages listed at the end of this file; each calls
+``@<registry>.register(name)``. Other packages register through an entry point (group
+``harness.learners``, ``harness.datasets`` and so on), or are named in YAML as
+``package.module:Class``.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import HarnessError, did_you_mean
+
+Entry = TypeVar("Entry", bound=type)
 
 
 class Config(BaseModel):
@@ -24,53 +28,60 @@ class Config(BaseModel):
 
 
 class Registry:
-    """Names -> classes. A class has a ``Config`` and its docstring's first line is its description.
+    """A mapping from names to classes, filled on first use.
+
+    Each class has a nested ``Config``; the first line of its docstring is its description.
 
     Args:
-        what: what an entry is, in a word.
+        what: What an entry is, in a word, e.g. ``"learner"``.
         base: ``module:Class`` that every entry is a subclass of.
-        packages: whose modules are the built-in entries.
+        packages: Packages whose modules are the built-in entries.
     """
 
-    def __init__(self, what: str, base: str, *packages: str):
-        self.what, self.base, self.packages = what, base, packages
-        self._entries: dict[str, type] = {}
+    def __init__(self, what: str, base: str, *packages: str) -> None:
+        self.what = what
+        self.base = base
+        self.packages = packages
+        self._entries: dict[str, Any] = {}
         self._broken: dict[str, str] = {}
         self._scanned = False
 
-    def register(self, name: str) -> Callable[[type], type]:
-        """Class decorator; a name can be taken once."""
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """Return a class decorator that adds the class under ``name``.
 
-        def add(cls: type) -> type:
-            if name in self._entries and self._entries[name].__qualname__ != cls.__qualname__:
-                raise HarnessError(
-                    f"two {self.what}s are called {name!r}: {self._entries[name]} and {cls}"
-                )
-            cls.kind = name
+        Raises:
+            HarnessError: Another class already has this name.
+        """
+
+        def add(cls: Entry) -> Entry:
+            other = self._entries.get(name)
+            if other is not None and other.__qualname__ != cls.__qualname__:
+                raise HarnessError(f"two {self.what}s are called {name!r}: {other} and {cls}")
+            cls.kind = name  # type: ignore[attr-defined]  # every base class declares ``kind``
             self._entries[name] = cls
             return cls
 
         return add
 
     def _scan(self) -> None:
+        """Import all modules that may register an entry, once."""
         if self._scanned:
             return
-        self._scanned = True  # first, because the modules scanned may ask the registry themselves
-        for package in map(importlib.import_module, self.packages):
+        self._scanned = True  # set first: the imported modules may use this registry themselves
+        for name in self.packages:
+            package = importlib.import_module(name)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{package.__name__}.{module.name}")
         for point in entry_points(group=f"harness.{self.what}s"):
             try:
                 self.register(point.name)(self._checked(point.value, point.load()))
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # somebody's broken package is no reason to do nothing at all
+            # A broken package of a third party must not break everything else.
+            except (Exception, SystemExit) as error:
                 self._broken[point.name] = f"{point.value}: {_first_line(error)}"
 
     @property
     def broken(self) -> dict[str, str]:
-        """Entries of installed packages that could not be loaded, and why."""
+        """Names of entry points that could not be loaded, each with the reason."""
         self._scan()
         return dict(self._broken)
 
@@ -83,55 +94,56 @@ class Registry:
         return name in self._entries
 
     def __getitem__(self, name: str) -> Any:
-        """The class called ``name``, or found at ``package.module:Class``."""
+        """Return the class registered as ``name``, or the one at ``package.module:Class``.
+
+        Raises:
+            HarnessError: No such entry, or it cannot be loaded.
+        """
         self._scan()
         if name in self._entries:
             return self._entries[name]
         if name in self._broken:
             raise HarnessError(
                 f"cannot load {self.what} {name!r}: {self._broken[name]}",
-                hint="mend it or uninstall the package that brings it",
+                hint="fix or uninstall the package that provides it",
             )
         if ":" in name:
             return self._external(name)
         raise HarnessError(f"unknown {self.what} {name!r}", hint=did_you_mean(name, self))
 
-    def _external(self, name: str) -> type:
+    def _external(self, name: str) -> Any:
+        """Load ``package.module:Class``."""
         try:
-            cls = _named(name)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # whatever a third party's module does when it is imported
+            cls = _load(name)
+        # Importing a third party's module may raise anything.
+        except (Exception, SystemExit) as error:
             raise HarnessError(
                 f"cannot load {self.what} {name!r}: {_first_line(error)}",
-                hint="package.module:Class, of a module beside the suite or installed",
+                hint="write package.module:Class; the module is installed or beside the suite",
             ) from error
-        self._checked(name, cls).kind = name
-        return cls
+        entry = self._checked(name, cls)
+        entry.kind = name
+        return entry
 
-    def _checked(self, name: str, cls: Any) -> type:
-        """``cls``, if it can be an entry."""
+    def _checked(self, name: str, cls: Any) -> Any:
+        """Return ``cls`` if it can be an entry of this registry, else raise."""
         config = getattr(cls, "Config", None)
-        if not (
-            isinstance(cls, type)
-            and issubclass(cls, _named(self.base))
-            and isinstance(config, type)
-            and issubclass(config, BaseModel)
-        ):
-            raise HarnessError(
-                f"{name!r} is no {self.what}",
-                hint=f"it must be a subclass of {self.base.replace(':', '.')} with a nested Config",
-            )
-        return cls
+        has_config = isinstance(config, type) and issubclass(config, BaseModel)
+        if has_config and isinstance(cls, type) and issubclass(cls, _load(self.base)):
+            return cls
+        raise HarnessError(
+            f"{name!r} is not a valid {self.what}",
+            hint=f"it must be a subclass of {self.base.replace(':', '.')} with a nested Config",
+        )
 
     def describe(self, name: str) -> str:
-        """First line of the entry's docstring."""
-        return (self[name].__doc__ or "").strip().partition("\n")[0]
+        """Return the first line of an entry's docstring."""
+        docstring = self[name].__doc__ or ""
+        return str(docstring).strip().partition("\n")[0]
 
 
-def _named(name: str) -> Any:
-    """The object at ``module:attribute``."""
+def _load(name: str) -> Any:
+    """Import the object at ``module:attribute``."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
@@ -141,10 +153,19 @@ def _first_line(error: BaseException) -> str:
 
 
 def distinct(values: list[Any] | None) -> list[Any] | None:
-    """A validator: no value of a list stands twice."""
-    twice = [value for place, value in enumerate(values or []) if value in values[:place]]
-    if twice:
-        raise ValueError(f"{twice[0]!r} stands twice")
+    """Check that no value of a list repeats; for use as a pydantic validator.
+
+    >>> distinct([1, 2])
+    [1, 2]
+    >>> distinct([1, 2, 1])
+    Traceback (most recent call last):
+    ValueError: duplicate value 1
+    """
+    if values is None:
+        return None
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ValueError(f"duplicate value {value!r}")
     return values
 
 

@@ -137,7 +137,7 @@ def broken_plugin():
     [
         (broken_plugin, "ImportError: no module named sparkle"),
         (lambda: sys.exit("bye"), "SystemExit: bye"),
-        (lambda: dict, "is no learner"),
+        (lambda: dict, "is not a valid learner"),
     ],
 )
 def test_a_broken_plug_in_fails_and_nothing_else_does(monkeypatch, load, why):

@@ -103,7 +103,7 @@ def test_logits_that_are_not_finite_fail_the_cell(data, value):
         (lambda logits: logits.argmax(1), r"got torch.int64 of \(30,\)"),
         (
             lambda logits: logits[1:],
-            r"a network must give a row for each of its 16 rows, got \(15, 3\)",
+            r"a network must return one row for each of its 16 rows, got \(15, 3\)",
         ),
         (lambda logits: logits.tolist(), "for each of its 16 rows, got list"),
     ],
