@@ -178,7 +178,7 @@ def unfinished(layout: Plan, store: Store) -> list[Cell]:
     todo = set(store.unfinished(cell.key for cell in users))
     needed = {cell.needs for cell in users if cell.key in todo}
     trainings = [cell.key for cell in layout.unique if cell.role == "train"]
-    todo |= set(store.unfinished(trainings, unread=set(trainings) - needed))
+    todo |= set(store.unfinished(trainings, skip_arrays=set(trainings) - needed))
     return [cell for cell in layout.unique if cell.key in todo]
 
 

@@ -129,7 +129,7 @@ def _match(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cell
 
 def _finish(cell: Cell, conditions: Conditions, progress: Progress) -> None:
     """Have a cell finished: by this process, or by another that is at work on it."""
-    while conditions.store.read(cell.key, mend=True) is None:
+    while conditions.store.read(cell.key, repair=True) is None:
         with conditions.store.lock(cell.key) as mine:
             if mine and not conditions.store.done(cell.key):
                 run(cell, conditions, progress)

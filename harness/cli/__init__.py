@@ -1070,9 +1070,9 @@ def store_verify(
 
     Example: harness store verify results/runs
     """
-    from harness.storage import upkeep
+    from harness.storage import verification
 
-    report = upkeep.verify(_existing(store), repair=repair)
+    report = verification.verify(_existing(store), repair=repair)
     if as_json:
         _json(
             {
@@ -1099,9 +1099,9 @@ def store_compact(store: StoreArgument = DEFAULT_STORE) -> None:
 
     Example: harness store compact results/runs
     """
-    from harness.storage import upkeep
+    from harness.storage import compaction
 
-    done = upkeep.compact(_existing(store))
+    done = compaction.compact(_existing(store))
     err.print(f"{done.cells} cells packed into {done.packs} packs")
     if done.left:
         err.print(f"{len(done.left)} left as they are: see `harness store verify {store}`")
@@ -1122,9 +1122,9 @@ def store_gc(
 
     Example: harness store gc results/runs
     """
-    from harness.storage import upkeep
+    from harness.storage import garbage
 
-    found = (upkeep.remove_garbage if delete else upkeep.garbage)(_existing(store), damaged=damaged)
+    found = (garbage.remove_garbage if delete else garbage.garbage)(_existing(store), damaged=damaged)
     if as_json:
         _json([vars(each) for each in found])
         return

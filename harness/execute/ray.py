@@ -284,7 +284,7 @@ class _Carried:
         self.written: Stored | None = None
         self.fetched: dict[str, Stored | None] = {}
 
-    def read(self, key: str, *, mend: bool = False) -> CellResult | None:
+    def read(self, key: str, *, repair: bool = False) -> CellResult | None:
         found = self._stored(key)
         return found and found[0]
 
@@ -347,7 +347,7 @@ class _Desk:
 
 def stored(store: Store, key: str) -> Stored | None:
     """A finished training with its arrays, None where there is none."""
-    result = store.read(key, mend=True)
+    result = store.read(key, repair=True)
     if result is None:
         return None
     arrays = {WEIGHTS: store.arrays(key, WEIGHTS)}

@@ -1,7 +1,8 @@
-"""Files of a store at a URL that fsspec reads: ``s3://bucket/path`` and the like.
+"""Files of a store at a URL that fsspec reads, such as ``s3://bucket/path``.
 
-An object appears whole or not at all, but nothing can be renamed: of a folder of files the one that says that the rest is there
-comes last. Credentials and endpoints are the library's own business (AWS_PROFILE, AWS_ENDPOINT_URL ...).
+An object appears complete or not at all, but objects cannot be renamed. A folder of files is
+therefore written with ``cell.json`` last: it says that the others are there. Credentials and
+endpoints are configured as the fsspec library describes (AWS_PROFILE, AWS_ENDPOINT_URL ...).
 """
 
 from __future__ import annotations
@@ -14,18 +15,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.errors import StoreError
-from harness.storage.lease import Watch, beating
+from harness.storage.cellfile import CELL
+from harness.storage.lease import Watch, heartbeat
 
-AT_ONCE = 256
-"""Objects that are asked for at once."""
+REQUESTS_AT_ONCE = 256
+"""Objects that are requested together."""
 
 
 class Bucket:
-    """What ``harness.storage.folder.Folder`` is for folders."""
+    """Objects of a store; the methods are those of ``harness.storage.folder.Folder``.
+
+    Args:
+        url: of the store.
+
+    Raises:
+        StoreError: fsspec cannot open the URL.
+    """
 
     remote = True
 
-    def __init__(self, url: str):
+    def __init__(self, url: str) -> None:
         self.root = url
         self._watch = Watch()
         import fsspec
@@ -33,170 +42,209 @@ class Bucket:
         try:
             self.fs, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError, OSError) as error:
-            hint = "install the fsspec filesystem of that protocol"
-            if isinstance(error, OSError):
-                hint = "look at the address and the network"
-            elif url.startswith("s3:"):
-                hint = "pip install 'bioharness[s3]'"
-            raise StoreError(f"cannot open it: {error}", where=url, hint=hint) from None
+            raise StoreError(
+                f"cannot open it: {error}", where=url, hint=_hint(url, error)
+            ) from None
         self.path = path.rstrip("/")
 
     def __reduce__(self) -> tuple:
         return Bucket, (self.root,)
 
     def prepare(self) -> None:
-        """Make sure that it can be written; an object store has no folders to make."""
+        """Check that objects can be written; there are no folders to create.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
         self.write("tmp/probe", b"")
         self.remove("tmp/probe")
 
+    # ----------------------------------------------------------------------------------- reading
+
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
-        """An object, or a part of it."""
+        """Read an object, or ``length`` bytes of it from ``start``.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        if length == 0:
+            return b""
+        end = None if length is None else start + length
         with self._explaining("read"):
-            end = None if length is None else start + length
-            return (
-                b""
-                if length == 0
-                else self.fs.cat_file(self._at(name), start=start or None, end=end)
-            )
+            return self.fs.cat_file(self._at(name), start=start or None, end=end)
 
     def read_all(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """Objects, many at once; None where there is none."""
-        names = iter(names)
-        while some := [self._at(name) for name in itertools.islice(names, AT_ONCE)]:
+        """Read objects, many at once; None for those that do not exist."""
+        paths = map(self._at, names)
+        while batch := list(itertools.islice(paths, REQUESTS_AT_ONCE)):
             with self._explaining("read"):
-                found = self.fs.cat(some, on_error="return")
-            for path in some:
-                content = found.get(path)
-                if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                contents = self.fs.cat(batch, on_error="return")
+            for path in batch:
+                content = contents.get(path)
+                if content is None or isinstance(content, FileNotFoundError):
+                    yield None
+                elif isinstance(content, Exception):
                     with self._explaining("read"):
                         raise content
-                yield None if isinstance(content, Exception) else content
+                else:
+                    yield content
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object, or one whose name goes on from it with a slash."""
+        """Report whether there is such an object, or one below ``name/``."""
         with self._explaining("read"):
             return self.fs.exists(self._at(name))
 
     def children(self, folder: str) -> list[str]:
-        """Names in a folder; none where it is not there."""
+        """List the names in a folder; none if there is no such folder."""
         with self._explaining("read"):
             try:
-                return sorted(
-                    {
-                        path.rstrip("/").rpartition("/")[2]
-                        for path in self.fs.ls(self._at(folder), detail=False)
-                    }
-                )
+                paths = self.fs.ls(self._at(folder), detail=False)
             except FileNotFoundError:
                 return []
+        return sorted({path.rstrip("/").rpartition("/")[2] for path in paths})
 
-    def holding(self, folder: str, name: str) -> list[str]:
-        """The folders in a folder that hold an object of that name."""
-        parts = [path.split("/") for path in self._find(folder)]
+    def folders_with(self, name: str, *, inside: str) -> list[str]:
+        """List the folders inside a folder that contain an object called ``name``."""
+        parts = [path.split("/") for path in self._find(inside)]
         return sorted(part[-2] for part in parts if part[-1] == name)
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of each object below a folder, by its name from the root."""
-        skipped = len(self.path) + 1
-        return {path[skipped:]: found["size"] for path, found in self._find(folder).items()}
+        """Return the bytes of each object below a folder, by its name from the root."""
+        prefix = len(self.path) + 1
+        return {path[prefix:]: details["size"] for path, details in self._find(folder).items()}
 
     def age(self, name: str) -> float:
-        """Seconds since it was last written; 0 where it is gone."""
+        """Return the seconds since an object was written; 0 if it is gone."""
         with self._explaining("read"):
             try:
-                return (datetime.now(UTC) - self.fs.modified(self._at(name))).total_seconds()
+                modified = self.fs.modified(self._at(name))
             except FileNotFoundError:
                 return 0.0
+        return (datetime.now(UTC) - modified).total_seconds()
 
     def size(self, name: str) -> int:
-        """Bytes of an object or of all below a folder."""
-        return sum(found["size"] for found in self._find(name).values())
+        """Return the bytes of an object, or of all objects below a folder."""
+        return sum(details["size"] for details in self._find(name).values())
+
+    # ----------------------------------------------------------------------------------- writing
 
     def write(self, name: str, data: bytes) -> None:
-        """Put an object in place; an older one is replaced."""
+        """Write an object; an older one is replaced.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
         with self._explaining("write"):
             self.fs.pipe_file(self._at(name), data)
 
     def install(self, folder: str, files: dict[str, bytes]) -> None:
-        """Put a folder of objects in place, the last named last: it is what says that they are there."""
+        """Write a folder of objects in order; the last one says that the others are there.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
         for name, data in files.items():
             self.write(f"{folder}/{name}", data)
 
     def remove(self, name: str) -> None:
-        """Delete an object or all below a folder, that which says that they are there first."""
+        """Delete an object or all objects below a folder, if there are any."""
         with self._explaining("write"), contextlib.suppress(FileNotFoundError):
-            for path in self._last_first(name):
+            for path in self._cell_json_first(name):
                 self.fs.rm_file(path)
 
     def move(self, name: str, target: str) -> None:
-        """Copy an object or all below a folder, then delete it."""
+        """Move an object or all objects below a folder, if there are any."""
         source = self._at(name)
         with self._explaining("write"), contextlib.suppress(FileNotFoundError):
-            for path in self._last_first(name):
+            for path in self._cell_json_first(name):
                 self.fs.cp_file(path, self._at(target) + path[len(source) :])
                 self.fs.rm_file(path)
 
     def leftovers(self) -> list[str]:
-        """An object store keeps nothing half written under a name."""
+        """List temporary files of dead processes: an object store has none."""
         return []
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[bool]:
-        """Try to take a lock: yields whether it is ours.
+        """Try to take a lock: an object that only one of several writers can create.
 
-        An object that only one of several writers can create, written anew as long as it is held; see ``harness.storage.lease``.
+        The holder rewrites it as long as it holds the lock; see ``harness.storage.lease``.
+
+        Yields:
+            Whether the lock was taken.
+
+        Raises:
+            StoreError: objects cannot be written.
         """
-        path, token = self._at(f"locks/{name}"), uuid.uuid4().hex
+        path = self._at(f"locks/{name}")
+        token = uuid.uuid4().hex
         if not self._take(path, name, token):
             yield False
             return
         beats = itertools.count(1)
         try:
-            with beating(lambda: self.fs.pipe_file(path, f"{token} {next(beats)}".encode())):
+            with heartbeat(lambda: self.fs.pipe_file(path, f"{token} {next(beats)}".encode())):
                 yield True
         finally:
+            # Only the owner releases it: another process may have taken over an expired lease.
             with contextlib.suppress(Exception):
                 if self.fs.cat_file(path).startswith(token.encode()):
                     self.fs.rm_file(path)
 
+    # ---------------------------------------------------------------------------------- internals
+
     def _take(self, path: str, name: str, token: str) -> bool:
         with self._explaining("lock"):
-            with contextlib.suppress(FileExistsError):
-                self.fs.pipe_file(path, f"{token} 0".encode(), mode="create")
-                self._watch.forget(name)
-                return True
             try:
-                if self._watch.is_stale(name, self.fs.cat_file(path)):
-                    self.fs.rm_file(path)  # who creates it next has it
-            except FileNotFoundError:
-                pass
-            return False
+                self.fs.pipe_file(path, f"{token} 0".encode(), mode="create")
+            except FileExistsError:
+                self._remove_if_expired(path, name)
+                return False
+            self._watch.forget(name)
+            return True
+
+    def _remove_if_expired(self, path: str, name: str) -> None:
+        """Remove a lease that has expired: the next process that creates it has the lock."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._watch.is_stale(name, self.fs.cat_file(path)):
+                self.fs.rm_file(path)
 
     def _at(self, name: str) -> str:
         return f"{self.path}/{name}"
 
     def _find(self, folder: str) -> dict[str, Any]:
+        """Details of each object below a folder, by path."""
         with self._explaining("read"):
             try:
                 return self.fs.find(self._at(folder), detail=True)
             except FileNotFoundError:
                 return {}
 
-    def _last_first(self, name: str) -> list[str]:
-        return sorted(self._find(name), key=lambda path: not path.endswith("/cell.json"))
+    def _cell_json_first(self, name: str) -> list[str]:
+        """Paths in the order of removal: a cell without ``cell.json`` is no longer finished."""
+        return sorted(self._find(name), key=lambda path: not path.endswith(f"/{CELL}"))
 
     @contextlib.contextmanager
-    def _explaining(self, what: str) -> Iterator[None]:
+    def _explaining(self, action: str) -> Iterator[None]:
+        """Turn what the library raises into a StoreError; FileNotFoundError of a read passes."""
         try:
             yield
         except StoreError:
             raise
-        except Exception as error:  # each library has classes of its own
-            if what == "read" and isinstance(error, FileNotFoundError):
+        except Exception as error:  # each library has error classes of its own
+            if action == "read" and isinstance(error, FileNotFoundError):
                 raise
-            lines = str(error).splitlines() or [""]
+            first_line = (str(error).splitlines() or [""])[0]
             raise StoreError(
-                f"cannot {what} the store: {type(error).__name__}: {lines[0]}",
+                f"cannot {action} the store: {type(error).__name__}: {first_line}",
                 where=self.root,
                 hint="check the address, the network and the credentials; finished cells are kept",
             ) from error
+
+
+def _hint(url: str, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return "check the address and the network"
+    if url.startswith("s3:"):
+        return "pip install 'bioharness[s3]'"
+    return "install the fsspec filesystem of that protocol"

@@ -1,10 +1,13 @@
-"""The format of ``cell.json``: one JSON object that begins with its format, its length and its own sha256.
+"""The format of ``cell.json``: one JSON object that begins with its format, length and sha256.
 
-``{"format":2,"bytes":N,"sha256":"...","files":{...},"result":{...}}``: the hash is of the format and of the N bytes behind the
-head, so that whatever changes is noticed before anything is made of it; every later format begins so. ``files`` holds the length
-and sha256 of each file beside it.
+``{"format":2,"bytes":N,"sha256":"...","files":{...},"result":{...}}``
 
-Format 1 had no such head, ``files`` without lengths, and a hash of the result alone; it is read as ever and never rewritten.
+The hash covers the format and the N bytes after the head, so any change is noticed before the
+content is parsed. All later formats begin the same way. ``files`` holds the length and sha256 of
+each file beside ``cell.json``.
+
+Format 1 had no such head, no lengths in ``files``, and a hash of the result alone. It is still
+read, and never rewritten.
 """
 
 from __future__ import annotations
@@ -18,113 +21,143 @@ from typing import Any
 CELL = "cell.json"
 FORMAT = 2
 _HEAD = re.compile(rb'\{"format":(\d{1,9}),"bytes":(\d{1,15}),"sha256":"([0-9a-f]{64})",')
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+CHANGED = "changed: its sha256 is not the recorded one"
 
 
 class Damage(Exception):
-    """A file is not what was written: truncated, changed, missing ..."""
+    """A file is not what was written: truncated, changed or missing."""
 
 
 class UnknownFormat(Exception):
-    """A file of a newer release."""
+    """A file was written by a newer release."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file beside a cell's ``cell.json``: its sha256, and its length (None: format 1 did not say)."""
+    """What ``cell.json`` records of a file beside it.
+
+    Attributes:
+        sha256: of its content.
+        length: in bytes; None in format 1, which did not record it.
+    """
 
     sha256: str
-    bytes: int | None
+    length: int | None
 
     def check(self, data: bytes) -> None:
-        """Hold a content against it.
+        """Compare a content with what was recorded.
 
         Raises:
-            Damage: it is another.
+            Damage: it differs.
         """
-        if self.bytes is not None and len(data) != self.bytes:
-            raise Damage(
-                f"truncated: {len(data)} of {self.bytes} bytes"
-                if len(data) < self.bytes
-                else "longer than written"
-            )
+        if self.length is not None:
+            if len(data) < self.length:
+                raise Damage(f"truncated: {len(data)} of {self.length} bytes")
+            if len(data) > self.length:
+                raise Damage("longer than written")
         if digest(data) != self.sha256:
-            raise Damage("changed: not the sha256 that it was written with")
+            raise Damage(CHANGED)
 
 
 @dataclass(frozen=True)
 class CellFile:
-    """What a sound ``cell.json`` says: its result, and the files beside it."""
+    """The content of a valid ``cell.json``: a result and records of the files beside it."""
 
     result: dict[str, Any]
     files: dict[str, Member]
 
 
+def is_safe_name(name: object) -> bool:
+    """Report whether a key or file name from a store is safe to use in a path.
+
+    >>> is_safe_name("weights.safetensors"), is_safe_name("../outside"), is_safe_name("..")
+    (True, False, False)
+    """
+    return isinstance(name, str) and _FILE_NAME.fullmatch(name) is not None
+
+
 def encode(result: dict[str, Any], files: dict[str, bytes]) -> bytes:
-    """``cell.json`` of a result and the files that lie beside it."""
+    """Write ``cell.json``.
+
+    Args:
+        result: JSON-able.
+        files: name -> content of each file beside it.
+    """
     members = {name: {"bytes": len(data), "sha256": digest(data)} for name, data in files.items()}
-    rest = json.dumps({"files": members, "result": result}, separators=(",", ":"))[1:].encode()
-    return (
-        b'{"format":%d,"bytes":%d,"sha256":"%s",'
-        % (FORMAT, len(rest), _digest_of(FORMAT, rest).encode())
-        + rest
-    )
+    content = json.dumps({"files": members, "result": result}, separators=(",", ":"))
+    body = content[1:].encode()  # its opening brace is the head's
+    sha256 = _body_digest(FORMAT, body).encode()
+    head = b'{"format":%d,"bytes":%d,"sha256":"%s",' % (FORMAT, len(body), sha256)
+    return head + body
 
 
 def decode(data: bytes) -> CellFile:
-    """Read ``cell.json``, of this format or an older one.
+    """Read ``cell.json`` of this format or an older one.
 
     Raises:
         Damage: it is not what was written.
-        UnknownFormat: a newer release wrote it.
+        UnknownFormat: it was written by a newer release.
     """
     head = _HEAD.match(data)
     if head is None:
-        return _decode_1(data)
-    rest, found = data[head.end() :], int(head[1])
-    if len(rest) < int(head[2]):
-        raise Damage(f"truncated: {len(data)} of {head.end() + int(head[2])} bytes")
-    if len(rest) > int(head[2]) or _digest_of(found, rest) != head[3].decode():
-        raise Damage("changed: not the sha256 that it was written with")
-    if found != FORMAT:
-        raise UnknownFormat(f"format {found}; this release reads up to {FORMAT}")
-    content = json.loads("{" + rest.decode())
-    return CellFile(
-        content["result"], {name: Member(**member) for name, member in content["files"].items()}
-    )
+        return _decode_format_1(data)
+    number = int(head[1])
+    length = int(head[2])
+    body = data[head.end() :]
+    if len(body) < length:
+        raise Damage(f"truncated: {len(data)} of {head.end() + length} bytes")
+    if len(body) > length or _body_digest(number, body) != head[3].decode():
+        raise Damage(CHANGED)
+    if number != FORMAT:
+        raise UnknownFormat(f"format {number}; this release reads up to {FORMAT}")
+    content = json.loads("{" + body.decode())
+    members = {
+        name: Member(member["sha256"], member["bytes"]) for name, member in content["files"].items()
+    }
+    return _checked(CellFile(content["result"], members))
 
 
-def _decode_1(data: bytes) -> CellFile:
+def _decode_format_1(data: bytes) -> CellFile:
     try:
         content = json.loads(data)
         if not isinstance(content, dict) or "format" in content:
-            raise Damage("changed: its head is not one that was written")
-        canonical = json.dumps(content["result"], sort_keys=True, separators=(",", ":")).encode()
-        Member(content["sha256"], None).check(canonical)
-        return CellFile(
-            content["result"],
-            {name: Member(sha256, None) for name, sha256 in content["files"].items()},
-        )
+            raise Damage("changed: its head is not valid")
+        canonical = json.dumps(content["result"], sort_keys=True, separators=(",", ":"))
+        Member(content["sha256"], None).check(canonical.encode())
+        members = {name: Member(sha256, None) for name, sha256 in content["files"].items()}
+        return _checked(CellFile(content["result"], members))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        ended = not data.rstrip().endswith(b"}")
-        raise Damage(
-            "truncated"
-            if ended
-            else f"changed: {type(error).__name__}: {str(error).splitlines()[0][:80]}"
-        ) from None
+        if not data.rstrip().endswith(b"}"):
+            raise Damage("truncated") from None
+        first_line = str(error).splitlines()[0][:80]
+        raise Damage(f"changed: {type(error).__name__}: {first_line}") from None
 
 
-def _digest_of(number: int, rest: bytes) -> str:
-    found = hashlib.sha256(b"%d\n" % number)
-    found.update(rest)
-    return found.hexdigest()
+def _checked(cell: CellFile) -> CellFile:
+    """Refuse names that would lead out of the cell's folder: a store may come from anywhere."""
+    for name in cell.files:
+        if not is_safe_name(name):
+            raise Damage(f"changed: it names a file {name!r}")
+    return cell
+
+
+def _body_digest(number: int, body: bytes) -> str:
+    sha256 = hashlib.sha256(b"%d\n" % number)
+    sha256.update(body)
+    return sha256.hexdigest()
 
 
 def digest(data: bytes) -> str:
-    """The sha256 of a content."""
+    """Return the sha256 of a content, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def cell_key(identity: dict[str, Any]) -> str:
-    """The key of a cell: a hash of all that can change its result."""
+    """Return the key of a cell: a hash of everything that can change its result.
+
+    >>> cell_key({"role": "train", "seed": 0}) == cell_key({"seed": 0, "role": "train"})
+    True
+    """
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:24]

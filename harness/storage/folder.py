@@ -1,11 +1,11 @@
-"""Files of a store in a folder, of this machine or on a network file system that several machines mount."""
+"""Files of a store in a folder, on this machine or on a network file system of several machines."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -15,18 +15,27 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import StoreError
-from harness.storage.lease import Watch, beating, machine
+from harness.storage.folder_lock import try_lock
+from harness.storage.lease import Watch, machine_id
 
 STALE_S = 24 * 3600
-"""Half-written files that old belong to processes that were killed, on whatever machine they ran."""
+"""Temporary files older than this belong to killed processes, on whatever machine they ran."""
+_STAGING = re.compile(r"(?P<processes>[^/]+)-(?P<pid>\d+)-[a-z0-9_]{8}")
+"""Names of the folders in ``tmp`` that this class makes; other files there are left alone."""
 
 
 class Folder:
-    """Names are relative to the root, with slashes. Whatever appears in it appears whole."""
+    """Files of a store, named by their paths from the root, with slashes.
+
+    Files and folders of files appear complete or not at all.
+
+    Args:
+        root: the store's folder.
+    """
 
     remote = False
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path) -> None:
         self.root = root
         self._watch = Watch()
 
@@ -34,18 +43,24 @@ class Folder:
         return Folder, (self.root,)
 
     def prepare(self) -> None:
-        """Create the folders."""
+        """Create the store's folders.
+
+        Raises:
+            StoreError: they cannot be created.
+        """
         with self._explaining():
             for folder in ("cells", "locks", "tmp", "failures"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
 
+    # ----------------------------------------------------------------------------------- reading
+
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
-        """A file, or a part of it.
+        """Read a file, or ``length`` bytes of it from ``start``.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such file.
         """
-        path = f"{self.root}/{name}"  # many small files are read: no Path is made for each
+        path = f"{self.root}/{name}"  # not a Path: that costs time where many small files are read
         if length is None:
             with open(path, "rb", buffering=0) as handle:
                 return handle.read()
@@ -54,7 +69,7 @@ class Folder:
             return handle.read(length)
 
     def read_all(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """Files one by one; None where there is none."""
+        """Read files one by one; None for those that cannot be read."""
         for name in names:
             try:
                 yield self.read(name)
@@ -62,48 +77,49 @@ class Folder:
                 yield None
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file or folder."""
-        return os.path.exists(self.root / name) or self._appeared(name)
+        """Report whether there is such a file or folder."""
+        return os.path.exists(self.root / name) or self._exists_after_refresh(name)
 
     def children(self, folder: str) -> list[str]:
-        """Names in a folder; none where it is not there."""
+        """List the names in a folder; none if there is no such folder."""
         try:
             return sorted(os.listdir(self.root / folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def holding(self, folder: str, name: str) -> list[str]:
-        """The folders in a folder that hold a file of that name."""
-        base = f"{self.root / folder}{os.sep}"
+    def folders_with(self, name: str, *, inside: str) -> list[str]:
+        """List the folders inside a folder that contain a file called ``name``."""
+        base = f"{self.root / inside}{os.sep}"
         return [
             child
-            for child in self.children(folder)
+            for child in self.children(inside)
             if os.path.isfile(f"{base}{child}{os.sep}{name}")
         ]
 
     def age(self, name: str) -> float:
-        """Seconds since it was last changed; 0 where it is gone."""
+        """Return the seconds since a file was last changed; 0 if it is gone."""
         try:
             return time.time() - (self.root / name).stat().st_mtime
         except FileNotFoundError:
             return 0.0
 
     def size(self, name: str) -> int:
-        """Bytes of a file, or of all files in a folder; 0 where it is gone."""
+        """Return the bytes of a file, or of all files in a folder; 0 if it is gone."""
         path = self.root / name
-        with contextlib.suppress(FileNotFoundError):
-            return (
-                sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-                if path.is_dir()
-                else path.stat().st_size
-            )
-        return 0
+        try:
+            if not path.is_dir():
+                return path.stat().st_size
+            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        except FileNotFoundError:
+            return 0
+
+    # ----------------------------------------------------------------------------------- writing
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file in place, whole or not at all; an older one is replaced.
+        """Write a file completely or not at all; an older one is replaced.
 
         Raises:
-            StoreError: disk full, folder not writable.
+            StoreError: the disk is full, or the folder is not writable.
         """
         with self._explaining(), self._staging() as staging:
             _write(staging / "file", data)
@@ -111,107 +127,71 @@ class Folder:
             os.replace(staging / "file", self.root / name)
 
     def install(self, folder: str, files: dict[str, bytes]) -> None:
-        """Put a folder of files in place, whole or not at all; of two writers the first wins.
+        """Write a folder of files completely or not at all; of two writers the first wins.
 
-        A folder there that lacks the file named last is half of one, and is moved aside.
+        An existing folder without the last of ``files`` is incomplete; it is moved to ``damaged/``.
 
         Raises:
-            StoreError: disk full, folder not writable; nothing half written stays.
+            StoreError: the disk is full, or the folder is not writable; nothing half written stays.
         """
+        last = list(files)[-1]
+        target = self.root / folder
         with self._explaining(), self._staging() as staging:
             for name, data in files.items():
                 _write(staging / name, data)
-            (self.root / folder).parent.mkdir(parents=True, exist_ok=True)
-            while True:
-                try:
-                    staging.rename(self.root / folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            while not _rename_folder(staging, target):
+                if self.exists(f"{folder}/{last}"):
                     return
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
-                if self.exists(f"{folder}/{list(files)[-1]}"):
-                    return
-                self.move(
-                    folder, f"damaged/{Path(folder).name}-{uuid.uuid4().hex[:8]}"
-                )  # half a folder
+                self.move(folder, f"damaged/{target.name}-{uuid.uuid4().hex[:8]}")
 
     def remove(self, name: str) -> None:
-        """Delete a file or folder, at once for whoever looks; nothing happens where it is gone."""
+        """Delete a file or folder in one step, if it is there."""
         if not self.exists(name):
             return
+        # Renamed into a temporary folder, it is gone at once for every reader.
         with self._explaining(), self._staging() as staging, contextlib.suppress(FileNotFoundError):
             (self.root / name).rename(staging / "gone")
 
     def move(self, name: str, target: str) -> None:
-        """Move a file or folder to a new place; nothing happens where it is gone."""
+        """Move a file or folder, if it is there."""
         with self._explaining(), contextlib.suppress(FileNotFoundError):
             (self.root / target).parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).rename(self.root / target)
 
     def leftovers(self) -> list[str]:
-        """Half-written files of processes that are dead: of this machine at once, of others when they are a day old."""
+        """List temporary folders of dead processes.
+
+        Those of this machine count at once, those of other machines after STALE_S. Files that this
+        class did not make are not listed.
+        """
+        ours = [name for name in self.children("tmp") if _STAGING.fullmatch(name)]
         return [
-            f"tmp/{name}"
-            for name in self.children("tmp")
-            if _is_dead(name) or self.age(f"tmp/{name}") > STALE_S
+            f"tmp/{name}" for name in ours if _is_dead(name) or self.age(f"tmp/{name}") > STALE_S
         ]
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[bool]:
-        """Try to take a lock: yields whether it is ours.
+        """Try to take a lock; see ``harness.storage.folder_lock``.
 
-        A kernel lock (flock), which ends with its holder however that ends. Where the kernels of several machines do not show
-        each other their locks (network file systems, by type and mount options), who has made the file holds it; it says which
-        machine that is and is touched as long as it is held: see ``harness.storage.lease``.
+        Yields:
+            Whether the lock was taken.
+
+        Raises:
+            StoreError: the folder is not writable.
         """
-        path = self.root / "locks" / name
-        with self._explaining():
-            handle, new = _open_lock(path)
-        try:
-            if not self._take(handle, path, name, new):
-                yield False
-                return
-            try:
-                with beating(lambda: os.utime(handle)):
-                    yield True
-            finally:
-                with contextlib.suppress(OSError):
-                    path.unlink()  # while it is held: who has it open by now will see that it is no longer there
-        finally:
-            os.close(handle)
+        with contextlib.ExitStack() as held:
+            with self._explaining():
+                taken = held.enter_context(try_lock(self.root / "locks" / name, self._watch))
+            yield taken
 
-    def _take(self, handle: int, path: Path, name: str, new: bool) -> bool:
-        shown = True  # whether processes of this machine see each other's locks
-        try:
-            fcntl.flock(
-                handle, fcntl.LOCK_EX | (0 if new else fcntl.LOCK_NB)
-            )  # of a new file others let go at once
-        except BlockingIOError:
-            return False
-        except OSError:
-            shown = False
-        state = os.fstat(handle)
-        try:
-            if os.stat(path).st_ino != state.st_ino:
-                return False  # its holder has just finished
-        except FileNotFoundError:
-            return False
-        holder = os.pread(handle, 200, 0)
-        if (
-            not new
-            and not (shown and holder == machine().encode())
-            and not self._watch.is_stale(name, (holder, state.st_mtime_ns))
-        ):
-            return False
-        self._watch.forget(name)
-        with self._explaining():
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, machine().encode(), 0)
-        return True
+    # ---------------------------------------------------------------------------------- internals
 
-    def _appeared(self, name: str) -> bool:
-        """Whether it is there after all: network file systems remember for some time that a name was missing, and ask again when
-        the folder is opened.
+    def _exists_after_refresh(self, name: str) -> bool:
+        """Look again after opening each folder on the way.
+
+        Network file systems remember for some time that a name was missing, and ask the server
+        again when its folder is opened.
         """
         folder = str(self.root)
         try:
@@ -224,10 +204,10 @@ class Folder:
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
+        """A temporary folder on the store's file system, removed after the block."""
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
-        folder = Path(
-            tempfile.mkdtemp(prefix=f"{_processes()}-{os.getpid()}-", dir=self.root / "tmp")
-        )
+        prefix = f"{_process_space()}-{os.getpid()}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.root / "tmp"))
         folder.chmod(0o755)
         try:
             yield folder
@@ -236,44 +216,48 @@ class Folder:
 
     @contextlib.contextmanager
     def _explaining(self) -> Iterator[None]:
+        """Turn errors of the operating system into a StoreError with a hint."""
         try:
             yield
         except OSError as error:
-            hint = (
-                "free some space and run the same command again: finished cells are kept"
-                if error.errno == errno.ENOSPC
-                else "choose another folder with --store, or mend its permissions"
-            )
+            hint = "choose another folder with --store, or fix its permissions"
+            if error.errno == errno.ENOSPC:
+                hint = "free some space and run the same command again: finished cells are kept"
             raise StoreError(
                 f"cannot write the store: {error.strerror}", where=str(self.root), hint=hint
             ) from error
 
 
 @lru_cache
-def _processes() -> str:
-    """Among which processes a process id says who is meant: containers of one machine have numbers of their own."""
+def _process_space() -> str:
+    """Name the set of processes in which a process id is unique.
+
+    Containers of one machine number their processes independently.
+    """
     try:
-        return f"{machine()[:8]}.{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{machine_id()[:8]}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return "unknown"
 
 
 def _is_dead(name: str) -> bool:
-    """Whether a temporary folder belongs to a process, of those that can be seen from here, that is no more."""
-    where, _, rest = name.partition("-")
-    pid = rest.partition("-")[0]
-    return (
-        where == _processes() != "unknown" and pid.isdigit() and not os.path.exists(f"/proc/{pid}")
-    )
+    """Report whether a temporary folder belongs to a process that is known to have ended."""
+    parts = _STAGING.fullmatch(name)
+    if parts is None or _process_space() == "unknown":
+        return False
+    visible = parts["processes"] == _process_space()
+    return visible and not os.path.exists(f"/proc/{parts['pid']}")
 
 
-def _open_lock(path: Path) -> tuple[int, bool]:
-    """(descriptor, whether the file was made just now, which of any number of machines that try one alone does)."""
-    while True:
-        with contextlib.suppress(FileExistsError):
-            return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), True
-        with contextlib.suppress(FileNotFoundError):  # its holder has just finished
-            return os.open(path, os.O_RDWR), False
+def _rename_folder(source: Path, target: Path) -> bool:
+    """Rename a folder; False if ``target`` exists and has files."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _write(path: Path, data: bytes) -> None:

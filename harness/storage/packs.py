@@ -1,60 +1,40 @@
-"""Packs: many cells in two files that never change.
+"""Reading packed cells (see ``harness.storage.pack_format``) while packs come and go.
 
-* ``packs/HASH.parquet``: a row a cell: its key, what it is (columns to query by), its ``cell.json`` word for word, and where
-  its other files lie; HASH is the file's own sha256, so that a damaged one is never believed;
-* ``packs/HASH.arrays``: those files, one after the other, each held against the sha256 in its ``cell.json`` when it is read.
-
-A cell in ``cells/`` goes before the same one in a pack. Two packs may hold the same cell, for a moment of every compaction:
-a pack is there before what went into it is removed. Readers look at ``cells/`` first and at the packs after it, so that they
-see each cell, and see it once.
+A cell in ``cells/`` takes precedence over the same cell in a pack. Two packs may hold the same
+cell for
+a moment of every compaction: a pack is there before what went into it is removed. Readers look at
+``cells/`` first and at the packs after it, so they see each cell, and see it once.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from harness.errors import StoreError
-from harness.storage.bucket import Bucket
-from harness.storage.cellfile import CELL, Damage, UnknownFormat, decode
-from harness.storage.folder import Folder
-
-FOLDER, INDEX, ARRAYS = "packs", ".parquet", ".arrays"
-ROWS = 1000
-"""Cells that are read together."""
-
-Files = Folder | Bucket
-Cell = dict[str, bytes]
-"""A cell's files, ``cell.json`` among them."""
-
-
-def arrow() -> Any:
-    """The pyarrow package with its parquet module.
-
-    Raises:
-        StoreError: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise StoreError(
-            "packs of cells are Parquet files, and pyarrow is not installed",
-            hint="pip install 'bioharness[parquet]'",
-        ) from None
-    return pyarrow
+from harness.storage.cellfile import CELL, Damage
+from harness.storage.pack_format import (
+    FOLDER,
+    INDEX,
+    ROWS_PER_GROUP,
+    Files,
+    arrays_name,
+    arrow,
+    check_keys,
+    is_intact,
+)
+from harness.storage.pack_repair import salvage
 
 
 @dataclass(frozen=True)
 class Spans:
-    """Where the files of a pack's cells lie.
+    """Where the files of a pack's cells are in its file of arrays.
 
     Attributes:
-        arrays: name of the file that they lie in.
-        names, starts, sizes: a list a row.
+        arrays: name of the file of arrays.
+        names, starts, sizes: for each row, a list with an entry for each file.
     """
 
     arrays: str
@@ -63,64 +43,65 @@ class Spans:
     sizes: Any
 
     def of(self, row: int) -> dict[str, tuple[int, int]]:
-        """File -> where it begins and how long it is."""
-        return {
-            name: (start, size)
-            for name, start, size in zip(
-                self.names[row].as_py(),
-                self.starts[row].as_py(),
-                self.sizes[row].as_py(),
-                strict=True,
-            )
-        }
+        """Return file name -> (start, length) for the cell of a row."""
+        names = self.names[row].as_py()
+        starts = self.starts[row].as_py()
+        sizes = self.sizes[row].as_py()
+        return dict(zip(names, zip(starts, sizes, strict=True), strict=True))
 
 
 class Pack:
-    """One pack, opened."""
+    """One pack, opened.
 
-    def __init__(self, files: Files, name: str):
-        """Open it.
+    Args:
+        files: of the store.
+        name: of the index.
 
-        Raises:
-            Damage: its index is not what was written.
-            FileNotFoundError: it is gone.
-        """
+    Raises:
+        Damage: the index is not what was written.
+        FileNotFoundError: there is no such pack.
+    """
+
+    def __init__(self, files: Files, name: str) -> None:
         data = files.read(f"{FOLDER}/{name}")
-        if hashlib.sha256(data).hexdigest() != name.removesuffix(INDEX):
-            raise Damage(
-                "changed or truncated: its index is not the one that its name is a hash of"
-            )
-        self.name, self._files = name, files
+        if not is_intact(name, data):
+            raise Damage("changed or truncated: its index does not have the sha256 in its name")
+        self.name = name
+        self._files = files
         self._index = arrow().parquet.ParquetFile(arrow().BufferReader(data))
         table = self._index.read(columns=["key", "names", "starts", "sizes"])
-        self.rows: dict[str, int] = {key: row for row, key in enumerate(table["key"].to_pylist())}
-        arrays = self._index.schema_arrow.metadata[b"arrays"].decode()
+        keys = table["key"].to_pylist()
+        check_keys(keys)
+        self.rows: dict[str, int] = {key: row for row, key in enumerate(keys)}
         self.spans = Spans(
-            arrays, *(table[column].combine_chunks() for column in ("names", "starts", "sizes"))
+            arrays_name(self._index),
+            names=table["names"].combine_chunks(),
+            starts=table["starts"].combine_chunks(),
+            sizes=table["sizes"].combine_chunks(),
         )
         self._group = lru_cache(maxsize=2)(self._read_group)
 
     def cell(self, key: str) -> bytes:
-        """The ``cell.json`` of one of its cells."""
-        group, row = divmod(self.rows[key], ROWS)
+        """Return the ``cell.json`` of a cell."""
+        group, row = divmod(self.rows[key], ROWS_PER_GROUP)
         return self._group(group)[row].as_py().encode()
 
     def names(self, key: str) -> list[str]:
-        """The files of one of its cells beside ``cell.json``."""
+        """Return the names of a cell's files, apart from ``cell.json``."""
         return self.spans.names[self.rows[key]].as_py()
 
     def read(self, key: str, name: str) -> bytes:
-        """A file of one of its cells.
+        """Read a file of a cell.
 
         Raises:
-            FileNotFoundError: the cell has none of that name, or the pack's arrays are gone.
+            FileNotFoundError: the cell has no such file, or the pack's arrays are gone.
         """
         if name == CELL:
             return self.cell(key)
-        try:
-            start, size = self.spans.of(self.rows[key])[name]
-        except KeyError:
-            raise FileNotFoundError(name) from None
+        spans = self.spans.of(self.rows[key])
+        if name not in spans:
+            raise FileNotFoundError(name)
+        start, size = spans[name]
         return self._files.read(f"{FOLDER}/{self.spans.arrays}", start, size)
 
     def _read_group(self, group: int) -> Any:
@@ -128,229 +109,90 @@ class Pack:
 
 
 class Packs:
-    """All packs of a store, opened when they are first asked for."""
+    """All packs of a store, opened when they are first needed.
 
-    def __init__(self, files: Files):
+    Args:
+        files: of the store.
+    """
+
+    def __init__(self, files: Files) -> None:
         self._files = files
         self._open: dict[str, Pack] = {}
         self._by_key: dict[str, Pack] = {}
 
-    def refresh(self, *, mend: bool = False) -> None:
-        """Look again which there are.
+    def refresh(self, *, repair: bool = False) -> None:
+        """Look again which packs there are.
 
         Args:
-            mend: save what is sound in one that is damaged.
+            repair: save the undamaged cells of a damaged pack.
 
         Raises:
-            StoreError: one is damaged.
+            StoreError: a pack is damaged.
         """
-        there = self.list()
-        if set(there) == self._open.keys():
+        names = self.index_names()
+        if set(names) == self._open.keys():
             return
-        for name in there:
-            if name not in self._open:
-                try:
-                    self._open[name] = Pack(self._files, name)
-                except FileNotFoundError:  # replaced by another in this moment
-                    return self.refresh(mend=mend)
-                except Damage as damage:
-                    if mend:
-                        salvage(self._files, name)
-                        return self.refresh(mend=mend)
-                    raise StoreError(
-                        f"pack {name} is damaged: {damage}",
-                        where=str(self._files.root),
-                        hint="`harness store verify --repair` saves what is sound in it",
-                    ) from None
-        self._open = {name: self._open[name] for name in there}
+        for name in names:
+            if name not in self._open and not self._try_open(name, repair=repair):
+                self.refresh(repair=repair)  # the packs have changed since they were listed
+                return
+        self._open = {name: self._open[name] for name in names}
         self._by_key = {key: pack for pack in self._open.values() for key in pack.rows}
-        return None
 
-    def list(self) -> list[str]:
-        """Names of their indices."""
+    def _try_open(self, name: str, *, repair: bool) -> bool:
+        """Open a pack; False if it is gone, or was replaced by its undamaged cells."""
+        try:
+            self._open[name] = Pack(self._files, name)
+        except FileNotFoundError:
+            return False
+        except Damage as damage:
+            if not repair:
+                raise StoreError(
+                    f"pack {name} is damaged: {damage}",
+                    where=str(self._files.root),
+                    hint="`harness store verify --repair` saves the undamaged cells in it",
+                ) from None
+            salvage(self._files, name)
+            return False
+        return True
+
+    def index_names(self) -> list[str]:
+        """List the names of the packs' indices."""
         return [name for name in self._files.children(FOLDER) if name.endswith(INDEX)]
 
     def __iter__(self) -> Iterator[str]:
-        """Keys of the cells in them, as of the last look."""
+        """Iterate over the keys of packed cells, as of the last refresh."""
         return iter(self._by_key)
 
     def __contains__(self, key: str) -> bool:
         return key in self._by_key
 
     def find(self, key: str) -> Pack | None:
-        """The pack that holds a cell; looks again where none is known to."""
+        """Return the pack that holds a cell; refreshes if none is known to."""
         if key not in self._by_key:
             self.refresh()
         return self._by_key.get(key)
 
     def read(self, key: str, name: str) -> bytes:
-        """A file of a packed cell.
+        """Read a file of a packed cell.
 
         Raises:
             FileNotFoundError: no pack has it.
         """
         pack = self.find(key)
+        if pack is None:
+            raise FileNotFoundError(f"{key}/{name}")
         try:
-            if pack:
-                return pack.read(key, name)
-        except FileNotFoundError:  # its pack was replaced by another since we looked?
+            return pack.read(key, name)
+        except FileNotFoundError:
+            # A compaction may have replaced the pack since the last refresh.
             self.refresh()
-            if self._by_key.get(key) not in (None, pack):
-                return self._by_key[key].read(key, name)
-        raise FileNotFoundError(f"{key}/{name}")
+            replacement = self._by_key.get(key)
+            if replacement is None or replacement is pack:
+                raise FileNotFoundError(f"{key}/{name}") from None
+            return replacement.read(key, name)
 
     def place(self, key: str) -> tuple[str, int]:
-        """Where a packed cell lies: to read many in the order in which they lie is quicker."""
+        """Return a sort key of a packed cell: reading many in this order is faster."""
         pack = self._by_key[key]
         return pack.name, pack.rows[key]
-
-
-def write(files: Files, cells: Iterable[tuple[str, Cell]]) -> str:
-    """Make a pack of sound cells; the name of its index."""
-    columns: dict[str, list] = {name: [] for name in ("key", "cell", "names", "starts", "sizes")}
-    arrays: list[bytes] = []
-    length = 0
-    for key, cell in cells:
-        names = sorted(cell.keys() - {CELL})
-        sizes = [len(cell[name]) for name in names]
-        starts = [length + sum(sizes[:place]) for place in range(len(sizes))]
-        arrays += [cell[name] for name in names]
-        length += sum(sizes)
-        for column, value in zip(
-            columns.values(), (key, cell[CELL].decode(), names, starts, sizes), strict=True
-        ):
-            column.append(value)
-    data = b"".join(arrays)
-    name = hashlib.sha256(data).hexdigest() + ARRAYS
-    if arrays:
-        files.write(f"{FOLDER}/{name}", data)
-    return write_index(files, columns, name)
-
-
-def write_index(files: Files, columns: dict[str, list], arrays: str) -> str:
-    """The index of a pack whose arrays lie in a file already; its name."""
-    pa = arrow()
-    outline = [_outline(cell) for cell in columns["cell"]]
-    queried = {name: [row[name] for row in outline] for name in outline[0]} if outline else {}
-    types = {
-        "starts": pa.list_(pa.int64()),
-        "sizes": pa.list_(pa.int64()),
-        "names": pa.list_(pa.string()),
-    }
-    table = pa.table(
-        {name: pa.array(values, types.get(name)) for name, values in {**columns, **queried}.items()}
-    )
-    sink = pa.BufferOutputStream()
-    pa.parquet.write_table(
-        table.replace_schema_metadata({"arrays": arrays, "format": "1"}),
-        sink,
-        row_group_size=ROWS,
-        compression="zstd",
-        use_dictionary=[*queried],
-        write_statistics=[*queried],
-    )
-    data = sink.getvalue().to_pybytes()
-    name = hashlib.sha256(data).hexdigest() + INDEX
-    files.write(f"{FOLDER}/{name}", data)
-    return name
-
-
-def _outline(cell: str) -> dict[str, Any]:
-    """What a cell is, for whoever queries a pack with other tools."""
-    result = decode(cell.encode()).result
-    identity = result["identity"]
-
-    def kind(part: str) -> str | None:
-        return (identity.get(part) or {}).get("kind")
-
-    return {
-        "role": identity.get("role"),
-        "learner": kind("learner"),
-        "dataset": kind("dataset"),
-        "protocol": kind("protocol"),
-        "seed": identity.get("seed"),
-        "wall_s": float(result["wall_s"]),
-        "created": result["created"],
-    }
-
-
-def sound(cell: Cell) -> bool:
-    """Whether all files of a cell are there and what was written."""
-    try:
-        for name, member in decode(cell[CELL]).files.items():
-            member.check(cell[name])
-    except (Damage, KeyError):
-        return False
-    except UnknownFormat:
-        return False
-    return True
-
-
-def salvage(files: Files, name: str) -> list[str]:
-    """Put an index of what is sound in the place of a damaged pack's. What is damaged is kept in ``damaged/``.
-
-    Returns:
-        Keys of the cells that are lost, as far as it can be told which there were.
-    """
-    columns: dict[str, list] = {
-        column: [] for column in ("key", "cell", "names", "starts", "sizes")
-    }
-    data, lost, arrays = files.read(f"{FOLDER}/{name}"), [], ""
-    if hashlib.sha256(data).hexdigest() != name.removesuffix(INDEX):
-        files.write(aside(name), data)
-    for row, arrays in _readable_rows(data):
-        cell = {CELL: row["cell"].encode()}
-        for member, start, size in zip(row["names"], row["starts"], row["sizes"], strict=True):
-            try:
-                cell[member] = files.read(f"{FOLDER}/{arrays}", start, size)
-            except (OSError, ValueError):
-                cell[member] = b""
-        if sound(cell):
-            for column in columns:
-                columns[column].append(row[column])
-        else:
-            lost.append(row["key"])
-            files.install(
-                aside(row["key"]),
-                {**{n: d for n, d in cell.items() if n != CELL}, CELL: cell[CELL]},
-            )
-    new = write_index(files, columns, arrays) if columns["key"] else None
-    if new != name:
-        files.remove(f"{FOLDER}/{name}")
-    return lost
-
-
-def aside(name: str) -> str:
-    """A place for what is damaged, that nothing has yet."""
-    import uuid
-
-    return f"damaged/{name}-{uuid.uuid4().hex[:8]}"
-
-
-def _readable_rows(data: bytes) -> Iterator[tuple[dict[str, Any], str]]:
-    """Rows of an index, damaged or not, with the name of the file of arrays; rows that cannot be read are left out."""
-    pa = arrow()
-    try:
-        index = pa.parquet.ParquetFile(pa.BufferReader(data))
-        arrays = index.schema_arrow.metadata[b"arrays"].decode()
-    except Exception:  # whatever reading arbitrary bytes may raise
-        return
-    for group in range(index.num_row_groups):
-        try:
-            rows = index.read_row_group(
-                group, columns=["key", "cell", "names", "starts", "sizes"]
-            ).to_pylist()
-        except Exception:
-            continue
-        for row in rows:
-            if all(
-                isinstance(row[name], kind)
-                for name, kind in (
-                    ("key", str),
-                    ("cell", str),
-                    ("names", list),
-                    ("starts", list),
-                    ("sizes", list),
-                )
-            ):
-                yield row, arrays

@@ -1,19 +1,21 @@
-"""Finished cells on disk or in a bucket: whole or not at all, checksummed, safe to share between processes and machines.
+"""Finished cells on disk or in a bucket: complete or absent, checksummed, safe to share.
 
-A cell is a folder ``cells/<key>``, inside:
+A cell is a folder ``cells/<key>`` with
 
-* ``cell.json``: what was measured, what it was measured on, and the sha256 of each file beside it (``harness.storage.cellfile``);
-* ``verdicts.safetensors`` / ``weights.safetensors``: arrays; nothing is ever pickled.
+* ``cell.json``: what was measured, what it was measured on, and the sha256 of each file beside it
+  (see ``harness.storage.cellfile``);
+* ``verdicts.safetensors``, ``weights.safetensors``, ``snapshots.safetensors``: arrays. Nothing is
+  ever pickled.
 
-Many cells may lie in ``packs/`` instead (``harness store compact``). ``locks/<key>`` is held while a process works on a cell,
-``failures/<key>.txt`` is the traceback of one that failed, ``damaged/`` has what was found to be.
+Many cells may be in ``packs/`` instead (``harness store compact``). ``locks/<key>`` is held while
+a process computes a cell, ``failures/<key>.txt`` is the traceback of a failed one, and
+``damaged/`` contains whatever was found damaged.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
@@ -23,21 +25,23 @@ from typing import Any
 import numpy as np
 
 from harness.errors import StoreError
-from harness.storage import packs
 from harness.storage.bucket import Bucket
 from harness.storage.cellfile import CELL, CellFile, Damage, UnknownFormat, decode, encode
 from harness.storage.folder import Folder
+from harness.storage.pack_format import Files
+from harness.storage.pack_repair import aside, salvage
+from harness.storage.packs import Packs
 
 DEFAULT_STORE = "results/runs"
-VERDICTS, WEIGHTS, SNAPSHOTS = (
-    "verdicts.safetensors",
-    "weights.safetensors",
-    "snapshots.safetensors",
-)
-_BROKEN = (errno.EIO, errno.ENOTDIR, errno.EISDIR)
+VERDICTS = "verdicts.safetensors"
+WEIGHTS = "weights.safetensors"
+SNAPSHOTS = "snapshots.safetensors"
+_PERMANENT = (errno.EIO, errno.ENOTDIR, errno.EISDIR)
 """Errors that reading again will not cure."""
-_AT_ONCE = 32
-"""Cells that are checked at once where an answer takes its time."""
+_REQUESTS_AT_ONCE = 32
+"""Cells that are checked at once in a bucket, where each answer takes its time."""
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass
@@ -45,12 +49,12 @@ class CellResult:
     """What a finished cell holds beside its arrays.
 
     Attributes:
-        identity: all that its key is a hash of.
-        values: protocols' values as dicts (empty for a training cell).
+        identity: everything that its key is a hash of.
+        values: the protocol's values as dicts (empty for a training cell).
         trust: trust checks as dicts.
         log: the training log (empty for a measurement cell).
         wall_s: seconds it took.
-        device, versions, git_commit, created: where, with what and when.
+        device, versions, git_commit, created: where, with which libraries and code, and when.
     """
 
     identity: dict[str, Any]
@@ -68,208 +72,250 @@ _FIELDS = tuple(each.name for each in fields(CellResult))
 
 
 def is_url(root: str | Path) -> bool:
-    """Whether a store is at a URL and not in a folder."""
+    """Report whether a store is at a URL rather than in a folder.
+
+    >>> is_url("s3://bucket/runs"), is_url("results/runs"), is_url("file:///results/runs")
+    (True, False, False)
+    """
     return "://" in str(root) and not str(root).startswith("file://")
 
 
 def is_store(path: str | Path) -> bool:
-    """Whether a path is a store's, not a file's."""
+    """Report whether a path is that of a store (a folder or URL) rather than of a file."""
     return is_url(path) or Path(str(path).removeprefix("file://")).is_dir()
 
 
 class Store:
-    """Finished cells, in a folder or at a URL that fsspec knows. Any number of processes may use it at once."""
+    """Finished cells in a folder or at an fsspec URL; any number of processes may use it at once.
 
-    def __init__(self, root: str | Path):
+    Args:
+        root: folder or URL.
+
+    Raises:
+        StoreError: ``root`` is empty, or fsspec cannot open the URL.
+    """
+
+    def __init__(self, root: str | Path) -> None:
         if not str(root):
             raise StoreError(
-                "a store needs a folder or URL, and none is given",
+                "the store is an empty string; it must be a folder or URL",
                 where="--store",
-                hint="an unset variable?",
+                hint="is a shell variable unset?",
             )
-        self.root: str | Path = root if is_url(root) else Path(str(root).removeprefix("file://"))
-        self.files: packs.Files = Bucket(str(root)) if is_url(root) else Folder(self.root)
-        self.packs = packs.Packs(self.files)
+        self.root: str | Path
+        self.files: Files
+        if is_url(root):
+            self.root = root
+            self.files = Bucket(str(root))
+        else:
+            self.root = Path(str(root).removeprefix("file://"))
+            self.files = Folder(self.root)
+        self.packs = Packs(self.files)
 
     def __reduce__(self) -> tuple:
         return Store, (self.root,)
 
     def prepare(self) -> None:
-        """Make it ready to be written, and clear what killed processes left behind.
+        """Make the store ready for writing, and remove what killed processes left behind.
 
         Raises:
-            StoreError: where it cannot be written.
+            StoreError: it cannot be written.
         """
         self.files.prepare()
-        for left in self.files.leftovers():
-            self.files.remove(left)
+        for leftover in self.files.leftovers():
+            self.files.remove(leftover)
 
-    # ------------------------------------------------------------------------------------------------------- reading
+    # ----------------------------------------------------------------------------------- reading
 
     def finished(self) -> list[str]:
-        """Keys of all finished cells (their checksums are looked at when they are read)."""
+        """Return the keys of all finished cells; their checksums are not verified here.
+
+        Raises:
+            StoreError: the store is a file, or a pack is damaged.
+        """
         if isinstance(self.root, Path) and self.root.is_file():
             raise StoreError("a store is a folder, and this is a file", where=str(self.root))
-        loose = self.files.holding("cells", CELL)
-        self.packs.refresh()  # after that: a cell is in its pack before it ceases to be loose
+        loose = self.files.folders_with(CELL, inside="cells")
+        self.packs.refresh()  # after listing: a cell is in its pack before it ceases to be loose
         return sorted({*loose, *self.packs})
 
     def done(self, key: str) -> bool:
-        """Whether a cell is finished."""
+        """Report whether a cell is finished."""
         return self.files.exists(f"cells/{key}/{CELL}") or self.packs.find(key) is not None
 
-    def unfinished(self, keys: Iterable[str], *, unread: Collection[str] = ()) -> list[str]:
-        """Those of some cells that are not finished, or damaged; damaged ones are set aside, so that they can be computed again.
+    def unfinished(self, keys: Iterable[str], *, skip_arrays: Collection[str] = ()) -> list[str]:
+        """Return the keys of cells that are missing or damaged, in the given order.
 
-        Every byte is looked at; in a bucket (which looks after bytes itself) only whether all files are there in full length.
+        Damaged cells are set aside, so that they can be computed again. Every byte is verified; in
+        a bucket, which verifies content itself, only the length of each file.
 
         Args:
-            unread: those of them whose arrays are left alone.
+            keys: of the cells in question.
+            skip_arrays: those of them whose arrays are not verified.
 
         Raises:
-            StoreError: a cell of a newer release.
+            StoreError: a cell was written by a newer release.
         """
-        self.packs.refresh(mend=True)
-        there, keys = set(self.finished()), list(keys)
-        found = sorted((key for key in keys if key in there), key=self._place)
-        sizes = self.files.sizes("cells") if self.files.remote else None
+        keys = list(keys)
+        self.packs.refresh(repair=True)
+        finished = set(self.finished())
+        candidates = sorted((key for key in keys if key in finished), key=self._place)
+        sizes = None if isinstance(self.files, Folder) else self.files.sizes("cells")
 
-        def mended(key: str) -> bool:
-            return self._mend(key, sizes, arrays=key not in unread)
+        def is_sound(key: str) -> bool:
+            return self._check(key, sizes, arrays=key not in skip_arrays)
 
-        if self.files.remote:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                sound = dict(zip(found, pool.map(mended, found), strict=True))
+        if sizes is None:
+            sound = dict(zip(candidates, map(is_sound, candidates), strict=True))
         else:
-            sound = {key: mended(key) for key in found}
+            with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+                sound = dict(zip(candidates, pool.map(is_sound, candidates), strict=True))
         return [key for key in keys if not sound.get(key)]
 
     def results(self, keys: Iterable[str]) -> Iterator[tuple[str, CellResult]]:
-        """Finished cells of those keys with their results, in the order that is quickest; others are left out.
+        """Read finished cells, in the order that is fastest; missing and damaged ones are skipped.
+
+        Yields:
+            Key and result.
 
         Raises:
-            StoreError: a cell of a newer release.
+            StoreError: a cell was written by a newer release.
         """
-        wanted, loose = dict.fromkeys(keys), set(self.files.holding("cells", CELL))
+        wanted = dict.fromkeys(keys)
+        loose = set(self.files.folders_with(CELL, inside="cells"))
         self.packs.refresh()
-        first = [key for key in wanted if key in loose]
-        rest = sorted(
-            (key for key in wanted if key not in loose and key in self.packs), key=self._place
-        )
-        loosely = zip(
-            first, self.files.read_all(f"cells/{key}/{CELL}" for key in first), strict=True
-        )
-        for key, data in itertools.chain(loosely, ((key, None) for key in rest)):
+        for key, data in self._contents(wanted, loose):
             with contextlib.suppress(Damage, FileNotFoundError):
-                yield (
-                    key,
-                    _result(self._decode(key, self._raw(key, CELL) if data is None else data)),
-                )
+                # A cell that is no longer loose has been packed since it was listed.
+                content = self._read(key, CELL) if data is None else data
+                yield key, _to_result(self._decode(key, content))
 
-    def read(self, key: str, *, mend: bool = False) -> CellResult | None:
-        """A finished cell, or None where there is none or a damaged one.
+    def _contents(
+        self, wanted: Collection[str], loose: Collection[str]
+    ) -> Iterator[tuple[str, bytes | None]]:
+        """Each ``cell.json``, loose cells first; None for those still to be read from a pack."""
+        first = [key for key in wanted if key in loose]
+        packed = [key for key in wanted if key not in loose and key in self.packs]
+        paths = (f"cells/{key}/{CELL}" for key in first)
+        yield from zip(first, self.files.read_all(paths), strict=True)
+        for key in sorted(packed, key=self._place):
+            yield key, None
+
+    def read(self, key: str, *, repair: bool = False) -> CellResult | None:
+        """Read a finished cell; None if it is missing or damaged.
 
         Args:
-            mend: look at its arrays too, and set it aside where anything is damaged, so that it can be computed again.
+            key: of the cell.
+            repair: verify its arrays too, and set it aside if anything is damaged, so that it can
+                be computed again.
 
         Raises:
-            StoreError: a cell of a newer release.
+            StoreError: the cell was written by a newer release.
         """
-        if mend and not self._mend(key, None, arrays=True):
+        if repair and not self._check(key, None, arrays=True):
             return None
         with contextlib.suppress(Damage, FileNotFoundError):
-            return _result(self._decode(key, self._raw(key, CELL)))
+            return _to_result(self._decode(key, self._read(key, CELL)))
         return None
 
     def content(self, key: str, names: Collection[str] | None = None) -> dict[str, bytes]:
-        """The files of a finished cell, checked, ``cell.json`` first.
+        """Read the files of a finished cell and verify them.
 
         Args:
-            names: those of them that are wanted; all if left out.
+            key: of the cell.
+            names: of the wanted files beside ``cell.json``; all if left out.
+
+        Returns:
+            Name -> content, ``cell.json`` first.
 
         Raises:
-            StoreError: there is none, or a file is missing or damaged.
+            StoreError: the cell or a file of it is missing or damaged.
         """
         cell = self._cell(key)
-        wanted = [name for name in cell.files if names is None or name in names]
-        return {
-            CELL: self._raw(key, CELL),
-            **{name: self._checked(key, name, cell) for name in wanted},
-        }
+        content = {CELL: self._read(key, CELL)}
+        for name in cell.files:
+            if names is None or name in names:
+                content[name] = self._read_verified(key, name, cell)
+        return content
 
     def members(self, key: str) -> list[str]:
-        """Names of the files of a finished cell.
+        """Return the names of a finished cell's files.
 
         Raises:
-            StoreError: there is none, or it is damaged.
+            StoreError: the cell is missing or damaged.
         """
         return sorted([CELL, *self._cell(key).files])
 
-    def arrays(self, key: str, name: str = VERDICTS) -> dict[str, np.ndarray]:
-        """The arrays of a finished cell, checked.
+    def arrays(self, key: str, name: str = VERDICTS) -> Arrays:
+        """Read the arrays in one file of a finished cell and verify them.
 
         Raises:
-            StoreError: there are none, or they are damaged.
+            StoreError: the file is missing or damaged.
         """
         from safetensors.numpy import load
 
-        return load(self._checked(key, name, self._cell(key)))
+        return load(self._read_verified(key, name, self._cell(key)))
 
-    # ------------------------------------------------------------------------------------------------------- writing
+    # ----------------------------------------------------------------------------------- writing
 
-    def write(self, key: str, result: CellResult, arrays: dict[str, dict[str, np.ndarray]]) -> None:
-        """Store a finished cell; of two writers the first wins, and both hold the same.
+    def write(self, key: str, result: CellResult, arrays: dict[str, Arrays]) -> None:
+        """Write a finished cell; of two writers the first wins, and both have the same content.
 
         Args:
-            arrays: file name -> name -> array.
+            key: of the cell.
+            result: what it holds beside its arrays.
+            arrays: file name -> array name -> array.
 
         Raises:
-            StoreError: disk full, not writable; nothing half written stays.
+            StoreError: the disk is full or not writable; nothing half written stays.
         """
         from safetensors.numpy import save
 
-        files = {
-            name: save({key: np.ascontiguousarray(array) for key, array in sorted(content.items())})
-            for name, content in arrays.items()
-            if content
-        }
+        files = {}
+        for name, content in arrays.items():
+            if content:
+                contiguous = {
+                    each: np.ascontiguousarray(array) for each, array in sorted(content.items())
+                }
+                files[name] = save(contiguous)
         self.files.install(f"cells/{key}", {**files, CELL: encode(result.__dict__, files)})
         self.files.remove(f"failures/{key}.txt")
 
     def write_failure(self, key: str, text: str) -> None:
-        """Keep the traceback of a cell that failed."""
+        """Keep the traceback of a failed cell."""
         self.files.write(f"failures/{key}.txt", text.encode())
 
     def failure(self, key: str) -> str | None:
-        """Where the traceback of a cell that failed lies; None where it has not failed."""
+        """Return the path of a failed cell's traceback; None if it has not failed."""
         name = f"failures/{key}.txt"
         return f"{self.root}/{name}" if self.files.exists(name) else None
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[bool]:
-        """Try to take a cell: yields whether this process may work on it."""
+        """Try to take a cell's lock; yields whether this process may compute the cell."""
         return self.files.lock(key)
 
     def set_aside(self, key: str) -> None:
-        """Move a damaged cell to ``damaged/``: it is no longer finished."""
+        """Move a damaged cell to ``damaged/``; it is no longer finished."""
         if self.files.exists(f"cells/{key}"):
-            self.files.move(f"cells/{key}", packs.aside(key))
+            self.files.move(f"cells/{key}", aside(key))
         elif pack := self.packs.find(key):
-            packs.salvage(self.files, pack.name)
+            salvage(self.files, pack.name)
             self.packs.refresh()
 
-    # ----------------------------------------------------------------------------------------------------------------
+    # ---------------------------------------------------------------------------------- internals
 
-    def _raw(self, key: str, name: str) -> bytes:
+    def _read(self, key: str, name: str) -> bytes:
+        """Read a file of a cell, loose or packed, without verifying it."""
         try:
             return self.files.read(f"cells/{key}/{name}")
+        except FileNotFoundError:
+            return self.packs.read(key, name)
         except OSError as error:
-            if error.errno in _BROKEN:
+            if error.errno in _PERMANENT:
                 raise Damage(f"unreadable: {error.strerror}") from None
-            if not isinstance(error, FileNotFoundError):
-                raise StoreError(
-                    f"cannot read cell {key}: {error.strerror}", where=str(self.root)
-                ) from None
-        return self.packs.read(key, name)
+            raise StoreError(
+                f"cannot read cell {key}: {error.strerror}", where=str(self.root)
+            ) from None
 
     def _decode(self, key: str, data: bytes) -> CellFile:
         try:
@@ -283,50 +329,70 @@ class Store:
 
     def _cell(self, key: str) -> CellFile:
         try:
-            return self._decode(key, self._raw(key, CELL))
+            return self._decode(key, self._read(key, CELL))
         except (Damage, FileNotFoundError) as error:
-            raise self._damaged(key, CELL, error) from None
+            raise self._damage_error(key, CELL, error) from None
 
-    def _checked(self, key: str, name: str, cell: CellFile) -> bytes:
+    def _read_verified(self, key: str, name: str, cell: CellFile) -> bytes:
+        member = cell.files.get(name)
+        if member is None:
+            raise StoreError(f"cell {key} has no {name}", where=str(self.root))
         try:
-            data = self._raw(key, name)
-            cell.files[name].check(data)
-            return data
-        except KeyError:
-            raise StoreError(f"cell {key} has no {name}", where=str(self.root)) from None
+            data = self._read(key, name)
+            member.check(data)
         except (Damage, FileNotFoundError) as error:
-            raise self._damaged(key, name, error) from None
+            raise self._damage_error(key, name, error) from None
+        return data
 
-    def _damaged(self, key: str, name: str, why: Exception) -> StoreError:
-        words = "it is not there" if isinstance(why, FileNotFoundError) else str(why)
+    def _damage_error(self, key: str, name: str, cause: Exception) -> StoreError:
+        reason = "the file is missing" if isinstance(cause, FileNotFoundError) else str(cause)
         return StoreError(
-            f"cannot read {name} of cell {key}: {words}",
+            f"cannot read {name} of cell {key}: {reason}",
             where=str(self.root),
-            hint="`harness store verify --repair` sets what is damaged aside; then run its suite again",
+            hint="`harness store verify --repair` sets damaged cells aside; then run again",
         )
 
-    def _mend(self, key: str, sizes: dict[str, int] | None, *, arrays: bool) -> bool:
-        """Whether a cell is sound; one that is not is set aside."""
+    def _check(self, key: str, sizes: dict[str, int] | None, *, arrays: bool) -> bool:
+        """Report whether a cell is undamaged; a damaged one is set aside.
+
+        Args:
+            key: of the cell.
+            sizes: bytes of each object of a bucket; None where every byte is verified.
+            arrays: whether to verify the files beside ``cell.json``.
+        """
         try:
-            cell = self._decode(key, self._raw(key, CELL))
-            for name, member in cell.files.items() if arrays else ():
-                if sizes is None:
-                    member.check(self._raw(key, name))
-                elif f"cells/{key}/{CELL}" in sizes and sizes.get(f"cells/{key}/{name}", -1) != (
-                    sizes.get(f"cells/{key}/{name}") if member.bytes is None else member.bytes
-                ):
-                    raise Damage(f"{name} is missing or truncated")
-            return True
+            cell = self._decode(key, self._read(key, CELL))
+            if arrays and sizes is None:
+                for name, member in cell.files.items():
+                    member.check(self._read(key, name))
+            elif arrays and sizes is not None:
+                _check_sizes(key, cell, sizes)
         except (Damage, FileNotFoundError):
             self.set_aside(key)
             return False
+        return True
 
     def _place(self, key: str) -> tuple[str, int]:
+        """A sort key: loose cells first, then packed ones in the order of their packs."""
         return self.packs.place(key) if key in self.packs else ("", 0)
 
 
-def _result(cell: CellFile) -> CellResult:
-    """Fields that a newer release may have added are left out: they are no damage."""
+def _check_sizes(key: str, cell: CellFile, sizes: dict[str, int]) -> None:
+    """Compare the lengths of a loose cell's objects with what its ``cell.json`` records.
+
+    Raises:
+        Damage: one is missing or of another length.
+    """
+    if f"cells/{key}/{CELL}" not in sizes:
+        return  # packed: checked when it is read
+    for name, member in cell.files.items():
+        size = sizes.get(f"cells/{key}/{name}")
+        if size is None or (member.length is not None and size != member.length):
+            raise Damage(f"{name} is missing or truncated")
+
+
+def _to_result(cell: CellFile) -> CellResult:
+    """Build a result; fields that a newer release added are ignored."""
     try:
         return CellResult(**{name: cell.result[name] for name in _FIELDS})
     except (KeyError, TypeError) as error:

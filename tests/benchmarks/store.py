@@ -25,7 +25,7 @@ import numpy as np
 from harness import api
 from harness.cells import collect
 from harness.report.tables import build_all
-from harness.storage import upkeep
+from harness.storage import compaction, verification
 from harness.storage.store import VERDICTS, WEIGHTS, CellResult, Store
 from harness.suite.specs.tables import TableSpec
 
@@ -120,12 +120,12 @@ def table(suite: Path, store: Path) -> str:
 
 def compact(_: Path, store: Path) -> str:
     """Pack all cells."""
-    return f"{upkeep.compact(Store(store)).cells} cells compacted"
+    return f"{compaction.compact(Store(store)).cells} cells compacted"
 
 
 def verify(_: Path, store: Path) -> str:
     """Check every byte."""
-    found = upkeep.verify(Store(store))
+    found = verification.verify(Store(store))
     return f"{found.cells} cells verified, {len(found.faults)} faults"
 
 

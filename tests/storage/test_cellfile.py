@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from made_up import a_cell, write_format_1
 
 from harness.errors import StoreError
-from harness.storage import cellfile, upkeep
+from harness.storage import cellfile, verification
 from harness.storage.cellfile import CELL, Damage, decode, encode
 from harness.storage.store import VERDICTS, Store
 
@@ -77,6 +77,6 @@ def test_a_cell_of_a_newer_release_is_an_error_and_left_alone(local: Store, monk
     ):
         with pytest.raises(StoreError, match="format 3; this release reads up to 2"):
             look()
-    report = upkeep.verify(local, repair=True)
+    report = verification.verify(local, repair=True)
     assert [fault.kind for fault in report.faults] == ["unknown"] and not report.sound
     assert path.is_file()

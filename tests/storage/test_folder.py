@@ -13,15 +13,15 @@ import time
 import pytest
 from made_up import a_cell, arrays
 
-from harness.storage import folder, lease, upkeep
+from harness.storage import folder_lock, lease, verification
 from harness.storage.cellfile import CELL
 from harness.storage.store import Store
 
 HOLD = """
 import sys, time
-from harness.storage import folder, lease
+from harness.storage import folder_lock, lease
 lease.BEAT_S = float(sys.argv[3])
-folder.machine = lambda: sys.argv[2]
+folder_lock.machine_id = lambda: sys.argv[2]
 from harness.storage.store import Store
 with Store(sys.argv[1]).lock("k") as mine:
     print(mine, flush=True)
@@ -42,7 +42,7 @@ def hold(store: Store, machine: str, beat_s: float = 0.05) -> subprocess.Popen:
 
 def without_kernel_locks(monkeypatch) -> None:
     """Two machines on a file system that does not carry kernel locks: each gets the lock that the other holds."""
-    monkeypatch.setattr(folder.fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(folder_lock.fcntl, "flock", lambda *_: None)
 
 
 def taken(store: Store) -> bool:
@@ -76,7 +76,7 @@ def test_a_lock_is_respected_by_another_machine_and_taken_over_when_that_has_die
 
 
 def test_a_lock_of_a_process_of_this_machine_is_freed_by_its_death_at_once(local):
-    holder = hold(local, lease.machine())
+    holder = hold(local, lease.machine_id())
     assert not taken(local)
     holder.kill()
     holder.wait()
@@ -87,7 +87,7 @@ def test_locks_work_where_the_file_system_has_none(local, monkeypatch):
     def none(*_):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(folder.fcntl, "flock", none)
+    monkeypatch.setattr(folder_lock.fcntl, "flock", none)
     other = Store(local.root)
     with local.lock("k") as mine:
         assert mine and not taken(other)
@@ -103,7 +103,7 @@ def test_of_machines_that_come_for_a_lock_at_once_one_gets_it(local, monkeypatch
             without_kernel_locks(monkeypatch)
             got.append(held.enter_context(Store(local.root).lock("k")))
 
-        monkeypatch.setattr(folder.fcntl, "flock", lock_meanwhile)
+        monkeypatch.setattr(folder_lock.fcntl, "flock", lock_meanwhile)
         got.append(held.enter_context(local.lock("k")))
         assert sorted(got) == [False, True]
 
@@ -163,7 +163,7 @@ def test_processes_share_the_work(local):
     for worker in workers:
         worker.join()
     assert sorted(made) == sorted(keys) == local.finished() and done.empty()
-    assert upkeep.verify(local).sound and local.files.children("locks") == []
+    assert verification.verify(local).sound and local.files.children("locks") == []
 
 
 def test_what_a_dead_process_of_this_machine_left_is_cleared_at_once(local):
@@ -184,7 +184,7 @@ def test_half_a_cell_gives_way_to_a_whole_one(local):
     key, result = a_cell()
     (local.root / "cells" / key).mkdir()
     (local.root / "cells" / key / "verdicts.safetensors").write_bytes(b"half")
-    assert [fault.what for fault in upkeep.verify(local).faults] == [f"{CELL} is missing"]
+    assert [fault.what for fault in verification.verify(local).faults] == [f"{CELL} is missing"]
     assert local.unfinished([key]) == [key]
     local.write(key, result, arrays())
     assert local.read(key) == result and local.unfinished([key]) == []

@@ -9,7 +9,7 @@ import pytest
 from made_up import a_cell, arrays, fill
 
 from harness.errors import StoreError
-from harness.storage import lease, upkeep
+from harness.storage import garbage, lease, verification
 from harness.storage.cellfile import CELL
 from harness.storage.store import VERDICTS, Store, is_store, is_url
 
@@ -52,17 +52,17 @@ def test_a_truncated_cell_is_set_aside_and_made_again(store):
 
 def test_damage_is_found_and_repaired(store):
     cells = list(fill(store, 4))
-    assert upkeep.verify(store).sound
+    assert verification.verify(store).sound
     name = f"cells/{cells[0]}/{VERDICTS}"
     store.files.write(name, store.files.read(name)[:-1] + b"?")
     with pytest.raises(StoreError, match="changed"):
         store.arrays(cells[0])
-    report = upkeep.verify(store)
+    report = verification.verify(store)
     assert not report.sound and [(fault.path, fault.kind) for fault in report.faults] == [
         (name, "damaged")
     ]
-    assert upkeep.verify(store, repair=True).sound and store.finished() == sorted(cells[1:])
-    assert upkeep.verify(store).sound and len(store.files.children("damaged")) == 1, (
+    assert verification.verify(store, repair=True).sound and store.finished() == sorted(cells[1:])
+    assert verification.verify(store).sound and len(store.files.children("damaged")) == 1, (
         "moved aside, not deleted"
     )
 
@@ -97,23 +97,23 @@ def test_a_lock_of_a_live_process_is_never_taken_over(store, monkeypatch):
 
 
 def test_what_nobody_needs_is_listed_and_only_then_removed(store, monkeypatch):
-    monkeypatch.setattr(upkeep, "STALE_S", -1)  # any age will do
+    monkeypatch.setattr(garbage, "STALE_S", -1)  # any age will do
     training, result = a_cell(0, "train")
     unused, other = a_cell(1, "train")
     store.write(training, result, arrays(0, "train"))
     store.write(unused, other, arrays(1, "train"))
     store.write(*a_cell(2, training=training), arrays(2))
     store.files.write("damaged/x/cell.json", b"")
-    assert [each.path for each in upkeep.garbage(store)] == [f"cells/{unused}"]
+    assert [each.path for each in garbage.garbage(store)] == [f"cells/{unused}"]
     assert store.done(unused)
-    removed = upkeep.remove_garbage(store, damaged=True)
+    removed = garbage.remove_garbage(store, damaged=True)
     assert [each.path for each in removed] == [f"cells/{unused}", "damaged/x"] and removed[
         0
     ].bytes > 100
     assert (
         not store.done(unused)
         and store.done(training)
-        and upkeep.garbage(store, damaged=True) == []
+        and garbage.garbage(store, damaged=True) == []
     )
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from made_up import a_cell, arrays, fill, write_format_1
 
 from harness.errors import StoreError
-from harness.storage import packs, upkeep
+from harness.storage import compaction, garbage, pack_format, verification
+from harness.storage.folder import Folder
 from harness.storage.store import VERDICTS, Store
 
 pyarrow = pytest.importorskip(
@@ -29,7 +30,7 @@ def contents(store: Store) -> dict[str, dict[str, bytes]]:
 def test_a_compacted_store_reads_as_before(store):
     cells = fill(store, 5) | fill(store, 2, "train")
     before = contents(store)
-    done = upkeep.compact(store)
+    done = compaction.compact(store)
     assert (done.cells, done.packs, done.left) == (7, 1, [])
     assert store.files.children("cells") == [] and len(store.files.children("packs")) == 2
     for reader in (store, Store(store.root)):
@@ -39,28 +40,31 @@ def test_a_compacted_store_reads_as_before(store):
             and reader.unfinished(cells) == []
         )
         assert all(reader.done(key) and reader.read(key) == result for key, result in cells.items())
-    assert upkeep.verify(store).cells == 7 and upkeep.verify(store).faults == []
+    assert verification.verify(store).cells == 7 and verification.verify(store).faults == []
 
 
 def test_compacting_again_takes_what_came_since_and_keeps_few_packs(store):
     fill(store, 3)
-    upkeep.compact(store)
-    assert upkeep.compact(store).packs == 0, "nothing to do"
+    compaction.compact(store)
+    assert compaction.compact(store).packs == 0, "nothing to do"
     cells = fill(store, 6)
     before = contents(store)
-    upkeep.compact(store)
+    compaction.compact(store)
     assert contents(store) == before and set(before) == set(cells)
-    assert len([name for name in store.files.children("packs") if name.endswith(packs.INDEX)]) == 1
-    assert upkeep.garbage(store) == []
+    assert (
+        len([name for name in store.files.children("packs") if name.endswith(pack_format.INDEX)])
+        == 1
+    )
+    assert garbage.garbage(store) == []
 
 
 def test_full_packs_are_left_alone(local, monkeypatch):
-    monkeypatch.setattr(upkeep, "PACK_CELLS", 4)
+    monkeypatch.setattr(compaction, "PACK_CELLS", 4)
     fill(local, 5)
-    assert upkeep.compact(local).packs == 2
+    assert compaction.compact(local).packs == 2
     before = set(local.files.children("packs"))
     fill(local, 6)
-    upkeep.compact(local)
+    compaction.compact(local)
     assert len(before - set(local.files.children("packs"))) == 2, "the files of the pack of one"
     assert len(contents(local)) == 6
 
@@ -69,20 +73,20 @@ def test_cells_of_older_formats_are_packed_as_they_are(local):
     key, result = a_cell(1)
     write_format_1(local, key, result, {VERDICTS: b"x"})
     before = contents(local)
-    upkeep.compact(local)
+    compaction.compact(local)
     assert contents(local) == before and local.read(key) == result
 
 
 def test_a_damaged_cell_stays_out_of_packs(local):
     keys = list(fill(local))
     (local.root / "cells" / keys[1] / VERDICTS).write_bytes(b"")
-    assert upkeep.compact(local).left == [keys[1]]
+    assert compaction.compact(local).left == [keys[1]]
     assert local.unfinished(keys) == [keys[1]]
 
 
 def test_other_tools_can_query_a_pack(local):
     fill(local, 4)
-    upkeep.compact(local)
+    compaction.compact(local)
     index = next((local.root / "packs").glob("*.parquet"))
     table = pyarrow.parquet.read_table(index).to_pandas()
     assert (
@@ -104,9 +108,9 @@ def test_a_compaction_that_is_killed_anywhere_loses_nothing(local, monkeypatch):
             child.join()
             assert contents(local) == before
     assert (
-        upkeep.compact(local).left == []
+        compaction.compact(local).left == []
         and contents(local) == before
-        and upkeep.verify(local).faults == []
+        and verification.verify(local).faults == []
     )
 
 
@@ -115,7 +119,7 @@ def _killed(root, writes: int, removals: int) -> None:
     store, left = Store(root), {"write": writes, "remove": removals}
 
     def dying(name: str):
-        action = getattr(packs.Folder, name)
+        action = getattr(Folder, name)
 
         def act(*words):
             if left[name] == 0:
@@ -125,12 +129,12 @@ def _killed(root, writes: int, removals: int) -> None:
 
         return act
 
-    packs.Folder.write, packs.Folder.remove = dying("write"), dying("remove")
-    upkeep.compact(store)
+    Folder.write, Folder.remove = dying("write"), dying("remove")
+    compaction.compact(store)
 
 
 def test_readers_and_writers_see_each_cell_once_while_packs_come_and_go(local, monkeypatch):
-    monkeypatch.setattr(upkeep, "PACK_CELLS", 7)
+    monkeypatch.setattr(compaction, "PACK_CELLS", 7)
     total, faults, over = 60, [], threading.Event()
     written: list[str] = []
 
@@ -165,31 +169,31 @@ def test_readers_and_writers_see_each_cell_once_while_packs_come_and_go(local, m
     for thread in threads:
         thread.start()
     while threads[0].is_alive():
-        upkeep.compact(local)
+        compaction.compact(local)
     over.set()
     for thread in threads:
         thread.join()
     assert (
         faults == []
         and len(written) == total == len(local.finished())
-        and upkeep.verify(local).sound
+        and verification.verify(local).sound
     )
 
 
-def test_two_upkeeps_do_not_meet(local):
-    with local.lock("upkeep"), pytest.raises(StoreError, match="under way"):
-        upkeep.compact(Store(local.root))
+def test_two_compactions_do_not_run_at_once(local):
+    with local.lock("upkeep"), pytest.raises(StoreError, match="in progress"):
+        compaction.compact(Store(local.root))
 
 
-@pytest.mark.parametrize("ending", [packs.INDEX, packs.ARRAYS])
+@pytest.mark.parametrize("ending", [pack_format.INDEX, pack_format.ARRAYS])
 def test_a_pack_without_one_of_its_files_is_found_and_healed(local, ending):
     cells = fill(local)
-    upkeep.compact(local)
+    compaction.compact(local)
     next((local.root / "packs").glob(f"*{ending}")).unlink()
-    assert upkeep.verify(local).sound == (ending == packs.INDEX), (
+    assert verification.verify(local).sound == (ending == pack_format.INDEX), (
         "arrays alone are an orphan: no cell is there to be damaged"
     )
-    assert upkeep.verify(local, repair=True).sound
+    assert verification.verify(local, repair=True).sound
     assert local.unfinished(cells) == list(cells)
     fill(local)
     assert dict(Store(local.root).results(cells)) == cells
@@ -200,7 +204,7 @@ def whole(tmp_path_factory) -> tuple[dict, dict[str, bytes]]:
     """Two packed cells and two loose ones: their results, and all files."""
     store = Store(tmp_path_factory.mktemp("whole"))
     cells = fill(store, 2)
-    upkeep.compact(store)
+    compaction.compact(store)
     cells |= fill(store, 2, first=2)
     files = [
         path
@@ -231,9 +235,9 @@ def test_any_damage_to_any_file_is_found_and_healed(
     for path, written in {**files, name: bytes(content)}.items():
         (store.root / path).parent.mkdir(parents=True, exist_ok=True)
         (store.root / path).write_bytes(written)
-    assert not upkeep.verify(store).sound
+    assert not verification.verify(store).sound
     if not healed_by_run:
-        assert upkeep.verify(store, repair=True).sound
+        assert verification.verify(store, repair=True).sound
     lost = store.unfinished(cells)
     assert len(lost) == 1 or (name.startswith("packs") and len(lost) <= 2)
     for number, key in enumerate(cells):
@@ -243,12 +247,12 @@ def test_any_damage_to_any_file_is_found_and_healed(
         assert reader.unfinished(cells) == [] and dict(reader.results(cells)) == cells
     for number, key in enumerate(cells):
         assert store.arrays(key)["correct"].tolist() == arrays(number)[VERDICTS]["correct"].tolist()
-    assert upkeep.verify(store).sound and store.files.children("damaged")
+    assert verification.verify(store).sound and store.files.children("damaged")
 
 
 def test_without_pyarrow_a_compacted_store_says_what_is_missing(local, monkeypatch):
     fill(local)
-    upkeep.compact(local)
+    compaction.compact(local)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(StoreError, match="pyarrow is not installed"):
         Store(local.root).finished()

@@ -89,11 +89,11 @@ def test_a_store_that_cannot_be_made_is_one_clear_error(tmp_path):
 
 
 def test_prepare_clears_what_was_left_long_ago_and_spares_what_may_be_in_use(store):
-    for name in ("old", "new"):
+    for name in ("elsewhere-1-abcd_123", "elsewhere-2-abcd_123", "notes.txt"):
         (store.root / "tmp" / name).mkdir()
-    os.utime(store.root / "tmp" / "old", (0, 0))
+    os.utime(store.root / "tmp" / "elsewhere-1-abcd_123", (0, 0))
     store.prepare()
-    assert [path.name for path in (store.root / "tmp").iterdir()] == ["new"]
+    assert sorted(path.name for path in (store.root / "tmp").iterdir()) == ["elsewhere-2-abcd_123", "notes.txt"]
 
 
 def test_a_cell_of_a_newer_release_is_not_damaged(store, monkeypatch):

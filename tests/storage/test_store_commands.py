@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from harness import api
 from harness.cli import app
 from harness.errors import StoreError
-from harness.storage import upkeep
+from harness.storage import compaction, garbage
 from harness.storage.store import VERDICTS, Store
 
 SUITE = """
@@ -46,7 +46,7 @@ def test_verify_says_what_is_damaged_and_repair_moves_it_aside(local):
 
 
 def test_gc_lists_before_it_removes(local, monkeypatch):
-    monkeypatch.setattr(upkeep, "STALE_S", -1)
+    monkeypatch.setattr(garbage, "STALE_S", -1)
     key = next(iter(fill(local, 1, "train")))
     listed = harness("store", "gc", local.root)
     assert (
@@ -75,7 +75,7 @@ def test_compact_says_what_it_did(local):
 def test_compact_without_pyarrow_is_one_clear_error(local, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(StoreError, match="pyarrow is not installed"):
-        upkeep.compact(local)
+        compaction.compact(local)
 
 
 def test_a_suite_runs_into_any_store_and_resumes_from_it(root, write_suite):
