@@ -68,14 +68,14 @@ class _Suite(pytest.Collector):
 
     def path_of_reference(self) -> Path:
         """As given, or where the suite's name says."""
-        from harness import api
+        from harness.report import checking
         from harness.suite import load as suite
 
         given = self.config.getoption("--harness-reference")
         return (
             Path(given)
             if given
-            else api.reference_of(suite.read_tree(Path(self.name)).value.get("name", ""))
+            else checking.reference_of(suite.read_tree(Path(self.name)).value.get("name", ""))
         )
 
     def judged(self) -> dict[str, Any]:

@@ -852,7 +852,7 @@ def check(
     Example: harness check suites/ci.yaml --reference results/reference/ci.json
     """
     from harness import api
-    from harness.report import gate, gate_text
+    from harness.report import checking, gate, gate_text
 
     done = api.check(
         suite,
@@ -880,7 +880,7 @@ def check(
             done.report, junit, summary
         )  # after that: where a file cannot be written the answer is not lost
     if update and not failed:
-        path = reference or api.reference_of(done.run.plan.suite.name)
+        path = reference or checking.reference_of(done.run.plan.suite.name)
         err.print(f"wrote {path}: {len(done.measured.rows)} numbers")
     elif failed or not done.report.passed:
         raise typer.Exit(1)
@@ -909,10 +909,11 @@ def board(
 
     Example: harness board suites/quickstart.yaml -o site
     """
+    from harness.execute.session import RunOptions
     from harness.publish import leaderboard
     from harness.report.board.site import write_site
 
-    laid = leaderboard.gather(sources, store=store, data_root=data_root, device=device)
+    laid = leaderboard.gather(sources, RunOptions(store=store, data_root=data_root, device=device))
     written = write_site(laid.divisions, laid.refused, folder)
     for row in laid.refused:
         err.print(f"refused: {row}", soft_wrap=True)
@@ -982,10 +983,11 @@ def paper(
 
     Example: harness paper --dry-run
     """
+    from harness.execute.session import RunOptions
     from harness.publish import paper as papers
 
-    options = {"store": store, "data_root": data_root, "device": device, "workers": workers}
-    found = [papers.look(path, out=out_dir, **options) for path in papers.chosen(suites or [])]
+    options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
+    found = [papers.look(path, options, out=out_dir) for path in papers.chosen(suites or [])]
     if as_json:
         _json([each.to_dict() for each in found])
     else:
@@ -994,7 +996,7 @@ def paper(
         return
     failed = False
     for each in found:
-        made = papers.make(each, tables_only=tables_only, pack=pack, console=err, **options)
+        made = papers.make(each, options, tables_only=tables_only, pack=pack, console=err)
         if made.written:
             err.print(f"wrote {len(made.written)} files to {each.folder}")
         elif each.state != "fresh":
@@ -1310,16 +1312,14 @@ def _write(
     sets: list[str] | None,
     data_root: Path | None,
 ) -> list[Path]:
-    from harness import api
     from harness.publish import paper, provenance
     from harness.storage.store import Store
+    from harness.suite.expand import expand
 
     command = " ".join(
         ["harness run", str(suite), *(f"--set {each}" for each in sets or []), f"--out {folder}"]
     )
-    about = provenance.of_plan(
-        plan, api.resolved(suite, sets=sets or [], data_root=data_root), Store(store).read
-    )
+    about = provenance.of_plan(plan, expand(plan.suite), Store(store).read)
     if provenance.is_current(folder, command, about):
         return []
     return paper.write(plan.suite, results, folder, command, about)

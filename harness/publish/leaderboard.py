@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import api
 from harness.cells import collect
 from harness.cells.results import Results
 from harness.errors import HarnessError
+from harness.execute import session
+from harness.execute.session import DEFAULTS, RunOptions
 from harness.publish import submission
 from harness.publish.sources import find
 from harness.records import Record, worst_level
 from harness.report.board.model import Division, Refusal
-from harness.storage.store import Store
 from harness.suite.model import Suite
 
 OWN = ("heads",)
@@ -33,13 +33,7 @@ class Board:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def gather(
-    sources: Sequence[str | Path],
-    *,
-    store: str | Path,
-    data_root: Path | None = None,
-    device: str = "cpu",
-) -> Board:
+def gather(sources: Sequence[str | Path], options: RunOptions = DEFAULTS) -> Board:
     """Read suites (with what the store holds of them) and submissions, and lay them together.
 
     Args:
@@ -51,7 +45,7 @@ def gather(
     divisions: dict[str, Division] = {}
     refused: list[Refusal] = []
     for path, origin in zip(sources, origins(sources), strict=True):
-        entry = _read(path, origin, store, data_root, device)
+        entry = _read(path, origin, options)
         if not entry.results.records:
             raise HarnessError(
                 "nothing of it has been measured",
@@ -77,9 +71,7 @@ def origins(sources: Sequence[str | Path]) -> list[str]:
     return list(map(str, bare))
 
 
-def _read(
-    path: str | Path, origin: str, store: str | Path, data_root: Path | None, device: str
-) -> Division:
+def _read(path: str | Path, origin: str, options: RunOptions) -> Division:
     source = find(path)
     if source.kind == "submission":
         packed = submission.read(source.at)
@@ -96,8 +88,8 @@ def _read(
             where=str(path),
             hint="name its suite, or a submission",
         )
-    layout = api.plan(path, store=store, data_root=data_root, device=device)
-    return _division(origin, collect.collect(layout, Store(store)), layout.suite)
+    layout = session.plan(path, options)
+    return _division(origin, collect.collect(layout, options.open_store()), layout.suite)
 
 
 def _division(origin: str, results: Results, asked: submission.Manifest | Suite) -> Division:

@@ -14,19 +14,21 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from harness import api, environment
+from harness import environment
 from harness.cells import collect, estimate
 from harness.cells import plan as planning
 from harness.cells.plan import Plan
 from harness.cells.results import Results
-from harness.data.acquire import data_root as find_data_root
 from harness.errors import HarnessError
+from harness.execute import session
 from harness.execute.local import default_workers
+from harness.execute.session import DEFAULTS, RunOptions
 from harness.publish import provenance, submission
 from harness.publish.submission import MEASURED
 from harness.report import claims_text, figures, tables
-from harness.storage.store import DEFAULT_STORE, Store
+from harness.storage.store import Store
 from harness.suite import load as suites
+from harness.suite.expand import expand
 from harness.suite.model import Suite
 
 SUITES, RESULTS = Path("suites"), Path("results")
@@ -74,24 +76,16 @@ def folder_of(suite: Path, out: Path | None = None) -> Path:
     return RESULTS / (inside.relative_to(SUITES) if inside.is_relative_to(SUITES) else inside.name)
 
 
-def look(
-    path: Path,
-    *,
-    out: Path | None = None,
-    store: str | Path = DEFAULT_STORE,
-    data_root: Path | None = None,
-    device: str = "cpu",
-    workers: int | None = None,
-) -> Look:
+def look(path: Path, options: RunOptions = DEFAULTS, *, out: Path | None = None) -> Look:
     """How the results of a suite stand. Computes nothing, and needs neither store nor data.
 
     Raises:
         HarnessError: a faulty suite, or a damaged provenance file.
     """
-    folder, at = folder_of(path, out), Store(store)
+    folder, at = folder_of(path, out), options.open_store()
     then = provenance.read(folder)
-    plan = _plan(path, then, at, data_root, device)
-    now = provenance.of_plan(plan, api.resolved(path, data_root=data_root), at.read)
+    plan = _plan(path, then, at, options)
+    now = provenance.of_plan(plan, expand(plan.suite), at.read)
     numbers = provenance.stale(then, now) if then else []
     shown = provenance.stale_tables(then, now, folder) if then else []
     state: State = "stale" if numbers else "stale tables" if shown else "fresh"
@@ -109,7 +103,7 @@ def look(
         if then and not numbers and (folder / MEASURED).is_file()
         else ""
     )
-    seconds, basis = _time(todo, at, then, workers or default_workers())
+    seconds, basis = _time(todo, at, then, options.workers or default_workers())
     return Look(
         path,
         folder,
@@ -123,13 +117,11 @@ def look(
     )
 
 
-def _plan(
-    path: Path, then: dict[str, Any] | None, store: Store, data_root: Path | None, device: str
-) -> Plan:
-    loaded = suites.load(path, data_root=find_data_root(data_root))
+def _plan(path: Path, then: dict[str, Any] | None, store: Store, options: RunOptions) -> Plan:
+    loaded = suites.load(path, data_root=options.data_folder)
     return planning.make(
         loaded,
-        device=device,
+        device=options.device,
         content_hash=provenance.content_hash(then),
         found=provenance.chosen(then, store.read),
     )
@@ -167,11 +159,8 @@ class Made:
 
 def make(
     found: Look,
+    options: RunOptions = DEFAULTS,
     *,
-    store: str | Path = DEFAULT_STORE,
-    data_root: Path | None = None,
-    device: str = "cpu",
-    workers: int | None = None,
     tables_only: bool = False,
     pack: bool = False,
     console: Console | None = None,
@@ -194,26 +183,22 @@ def make(
     if found.source == MEASURED:
         packed = submission.read(found.folder / MEASURED)
         then = provenance.read(found.folder)
-        loaded = suites.load(path, data_root=find_data_root(data_root))
+        loaded = suites.load(path, data_root=options.data_folder)
         about = {
             **{key: then[key] for key in provenance.MADE_FROM},
-            "suite": api.resolved(path, data_root=data_root),
+            "suite": expand(loaded),
             "writers": provenance.writers(),
         }
         return Made(
             write(loaded, packed.results, found.folder, command, about, [found.folder / MEASURED]),
             {},
         )
-    done = api.run(
-        path, store=store, data_root=data_root, device=device, workers=workers, console=console
-    )
+    done = session.run(path, options, console=console)
     kept = []
     if pack and not done.outcome.failed:
         kept = [found.folder / MEASURED]
-        submission.pack(done.plan, Store(store), submission.suite_text(path), kept[0])
-    about = provenance.of_plan(
-        done.plan, api.resolved(path, data_root=data_root), Store(store).read
-    )
+        submission.pack(done.plan, options.open_store(), submission.suite_text(path), kept[0])
+    about = provenance.of_plan(done.plan, expand(done.plan.suite), options.open_store().read)
     return Made(
         write(done.plan.suite, done.results, found.folder, command, about, kept),
         done.outcome.failed,

@@ -56,7 +56,7 @@ def of_plan(plan: Plan, resolved: dict[str, Any], glance: Glance) -> dict[str, A
     """What results of a plan are made from.
 
     Args:
-        resolved: the suite with everything written out (``api.resolved``).
+        resolved: the suite with everything written out (``suite.expand``).
         glance: cell key -> what its cell says of itself, None where it is not there.
     """
     cells = [*plan.unique, *plan.waiting]

@@ -20,6 +20,7 @@ import numpy as np
 
 from harness import api
 from harness.cells.results import Results
+from harness.execute.session import RunOptions
 from harness.metrics.statistics import t_interval, wilson
 from harness.publish import leaderboard
 from harness.records import Record
@@ -145,7 +146,7 @@ def board(folder: Path, cells: int) -> Path:
     """Time a board from its store to its files."""
     suite, store, count = made_up_store(folder, cells)
     start = time.process_time()
-    laid = leaderboard.gather([suite], store=store.root)
+    laid = leaderboard.gather([suite], RunOptions(store=store.root))
     read = time.process_time()
     page = write_site(laid.divisions, laid.refused, folder / "site")[0]
     print(

@@ -24,6 +24,7 @@ import numpy as np
 
 from harness import api
 from harness.cells import collect
+from harness.execute import session
 from harness.report.tables import build_all
 from harness.storage import compaction, verification
 from harness.storage.store import VERDICTS, WEIGHTS, CellResult, Store
@@ -95,7 +96,7 @@ def made_up(folder: Path, cells: int, verdicts: int, weights: int) -> tuple[Path
 
 def scan(suite: Path, store: Path) -> str:
     """Plan, and find what is left to do."""
-    todo = api.unfinished(api.plan(suite), Store(store))
+    todo = session.unfinished(api.plan(suite), Store(store))
     return f"plan and resume scan, {len(todo)} to do"
 
 

@@ -26,6 +26,7 @@ from harness.cells.run import Conditions
 from harness.cli import app
 from harness.data import acquire
 from harness.errors import SuiteError
+from harness.execute.session import RunOptions
 from harness.learning.learner import silent
 from harness.protocols.base import Context
 from harness.protocols.biology import Biology
@@ -503,7 +504,7 @@ def test_a_submission_carries_what_was_chosen_and_a_board_shows_it(ran, tmp_path
     assert (
         read.results.matches == run.results.matches and read.results.configs == run.results.configs
     )
-    board = leaderboard.gather([path, tmp_path / "matched.zip"], store=store)
+    board = leaderboard.gather([path, tmp_path / "matched.zip"], RunOptions(store=store))
     assert not board.refused and board.divisions[0].results.matches == run.results.matches
 
 

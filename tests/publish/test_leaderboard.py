@@ -13,6 +13,7 @@ from harness import api
 from harness.cells.results import Results, Training
 from harness.cli import app
 from harness.errors import HarnessError
+from harness.execute.session import RunOptions
 from harness.metrics.statistics import wilson
 from harness.publish import leaderboard, submission
 from harness.records import Record, TrustCheck
@@ -196,12 +197,12 @@ def test_sources_of_one_name_are_told_apart_by_their_folders():
 def test_an_ending_in_capitals_is_that_of_a_submission(tmp_path: Path):
     (tmp_path / "THEIRS.ZIP").write_bytes(b"no zip file")
     with pytest.raises(HarnessError, match="not taken as a submission"):
-        leaderboard.gather([tmp_path / "THEIRS.ZIP"], store=tmp_path)
+        leaderboard.gather([tmp_path / "THEIRS.ZIP"])
 
 
 def test_a_folder_is_no_source(tmp_path: Path):
     with pytest.raises(HarnessError, match="does not say which names"):
-        leaderboard.gather([tmp_path], store=tmp_path)
+        leaderboard.gather([tmp_path])
 
 
 def test_a_suite_that_has_not_been_run(tmp_path: Path):
@@ -210,7 +211,7 @@ def test_a_suite_that_has_not_been_run(tmp_path: Path):
         "protocols: {clean: {kind: classification, dataset: digits}}\n"
     )
     with pytest.raises(HarnessError, match="nothing of it has been measured"):
-        leaderboard.gather([tmp_path / "s.yaml"], store=tmp_path / "store")
+        leaderboard.gather([tmp_path / "s.yaml"], RunOptions(store=tmp_path / "store"))
 
 
 TINY = """
@@ -244,5 +245,7 @@ def test_submissions_laid_together_by_the_command(tmp_path: Path):
     (tmp_path / "taken").touch()
     with pytest.raises(HarnessError, match="cannot write it"):
         write_site(
-            leaderboard.gather([Path(sources[0])], store=store).divisions, [], tmp_path / "taken"
+            leaderboard.gather([Path(sources[0])], RunOptions(store=store)).divisions,
+            [],
+            tmp_path / "taken",
         )

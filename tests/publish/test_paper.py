@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.errors import DataError, HarnessError
+from harness.execute.session import RunOptions
 from harness.publish import paper, provenance
 
 SUITE = """
@@ -49,8 +50,8 @@ def home(made, tmp_path, monkeypatch):
     return tmp_path
 
 
-def look(store: Path | str = "nowhere", **options) -> paper.Look:
-    return paper.look(Path("suites/paper/tiny.yaml"), store=Path(store), **options)
+def look(store: Path | str = "nowhere") -> paper.Look:
+    return paper.look(Path("suites/paper/tiny.yaml"), RunOptions(store=store))
 
 
 def edit(home: Path, old: str, new: str) -> None:
@@ -283,13 +284,13 @@ protocols: {plain: {kind: classification, dataset: digits}}
 def test_what_a_match_chose_is_known_without_the_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "matched.yaml").write_text(MATCHED)
-    path, store = Path("matched.yaml"), Path("store")
-    before = paper.look(path, store=store)
+    path, options = Path("matched.yaml"), RunOptions(store="store", workers=1)
+    before = paper.look(path, options)
     assert (
         before.state == "never run" and before.cells == before.todo == 4
     )  # a training, a match, two measurements
-    paper.make(before, store=store, workers=1)
-    elsewhere = paper.look(path, out=Path("elsewhere"), store=store)
+    paper.make(before, options)
+    elsewhere = paper.look(path, options, out=Path("elsewhere"))
     assert (
         elsewhere.state == "never run"
         and elsewhere.todo == 0
@@ -297,10 +298,8 @@ def test_what_a_match_chose_is_known_without_the_store(tmp_path, monkeypatch):
     )
     known = provenance.read(Path("results/matched"))
     assert len(known["chosen"]) == 1 and {*known["cells"]} == {"train", "match", "plain"}
-    for place in (store, Path("nowhere")):
-        assert (paper.look(path, store=place).state, paper.look(path, store=place).why) == (
-            "fresh",
-            [],
-        )
+    for place in ("store", "nowhere"):
+        again = paper.look(path, RunOptions(store=place))
+        assert (again.state, again.why) == ("fresh", [])
     path.write_text(MATCHED.replace("density: 0.5", "density: 0.4"))
-    assert paper.look(path, store=Path("nowhere")).state == "stale"
+    assert paper.look(path, RunOptions(store="nowhere")).state == "stale"

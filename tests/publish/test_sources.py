@@ -14,6 +14,7 @@ from harness import api
 from harness.cells import collect
 from harness.cells.collect import nameless
 from harness.errors import HarnessError
+from harness.execute.session import RunOptions
 from harness.publish import leaderboard, sources, submission
 from harness.report import compare, reference, trusted
 from harness.storage.store import Store
@@ -148,7 +149,7 @@ def test_a_store_and_what_has_names_meet_by_kinds_and_keys():
         api.measured("other.yaml", names=False, store="other-store"),
     )
     assert line.apart == ("budget None -> 300",)
-    with pytest.raises(HarnessError, match="does not say of which kind"):
+    with pytest.raises(HarnessError, match="does not record the kinds"):
         api.measured("tiny.json", names=False)
 
 
@@ -177,7 +178,7 @@ def test_records_trust_and_boards_are_of_submissions_and_folders_of_results_too(
         assert there.records == suite.records and trusted.of_results(there) == trusted.of_results(
             suite
         )
-        board = leaderboard.gather([name], store="nowhere")
+        board = leaderboard.gather([name], RunOptions(store="nowhere"))
         assert board.divisions[0].results.records == suite.records and len(api.load(name)) == len(
             suite.records
         )
@@ -208,12 +209,12 @@ def test_the_command_line_compares_them_all(home):
             ["compare", "HEAD:tiny.yaml", "tiny.json"],
             "of a commit a reference (.json) or a submission (.zip) can be read",
         ),
-        (["compare", "tiny-store", "tiny.json"], "a reference does not say of which kind"),
+        (["compare", "tiny-store", "tiny.json"], "a reference does not record the kinds"),
         (["compare", "wide-store", "tiny-store"], "have no number in common"),
         (["compare", "damaged.zip", "tiny.zip"], "damaged.zip: not taken as a submission"),
         (["compare", "tiny-store", "empty"], "empty: no measurement in it"),
-        (["records", "HEAD:tiny.json"], "a reference holds numbers and verdicts, and no records"),
-        (["trust", "tiny.json"], "a reference holds numbers and verdicts, and no records"),
+        (["records", "HEAD:tiny.json"], "a reference holds numbers and verdicts, but no records"),
+        (["trust", "tiny.json"], "a reference holds numbers and verdicts, but no records"),
         (["board", "tiny-store"], "a store does not say which names its cells have"),
         (["board", "tiny.json"], "a reference has no tables"),
     ],

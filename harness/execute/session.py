@@ -1,0 +1,227 @@
+"""Run a suite: plan its cells, compute those that the store lacks, collect the results.
+
+``RunOptions`` says where and how; ``plan`` and ``run`` take it as one value.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from harness.cells import collect, estimate
+from harness.cells import plan as planning
+from harness.cells.plan import Cell, Plan
+from harness.cells.results import Results
+from harness.cells.run import Conditions
+from harness.data import acquire
+from harness.errors import HarnessError
+from harness.execute import display, schedule
+from harness.execute.base import Executor, Outcome, executors
+from harness.execute.signals import answered
+from harness.registry import Config
+from harness.storage.store import DEFAULT_STORE, Store
+from harness.suite import load as suites
+from harness.suite.explain import explain
+from harness.suite.model import Suite
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how a suite is run. Except for the device, no option changes a result.
+
+    Attributes:
+        store: folder or URL (``s3://bucket/path``) of finished cells; several runs may share it
+            at the same time.
+        data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
+        device: torch device name.
+        workers: number of cells computed side by side; one per core if None.
+        batch_size: images pushed through a network at once when measuring.
+        executor: ``local`` (processes of this machine) or ``ray`` (a cluster).
+        executor_options: further keys of the executor's ``Config``; None values are ignored.
+        time_limit: seconds that one cell may take; a cell that takes longer has failed.
+    """
+
+    store: str | Path = DEFAULT_STORE
+    data_root: Path | None = None
+    device: str = "cpu"
+    workers: int | None = None
+    batch_size: int = 256
+    executor: str = "local"
+    executor_options: Mapping[str, Any] = field(default_factory=dict)
+    time_limit: float | None = None
+
+    @property
+    def data_folder(self) -> Path | None:
+        """``data_root``, or the folder that HARNESS_DATA names, or None."""
+        return acquire.data_root(self.data_root)
+
+    def open_store(self) -> Store:
+        """The store that ``store`` names; nothing is created."""
+        return Store(self.store)
+
+
+DEFAULTS = RunOptions()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        plan: the cells of the suite.
+        outcome: which of them were computed, found in the store, or failed.
+        results: what they measured.
+    """
+
+    plan: Plan
+    outcome: Outcome
+    results: Results
+
+
+def plan(suite: str | Path, options: RunOptions = DEFAULTS, *, sets: Sequence[str] = ()) -> Plan:
+    """Read a suite file and lay it out as cells.
+
+    Args:
+        suite: path of the YAML file, or name of a shipped suite.
+        options: the store is used to look up what each ``match`` chose; cells behind a match
+            that is not in the store wait.
+        sets: overrides, ``key.key=value``.
+
+    Raises:
+        HarnessError: a faulty suite, a missing dataset or an unknown device.
+    """
+    loaded = suites.load(suite, sets=sets, data_root=options.data_folder)
+    check_device(options.device)
+    return _laid_out(loaded, options.device, options.open_store())
+
+
+def run(
+    suite: str | Path,
+    options: RunOptions = DEFAULTS,
+    *,
+    sets: Sequence[str] = (),
+    console: Console | None = None,
+) -> Run:
+    """Compute the cells of a suite that its store lacks, and collect the results of all.
+
+    Args:
+        suite: path of the YAML file, or name of a shipped suite.
+        options: where and how to run it.
+        sets: overrides, ``key.key=value``.
+        console: where progress is shown; nowhere if None.
+
+    Raises:
+        HarnessError: a faulty suite or option, a missing dataset, a full disk.
+    """
+    executor = executors[options.executor]
+    config = _executor_config(executor, options)
+    store = options.open_store()
+    loaded = suites.load(suite, sets=sets, data_root=options.data_folder)
+    if executor.local:
+        # Cells of a remote executor run on devices that this machine may not have.
+        check_device(options.device)
+    layout = _laid_out(loaded, options.device, store)
+    store.prepare()
+    conditions = _conditions(loaded, options, store)
+    outcome = Outcome()
+    todo, expected = _todo(layout, store)
+    total = len(todo) + len(layout.waiting)
+    if total:
+        quiet = Console(quiet=True)
+        with (
+            answered(signal.SIGTERM, signal.default_int_handler),
+            executor(config, conditions) as workplace,
+            display.show(console or quiet, total, expected, workplace.size) as progress,
+        ):
+            outcome.add(schedule.run(todo, workplace, store, progress, options.time_limit))
+            # A finished match settles the cells behind it, unless they are behind another one.
+            while layout.waiting:
+                waiting = len(layout.waiting)
+                layout = _laid_out(loaded, options.device, store)
+                if len(layout.waiting) == waiting:
+                    break  # the remaining matches have failed
+                todo, expected = _todo(layout, store, outcome.failed)
+                progress.clock.expect(expected)
+                outcome.add(schedule.run(todo, workplace, store, progress, options.time_limit))
+    settled = {*outcome.done, *outcome.found, *outcome.failed}
+    outcome.found += sorted({cell.key for cell in layout.unique} - settled)
+    return Run(layout, outcome, collect.collect(layout, store, outcome.failed))
+
+
+def _laid_out(suite: Suite, device: str, store: Store) -> Plan:
+    return planning.make(suite, device=device, found=store.read)
+
+
+def _executor_config(executor: type[Executor], options: RunOptions) -> Config:
+    keys = {"workers": options.workers, **options.executor_options}
+    given = {key: value for key, value in keys.items() if value is not None}
+    try:
+        return executor.Config.model_validate(given)
+    except ValidationError as error:
+        problem = explain(error, executor.Config, keys, ())[0]
+        raise HarnessError(
+            problem.message,
+            where=f"--executor {executor.kind}",
+            hint=problem.hint or None,
+        ) from error
+
+
+def _conditions(suite: Suite, options: RunOptions, store: Store) -> Conditions:
+    files: dict[str, Path] = {}
+    for entry in suite.protocols:
+        files |= entry.protocol.files()
+    return Conditions(store, options.data_folder, options.device, options.batch_size, files)
+
+
+def _todo(
+    layout: Plan, store: Store, failed: Collection[str] = ()
+) -> tuple[list[Cell], dict[str, float]]:
+    """Cells that can be computed now, and how long all of the remaining work takes.
+
+    Returns:
+        The cells in the order to run them in, and the expected seconds of each cell that is
+        missing, including those that wait for a match.
+    """
+    todo = [cell for cell in unfinished(layout, store) if cell.key not in failed]
+    expected, _ = estimate.expected_seconds([*todo, *layout.waiting], store)
+    return schedule.in_order(todo, expected), expected
+
+
+def unfinished(layout: Plan, store: Store) -> list[Cell]:
+    """The cells of a plan that a run has to compute.
+
+    Damaged cells are set aside and count as missing. Weights that no missing cell needs are
+    not read.
+    """
+    users = [cell for cell in layout.unique if cell.role != "train"]
+    todo = set(store.unfinished(cell.key for cell in users))
+    needed = {cell.needs for cell in users if cell.key in todo}
+    trainings = [cell.key for cell in layout.unique if cell.role == "train"]
+    todo |= set(store.unfinished(trainings, skip_arrays=set(trainings) - needed))
+    return [cell for cell in layout.unique if cell.key in todo]
+
+
+def check_device(device: str) -> None:
+    """Raise if a device does not exist on this machine.
+
+    Raises:
+        HarnessError: with the devices that exist.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    numbered = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if device in numbered or (device == "cuda" and numbered):
+        return
+    raise HarnessError(
+        f"there is no device {device!r}",
+        where="--device",
+        hint=f"this machine has: {', '.join(['cpu', *numbered])}",
+    )
