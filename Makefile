@@ -1,11 +1,11 @@
-# make quickstart | paper | test | test-slow | hostile | lint | install | clean
-# Everything lives in one virtual environment; VENV=path uses another one (a torch that it already has is kept).
+# make quickstart | paper | test | test-slow | hostile | lint | mutants | install | clean
+# Everything is installed into one virtual environment. VENV=path uses another one and keeps the torch that it has.
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart paper test test-slow hostile lint install clean
+.PHONY: quickstart paper test test-slow hostile lint mutants install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
@@ -13,20 +13,26 @@ quickstart: $(STAMP)
 paper: $(STAMP)
 	@$(BIN)/harness paper
 
-# A file of tests stays in one process: its tests share what is slow to make.
+# The tests of one file stay in one process, because they share fixtures that are slow to build.
 test: $(STAMP)
 	@$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(STAMP)
 	@$(BIN)/pytest -m slow
 
-# Kills, damage, full disks, mutated suites; HOSTILE_SUITES, HOSTILE_KILLS, HOSTILE_RAY_KILLS, HOSTILE_FLIPS, HOSTILE_RUNS
-# say how much of each
+# Stress and fault injection. HOSTILE_SUITES, HOSTILE_KILLS, HOSTILE_RAY_KILLS, HOSTILE_FLIPS and HOSTILE_RUNS set how much.
 hostile: $(STAMP)
 	@$(BIN)/pytest -m hostile tests/hostile
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# A sample of mutants (ten minutes on two cores). MUTANTS="--all" runs every one (hours).
+mutants: $(STAMP)
+	@$(BIN)/python tests/benchmarks/mutants.py $(MUTANTS)
 
 install: $(STAMP)
 

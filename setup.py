@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: suites lie beside the package in a checkout, and inside it once it is installed."""
+"""What pyproject.toml cannot express: the folder of suites becomes part of the wheel."""
 
 from pathlib import Path
 
@@ -6,16 +6,18 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 
-class WithSuites(build_py):
-    """Puts ``suites/`` into the package, so that ``harness run quickstart`` works from any folder."""
+class BuildWithSuites(build_py):
+    """Copy ``suites/`` into the package: ``harness run quickstart`` then works from any folder."""
 
     def run(self) -> None:
+        """Build the package, then add the suites unless this is an editable install."""
         super().run()
-        if not self.editable_mode:
-            for suite in sorted(Path("suites").rglob("*.yaml")):
-                target = Path(self.build_lib, "harness", suite)
-                self.mkpath(str(target.parent))
-                self.copy_file(str(suite), str(target))
+        if self.editable_mode:
+            return
+        for suite in sorted(Path("suites").rglob("*.yaml")):
+            target = Path(self.build_lib, "harness", suite)
+            self.mkpath(str(target.parent))
+            self.copy_file(str(suite), str(target))
 
 
-setup(cmdclass={"build_py": WithSuites})
+setup(cmdclass={"build_py": BuildWithSuites})

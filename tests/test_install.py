@@ -1,14 +1,17 @@
-"""Which torch the set-up asks for."""
+"""Which releases the set-up asks for."""
 
 from __future__ import annotations
 
 import importlib.util
 import platform
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-SCRIPT = Path(__file__).parent.parent / "third_party" / "install.py"
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "third_party" / "install.py"
 
 
 @pytest.fixture
@@ -24,31 +27,43 @@ def pins(install, monkeypatch, have: dict[str, str]) -> dict[str, str]:
     return dict(line.split("==") for line in install.constraints(Path("python")))
 
 
-def test_without_a_torch_it_is_the_cpu_build_and_no_other(install, monkeypatch):
+def test_without_a_torch_the_cpu_build_is_installed(install, monkeypatch):
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     assert pins(install, monkeypatch, {})["torch"] == "2.13.0+cpu"
 
 
-def test_a_torch_that_is_there_is_kept_with_its_torchvision(install, monkeypatch):
+def test_an_installed_torch_is_kept_with_its_torchvision(install, monkeypatch):
     kept = pins(install, monkeypatch, {"torch": "2.11.0+cu130", "torchvision": "0.26.0+cu130"})
     assert (kept["torch"], kept["torchvision"]) == ("2.11.0+cu130", "0.26.0+cu130")
     assert "torchvision" not in pins(install, monkeypatch, {"torch": "2.11.0+cu130"})
     assert pins(install, monkeypatch, {"torch": "2.13.0+cu130"})["torchvision"] == "0.28.0"
 
 
-def test_every_requirement_is_pinned(install):
-    import tomllib
+def requirements(*extras: str) -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    return [*project["dependencies"], *optional]
 
-    project = tomllib.loads((SCRIPT.parent.parent / "pyproject.toml").read_text())["project"]
-    wanted = [
-        *project["dependencies"],
-        *project["optional-dependencies"]["meta"],
-        *project["optional-dependencies"]["dev"],
-    ]
-    names = {
-        line.split("==")[0].lower()
-        for line in (SCRIPT.parent / "constraints.txt").read_text().splitlines()
-        if "==" in line
-    }
-    assert {word.split(">=")[0].lower() for word in wanted} <= names
+
+def test_every_requirement_is_pinned(install):
+    pinned = {name.lower() for name in install.tested()}
+    for line in requirements("meta", "test", "dev"):
+        name = line.split(">=")[0].lower()
+        assert name in pinned or name == "bioharness[test]"
+
+
+def test_the_lowest_releases_are_the_lower_bounds(install, monkeypatch):
+    lowest = install.lowest()
+    assert lowest["numpy"] == "1.26"
+    assert len(lowest) == len(requirements("meta", "test"))
+    monkeypatch.setattr(install, "installed", lambda _, name: None)
+    assert f"numpy=={lowest['numpy']}" in install.constraints(Path("python"), lowest)
+
+
+def test_pinned_releases_are_within_the_bounds(install):
+    pinned = {name.lower(): version for name, version in install.tested().items()}
+    for line in requirements("meta", "test", "dev"):
+        if ">=" in line:
+            requirement = Requirement(line)
+            assert requirement.specifier.contains(pinned[requirement.name.lower()]), line
