@@ -172,4 +172,5 @@ def distinct(values: list[Any] | None) -> list[Any] | None:
 learners = Registry("learner", "harness.learning.learner:Learner", "harness.rules", "baselines")
 datasets = Registry("dataset", "harness.data.base:Dataset", "harness.data")
 attacks = Registry("attack", "harness.attacks.base:Attack", "harness.attacks")
+checks = Registry("check", "harness.attacks.trust.base:Check", "harness.attacks.trust")
 protocols = Registry("protocol", "harness.protocols.base:Protocol", "harness.protocols")

@@ -174,8 +174,3 @@ def knowledge(configs: Sequence[AttackConfig]) -> str:
 def attack_words(configs: Sequence[AttackConfig]) -> dict[str, str]:
     """Label -> settings in words, for the protocol block."""
     return {label: attack.words() for label, attack in labelled(configs).items()}
-
-
-def verdict_name(eps: float, of: str = "correct") -> str:
-    """Name of the stored verdicts at one eps, e.g. ``correct/eps=0.1``."""
-    return f"{of}/eps={eps:.12g}"

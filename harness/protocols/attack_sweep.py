@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from harness.attacks.base import Attack
-from harness.attacks.engine.sweep import Sweep, sweep
+from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
@@ -26,7 +26,6 @@ from harness.protocols.attack_list import (
     attack_settings,
     attack_words,
     knowledge,
-    verdict_name,
 )
 from harness.protocols.base import Context, Fault, Measurement, Protocol, TrainingData
 from harness.protocols.checks import require_logits
@@ -120,7 +119,7 @@ class AttackSweep(Protocol):
     def measure(
         cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
     ) -> Measurement:
-        from harness.attacks.trust import Found, check
+        from harness.attacks.trust import check
 
         images = data.split(setting["splitting"], setting["split"])
         images = images if setting["images"] is None else subset(images, setting["images"])
@@ -130,7 +129,6 @@ class AttackSweep(Protocol):
             attack.network = surrogate_network(attack.surrogate, train, context.device)
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
-        found = Found.of(model)
         require_logits(
             Victim(model, context.batch_size).logits(pixels),
             (len(images), images.n_classes),
@@ -155,7 +153,6 @@ class AttackSweep(Protocol):
                 attack,
                 context.rng,
                 result,
-                found,
                 batch_size=context.batch_size,
             )
             if setting["trust"]
@@ -249,16 +246,4 @@ def _values(result: Sweep) -> list[Value]:
 
 
 def _arrays(result: Sweep, images: Images) -> dict[str, np.ndarray]:
-    worst = {
-        verdict_name(eps): stood.astype(np.uint8)
-        for eps, stood in zip(result.eps, result.worst, strict=True)
-    }
-    return {
-        **worst,
-        "attack/correct": result.correct,
-        "attack/margin": result.margin,
-        "attack/norm": result.norm,
-        "clean/correct": result.clean.astype(np.uint8),
-        "clean/margin": result.clean_margin,
-        "index": images.index,
-    }
+    return {**result.to_arrays(), "index": images.index}

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from harness.attacks.base import Attack
 from harness.attacks.engine.poison import Classify, Poisoned, passes_gradient, poison
-from harness.attacks.engine.sweep import Sweep, sweep
+from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.data.episodes import Episodes
@@ -32,7 +32,6 @@ from harness.protocols.attack_list import (
     attack_settings,
     attack_words,
     knowledge,
-    verdict_name,
 )
 from harness.protocols.base import Context, Fault, Measurement
 from harness.protocols.checks import require_eval_mode, require_logits
@@ -200,7 +199,7 @@ def _attacked(
     context: Context,
 ) -> tuple[Sweep, list[TrustCheck]]:
     """The sweep of one episode; and the checks on it, if it is among those that are checked."""
-    from harness.attacks.trust import Found, check
+    from harness.attacks.trust import check
 
     support, queries = images.take(episodes.support[number]), images.take(episodes.query[number])
     shown, labels = (
@@ -222,7 +221,7 @@ def _attacked(
     require_logits(
         Victim(model, context.batch_size).logits(pixels), (len(pixels), setting["ways"]), learner
     )
-    identity, found = number * len(queries) + np.arange(len(queries)), Found.of(model)
+    identity = number * len(queries) + np.arange(len(queries))
     result = sweep(
         model, pixels, right, identity, attack, context.rng, batch_size=context.batch_size
     )
@@ -237,7 +236,6 @@ def _attacked(
             attack,
             context.rng,
             result,
-            found,
             batch_size=context.batch_size,
         )
     return result, checks

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from harness.attacks.base import Objective, Trial
-from harness.attacks.engine.found import Found
 from harness.attacks.engine.sweep import Sweep, sweep
 from harness.attacks.engine.victim import Victim, judge
 from harness.attacks.trust import check
@@ -179,9 +178,8 @@ def judged(
     net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, **keys
 ) -> tuple[Sweep, list[TrustCheck]]:
     """A sweep and its trust checks."""
-    found = Found.of(net)
     result, attack = _swept(net, images, labels, kind, keys)
-    return result, check(net, images, labels, np.arange(len(images)), attack, Rng(0), result, found)
+    return result, check(net, images, labels, np.arange(len(images)), attack, Rng(0), result)
 
 
 def _swept(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, keys: dict):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.attacks.catalogue import entry, names
-from harness.attacks.engine.found import Found
+from harness.attacks.engine.network_state import NetworkState
 from harness.attacks.engine.sweep import SKIPPED, sweep
 from harness.rng import Rng
 
@@ -64,7 +64,7 @@ def test_network_and_global_random_states_are_left_as_found(attack, digits, name
     model[2].eval()
     model[0].weight.requires_grad_(False)
     model[4].bias.grad = torch.ones(10)
-    before = Found.of(model)
+    before = NetworkState.of(model)
     images = digits.images[:3]
     labels = model(images).argmax(1)
     small = {"params": {"n_queries": 20}} if name == "Square" else {}
@@ -93,7 +93,7 @@ def test_network_is_left_as_found_after_an_exception(attack, mlp, digits):
             return self.inner(x)
 
     model = Fails().train()
-    found = Found.of(model)
+    found = NetworkState.of(model)
     with pytest.raises(RuntimeError, match="out of luck"):
         run(model, digits, attack("torchattacks", name="PGD", eps=[0.1]))
     assert found.changed(model) == []
@@ -240,7 +240,7 @@ def test_every_attack_of_torchattacks_runs_by_its_name(attack, name, channels):
         nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 5)
     ).eval()
     images = torch.rand(10, channels, 12, 12, generator=generator)
-    labels, found = model(images).argmax(1), Found.of(model)
+    labels, found = model(images).argmax(1), NetworkState.of(model)
     grid = [0.0, 0.02, 0.1] if entry(name).norms[0] == "linf" else [0.0, 1.0, 20.0]
     chosen = attack("torchattacks", name=name, eps=grid)
     if list(chosen.faults((channels, 12, 12), 5)):

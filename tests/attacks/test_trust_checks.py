@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from harness.attacks.base import Attempt
-from harness.attacks.engine.found import Found
+from harness.attacks.engine.network_state import NetworkState
 from harness.attacks.engine.sweep import sweep
 from harness.attacks.trust import check
 from harness.rng import Rng
@@ -20,9 +20,9 @@ GRID = [0.0, 0.03, 0.06, 0.1, 0.2]
 
 def levels(model, digits, attack) -> dict[str, str]:
     """Check -> level, after a sweep."""
-    found, identity = Found.of(model), np.arange(320)
+    identity = np.arange(320)
     result = sweep(model, digits.images, digits.labels, identity, attack, Rng(1))
-    checks = check(model, digits.images, digits.labels, identity, attack, Rng(1), result, found)
+    checks = check(model, digits.images, digits.labels, identity, attack, Rng(1), result)
     assert len({c.name for c in checks}) == len(checks) and all(c.detail for c in checks)
     for c in checks:
         print(c.level, c.name, "|", c.detail)  # shown where a test fails
@@ -268,7 +268,7 @@ def test_everything_that_measuring_must_not_change_is_compared(mlp):
     }
     for what, act in acts.items():
         model = copy.deepcopy(mlp)
-        found = Found.of(model)
+        found = NetworkState.of(model)
         assert found.changed(model) == []
         act(model)
         assert found.changed(model) == [what]

@@ -33,7 +33,7 @@ PLANTED = {
         "unsqueeze(0), self._temperature(done), 0.5 - done / 2,",
     ),
     "one step of PGD removed": (
-        "harness/attacks/ascent.py",
+        "harness/attacks/engine/ascent.py",
         "done = work.steps >= steps",
         "done = work.steps >= steps - 1",
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from harness.attacks.base import TOLERANCE, Attack, Objective, Trial
 from harness.attacks.engine.geometry import column, norms
 from harness.attacks.engine.layout import channels_last
+from harness.attacks.engine.network_state import NetworkState
 from harness.attacks.engine.victim import Victim, as_found, judge
 from harness.lazy import nn, torch
 from harness.learning.learner import Progress, silent
@@ -19,20 +21,30 @@ SKIPPED = 2
 """In ``Sweep.correct``: not attacked, because its verdict was known (a clean error, or carried from another eps)."""
 
 
+def verdict_name(eps: float, of: str = "correct") -> str:
+    """Name of the stored verdicts at one eps.
+
+    >>> verdict_name(0.1), verdict_name(0.1, "accuracy")
+    ('correct/eps=0.1', 'accuracy/eps=0.1')
+    """
+    return f"{of}/eps={eps:.12g}"
+
+
 @dataclass(frozen=True)
 class Sweep:
-    """Verdicts of one attack. Axes: eps (E), objectives (O), restarts (R), samples (N).
+    """The complete record of one attack. Axes: eps (E), objectives (O), restarts (R), samples (N).
 
     Attributes:
         eps: (E,) ascending.
         objectives: names, (O,).
         clean: bool (N,), classified correctly without an attack.
         clean_margin: float32 (N,), right logit minus the best wrong one.
-        correct: uint8 (E, O, R, N): 1 stood this run, 0 was broken by it, 2 was not attacked.
+        correct: uint8 (E, O, R, N): 1 withstood this run, 0 was broken by it, 2 was not attacked.
         margin: float32 (E, O, R, N), after the run; NaN where not attacked.
         norm: float32 (E, O, R, N), of the perturbation; NaN where not attacked.
         worst: bool (E, N): no run at this or a smaller eps broke it.
         outside: how far the worst perturbed image left the box [0, 1].
+        changed: what the attack left changed, of the network and of global random state.
     """
 
     eps: tuple[float, ...]
@@ -44,10 +56,51 @@ class Sweep:
     norm: np.ndarray
     worst: np.ndarray
     outside: float
+    changed: tuple[str, ...] = ()
 
     def accuracy(self) -> np.ndarray:
         """Robust accuracy at each eps, (E,)."""
-        return self.worst.mean(1)
+        accuracy: np.ndarray = self.worst.mean(1)
+        return accuracy
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The verdicts by the names under which they are stored. Booleans become uint8."""
+        worst = {
+            verdict_name(eps): robust.astype(np.uint8)
+            for eps, robust in zip(self.eps, self.worst, strict=True)
+        }
+        return {
+            **worst,
+            "attack/correct": self.correct,
+            "attack/margin": self.margin,
+            "attack/norm": self.norm,
+            "clean/correct": self.clean.astype(np.uint8),
+            "clean/margin": self.clean_margin,
+        }
+
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        eps: Sequence[float],
+        objectives: Sequence[str],
+        outside: float,
+        changed: Sequence[str],
+    ) -> Sweep:
+        """Rebuild a sweep from what ``to_arrays`` gave, and from what no array holds."""
+        worst = np.stack([arrays[verdict_name(budget)].astype(bool) for budget in eps])
+        return cls(
+            eps=tuple(eps),
+            objectives=tuple(objectives),
+            clean=arrays["clean/correct"].astype(bool),
+            clean_margin=arrays["clean/margin"],
+            correct=arrays["attack/correct"],
+            margin=arrays["attack/margin"],
+            norm=arrays["attack/norm"],
+            worst=worst,
+            outside=outside,
+            changed=tuple(changed),
+        )
 
 
 def sweep(
@@ -60,41 +113,55 @@ def sweep(
     *,
     batch_size: int = 256,
     progress: Progress = silent,
-    victim: Victim | None = None,
 ) -> Sweep:
     """Attack every image at every eps of the attack's grid.
 
-    A sample that the network gets wrong unattacked counts as broken at every eps and is not attacked. A perturbation
-    that breaks a sample at one eps is feasible at every larger one, so verdicts are carried upwards (``sweep: nested``).
-    With ``sweep: bisect`` they are carried downwards too: each sample's first eps that breaks it is found by halving the
-    grid, in two or three attacks instead of six on a grid of six. What withstood the larger ball has no adversary in the
-    smaller one, as far as the attack can tell; whether it could is one of the trust checks.
+    A sample that the network gets wrong without an attack counts as broken at every eps and is not
+    attacked. A perturbation that breaks a sample at one eps is feasible at every larger one, so verdicts
+    are carried upwards (``sweep: nested``). With ``sweep: bisect`` they are carried downwards too: the
+    smallest eps that breaks a sample is found by halving the grid, which takes two or three attacks
+    instead of six on a grid of six. What withstood the larger ball has no adversary in the smaller one,
+    as far as the attack can tell; one of the trust checks tests that.
 
     Args:
-        model: float32 (B, C, H, W) in [0, 1] to logits; its flags, gradients and parameters are left as found.
+        model: float32 (B, C, H, W) in [0, 1] to logits. Its flags, gradients and parameters are restored
+            afterwards; ``Sweep.changed`` names what the attack changed nevertheless.
         images: float32 (N, C, H, W) in [0, 1], N >= 1.
         labels: int64 (N,).
-        identity: int (N,), what a sample's random starts belong to.
+        identity: int (N,), seeds each sample's random starts.
+        attack: the attack, with its grid of budgets.
         rng: source of the starts.
-        batch_size: rows pushed through the network at once; changes no value.
-        victim: the network as somebody has looked at it before; as the attack looks at it if left out.
+        batch_size: rows per forward pass; changes no value.
+        progress: called with the share of the images that is finished.
 
     Raises:
         ValueError: images outside [0, 1].
     """
     if not (images.amin() >= 0 and images.amax() <= 1):
         raise ValueError("images must be finite and in [0, 1]")
-    parts = []
+    before = NetworkState.of(model)
     with as_found(model), channels_last(model, images):
-        victim = victim or Victim.met(model, images, batch_size, attack.view, rng)
-        for start in range(0, len(images), attack.block):
-            rows = slice(start, start + attack.block)
-            parts.append(
-                _Block(
-                    victim, attack, images[rows], labels[rows], np.asarray(identity)[rows], rng
-                ).run()
-            )
-            progress(min(1.0, (start + attack.block) / len(images)), attack.label)
+        victim = Victim.met(model, images, batch_size, attack.view, rng)
+        result = sweep_victim(victim, images, labels, identity, attack, rng, progress)
+    return replace(result, changed=tuple(before.changed(model)))
+
+
+def sweep_victim(
+    victim: Victim,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    identity: np.ndarray,
+    attack: Attack,
+    rng: Rng,
+    progress: Progress = silent,
+) -> Sweep:
+    """``sweep`` for a network that is prepared already; its changes are not recorded."""
+    parts = []
+    for start in range(0, len(images), attack.block):
+        rows = slice(start, start + attack.block)
+        block = _Block(victim, attack, images[rows], labels[rows], np.asarray(identity)[rows], rng)
+        parts.append(block.run())
+        progress(min(1.0, (start + attack.block) / len(images)), attack.label)
     return _join(parts)
 
 

@@ -1,0 +1,32 @@
+"""Check: more steps break nothing more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.attacks.trust.base import Check, Judgement
+from harness.attacks.trust.context import CheckContext
+from harness.attacks.trust.thresholds import CONVERGED
+from harness.registry import checks
+
+
+@checks.register("converged")
+class Converged(Check):
+    """The same attack with twice the steps takes almost nothing more from the nearest survivors."""
+
+    order = 100
+
+    def applies(self, context: CheckContext) -> bool:
+        return context.middle >= 0 and context.attack.stronger() is not None
+
+    def judge(self, context: CheckContext) -> Judgement:
+        eps = context.middle_eps
+        stronger = context.attack.stronger()
+        assert stronger is not None  # else the check does not apply
+        changes: dict[str, Any] = {"eps": [eps]}
+        if context.attack.restarts > 1:
+            changes["restarts"] = 1
+        once = type(stronger)(stronger.config.model_copy(update=changes))
+        rows = context.nearest_survivors(context.sample_size(20))
+        taken = context.taken_by(once, rows, eps)
+        return CONVERGED.level(taken.accuracy), f"doubled steps {taken.words}"

@@ -1,0 +1,97 @@
+"""Every threshold of the trust checks. ``docs/trust.md`` says what each was measured on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harness.attacks.base import TOLERANCE
+from harness.records import Trust
+
+
+class Threshold(NamedTuple):
+    """Two limits on a number that should be small.
+
+    >>> CONVERGED.level(0.005), CONVERGED.level(0.02), CONVERGED.level(0.2)
+    ('PASS', 'WARN', 'FAIL')
+    """
+
+    warn: float
+    fail: float
+
+    def level(self, value: float) -> Trust:
+        """PASS up to ``warn``, WARN up to ``fail``, otherwise FAIL (NaN included)."""
+        if value <= self.warn:
+            return "PASS"
+        return "WARN" if value <= self.fail else "FAIL"
+
+
+# ------------------------------------------------------------------------------ read from the sweep
+
+OUTSIDE = Threshold(TOLERANCE, TOLERANCE)
+"""Distance by which a perturbed image may leave its ball or the box: rounding only."""
+
+CHANGED_PARTS = Threshold(0, 0)
+"""Parts of the network or of global random state that an attack may change: none."""
+
+UNPERTURBED = Threshold(0.01, 0.5)
+"""Share of runs that return the image unchanged."""
+
+UNPERTURBED_ON_FAILURE = Threshold(0.99, 1.0)
+"""The same, for attacks that return the clean image where they fail."""
+
+# ---------------------------------------------------------------------------------- the network alone
+
+TIE = 1e-4
+"""A margin below this share of the largest logit is a tie, which rounding may decide either way."""
+
+FLIPS = 0.05
+"""Share of the verdicts that may differ between two averages of a network that draws."""
+
+UNDECIDED = 1.1
+"""Times 1 / n_classes: up to this median confidence a network's logits are as good as zero."""
+
+NO_GRADIENT = Threshold(0.01, 0.05)
+"""Share of the samples without a usable gradient: it bounds how much robustness is overstated."""
+
+# -------------------------------------------------------------------------------------- other attacks
+
+CONVERGED = Threshold(0.01, 0.03)
+"""Accuracy that doubled steps (or a repeated attack) may still take."""
+
+WEAKER = 0.002
+"""Accuracy that a weaker attack may take from what a stronger one left."""
+
+FGSM_STRONGER = Threshold(WEAKER, 0.02)
+"""The same for FGSM: it climbs along another path than PGD, and finds a few other samples."""
+
+SCALE = Threshold(0.05, 0.10)
+"""Share of the samples that only fall to an attack on rescaled logits."""
+
+QUERIES = 200
+"""Of Square for each sample: too few to measure robustness, enough to find what was only masked."""
+
+BLACK_BOX = Threshold(0.02, 0.30)
+"""Share of the nearest survivors, not counting one, that search and transfer may break."""
+
+# ------------------------------------------------------------------ the gradient against the function
+
+STEP = 0.25
+"""Length of the test step, as a part of eps: the step of PGD-10."""
+
+RESOLUTION = 1e-4
+"""A promised gain below this share of the largest logit is lost in float32 rounding."""
+
+SLOPE = Threshold(0.15, 0.30)
+"""Part of the promised gain that may be missing after the test step."""
+
+SURROGATE_SLOPE = Threshold(0.25, 0.5)
+"""Share of the samples that a step along a surrogate gradient may fail to push towards a mistake."""
+
+CURVATURE = 0.5
+"""Up to this missing part an honest network may just be curved, if searches do not win either."""
+
+CORNER_GAIN = 0.35
+"""Part of the promised gain that must be reached at random points for the image to be a corner."""
+
+CORNER_RATIO = 3.0
+"""Times the gain at the image that must be reached at random points for the same."""

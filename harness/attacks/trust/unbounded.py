@@ -1,0 +1,34 @@
+"""Check: with an unlimited budget accuracy falls to chance."""
+
+from __future__ import annotations
+
+from harness.attacks.pgd import PGD
+from harness.attacks.trust.base import Check, Judgement
+from harness.attacks.trust.context import CheckContext
+from harness.attacks.trust.thresholds import Threshold
+from harness.registry import checks
+
+HALF_THE_BOX = 0.5
+"""At this Linf budget every image can be turned into the same grey, so a survivor is masked."""
+
+
+@checks.register("unbounded")
+class Unbounded(Check):
+    """With half the pixel range as budget no network is better than chance."""
+
+    order = 60
+
+    def judge(self, context: CheckContext) -> Judgement:
+        robust = context.result.worst[-1]
+        rows = context.pick(robust, context.sample_size(10, 100), "unbounded")
+        losses = list(context.attack.climbs) or ["margin"]
+        config = PGD.Config(attack="pgd", eps=[HALF_THE_BOX], steps=10, loss=losses)
+        survived = context.survives(PGD(config), rows)
+        _, logits = context.clean_sample
+        chance = 1 / logits.shape[1]
+        accuracy = float(robust.mean() * survived.mean()) if len(rows) else 0.0
+        detail = (
+            f"accuracy {100 * accuracy:.1f} % at linf {HALF_THE_BOX}, "
+            f"chance {100 * chance:.1f} %: PGD-10 on {len(rows)} standing"
+        )
+        return Threshold(chance, chance).level(accuracy), detail
