@@ -6,50 +6,120 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from harness.cells.results import Results
 from harness.files import write_atomically
-from harness.report import claims
-from harness.report.claims import Row
-from harness.report.latex import SMALL_LINE, escape, floats, remarks
+from harness.report.claims import RULES, Row, decide
+from harness.report.formats import number
+from harness.report.latex import SMALL_LINE, Block, escape, floats, remarks
 from harness.suite.specs.claims import ClaimSpec
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+HEADS = (
+    "claim",
+    "measure",
+    "bound",
+    "learner",
+    "its number",
+    "closest control",
+    "difference",
+    "measure’s verdict",
+    "claim’s verdict",
+)
+
+WIDTHS = (0.21, 0.1, 0.1, 0.12, 0.13, 0.12, 0.08)
+"""Shares of a line that the columns of the LaTeX table take."""
 
 
 def write(results: Results, specs: Sequence[ClaimSpec], folder: Path) -> list[Path]:
-    """``claims`` in every format; nothing for a suite without claims."""
+    """Write ``claims`` in every format; nothing for a suite without claims.
+
+    Returns:
+        The files written.
+    """
     if not specs:
         return []
-    rows = claims.decide(results, specs)
-    texts = {
-        folder / f"claims{ending}": renderer(rows, specs) for ending, renderer in FORMATS.values()
-    }
-    for path, text in texts.items():
-        write_atomically(path, text.encode())
-    return list(texts)
+    rows = decide(results, specs)
+    written = []
+    for ending, renderer in FORMATS.values():
+        path = folder / f"claims{ending}"
+        write_atomically(path, renderer(rows, specs).encode())
+        written.append(path)
+    return written
+
+
+# ----------------------------------------------------------------------------------------- texts
+
+
+def cells(row: Row) -> list[str]:
+    """The texts of one row, under ``HEADS``."""
+    control = ""
+    if row.control:
+        control = f"{row.control}: {_number(row.metric, row.control_value)}"
+    return [
+        row.claim,
+        row.measure,
+        row.bound,
+        row.learner,
+        _number(row.metric, row.value, row.low, row.high),
+        control,
+        _number(row.metric, row.difference, row.difference_low, row.difference_high),
+        row.verdict,
+        row.claim_verdict,
+    ]
+
+
+def _number(
+    metric: str, value: float | None, low: float | None = None, high: float | None = None
+) -> str:
+    """A number with its interval in brackets, if it has one."""
+    if value is None:
+        return ""
+    if low is None or high is None or low == high:
+        return number(metric, value)
+    return f"{number(metric, value)} [{number(metric, low)}, {number(metric, high)}]"
+
+
+def notes(rows: Sequence[Row], claims: Sequence[ClaimSpec]) -> Iterator[str]:
+    """Notes under the table: the wording of each claim, the rules, and which controls are out."""
+    for claim in claims:
+        yield f"{claim.name}: “{claim.claim}”"
+    yield from RULES
+    yield from dict.fromkeys(note for row in rows for note in row.notes)
+
+
+# --------------------------------------------------------------------------------------- formats
 
 
 def markdown(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
-    """One line a measure; a claim's name and verdict stand at its first."""
-    lines = [list(claims.HEADS), [":---"] * len(claims.HEADS), *printed(rows)]
-    body = [
-        f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines
-    ]
-    return (
-        "\n".join(
-            ["### Claims", "", *body, "", *(f"- {note}" for note in claims.notes(rows, specs))]
-        )
-        + "\n"
-    )
+    """One line per measure; name and verdict of a claim are in its first line only."""
+    lines = [list(HEADS), [":---"] * len(HEADS)]
+    previous = None
+    for row in rows:
+        line = cells(row)
+        if row.claim == previous:
+            line[0] = line[-1] = ""
+        lines.append(line)
+        previous = row.claim
+    table = [_markdown_row(line) for line in lines]
+    below = [f"- {note}" for note in notes(rows, specs)]
+    return "\n".join(["### Claims", "", *table, "", *below]) + "\n"
+
+
+def _markdown_row(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(text.replace('|', chr(92) + '|') for text in texts)} |"
 
 
 def tidy_csv(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     """Every field of every row, unrounded."""
     out = io.StringIO()
-    names = [f.name for f in fields(Row) if f.name != "notes"]
+    names = [each.name for each in fields(Row) if each.name != "notes"]
     writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
@@ -57,76 +127,64 @@ def tidy_csv(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
 
 
 def as_json(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
-    """Each claim with what it says, its verdict and its measures, unrounded; then the rules."""
+    """Each claim with its wording, verdict and measures, unrounded; then the rules."""
     decided = []
     for spec in specs:
-        own = [asdict(row) for row in rows if row.claim == spec.name]
-        measures = [
-            {
-                key: value
-                for key, value in row.items()
-                if key not in ("claim", "said", "claim_verdict")
-            }
-            for row in own
-        ]
+        own = [row for row in rows if row.claim == spec.name]
+        measures = []
+        for row in own:
+            measure = asdict(row)
+            for key in ("claim", "said", "claim_verdict"):  # the same for all measures
+                del measure[key]
+            measures.append(measure)
         decided.append(
             {
                 "claim": spec.name,
                 "said": spec.claim,
-                "verdict": own[0]["claim_verdict"],
+                "verdict": own[0].claim_verdict,
                 "measures": measures,
             }
         )
-    return (
-        json.dumps(
-            {"claims": decided, "rules": claims.RULES},
-            indent=1,
-            ensure_ascii=False,
-            allow_nan=False,
-        )
-        + "\n"
-    )
-
-
-WIDTHS = (0.21, 0.1, 0.1, 0.12, 0.13, 0.12, 0.08)
-"""Shares of a line that the columns of the LaTeX take."""
+    content = {"claims": decided, "rules": RULES}
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def latex(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
-    """Tables with booktabs: a line for the claim and its verdict, then one a measure."""
+    """Tables with booktabs: a line with the claim and its verdict, then one line per measure."""
+    blocks: list[Block] = []
+    for _, own in itertools.groupby(rows, key=lambda row: row.claim):
+        blocks.append(_latex_claim(list(own)))
+    # Claims of two suites can be in one paper, so the label needs more than "claims".
+    label = "-".join(["claims", *(row.claim for row in rows[:1])])
+    below = remarks(list(notes(rows, specs)))
+    return floats("Claims", label, [*blocks, *below], r"\footnotesize")
+
+
+def _latex_claim(rows: Sequence[Row]) -> Block:
+    """The table of one claim, and the lines that it takes."""
     columns = "".join(
         rf">{{\raggedright\arraybackslash}}p{{{width}\linewidth}}" for width in WIDTHS
     )
-    top = [
+    heading = f"{escape(rows[0].claim)}: {escape(rows[0].claim_verdict)}"
+    # The claim and its verdict, the first and the last cell, are in the heading.
+    measures = [cells(row)[1:-1] for row in rows]
+    text = [
         rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
         r"\toprule",
-        " & ".join(map(escape, claims.HEADS[1:-2])) + r" & \\",
+        " & ".join(map(escape, HEADS[1:-2])) + r" & \\",
+        r"\midrule",
+        rf"\multicolumn{{{len(WIDTHS)}}}{{l}}{{\textbf{{{heading}}}}} \\",
+        *(" & ".join(map(escape, measure)) + r" \\" for measure in measures),
+        r"\bottomrule",
+        r"\end{tabular}",
     ]
-    blocks = []
-    for name, own in itertools.groupby(rows, key=lambda row: row.claim):
-        lines = [claims.cells(row)[1:-1] for row in own]
-        verdict = next(row.claim_verdict for row in rows if row.claim == name)
-        said = rf"\multicolumn{{{len(WIDTHS)}}}{{l}}{{\textbf{{{escape(name)}: {escape(verdict)}}}}} \\"
-        body = [" & ".join(map(escape, line)) + r" \\" for line in lines]
-        blocks.append(
-            (
-                "\n".join([*top, r"\midrule", said, *body, r"\bottomrule", r"\end{tabular}"]),
-                4
-                + sum(
-                    max(
-                        1 + int(len(text) / (SMALL_LINE * width))
-                        for text, width in zip(line, WIDTHS, strict=True)
-                    )
-                    for line in lines
-                ),
-            )
-        )
-    label = "-".join(
-        ["claims", *(row.claim for row in rows[:1])]
-    )  # two suites' claims live in one paper
-    return floats(
-        "Claims", label, [*blocks, *remarks(list(claims.notes(rows, specs)))], r"\footnotesize"
-    )
+    return "\n".join(text), 4 + sum(map(_lines, measures))
+
+
+def _lines(measure: Sequence[str]) -> int:
+    """The lines that a measure takes: those of its longest cell."""
+    cells_and_widths = zip(measure, WIDTHS, strict=True)
+    return max(1 + int(len(text) / (SMALL_LINE * width)) for text, width in cells_and_widths)
 
 
 FORMATS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[ClaimSpec]], str]]] = {
@@ -135,34 +193,24 @@ FORMATS: dict[str, tuple[str, Callable[[Sequence[Row], Sequence[ClaimSpec]], str
     "latex": (".tex", latex),
     "json": (".json", as_json),
 }
-"""format -> (file ending, renderer)."""
+"""Format -> (file ending, renderer)."""
 
 
-def to_rich(rows: Sequence[Row]) -> Any:
-    """The same for a terminal, where such wide lines would be broken: a heading a claim, a line a measure."""
+def to_rich(rows: Sequence[Row]) -> Text:
+    """Render claims for a terminal, which is too narrow for the table.
+
+    Each claim has a heading, and a line per measure.
+    """
     from rich.text import Text
 
     lines = [Text("Claims", style="bold")]
-    for row, first in zip(
-        rows,
-        [True, *(a.claim != b.claim for a, b in zip(rows, rows[1:], strict=False))],
-        strict=True,
-    ):
-        if first:
-            lines.append(Text(f"{row.claim}: {row.claim_verdict} (“{row.said}”)", style="bold"))
-        _, measure, bound, learner, own, control, difference, verdict, _ = claims.cells(row)
-        against = f"; {control}, difference {difference}" if control else ""
-        lines.append(Text(f"  {verdict}: {measure} {bound}: {learner} {own}{against}"))
-    return Text("\n").join([*lines, *(Text(f"· {rule}", style="dim") for rule in claims.RULES)])
-
-
-def printed(rows: Sequence[Row]) -> list[list[str]]:
-    """The cells of each line, a claim's name and verdict at its first line only."""
-    lines, last = [], None
+    previous = None
     for row in rows:
-        line = claims.cells(row)
-        if row.claim == last:
-            line[0] = line[-1] = ""
-        lines.append(line)
-        last = row.claim
-    return lines
+        if row.claim != previous:
+            lines.append(Text(f"{row.claim}: {row.claim_verdict} (“{row.said}”)", style="bold"))
+        previous = row.claim
+        _, measure, bound, learner, value, control, difference, verdict, _ = cells(row)
+        against = f"; {control}, difference {difference}" if control else ""
+        lines.append(Text(f"  {verdict}: {measure} {bound}: {learner} {value}{against}"))
+    lines += [Text(f"· {rule}", style="dim") for rule in RULES]
+    return Text("\n").join(lines)

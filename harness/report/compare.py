@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from harness.errors import HarnessError, did_you_mean
 from harness.metrics.statistics import holm, paired_t
-from harness.report.aggregate import LEVEL
 from harness.report.gate import Difference, changes, difference
 from harness.report.reference import Reference, Row, is_plain
+from harness.report.ties import LEVEL
 
 
 @dataclass(frozen=True)

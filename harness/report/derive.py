@@ -1,4 +1,4 @@
-"""What follows from several attacks together, without running anything: the worst case, and checks across attacks."""
+"""Results that follow from several attacks together: the worst case, and checks across attacks."""
 
 from __future__ import annotations
 
@@ -11,192 +11,242 @@ import numpy as np
 
 from harness.cells.results import Results
 from harness.metrics.statistics import t_interval, wilson
-from harness.records import WORST, Record, TrustCheck, worst_level
+from harness.records import WORST, Record, Trust, TrustCheck, worst_level
 
 TOLERANCE = 0.01
-"""Share of images that may fall to FGSM but not to PGD, whose random start can miss a few, before the row is distrusted."""
+"""Share of images that FGSM may break and PGD may miss before the row is distrusted.
+
+PGD starts at random and can miss a few.
+"""
 
 ATTACKED = ("attack_sweep", "attacked_episodes")
-"""Kinds of protocol whose records are of attacks."""
+"""Kinds of protocol whose records are under attack."""
 
-EPISODE = ("ways", "shots", "support_eps")
-"""Keys of a setting that say which episodes were attacked, and how their support set was before."""
+EPISODE_KEYS = ("ways", "shots", "support_eps")
+"""Keys of a setting that say which episodes were attacked, and with which support set."""
 
-Key = tuple[str, str, int, str | None, int, tuple]
-"""protocol, learner, seed, norm, number of units, which episodes: what verdicts can be combined within."""
+GroupKey = tuple[str, str, int, str | None, int, tuple]
+"""Protocol, learner, seed, norm, number of units, episode keys.
+
+Verdicts of records with the same group key can be combined.
+"""
+
+Arrays = dict[tuple[str, str], np.ndarray]
+"""(cell, array name) -> derived verdicts."""
 
 
 def with_worst_case(results: Results) -> Results:
-    """``results`` with a derived attack ``"worst"`` and the checks across attacks, for every protocol under attack in it.
+    """Add a derived attack ``"worst"`` and the checks across attacks to every attacked protocol.
 
-    A sample counts as robust at eps if it withstood every attack of that norm at eps and at every smaller eps of the
-    sweep, since a perturbation stays feasible in a larger budget. Where any learner met an attack that another did not
-    (a failed cell), the other gets no worst case: it would look better for having been attacked less.
+    A sample is robust at eps if it withstands every attack of that norm at eps and at every
+    smaller eps of the sweep, because a perturbation stays feasible in a larger budget. A learner
+    that lacks an attack which another learner met (because a cell failed) gets no worst case: it
+    would look better for having been attacked less.
     """
     attacked = {name for name, kind in results.protocols.items() if kind in ATTACKED}
-    swept = [r for r in results.records if r.protocol in attacked and _is_swept(r)]
-    if not swept or any(r.setting["attack"] == WORST for r in swept):
+    swept = _swept(results, attacked)
+    if not swept or any(record.setting["attack"] == WORST for record in swept):
         return results
     checked = _with_checks(results, list(_grouped(swept).values()))
-    groups = _grouped(
-        [r for r in checked.records if r.protocol in attacked and _is_swept(r)]
-    )  # with what the checks said
-    arrays: dict[tuple[str, str], np.ndarray] = {}
+    # Grouped again, because the checks changed the records' trust.
+    groups = _grouped(_swept(checked, attacked))
     expected = _expected(groups)
-    derived = [
+    arrays: Arrays = {}
+    derived: list[Record] = []
+    for key, group in groups.items():
+        derived += _worst_cases(group, expected[_without_learner(key)], results, arrays)
+
+    def verdicts(cell: str, name: str) -> np.ndarray:
+        if (cell, name) in arrays:
+            return arrays[cell, name]
+        return results.verdicts(cell, name)
+
+    return replace(checked, records=checked.records + derived, verdicts=verdicts)
+
+
+def _swept(results: Results, protocols: set[str]) -> list[Record]:
+    """The records of attack sweeps that verdicts are stored for."""
+    return [
         record
-        for key, group in groups.items()
-        for record in _worst_cases(group, expected[_whatever_learner(key)], results, arrays)
+        for record in results.records
+        if record.protocol in protocols
+        and record.metric == "accuracy"
+        and record.verdicts is not None
+        and {"attack", "eps"} <= record.setting.keys()
     ]
-    return replace(
-        checked,
-        records=checked.records + derived,
-        verdicts=lambda cell, name: (
-            arrays[cell, name] if (cell, name) in arrays else results.verdicts(cell, name)
-        ),
-    )
 
 
-def _grouped(records: list[Record]) -> dict[Key, list[Record]]:
-    groups: dict[Key, list[Record]] = defaultdict(list)
+def _grouped(records: list[Record]) -> dict[GroupKey, list[Record]]:
+    groups: dict[GroupKey, list[Record]] = defaultdict(list)
     for record in records:
-        groups[_key(record)].append(record)
+        groups[_group_key(record)].append(record)
     return groups
 
 
-def _is_swept(record: Record) -> bool:
-    return (
-        record.metric == "accuracy"
-        and record.verdicts is not None
-        and {"attack", "eps"} <= record.setting.keys()
-    )
+def _group_key(record: Record) -> GroupKey:
+    episodes = tuple(record.setting.get(key) for key in EPISODE_KEYS)
+    norm = record.setting.get("norm")
+    return record.protocol, record.learner, record.seed, norm, record.n, episodes
 
 
-def _key(record: Record) -> Key:
-    which = tuple(record.setting.get(key) for key in EPISODE)
-    return record.protocol, record.learner, record.seed, record.setting.get("norm"), record.n, which
-
-
-def _attack(record: Record) -> str:
-    """An attack with all its settings, eps left out."""
-    return json.dumps({k: v for k, v in record.setting.items() if k != "eps"}, sort_keys=True)
-
-
-def _name(record: Record) -> str:
-    """Which attack it is, whatever label it goes by."""
-    return record.setting.get("config", {}).get("attack", record.setting["attack"])
-
-
-def _whatever_learner(key: Key) -> tuple:
+def _without_learner(key: GroupKey) -> tuple:
+    """A group key without learner and seed."""
     return key[0], *key[3:]
 
 
-def _expected(groups: dict[Key, list[Record]]) -> dict[tuple, set[tuple[str, float]]]:
-    """Which attacks and budgets any learner met."""
-    out: dict[tuple, set[tuple[str, float]]] = defaultdict(set)
+# ------------------------------------------------------------------------------------ worst case
+
+
+def _expected(groups: dict[GroupKey, list[Record]]) -> dict[tuple, set[tuple[str, float]]]:
+    """The attacks and budgets that any learner met."""
+    expected: dict[tuple, set[tuple[str, float]]] = defaultdict(set)
     for key, group in groups.items():
-        out[_whatever_learner(key)] |= {(_attack(r), r.setting["eps"]) for r in group}
-    return out
+        expected[_without_learner(key)] |= {_attack_and_eps(record) for record in group}
+    return expected
+
+
+def _attack_and_eps(record: Record) -> tuple[str, float]:
+    """An attack with all its settings, and its eps."""
+    setting = {key: value for key, value in record.setting.items() if key != "eps"}
+    return json.dumps(setting, sort_keys=True), record.setting["eps"]
 
 
 def _worst_cases(
     group: list[Record],
     expected: set[tuple[str, float]],
     results: Results,
-    arrays: dict[tuple[str, str], np.ndarray],
+    arrays: Arrays,
 ) -> Iterator[Record]:
-    """One record an eps; fills ``arrays`` with the verdicts behind it."""
-    at = {(_attack(r), r.setting["eps"]): r for r in group}
+    """Derive one record per eps; fills ``arrays`` with the verdicts behind it."""
     if len({attack for attack, _ in expected}) < 2:
         return
-    robust, used = np.array(True), []
+    available = {_attack_and_eps(record): record for record in group}
+    robust = np.array(True)
+    used: list[Record] = []
     for eps in sorted({eps for _, eps in expected}):
         wanted = sorted(pair for pair in expected if pair[1] == eps)
-        if any(pair not in at for pair in wanted):
-            return  # and neither at any larger eps
-        used += [at[pair] for pair in wanted]
+        if any(pair not in available for pair in wanted):
+            return  # Larger eps depend on this one.
         for pair in wanted:
-            robust = robust & _verdict(at[pair], results)
+            used.append(available[pair])
+            robust = robust & _withstood(available[pair], results)
         units = robust.astype(np.uint8) if used[0].unit == "sample" else robust.mean(axis=1)
-        record = _derived(used, eps, units)
-        arrays[record.cell, record.verdicts] = units
+        name = f"eps={eps:g}"
+        record = _worst_record(used, eps, name, units)
+        arrays[record.cell, name] = units
         yield record
 
 
-def _derived(used: list[Record], eps: float, units: np.ndarray) -> Record:
+def _worst_record(used: list[Record], eps: float, name: str, units: np.ndarray) -> Record:
+    """The record of a worst case.
+
+    Args:
+        used: The records of all attacks up to this eps.
+        eps: The budget.
+        name: Name of the array with the verdicts.
+        units: 0 or 1 per image, or accuracy per episode, (n,).
+    """
     first = used[0]
-    common = {k: v for k, v in first.setting.items() if all(r.setting.get(k) == v for r in used)}
-    low, high = (
-        wilson(int(units.sum()), len(units)) if first.unit == "sample" else t_interval(units)
-    )
+    common = {
+        key: value
+        for key, value in first.setting.items()
+        if all(record.setting.get(key) == value for record in used)
+    }
+    if first.unit == "sample":
+        low, high = wilson(int(units.sum()), len(units))
+    else:
+        low, high = t_interval(units)
     return replace(
         first,
-        cell="/".join(map(str, (WORST, *_key(first)))),
+        cell="/".join(map(str, (WORST, *_group_key(first)))),
         setting={**common, "attack": WORST, "eps": eps},
         value=float(units.mean()),
         low=low,
         high=high,
-        verdicts=f"eps={eps:g}",
-        trust=worst_level(r.trust for r in used),
+        verdicts=name,
+        trust=worst_level(record.trust for record in used),
         wall_s=0.0,
     )
 
 
-def _verdict(record: Record, results: Results) -> np.ndarray:
-    """What stood, bool: (n,) images, or (n, Q) queries of episodes, whose accuracies are what the record is the mean of."""
-    name = (
-        record.verdicts
-        if record.unit == "sample"
-        else record.verdicts.replace("accuracy/", "correct/", 1)
-    )
-    return np.asarray(results.verdicts(record.cell, name)) > 0
+def _withstood(record: Record, results: Results) -> np.ndarray:
+    """What withstood an attack, bool: (n,) images, or (n, Q) queries of episodes.
+
+    Raises:
+        ValueError: The record has no stored verdicts.
+    """
+    name = record.verdicts
+    if name is None:
+        raise ValueError(f"{record.metric} of {record.learner} has no stored verdicts")
+    if record.unit != "sample":
+        # The verdicts behind the accuracy of each episode.
+        name = name.replace("accuracy/", "correct/", 1)
+    withstood: np.ndarray = np.asarray(results.verdicts(record.cell, name)) > 0
+    return withstood
+
+
+# --------------------------------------------------------------------------- checks across attacks
 
 
 def _with_checks(results: Results, groups: list[list[Record]]) -> Results:
-    """PGD's cells carry the check that it is at least as strong as FGSM."""
-    found: dict[str, TrustCheck] = {}
+    """Attach to the cells of PGD the check that it is at least as strong as FGSM."""
+    checks: dict[str, TrustCheck] = {}
     for group in groups:
         check = pgd_against_fgsm(group, results)
         if check:
-            found |= {r.cell: check for r in group if _name(r) == "pgd"}
-    trust = results.trust | {
-        cell: [*results.trust.get(cell, []), check] for cell, check in found.items()
-    }
-    records = [
-        replace(r, trust=worst_level([r.trust, found[r.cell].level])) if r.cell in found else r
-        for r in results.records
-    ]
+            checks |= {record.cell: check for record in group if _attack_kind(record) == "pgd"}
+    trust = dict(results.trust)
+    for cell, check in checks.items():
+        trust[cell] = [*trust.get(cell, []), check]
+    records = []
+    for record in results.records:
+        if record.cell in checks:
+            level = worst_level([record.trust, checks[record.cell].level])
+            record = replace(record, trust=level)
+        records.append(record)
     return replace(results, records=records, trust=trust)
 
 
+def _attack_kind(record: Record) -> str:
+    """The kind of an attack, whatever its label."""
+    kind: str = record.setting.get("config", {}).get("attack", record.setting["attack"])
+    return kind
+
+
 def pgd_against_fgsm(group: list[Record], results: Results) -> TrustCheck | None:
-    """Images that fall to FGSM but not to PGD, at the eps where most do; None where not both were run.
+    """Count the images that FGSM breaks and PGD does not, at the eps where they are most.
 
     Args:
-        group: records of one learner, seed and norm.
+        group: Records of one learner, seed and norm.
+        results: Where the verdicts are read from.
+
+    Returns:
+        The check, or None unless both attacks were run at some eps.
     """
-    worst, n = (-1, 0.0), 0
-    left = {
-        name: _survivors([r for r in group if _name(r) == name], results)
-        for name in ("fgsm", "pgd")
-    }
-    for eps in left["fgsm"].keys() & left["pgd"].keys():
-        missed, n = int((left["pgd"][eps] & ~left["fgsm"][eps]).sum()), left["pgd"][eps].size
-        worst = max(worst, (missed, eps))
-    if worst[0] < 0:
+    fgsm = _survivors([record for record in group if _attack_kind(record) == "fgsm"], results)
+    pgd = _survivors([record for record in group if _attack_kind(record) == "pgd"], results)
+    missed, at_eps, images = -1, 0.0, 0
+    for eps in fgsm.keys() & pgd.keys():
+        only_fgsm = int((pgd[eps] & ~fgsm[eps]).sum())
+        images = pgd[eps].size
+        missed, at_eps = max((missed, at_eps), (only_fgsm, eps))
+    if missed < 0:
         return None
-    level = "PASS" if worst[0] == 0 else "WARN" if worst[0] <= TOLERANCE * n else "FAIL"
+    level: Trust = "PASS"
+    if missed > 0:
+        level = "WARN" if missed <= TOLERANCE * images else "FAIL"
     return TrustCheck(
         "PGD at least as strong as FGSM",
         level,
-        f"{worst[0]} of {n} images fall to FGSM but not to PGD (eps {worst[1]:g})",
+        f"FGSM breaks {missed} of {images} images that PGD does not break (eps {at_eps:g})",
     )
 
 
 def _survivors(records: list[Record], results: Results) -> dict[float, np.ndarray]:
     """Eps -> bool (n,): what withstood all of ``records`` up to that eps."""
-    out, robust = {}, True
-    for record in sorted(records, key=lambda r: r.setting["eps"]):
-        robust = robust & _verdict(record, results)
-        out[record.setting["eps"]] = robust
-    return out
+    survivors: dict[float, np.ndarray] = {}
+    robust = np.array(True)
+    for record in sorted(records, key=lambda record: record.setting["eps"]):
+        robust = robust & _withstood(record, results)
+        survivors[record.setting["eps"]] = robust
+    return survivors

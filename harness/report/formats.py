@@ -10,22 +10,29 @@ from harness.metrics.catalogue import METRICS, Form
 from harness.metrics.distributions import FAMILIES
 
 STANDINGS = {-2: "below", -1: "below ≈", 0: "inside", 1: "above ≈", 2: "above"}
-"""Where a number stands to a band; with ≈ its interval reaches into it."""
+"""Position of a number relative to a band; ≈ marks an interval that overlaps the band."""
 
 CLEAN = "clean"
-"""What no attack, and any attack at eps 0, is called."""
+"""Name of the attack at eps 0, whatever the attack."""
 
 MEAN = "mean"
-"""What the mean over all corruptions is called."""
+"""Name of the mean over all corruptions."""
 
 BETTER = {"accuracy": 1, "error": -1}
-"""Metrics with a best: 1 where it is the highest, -1 where it is the lowest. The biology audit describes; nothing in it is
-better for being larger."""
+"""Metrics with a best value: 1 if it is the highest, -1 if it is the lowest.
+
+The biology audit describes; none of its metrics is better for being larger.
+"""
+
+_PLAIN_KEYS = ("learner", "attack", "norm", "regime", "dataset", "bundle")
+"""Keys whose values need no key beside them."""
 
 
 def metric_name(metric: str) -> str:
-    """What a metric is called in print."""
-    return METRICS.get(metric, (metric.replace("_", " "), "number"))[0]
+    """The printed name of a metric."""
+    if metric in METRICS:
+        return METRICS[metric][0]
+    return metric.replace("_", " ")
 
 
 def is_percent(metric: str) -> bool:
@@ -33,21 +40,29 @@ def is_percent(metric: str) -> bool:
     return _form(metric) == "percent"
 
 
+def is_nominal(metric: str) -> bool:
+    """Whether the values of a metric are names, which have no mean."""
+    return _form(metric) == "family"
+
+
 def _form(metric: str) -> Form:
-    return METRICS.get(metric, ("", "number"))[1]
+    return METRICS[metric][1] if metric in METRICS else "number"
 
 
 def number(metric: str, value: float) -> str:
-    """A value as its metric is printed: accuracies as percent with one decimal.
+    """Print a value as its metric requires: accuracies as percent with one decimal.
 
-    >>> number("accuracy", 0.9731), number("dead_units", 3.0), number("enforced", 0.0), number("sigma_log_w", 0.71803)
-    ('97.3', '3', 'no', '0.718')
+    >>> number("accuracy", 0.9731), number("dead_units", 3.0)
+    ('97.3', '3')
+    >>> number("enforced", 0.0), number("sigma_log_w", 0.71803)
+    ('no', '0.718')
     """
     form = _form(metric)
     if not math.isfinite(value):
         return "differs" if form == "family" else str(value)
     if form == "percent":
-        return f"{round(100 * value, 1) + 0.0:.1f}"  # plus zero: what rounds to nothing has no sign
+        # Adding zero turns -0.0 into 0.0: a number that rounds to zero has no sign.
+        return f"{round(100 * value, 1) + 0.0:.1f}"
     if form == "flag" and value in (0, 1):
         return "yes" if value else "no"
     if form == "family":
@@ -59,39 +74,37 @@ def number(metric: str, value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def is_nominal(metric: str) -> bool:
-    """Whether its values are names of things, which have no mean."""
-    return _form(metric) == "family"
+def error_bar(metric: str, value: float, low: float | None, high: float | None) -> str:
+    """Print how far an interval reaches from its number; empty without an interval.
 
+    Of an asymmetric interval this is the longer side, or the only one. Half its width would be
+    wrong by half near 0 and 1, where many intervals have a single side.
 
-def reach(metric: str, value: float, low: float | None, high: float | None) -> str:
-    """How far an interval reaches from the number, as its metric is printed: the longer arm, or the only one.
-
-    Half a width would be wrong by half at the ends, where many intervals have one arm only. Empty without an interval.
-
-    >>> reach("accuracy", 0.9, 0.826, 0.945), reach("accuracy", 0.0, 0.0, 0.071), reach("accuracy", 1.0, 0.929, 1.0)
-    ('±7.4', '+7.1', '−7.1')
+    >>> error_bar("accuracy", 0.9, 0.826, 0.945)
+    '±7.4'
+    >>> error_bar("accuracy", 0.0, 0.0, 0.071), error_bar("accuracy", 1.0, 0.929, 1.0)
+    ('+7.1', '−7.1')
     """
     if low is None or high is None or _form(metric) in ("flag", "family", "standing"):
         return ""
-    below, above = (_width(metric, max(0.0, arm)) for arm in (value - low, high - value))
-    if below == above or (float(below) and float(above)):
+    below = _length(metric, max(0.0, value - low))
+    above = _length(metric, max(0.0, high - value))
+    if below == above:
+        return f"±{below}"
+    if float(below) and float(above):
         return f"±{max(below, above, key=float)}"
     return f"+{above}" if float(above) else f"−{below}"
 
 
-def _width(metric: str, width: float) -> str:
-    return (
-        f"{100 * width:.1f}"
-        if _form(metric) == "percent"
-        else f"{width:.2g}"
-        if width < 100
-        else f"{width:.0f}"
-    )
+def _length(metric: str, length: float) -> str:
+    """One side of an interval, in the unit of its metric."""
+    if is_percent(metric):
+        return f"{100 * length:.1f}"
+    return f"{length:.2g}" if length < 100 else f"{length:.0f}"
 
 
 def label(key: str, value: Any) -> str:
-    """One label of a row or column in print; empty where there is none.
+    """Print one label of a row or column; empty for None.
 
     >>> label("ways", 5), label("shots", 1), label("eps", 0.10), label("attack", "pgd")
     ('5-way', '1-shot', 'eps 0.1', 'pgd')
@@ -108,21 +121,29 @@ def label(key: str, value: Any) -> str:
         return metric_name(value)
     if key == "per_class" and not isinstance(value, str):
         return f"{value} a class"
-    if key in ("learner", "attack", "norm", "regime", "dataset", "bundle") or isinstance(
-        value, str
-    ):
+    if key in _PLAIN_KEYS or isinstance(value, str):
         return str(value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return f"{key} {text}"
 
 
 def captions(keys: Sequence[str], values: Sequence[Any]) -> tuple[str, ...]:
-    """The labels of one row or column in print, one a key; what is called clean is not called so twice.
+    """Print the labels of one row or column, one per key; ``clean`` is not repeated.
 
     >>> captions(("attack", "eps"), ("clean", 0)), captions(("attack", "eps"), ("pgd", 0))
     (('clean', ''), ('pgd', 'clean'))
     """
-    texts = [label(k, v) for k, v in zip(keys, values, strict=True)]
-    return tuple(
-        "" if text == CLEAN and CLEAN in texts[:i] else text for i, text in enumerate(texts)
-    )
+    texts: list[str] = []
+    for key, value in zip(keys, values, strict=True):
+        text = label(key, value)
+        texts.append("" if text == CLEAN and CLEAN in texts else text)
+    return tuple(texts)
+
+
+def describe(setting: dict[str, Any]) -> str:
+    """Print a setting in one line.
+
+    >>> describe({"ways": 5, "shots": 1})
+    '5-way 1-shot'
+    """
+    return " ".join(filter(None, (label(key, value) for key, value in setting.items())))

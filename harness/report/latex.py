@@ -9,26 +9,19 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.layout import column_width, parts
-from harness.report.table import Cell, Table
-from harness.report.wording import (
-    DAGGER,
-    MISSING,
-    cell_text,
-    heading,
-    headings,
-    protocol_line,
-    row_name,
-)
+from harness.report.printed import DAGGER, MISSING, PrintedCell, PrintedTable
 
 LINE = 74
-"""Characters on a line of an article in one column, numbers in ``\\small``."""
+"""Characters on a line of a one-column article, numbers in ``\\small``."""
 
 SMALL_LINE = 92
-"""Characters on such a line in ``\\footnotesize``."""
+"""Characters on the same line in ``\\footnotesize``."""
 
 PAGE = 40
-"""Lines on its page, the caption aside."""
+"""Lines on a page of that article, without the caption."""
+
+Block = tuple[str, int]
+"""LaTeX that belongs on one page, and the lines that it takes."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -68,76 +61,82 @@ _SPECIAL = {
 }
 
 _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
-"""What siunitx aligns: sign, digits before the point, digits after it."""
+"""A number that siunitx can align: sign, digits before and after the decimal point."""
 
 
 def escape(text: str) -> str:
-    r"""Text that LaTeX prints as it stands; a character that a plain font lacks becomes its code point.
+    r"""Escape text for LaTeX; a character that plain fonts lack becomes its code point.
 
     >>> escape("50 % of a_b & c")
     '50 \\% of a\\_b \\& c'
     """
-    return "".join(
-        _SPECIAL.get(c) or (c if _printable(c) else f"U+{ord(c):04X}")
-        for c in " ".join(text.split())
-    )
+    return "".join(map(_escape_character, " ".join(text.split())))
 
 
-def _printable(character: str) -> bool:
-    """ASCII, or an accented Latin letter."""
-    return (
-        character.isascii()
-        or unicodedata.normalize("NFD", character)[0].isascii()
-        and ord(character) < 0x180
-    )
+def _escape_character(character: str) -> str:
+    special = _SPECIAL.get(character)
+    if special:
+        return special
+    return character if _is_printable(character) else f"U+{ord(character):04X}"
 
 
-def latex(table: Table) -> str:
-    """A ``table`` environment: caption above, notes and protocol below. What is too wide is stacked, what is too long goes on
-    in a further float under the same number.
+def _is_printable(character: str) -> bool:
+    """Whether a character is ASCII or an accented Latin letter."""
+    if character.isascii():
+        return True
+    plain = unicodedata.normalize("NFD", character)[0]
+    return plain.isascii() and ord(character) < 0x180
 
-    Numbers stand in siunitx's ``S`` columns, aligned at the decimal point, each with its interval in a narrow column after it.
-    The label, ``tab:SUITE-TABLE``, is its own in a paper that takes tables of several suites.
+
+def latex(printed: PrintedTable) -> str:
+    """Render a ``table`` environment: caption above, notes and protocol below.
+
+    A table that is too wide is stacked; one that is too long continues in further floats under
+    the same number. Numbers are in siunitx's ``S`` columns, aligned at the decimal point, each
+    with its error bar in a narrow column after it. The label is ``tab:SUITE-TABLE``, which is
+    unique in a paper with tables of several suites.
     """
-    rows = range(len(table.rows))
-    blocks = [
-        (
-            _tabular(table, columns, rows[top : top + PAGE]),
-            len(rows[top : top + PAGE]) + len(table.column_keys) + 2,
-        )
-        for columns in parts(table, LINE)
-        for top in range(0, max(1, len(rows)), PAGE)
-    ]
-    return floats(
-        heading(table),
-        f"{table.suite}-{table.name}",
-        [*blocks, *remarks([*table.notes, protocol_line(table)])],
-    )
+    table = printed.table
+    rows = range(len(printed.row_names))
+    blocks: list[Block] = []
+    for columns in printed.parts(LINE):
+        for top in range(0, max(1, len(rows)), PAGE):
+            shown = rows[top : top + PAGE]
+            lines = len(shown) + len(table.column_keys) + 2
+            blocks.append((_tabular(printed, columns, shown), lines))
+    label = f"{table.suite}-{table.name}"
+    return floats(printed.title, label, [*blocks, *remarks(printed.notes)])
 
 
-def remarks(notes: Sequence[str]) -> list[tuple[str, int]]:
-    """Notes as a block of their own, and the lines that it takes; nothing where there are none."""
+# ---------------------------------------------------------------------------------------- floats
+
+
+def remarks(notes: Sequence[str]) -> list[Block]:
+    """Typeset notes as one block; no block without notes."""
     texts = [escape(note) for note in notes if note]
-    block = "\n".join(
-        [
-            r"\begin{minipage}{0.95\linewidth}\footnotesize",
-            *(rf"\par {text}" for text in texts),
-            r"\end{minipage}",
-        ]
-    )
-    return [(block, sum(1 + len(text) // SMALL_LINE for text in texts))] if texts else []
+    if not texts:
+        return []
+    block = [
+        r"\begin{minipage}{0.95\linewidth}\footnotesize",
+        *(rf"\par {text}" for text in texts),
+        r"\end{minipage}",
+    ]
+    lines = sum(1 + len(text) // SMALL_LINE for text in texts)
+    return [("\n".join(block), lines)]
 
 
-def floats(title: str, name: str, blocks: Sequence[tuple[str, int]], size: str = r"\small") -> str:
-    """Blocks of LaTeX, each with the lines that it takes, as one ``table`` or, where a page is too short, as several."""
-    return "% needs \\usepackage{booktabs,siunitx}\n" + "\n".join(
-        _float(escape(title), _plain(name), page, size, place)
-        for place, page in enumerate(_pages(blocks))
-    )
+def floats(title: str, name: str, blocks: Sequence[Block], size: str = r"\small") -> str:
+    """Put blocks into one ``table`` environment, or into several if a page is too short."""
+    label = _plain(name)
+    pages = [
+        _float(escape(title), label, page, size, continued=i > 0)
+        for i, page in enumerate(_pages(blocks))
+    ]
+    return "% needs \\usepackage{booktabs,siunitx}\n" + "\n".join(pages)
 
 
-def _pages(blocks: Sequence[tuple[str, int]]) -> list[list[str]]:
-    """As few pages as hold the blocks in order."""
+def _pages(blocks: Sequence[Block]) -> list[list[str]]:
+    """Distribute blocks, in order, over as few pages as possible."""
     pages: list[list[str]] = []
     left = 0
     for text, lines in blocks:
@@ -149,145 +148,149 @@ def _pages(blocks: Sequence[tuple[str, int]]) -> list[list[str]]:
     return pages
 
 
-def _float(title: str, label: str, blocks: list[str], size: str, place: int) -> str:
-    first = [rf"\caption{{{title}}}", rf"\label{{tab:{label}}}"]
-    more = [r"\addtocounter{table}{-1}", rf"\caption{{{title} (continued)}}"]
-    return (
-        "\n".join(
-            [
-                r"\begin{table}",
-                r"\centering",
-                *(more if place else first),
-                rf"{size}\setlength{{\tabcolsep}}{{4pt}}",
-                "\n\\par\\medskip\n".join(blocks),
-                r"\end{table}",
-            ]
-        )
-        + "\n"
-    )
+def _float(title: str, label: str, blocks: list[str], size: str, *, continued: bool) -> str:
+    if continued:
+        caption = [r"\addtocounter{table}{-1}", rf"\caption{{{title} (continued)}}"]
+    else:
+        caption = [rf"\caption{{{title}}}", rf"\label{{tab:{label}}}"]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        *caption,
+        rf"{size}\setlength{{\tabcolsep}}{{4pt}}",
+        "\n\\par\\medskip\n".join(blocks),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(name: str) -> str:
+    """A name with only the characters that a label may have."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in name)
+
+
+# --------------------------------------------------------------------------------------- tabular
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One column of the table, on paper one or two.
+    """One column of the table, which takes one or two columns of ``tabular``.
 
     Attributes:
-        spec: its share of the argument of ``tabular``.
-        wide: columns of ``tabular`` that it takes: two where a number in it has an interval.
-        cells: what stands in each row, ``&`` between the two included.
-        head: its headings, a level each.
-        room: characters that fit across it.
+        spec: Its part of the argument of ``tabular``.
+        span: Columns of ``tabular`` that it takes: two if any number has an error bar.
+        cells: The content of each row, with the ``&`` between its two columns.
+        heading: One text per level.
+        width: Characters that fit across it.
     """
 
     spec: str
-    wide: int
+    span: int
     cells: tuple[str, ...]
-    head: tuple[str, ...]
-    room: int
+    heading: tuple[str, ...]
+    width: int
 
 
-def _tabular(table: Table, columns: Sequence[int], rows: Sequence[int]) -> str:
-    heads = headings(table)
-    laid = [
-        _column([table.cells[i][j] for i in rows], heads[j], column_width(table, j))
-        for j in columns
+def _tabular(printed: PrintedTable, columns: Sequence[int], rows: Sequence[int]) -> str:
+    laid = []
+    for j in columns:
+        cells = [printed.cells[i][j] for i in rows]
+        laid.append(_column(cells, printed.headings[j], printed.widths[j]))
+    body = []
+    for place, i in enumerate(rows):
+        texts = [_row_name(printed.row_names[i]), *(column.cells[place] for column in laid)]
+        body.append(" & ".join(texts) + r" \\")
+    lines = [
+        rf"\begin{{tabular}}{{l{''.join(column.spec for column in laid)}}}",
+        r"\toprule",
+        *_header(printed.corner, laid),
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
     ]
-    body = [
-        " & ".join([_name(row_name(table, i)), *(column.cells[place] for column in laid)]) + r" \\"
-        for place, i in enumerate(rows)
+    return "\n".join(lines)
+
+
+def _column(cells: Sequence[PrintedCell], heading: tuple[str, ...], width: int) -> _Column:
+    spec = _aligned([cell.number for cell in cells])
+    numbers = [_number(cell) for cell in cells]
+    if not any(cell.error for cell in cells):
+        return _Column(spec, 1, tuple(numbers), heading, width)
+    spec += r"@{\,}>{\scriptsize}l"
+    with_errors = [
+        f"{number} & {escape(cell.error)}".rstrip()
+        for number, cell in zip(numbers, cells, strict=True)
     ]
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{l{''.join(column.spec for column in laid)}}}",
-            r"\toprule",
-            *_header(" / ".join(table.row_keys), laid),
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
+    return _Column(spec, 2, tuple(with_errors), heading, width)
 
 
-def _column(cells: Sequence[Cell | None], head: tuple[str, ...], room: int) -> _Column:
-    texts = [cell_text(cell) for cell in cells]
-    arms = [arm.strip() for _, arm in texts]
-    numbers = [match.groups() for value, _ in texts if (match := _NUMBER.fullmatch(value))]
-    shown = [
-        _value(value, bool(cell and cell.bold))
-        for cell, (value, _) in zip(cells, texts, strict=True)
-    ]
-    if not any(arms):
-        return _Column(_aligned(numbers), 1, tuple(shown), head, room)
-    with_arms = tuple(
-        f"{value} & {escape(arm)}".rstrip() for value, arm in zip(shown, arms, strict=True)
-    )
-    return _Column(_aligned(numbers) + r"@{\,}>{\scriptsize}l", 2, with_arms, head, room)
-
-
-def _aligned(numbers: Sequence[tuple[str | None, ...]]) -> str:
-    """The kind of column that has room for all numbers; centred text where there are none."""
-    if not numbers:
+def _aligned(texts: Sequence[str]) -> str:
+    """A column specification with room for all numbers; centred if there are none."""
+    matches = [match for text in texts if (match := _NUMBER.fullmatch(text))]
+    if not matches:
         return "c"
-    sign = "-" if any(minus for minus, _, _ in numbers) else ""
-    whole, decimals = (max(len(number[place] or "") for number in numbers) for place in (1, 2))
+    sign = "-" if any(match[1] for match in matches) else ""
+    whole = max(len(match[2]) for match in matches)
+    decimals = max(len(match[3] or "") for match in matches)
     return f"S[table-format={sign}{whole}.{decimals},detect-weight]"
 
 
-def _value(text: str, bold: bool) -> str:
-    if not _NUMBER.fullmatch(text):  # braces: text, not for siunitx to read
-        return f"{{{escape(text)}}}" if text != MISSING else "{--}"
-    return rf"\bfseries {text}" if bold else text
+def _number(cell: PrintedCell) -> str:
+    if cell.number == MISSING:
+        return "{--}"
+    if not _NUMBER.fullmatch(cell.number):
+        return f"{{{escape(cell.number)}}}"  # Braces: siunitx must not read text.
+    return rf"\bfseries {cell.number}" if cell.bold else cell.number
 
 
-def _name(row: str) -> str:
-    """A row's name, its mark raised."""
-    return escape(row.removesuffix(DAGGER).strip()) + (
-        r"\textsuperscript{\textdagger}" if row.endswith(DAGGER) else ""
-    )
+def _row_name(name: str) -> str:
+    """A row's name, its dagger raised."""
+    text = escape(name.removesuffix(DAGGER).strip())
+    return text + r"\textsuperscript{\textdagger}" if name.endswith(DAGGER) else text
 
 
-def _plain(name: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-.") else "-" for c in name)
+# --------------------------------------------------------------------------------------- heading
 
 
 def _header(corner: str, columns: list[_Column]) -> list[str]:
-    """One line a level; equal neighbours of an upper level are spanned, with a rule under them."""
+    """One line per level; a text that neighbours share on upper levels spans them, with a rule."""
     lines = []
-    for level in range(
-        1, len(columns[0].head) if columns else 1
-    ):  # labels down to here: a border above also ends a span
-        runs = (
-            list(run)
-            for _, run in itertools.groupby(columns, key=lambda column: column.head[:level])
-        )
-        lines += _spans([(run[0].head[level - 1], run) for run in runs])
-    last = [_heading(column.head[-1], [column]) for column in columns]
-    return [*lines, " & ".join([escape(corner), *last]) + r" \\"]
+    levels = len(columns[0].heading) if columns else 1
+    for level in range(1, levels):
+        # A span also ends where a level above it changes.
+        spans = []
+        for labels, run in itertools.groupby(columns, key=lambda column: column.heading[:level]):
+            spans.append((labels[-1], list(run)))
+        lines += _spans(spans)
+    last = [_heading(column.heading[-1], [column]) for column in columns]
+    lines.append(" & ".join([escape(corner), *last]) + r" \\")
+    return lines
 
 
 def _spans(spans: list[tuple[str, list[_Column]]]) -> list[str]:
-    cells, rules, place = [], [], 2
+    """One line of headings, and the line of rules under them."""
+    cells = []
+    rules = []
+    first = 2  # Column 1 has the row names.
     for text, columns in spans:
-        wide = sum(column.wide for column in columns)
+        span = sum(column.span for column in columns)
         cells.append(_heading(text, columns))
         if text:
-            rules.append(rf"\cmidrule(lr){{{place}-{place + wide - 1}}}")
-        place += wide
-    return [" & " + " & ".join(cells) + r" \\", *(["".join(rules)] if rules else [])]
+            rules.append(rf"\cmidrule(lr){{{first}-{first + span - 1}}}")
+        first += span
+    lines = [" & " + " & ".join(cells) + r" \\"]
+    if rules:
+        lines.append("".join(rules))
+    return lines
 
 
 def _heading(text: str, columns: list[_Column]) -> str:
-    """A heading across columns, broken between words where it is wider than they are."""
-    lines = textwrap.wrap(
-        text,
-        max(8, sum(column.room for column in columns)),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    """A heading across columns, broken between words if it is wider than they are."""
+    width = max(8, sum(column.width for column in columns))
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     shown = r" \\ ".join(map(escape, lines))
-    return (
-        rf"\multicolumn{{{sum(column.wide for column in columns)}}}{{c}}{{"
-        + (rf"\shortstack{{{shown}}}" if len(lines) > 1 else shown)
-        + "}"
-    )
+    if len(lines) > 1:
+        shown = rf"\shortstack{{{shown}}}"
+    span = sum(column.span for column in columns)
+    return rf"\multicolumn{{{span}}}{{c}}{{{shown}}}"

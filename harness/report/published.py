@@ -1,150 +1,166 @@
-"""Numbers that others report, beside ours."""
+"""Numbers that others report, shown beside ours."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.report.formats import label, number
-from harness.report.pivot import Labels
+from harness.report.grid import Labels, Place
 from harness.report.table import Cell, Table
 from harness.suite.specs.published import PublishedSpec
 
-PUBLISHED, DIFFERENCE, BAND = "published", "difference", "band"
+PUBLISHED = "published"
+DIFFERENCE = "difference"
+BAND = "band"
 
 WHOSE = "whose"
-"""Key of columns that says which of these three a column is; nothing where it is our own."""
+"""Key of columns that says which of these three a column is; None for our own numbers."""
 
 SUMMARY = "summary"
-"""Key of columns that sum up the others; nobody's published number stands there."""
+"""Key of columns that summarise the others; they have no published number."""
+
+Matches = dict[Place, PublishedSpec]
 
 
-def with_published(table: Table, published: list[PublishedSpec]) -> Table:
-    """After each column that somebody has published theirs, ours minus it, and where ours stands to the band that is expected.
+def with_published(table: Table, published: Sequence[PublishedSpec]) -> Table:
+    """Add published numbers to the columns that show the same number.
 
-    Nothing of it is bold or tested against.
-
-    What is of none of our learners has a row of its own, below them.
+    After such a column come the published number, ours minus it, and where ours is relative to
+    the band of independent reproductions. None of them is bold or tested against. A published
+    number that belongs to no learner of the suite has a row of its own, below them.
     """
-    others = tuple(
-        (p.row,)
-        for p in published
-        if p.row and any(_reports(p, table, c, None) for c in table.columns)
-    )
-    rows = (*table.rows, *dict.fromkeys(others))
-    places = {
-        (row, column): p
-        for p in published
-        for i, row in enumerate(rows)
-        for j, column in enumerate(table.columns)
-        if row == (p.learner or p.row,)
-        and _reports(p, table, column, table.cells[i][j] if i < len(table.rows) else None)
-    }
-    if table.row_keys != ("learner",) or not places:
+    if table.row_keys != ("learner",):
         return table
-    if not table.column_keys:  # a single number: say which, now that there are two of it
-        metric = next(iter(places.values())).metric
-        table = replace(table, column_keys=("metric",), columns=((metric,),))
-        places = {(row, (metric,)): p for (row, _), p in places.items()}
-    columns, cells = [], [[] for _ in rows]
+    rows = (*table.rows, *_rows_of_others(table, published))
+    matches = _matches(table, rows, published)
+    if not matches:
+        return table
+    if not table.column_keys:
+        table, matches = _with_named_metric(table, matches)
+
+    columns: list[Labels] = []
+    cells: list[list[Cell | None]] = []
     for j, column in enumerate(table.columns):
-        measured = [line[j] for line in table.cells] + [None] * (len(rows) - len(table.rows))
-        theirs = [places.get((row, column)) for row in rows]
-        beside = (
-            (None, lambda ours, _: ours),
-            (PUBLISHED, _published),
-            (DIFFERENCE, _gap),
-            (BAND, _standing),
-        )
-        for whose, make in beside:
-            made = [make(*pair) for pair in zip(measured, theirs, strict=True)]
-            if whose is None or any(made):
-                columns.append((*column, whose))
-                for line, cell in zip(cells, made, strict=True):
-                    line.append(cell)
+        ours = table.column(j) + [None] * (len(rows) - len(table.rows))
+        theirs = [matches.get((row, column)) for row in rows]
+        columns.append((*column, None))
+        cells.append(ours)
+        for kind, added in _added_columns(ours, theirs).items():
+            columns.append((*column, kind))
+            cells.append(added)
     return replace(
         table,
         rows=rows,
         column_keys=(*table.column_keys, WHOSE),
         columns=tuple(columns),
-        cells=tuple(map(tuple, cells)),
-        notes=(*table.notes, *_notes(columns, list(places.values()))),
+        cells=tuple(zip(*cells, strict=True)),
+        notes=(*table.notes, *_notes(columns, list(matches.values()))),
     )
 
 
-def _notes(columns: list[Labels], shown: list[PublishedSpec]) -> Iterator[str]:
-    """Where the numbers come from, and how the columns that were added are to be read."""
-    yield f"Published: {'; '.join(dict.fromkeys(p.source for p in shown))}."
-    added = {column[-1] for column in columns}
-    if DIFFERENCE in added:
-        exact = "with the interval of ours alone, where the published number comes without one"
-        both = "with an interval from both (MOVER), as if they were independent"
-        has = [p.interval is not None for p in shown if p.learner]
-        yield (
-            f"Difference: ours minus published, {both}; {exact}."
-            if any(has) and not all(has)
-            else f"Difference: ours minus published, {both}."
-            if any(has)
-            else "Difference: ours minus published, with the interval of ours alone: the published number counts as exact."
-        )
-    if BAND in added:
-        bands = [
-            " ".join(
-                [
-                    p.learner,
-                    *(label(*pair) for pair in p.setting.items()),
-                    number(p.metric, p.band[0]),
-                    "to",
-                    number(p.metric, p.band[1]),
-                ]
-            )
-            for p in shown
-            if p.band and p.learner
-        ]
-        said = ", ".join(
-            dict.fromkeys(p.band_source for p in shown if p.band and p.learner and p.band_source)
-        )
-        yield (
-            f"Band: where ours is to what independent reproductions reach{said and f' ({said})'}: {'; '.join(bands)}; "
-            "with ≈ its interval reaches into the band."
-        )
+def _rows_of_others(table: Table, published: Sequence[PublishedSpec]) -> list[Labels]:
+    """Rows for published numbers of other models or of people, without repetition."""
+    rows: dict[Labels, None] = {}
+    for spec in published:
+        if spec.row and any(_is_shown(spec, table, column, None) for column in table.columns):
+            rows[(spec.row,)] = None
+    return list(rows)
 
 
-def _published(_: Cell | None, theirs: PublishedSpec | None) -> Cell | None:
-    return theirs and Cell(
-        theirs.metric, theirs.value, *(theirs.interval or (None, None)), 0, "", ()
-    )
+def _matches(table: Table, rows: Sequence[Labels], published: Sequence[PublishedSpec]) -> Matches:
+    """Place -> the published number that belongs beside it."""
+    matches: Matches = {}
+    for spec in published:
+        own_row = (spec.learner or spec.row,)
+        for i, row in enumerate(rows):
+            if row != own_row:
+                continue
+            for j, column in enumerate(table.columns):
+                cell = table.cells[i][j] if i < len(table.rows) else None
+                if _is_shown(spec, table, column, cell):
+                    matches[row, column] = spec
+    return matches
 
 
-def _gap(ours: Cell | None, theirs: PublishedSpec | None) -> Cell | None:
-    """Ours minus theirs, with an interval made of both (MOVER: Zou & Donner, Statistics in Medicine 27, 2008, eq. 3)."""
+def _is_shown(spec: PublishedSpec, table: Table, column: Labels, cell: Cell | None) -> bool:
+    """Whether a column shows the number that was published."""
+    setting = dict(zip(table.column_keys, column, strict=True))
+    if setting.pop(SUMMARY, None):
+        return False
+    metric = setting.pop("metric", cell.metric if cell else spec.metric)
+    if metric != spec.metric:
+        return False
+    return all(spec.setting.get(key, value) == value for key, value in setting.items())
+
+
+def _with_named_metric(table: Table, matches: Matches) -> tuple[Table, Matches]:
+    """Give a table of a single number a heading, now that a second number stands beside it."""
+    metric = next(iter(matches.values())).metric
+    table = replace(table, column_keys=("metric",), columns=((metric,),))
+    return table, {(row, (metric,)): spec for (row, _), spec in matches.items()}
+
+
+# ------------------------------------------------------------------------------------- new cells
+
+
+def _added_columns(
+    ours: Sequence[Cell | None], theirs: Sequence[PublishedSpec | None]
+) -> dict[str, list[Cell | None]]:
+    """Kind of column -> its cells; columns without any number are left out."""
+    pairs = list(zip(ours, theirs, strict=True))
+    added = {
+        PUBLISHED: [_published(spec) for spec in theirs],
+        DIFFERENCE: [difference(cell, spec) for cell, spec in pairs],
+        BAND: [_standing(cell, spec) for cell, spec in pairs],
+    }
+    return {kind: cells for kind, cells in added.items() if any(cells)}
+
+
+def _published(theirs: PublishedSpec | None) -> Cell | None:
+    if theirs is None:
+        return None
+    low, high = theirs.interval or (None, None)
+    return Cell(theirs.metric, _value(theirs), low, high, n=0, unit="", seeds=())
+
+
+def difference(ours: Cell | None, theirs: PublishedSpec | None) -> Cell | None:
+    """Ours minus the published number, with an interval from both.
+
+    The intervals are combined by MOVER (Zou & Donner, Statistics in Medicine 27, 2008, eq. 3).
+    A published number without an interval counts as exact.
+    """
     if ours is None or theirs is None:
         return None
-    low, high = theirs.interval or (theirs.value, theirs.value)
-    gap = ours.value - theirs.value
-    below = (
-        None if ours.low is None else gap - math.hypot(ours.value - ours.low, high - theirs.value)
-    )
-    above = (
-        None if ours.high is None else gap + math.hypot(ours.high - ours.value, theirs.value - low)
-    )
+    value = _value(theirs)
+    low, high = theirs.interval or (value, value)
+    gap = ours.value - value
+    below = None
+    above = None
+    if ours.low is not None:
+        below = gap - math.hypot(ours.value - ours.low, high - value)
+    if ours.high is not None:
+        above = gap + math.hypot(ours.high - ours.value, value - low)
     return replace(ours, value=gap, low=below, high=above, best=False, tie=False)
 
 
 def _standing(ours: Cell | None, theirs: PublishedSpec | None) -> Cell | None:
-    """Where ours stands to the band: 0 inside, -1 or 1 outside with an interval that reaches it, -2 or 2 outside."""
+    """Where ours is relative to the band.
+
+    0: inside. -1 or 1: outside, with an interval that overlaps the band. -2 or 2: outside.
+    """
     if ours is None or theirs is None or theirs.band is None:
         return None
     low, high = theirs.band
     side = (ours.value > high) - (ours.value < low)
-    reaches = (
-        ours.low is not None and ours.high is not None and ours.low <= high and ours.high >= low
-    )
+    overlaps = False
+    if ours.low is not None and ours.high is not None:
+        overlaps = ours.low <= high and ours.high >= low
     return replace(
         ours,
         metric="band",
-        value=float(side if reaches else 2 * side),
+        value=float(side if overlaps else 2 * side),
         low=None,
         high=None,
         best=False,
@@ -152,12 +168,50 @@ def _standing(ours: Cell | None, theirs: PublishedSpec | None) -> Cell | None:
     )
 
 
-def _reports(published: PublishedSpec, table: Table, column: Labels, cell: Cell | None) -> bool:
-    """Whether a published number is the one that a column shows."""
-    at = dict(zip(table.column_keys, column, strict=True))
-    if at.pop(SUMMARY, None):
-        return False
-    metric = at.pop("metric", cell.metric if cell else published.metric)
-    return metric == published.metric and all(
-        published.setting.get(key, value) == value for key, value in at.items()
+def _value(spec: PublishedSpec) -> float:
+    """The published number. Citations are resolved when a suite is loaded, so there is one."""
+    if spec.value is None:
+        raise ValueError(f"the citation {spec.cite!r} has not been resolved")
+    return spec.value
+
+
+# ----------------------------------------------------------------------------------------- notes
+
+
+def _notes(columns: Sequence[Labels], shown: Sequence[PublishedSpec]) -> Iterator[str]:
+    """Where the numbers come from, and how to read the added columns."""
+    kinds = {column[-1] for column in columns}
+    sources = dict.fromkeys(spec.source for spec in shown if spec.source)
+    yield f"Published: {'; '.join(sources)}."
+    if DIFFERENCE in kinds:
+        yield _difference_note([spec for spec in shown if spec.learner])
+    if BAND in kinds:
+        yield _band_note([spec for spec in shown if spec.learner and spec.band])
+
+
+def _difference_note(shown: Sequence[PublishedSpec]) -> str:
+    with_interval = [spec.interval is not None for spec in shown]
+    if not any(with_interval):
+        return (
+            "Difference: ours minus published, with the interval of ours alone; "
+            "the published number counts as exact."
+        )
+    from_both = "Difference: ours minus published, with an interval from both (MOVER, independent)"
+    if all(with_interval):
+        return f"{from_both}."
+    return f"{from_both}; with the interval of ours alone if none was published."
+
+
+def _band_note(shown: Sequence[PublishedSpec]) -> str:
+    bands = []
+    for spec in shown:
+        assert spec.band is not None
+        low, high = (number(spec.metric, end) for end in spec.band)
+        setting = [label(key, value) for key, value in spec.setting.items()]
+        bands.append(" ".join([str(spec.learner), *setting, low, "to", high]))
+    sources = ", ".join(dict.fromkeys(spec.band_source for spec in shown if spec.band_source))
+    origin = f" ({sources})" if sources else ""
+    return (
+        f"Band: ours relative to the range of independent reproductions{origin}: "
+        f"{'; '.join(bands)}; ≈ marks an interval that overlaps the band."
     )

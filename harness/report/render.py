@@ -1,4 +1,4 @@
-"""One way from a table to text: Markdown, CSV, LaTeX, JSON. (``terminal.py`` shows the same on a screen.)"""
+"""A table as a file: Markdown, CSV, LaTeX or JSON. (``terminal`` shows it on a screen.)"""
 
 from __future__ import annotations
 
@@ -7,99 +7,110 @@ import io
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from harness.errors import HarnessError, did_you_mean
 from harness.report.latex import latex
+from harness.report.printed import PrintedCell, PrintedTable, lay_out
 from harness.report.table import Table
 from harness.report.terminal import Terminal
-from harness.report.wording import cell_text, heading, headings, protocol_line, row_name
+
+VALUES = ("metric", "value", "low", "high", "n", "unit", "seeds", "best", "tie", "trust")
+"""Columns of a table's CSV, after its labels."""
 
 
-def markdown(table: Table) -> str:
-    """GitHub's tables, one heading row (levels joined by commas)."""
-    heads = [", ".join(part for part in column if part) for column in headings(table)]
-    lines = [[" / ".join(table.row_keys), *heads], [":---", *["---:"] * len(heads)]]
-    for i, cells in enumerate(table.cells):
-        texts = [
-            f"**{value}**{error}" if cell and cell.bold else value + error
-            for cell in cells
-            for value, error in [cell_text(cell)]
-        ]
-        lines.append([row_name(table, i), *texts])
-    body = [
-        f"| {' | '.join(_flat(text).replace('|', chr(92) + '|') for text in line)} |"
-        for line in lines
+def markdown(printed: PrintedTable) -> str:
+    """A GitHub table with one heading row; the levels of a heading are joined by commas."""
+    headings = [", ".join(filter(None, heading)) for heading in printed.headings]
+    lines = [
+        _markdown_row([printed.corner, *headings]),
+        _markdown_row([":---", *["---:"] * len(headings)]),
     ]
-    below = [f"- {_flat(note)}" for note in (*table.notes, protocol_line(table)) if note]
-    return "\n".join([f"### {_flat(heading(table))}", "", *body, "", *below]) + "\n"
+    for name, cells in zip(printed.row_names, printed.cells, strict=True):
+        lines.append(_markdown_row([name, *map(_markdown_cell, cells)]))
+    notes = [f"- {_one_line(note)}" for note in printed.notes]
+    return "\n".join([f"### {_one_line(printed.title)}", "", *lines, "", *notes]) + "\n"
 
 
-def _flat(text: str) -> str:
+def _markdown_row(texts: list[str]) -> str:
+    escaped = [_one_line(text).replace("|", "\\|") for text in texts]
+    return f"| {' | '.join(escaped)} |"
+
+
+def _markdown_cell(cell: PrintedCell) -> str:
+    shown = f"**{cell.number}**" if cell.bold else cell.number
+    return f"{shown} {cell.error}" if cell.error else shown
+
+
+def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def tidy_csv(table: Table) -> str:
-    """One line a measured cell: its labels, then the number and all that is known of it, unrounded."""
+def tidy_csv(printed: PrintedTable) -> str:
+    """One line per measured cell: its labels, then the unrounded number and what belongs to it."""
+    table = printed.table
     keys = (*table.row_keys, *table.column_keys)
-    extra = [
-        name
-        for name in ("metric", "value", "low", "high", "n", "unit", "seeds", "best", "tie", "trust")
-        if name not in keys
-    ]
+    values = [name for name in VALUES if name not in keys]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*keys, *extra])
+    writer.writerow([*keys, *values])
     for row, cells in zip(table.rows, table.cells, strict=True):
         for column, cell in zip(table.columns, cells, strict=True):
-            if cell:
-                known = {
-                    **asdict(cell),
-                    "seeds": " ".join(map(str, cell.seeds)),
-                    "best": int(cell.best),
-                    "tie": int(cell.tie),
-                }
-                writer.writerow([*row, *column, *(known[name] for name in extra)])
+            if cell is None:
+                continue
+            fields = asdict(cell)
+            fields["seeds"] = " ".join(map(str, cell.seeds))
+            fields["best"] = int(cell.best)
+            fields["tie"] = int(cell.tie)
+            writer.writerow([*row, *column, *(fields[name] for name in values)])
     return out.getvalue()
 
 
-def as_json(table: Table) -> str:
-    """The whole table; numbers that are not finite are null."""
-    whole = asdict(replace(table, distrusted=frozenset())) | {
-        "distrusted": sorted(table.distrusted)
-    }
-    return json.dumps(_finite(whole), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(printed: PrintedTable) -> str:
+    """All values of a table; numbers that are not finite are null."""
+    table = printed.table
+    fields = asdict(table)
+    fields["distrusted"] = sorted(table.distrusted)
+    return json.dumps(_finite(fields), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:
+    """Replace numbers that JSON does not have by None."""
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
-FORMATS: dict[str, tuple[str, Callable[[Table], str]]] = {
+FORMATS: dict[str, tuple[str, Callable[[PrintedTable], str]]] = {
     "markdown": (".md", markdown),
     "csv": (".csv", tidy_csv),
     "latex": (".tex", latex),
     "json": (".json", as_json),
 }
-"""format -> (file ending, renderer)."""
+"""Format -> (file ending, renderer)."""
 
 
 def render(table: Table, form: str) -> str:
-    """``table`` as text.
+    """Render ``table`` as text.
 
     Args:
+        table: The table.
         form: ``markdown``, ``csv``, ``latex`` or ``json``.
+
+    Raises:
+        HarnessError: Unknown format.
     """
     if form not in FORMATS:
-        raise HarnessError(f"no table format {form!r}", hint=did_you_mean(form, FORMATS))
-    return FORMATS[form][1](table)
+        raise HarnessError(f"unknown table format {form!r}", hint=did_you_mean(form, FORMATS))
+    _, renderer = FORMATS[form]
+    return renderer(lay_out(table))
 
 
 def to_rich(table: Table) -> Terminal:
-    """``table`` for a terminal: ``rich.print(to_rich(table))``."""
-    return Terminal(table)
+    """Render ``table`` for a terminal: ``rich.print(to_rich(table))``."""
+    return Terminal(lay_out(table))

@@ -1,4 +1,4 @@
-"""How figures look: fonts and lines, and the colour, marker and dash that tell learners apart."""
+"""How figures look: fonts and lines, and the colour, marker and dash of each learner."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 from harness.cells.results import Results
 
-# Okabe & Ito's colours, told apart by colour-blind readers; their yellow is too pale for a line and is grey here.
+# Okabe & Ito's colours, which colour-blind readers can distinguish. Their yellow is too pale for a
+# line; grey replaces it.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", ":", "-.")
 
-# Type 42: the outlines of the font itself are embedded, as publishers ask; they refuse matplotlib's default, Type 3.
-STYLE = {
+STYLE: dict[Any, Any] = {
+    # Type 42 embeds the font's own outlines. Publishers refuse matplotlib's default, Type 3.
     "pdf.fonttype": 42,
     "font.size": 9,
     "axes.titlesize": 9.5,
@@ -35,15 +36,21 @@ STYLE = {
 
 
 def style_of(learner: str, results: Results) -> dict[str, Any]:
-    """Colour, marker and dash of a learner: the same in every figure of a suite. Marker and dash alone tell 32 of them apart, as
-    they must in grey.
+    """Colour, marker and dash of a learner, the same in every figure of a suite.
+
+    Marker and dash alone distinguish 32 learners, for prints in grey.
     """
-    place = (
-        results.learners.index(learner) if learner in results.learners else len(results.learners)
-    )
-    turn = place // len(COLOURS)
+    place = len(results.learners)
+    if learner in results.learners:
+        place = results.learners.index(learner)
+    # Once the colours are used up, each further round shifts the dashes.
+    return style_at(place, place + place // len(COLOURS))
+
+
+def style_at(place: int, dash: int) -> dict[str, Any]:
+    """The colour and marker at ``place``, and the dash at ``dash``; all repeat from the start."""
     return {
         "color": COLOURS[place % len(COLOURS)],
         "marker": MARKERS[place % len(MARKERS)],
-        "linestyle": DASHES[(place + turn) % len(DASHES)],
+        "linestyle": DASHES[dash % len(DASHES)],
     }

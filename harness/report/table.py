@@ -1,4 +1,4 @@
-"""A table as a value: a pivot of records, each cell with its interval, its n, and whether it is the best or a tie."""
+"""A table as values: each cell has its interval, its n, and whether it is the best or a tie."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        metric: which number it is; says how it is printed.
-        value, low, high: mean over seeds and its 95 % interval (None where none is defined).
-        n, unit: how many units *each seed* was measured on.
-        seeds: the seeds it is a mean over.
-        best: the highest of its column.
-        tie: not significantly lower than the best.
-        trust: the worst judgement of any trust check behind it.
+        metric: What was measured; decides how the number is printed.
+        value: Mean over seeds.
+        low, high: Its 95 % interval; None if none is defined.
+        n, unit: How many units each seed was measured on.
+        seeds: The seeds behind the mean.
+        best: Whether it is the best of its column.
+        tie: Whether it is not significantly worse than the best.
+        trust: The worst level of the trust checks behind it.
     """
 
     metric: str
@@ -35,22 +36,24 @@ class Cell:
 
     @property
     def bold(self) -> bool:
-        """The best, or a statistical tie with it."""
+        """Whether it is the best or a statistical tie with it."""
         return self.best or self.tie
 
 
 @dataclass(frozen=True)
 class Table:
-    """A finished table; a renderer adds nothing to it but form.
+    """A finished table. ``printed.lay_out`` turns it into text, ``render.FORMATS`` into files.
 
     Attributes:
-        suite, name, title: whose it is, file name without ending, and heading.
-        row_keys, column_keys: what the labels are values of.
-        rows, columns: labels, one value a key.
-        cells: (rows, columns); None where nothing was measured.
-        distrusted: rows in which a trust check failed, marked with a dagger and never bold.
-        notes: how to read it, then what is missing or distrusted.
-        block: the protocol block, condition -> value.
+        suite: Name of the suite.
+        name: File name without its ending.
+        title: Heading.
+        row_keys, column_keys: The keys that ``rows`` and ``columns`` hold values of.
+        rows, columns: Labels, one value per key.
+        cells: Numbers by row and column; None where nothing was measured.
+        distrusted: Positions of rows with a failed trust check; they have a dagger, never bold.
+        notes: How to read the table, then what is missing or distrusted.
+        block: Conditions of the protocol, condition -> value.
     """
 
     suite: str
@@ -64,3 +67,11 @@ class Table:
     distrusted: frozenset[int]
     notes: tuple[str, ...]
     block: dict[str, str]
+
+    def column(self, position: int) -> list[Cell | None]:
+        """The cells of one column, from top to bottom."""
+        return [row[position] for row in self.cells]
+
+    def metric(self, position: int) -> str:
+        """The metric of the first number in a column; empty for an empty column."""
+        return next((cell.metric for cell in self.column(position) if cell), "")

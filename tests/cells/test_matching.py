@@ -443,7 +443,7 @@ def test_a_target_out_of_reach_is_said_under_every_table(ran):
     (table,) = [table for table in build_all(results, []) if table.name == "plain"]
     notes = "\n".join(table.notes)
     assert (
-        "Not matched: far, seed 0, 1: no l1 that was tried" in notes
+        "Not matched: far, seed 0, 1: no tried l1 reaches" in notes
         and "Not matched: l1" not in notes
     )
     assert (

@@ -14,8 +14,8 @@ from harness.learning.learner import TrainingLog, silent
 from harness.protocols.base import Context
 from harness.protocols.low_data import LowData
 from harness.registry import learners
+from harness.report.printed import lay_out
 from harness.report.tables import build_all
-from harness.report.wording import headings
 from harness.rng import Rng
 
 FACTS = Facts(
@@ -190,5 +190,5 @@ def test_a_suite_trains_each_cell_alone_and_tabulates_by_images(write_suite, tmp
     assert len(run.plan.unique) == len(run.results.records) == 2 * 3 and not run.outcome.failed
     assert all(cell.needs is None for cell in run.plan.unique)
     (table,) = build_all(run.results, [])
-    assert headings(table) == [("2 a class",), ("9 a class",), ("all",)]
+    assert lay_out(table).headings == (("2 a class",), ("9 a class",), ("all",))
     assert [cell.seeds for cell in table.cells[0]] == [(0, 1)] * 3

@@ -8,7 +8,7 @@ from results_kit import plain, record, results_of
 
 from harness.cells.results import Results
 from harness.metrics.statistics import paired_t, t_interval
-from harness.report import figures
+from harness.report.curves import curve_figure
 from harness.report.derive import with_worst_case
 from harness.report.tables import build
 from harness.suite.specs.tables import TableSpec
@@ -141,7 +141,7 @@ def test_budgets_of_the_support_set_are_columns_that_are_called_so():
 
 
 def test_curves_have_a_panel_an_attack():
-    figure = figures.robustness_curves(with_worst_case(hunted()), "hunted")
+    figure = curve_figure(with_worst_case(hunted()), "hunted")
     assert [axis.get_title("left") for axis in figure.axes if axis.get_visible()][:2] == [
         "fgsm (linf)",
         "pgd (linf)",

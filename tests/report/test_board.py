@@ -16,8 +16,9 @@ from board_kit import HOSTILE, beside_published, division
 
 from harness.cells.results import Results
 from harness.errors import HarnessError
-from harness.report.board.model import Division, Refusal, tabs
+from harness.report.board.model import Division, Refusal
 from harness.report.board.site import write_site
+from harness.report.board.tabs import tabs
 from harness.report.render import render
 from harness.report.tables import build_all
 from harness.suite.specs.published import PublishedSpec

@@ -179,7 +179,7 @@ def test_seeds_that_did_not_come_through_leave_a_claim_undecided():
         "not measured",
         0.01,
         3,
-    ) and "0, 1, 2 only, of 0, 1, 2, 3" in row.notes[0]
+    ) and "only for seeds 0, 1, 2 of 0, 1, 2, 3" in row.notes[0]
     against = {
         "protocol": "audit",
         "metric": "ks_log_w",
@@ -207,7 +207,7 @@ def test_a_setting_that_fits_several_numbers_is_an_error_and_a_summary_is_none()
         )
     )
     measure = {"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05}
-    with pytest.raises(HarnessError, match="fits 2 numbers of ks_log_w of bio") as caught:
+    with pytest.raises(HarnessError, match="matches 2 numbers of ks_log_w of bio") as caught:
         decide(results_of(two), spec(measure))
     assert "bundle" in caught.value.hint
     assert decide(results_of(two, audit("bio", [0.02])), spec(measure))[0].value == 0.02

@@ -96,7 +96,7 @@ def test_a_few_images_that_only_fgsm_finds_are_a_warning():
         results_of(sweep("a", "fgsm", {0.1: fgsm}), sweep("a", "pgd", {0.1: pgd}))
     )
     (check,) = found.trust["a/pgd/linf/0"]
-    assert check.level == "WARN" and check.detail.startswith("10 of 1000 images")
+    assert check.level == "WARN" and check.detail.startswith("FGSM breaks 10 of 1000 images")
 
 
 def test_attacks_are_known_by_their_config_whatever_their_label():

@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from results_kit import episodes, plain, record, results_of, sweep
 
 from harness.report import figures
+from harness.report.curves import curve_figure
+from harness.report.derive import with_worst_case
+from harness.report.episode_figure import bin_edges, episode_accuracies
 from harness.report.styles import style_of
 
 
@@ -43,7 +46,7 @@ def test_files_repeat_their_bytes_and_leave_settings_alone(results, tmp_path):
 
 
 def test_curves_show_the_records(results):
-    figure = figures.robustness_curves(figures.with_worst_case(results), "robust")
+    figure = curve_figure(with_worst_case(results), "robust")
     assert [axis.get_title("left") for axis in figure.axes] == [
         "fgsm (linf)",
         "pgd (linf)",
@@ -70,7 +73,7 @@ def test_severities_begin_with_clean_images():
     ]
     cells += [cell("a", 0.95, corruption="clean"), cell("b", 0.85, corruption="clean")]
     found = results_of(plain(*cells), protocols={"corrupted": "corruption"})
-    figure = figures.severity_curves(found, "corrupted")
+    figure = curve_figure(found, "corrupted")
     assert [axis.get_title("left") for axis in figure.axes] == ["blur", "mean"]
     line = figure.axes[0].get_lines()[1]
     assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(
@@ -86,7 +89,7 @@ def test_a_learning_curve_shows_images_a_class_and_their_mean_where_all_are_used
         for count, labelled, value in ((1, 4, 0.3), (5, 20, 0.6), ("all", 82, 0.9))
     ]
     found = results_of(plain(*cells), protocols={"few labels": "low_data"})
-    axis = figures.learning_curve(found, "few labels").axes[0]
+    axis = curve_figure(found, "few labels").axes[0]
     (line,) = axis.get_lines()
     assert dict(zip(line.get_xdata(), line.get_ydata(), strict=True)) == pytest.approx(
         {1: 30, 5: 60, 20.5: 90}
@@ -100,7 +103,7 @@ def test_a_learning_curve_shows_images_a_class_and_their_mean_where_all_are_used
 
 
 def test_a_panel_a_setting_and_the_mean_in_figures(results):
-    figure = figures.episode_accuracies(results, "few")
+    figure = episode_accuracies(results, "few")
     assert [axis.get_title("left") for axis in figure.axes] == ["5-way 1-shot", "5-way 5-shot"]
     shown = {text.get_text().split()[0] for text in figure.axes[0].texts}
     assert shown == {f"{100 * r.value:.1f}" for r in results.records if r.setting.get("shots") == 1}
@@ -145,7 +148,7 @@ def test_nothing_measured_is_no_figure(tmp_path):
 def test_bins_hold_equally_many_possible_accuracies(ways, queries, data):
     total = ways * queries
     drawn = data.draw(st.lists(st.integers(0, total), min_size=1, max_size=30))
-    edges = figures._edges([np.array([*drawn, 0, 1, total]) / total])
+    edges = bin_edges([np.array([*drawn, 0, 1, total]) / total])
     assert edges[0] < 0 and edges[-1] > 1
     held = np.histogram(np.arange(total + 1) / total, edges)[0]
     assert (

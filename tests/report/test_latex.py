@@ -200,7 +200,7 @@ def test_the_best_is_bold_its_interval_is_small_and_a_distrusted_row_is_marked()
     assert "S[table-format=2.1,detect-weight]@{\\,}>{\\scriptsize}l" in text
     assert (
         r"odd\textsuperscript{\textdagger} & 0.0 & +3.7" in text
-        and "rows marked \\textdagger{} aside" in text
+        and "rows marked \\textdagger{} are excluded" in text
     )
 
 

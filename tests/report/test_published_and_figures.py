@@ -15,11 +15,13 @@ from harness.errors import HarnessError
 from harness.metrics.catalogue import METRICS
 from harness.registry import protocols
 from harness.report import biology_figures, figures
-from harness.report.published import _gap, shelf
+from harness.report.published import difference
 from harness.report.render import render
 from harness.report.table import Cell
 from harness.report.tables import build_all
+from harness.report.tradeoff import tradeoff
 from harness.suite import load as suite
+from harness.suite import published as shelf
 from harness.suite.specs.figures import FigureSpec, NumberSpec
 from harness.suite.specs.published import PublishedSpec
 from harness.suite.specs.tables import TableSpec
@@ -141,7 +143,7 @@ def test_a_difference_has_the_interval_of_both_where_there_are_two():
 @given(st.floats(0, 1), st.floats(0, 0.3), st.floats(0, 0.3))
 def test_a_difference_from_an_exact_number_has_our_interval_moved(value, below, above):
     ours = Cell("accuracy", value, value - below, value + above, 9, "sample", (0,))
-    gap = _gap(ours, PublishedSpec(learner="bio", protocol="few", value=0.5, source="s"))
+    gap = difference(ours, PublishedSpec(learner="bio", protocol="few", value=0.5, source="s"))
     assert (gap.low, gap.high) == pytest.approx((ours.low - 0.5, ours.high - 0.5))
 
 
@@ -304,7 +306,7 @@ def test_tradeoff_points_are_the_records(tmp_path):
             "lines": {"l": ["a", "b", "c"]},
         }
     )
-    axis = figures.tradeoff(results, spec).axes[0]
+    axis = tradeoff(results, spec).axes[0]
     line = next(one for one in axis.lines if one.get_label() == "l")
     assert np.allclose(line.get_xdata(), [0.1, 0.2]) and np.allclose(line.get_ydata(), [51, 71])
     written = figures.write_figures(results, tmp_path, [spec])

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.metrics.statistics import t_interval, wilson
-from harness.report.formats import reach
+from harness.report.formats import error_bar
 from harness.report.render import FORMATS, render, to_rich
 from harness.report.tables import build, write_tables
 from harness.suite.specs.tables import TableSpec
@@ -44,9 +44,9 @@ def test_markdown_golden():
 | bp | 90.0 ±7.4 | – |
 | odd † | 0.0 +3.7 | 0.0 +3.7 |
 
-- ±: 95 % Wilson interval over test images; its longer arm where they differ; + or − alone: its only arm.
-- Bold: the best of a column, rows marked † aside, and all that is not significantly worse (exact McNemar, \
-Holm-corrected over rows, p > 0.05).
+- ±: 95 % Wilson interval over test images; the longer side if they differ; + or − alone: the only side.
+- Bold: the best of each column and all that are not significantly worse (exact McNemar, \
+Holm-corrected over rows, p > 0.05); rows marked † are excluded.
 - Protocol: split: test; steps: 20.
 """
     )
@@ -56,7 +56,7 @@ Holm-corrected over rows, p > 0.05).
 def test_printed_arms_reach_both_bounds_and_no_further_than_rounding(n, data):
     right = data.draw(st.integers(0, n))
     low, high = wilson(right, n)
-    arms = reach("accuracy", right / n, low, high)
+    arms = error_bar("accuracy", right / n, low, high)
     printed, longest = float(arms[1:]), 100 * max(right / n - low, high - right / n)
     assert printed == pytest.approx(longest, abs=0.051)
     assert arms[0] == ("+" if right == 0 else "−" if right == n else "±")

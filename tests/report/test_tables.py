@@ -12,11 +12,11 @@ from results_kit import episodes, plain, record, results_of, sweep
 from harness.errors import HarnessError
 from harness.metrics.statistics import hierarchical_bootstrap, paired_t, t_interval, wilson
 from harness.records import TrustCheck, worst_level
-from harness.report import aggregate
-from harness.report.aggregate import LEAST_P
+from harness.report import ties
+from harness.report.printed import lay_out
 from harness.report.render import render
 from harness.report.tables import build, build_all
-from harness.report.wording import headings, row_name
+from harness.report.ties import LEAST_P
 from harness.suite.specs.tables import TableSpec
 
 ROBUST = TableSpec(protocol="robust", columns=["attack", "eps"])
@@ -215,10 +215,10 @@ def test_a_hundred_rivals_and_more_are_still_told_from_the_best(seeds):
         for s in range(seeds)
     ]
     results = results_of(*cells)
-    best, ties = aggregate.same_as_best(
+    best, tied = ties.same_as_best(
         [[r for r in results.records if r.learner == name] for name in shifts], results.verdicts
     )
-    assert sorted([*best, *ties]) == [0, 1]
+    assert sorted([*best, *tied]) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -238,13 +238,12 @@ def test_with_many_rivals_p_is_what_it_is_with_few(make):
     ]
     results = results_of(*cells)
     pair = {
-        0: aggregate._paired(
+        0: ties.paired_units(
             *([r for r in results.records if r.learner == name] for name in "ab"), results.verdicts
         )
     }
     few, many = (
-        aggregate._bootstrapped(pair, results.records[0], aggregate.enough_draws(n))[0]
-        for n in (1, 500)
+        ties.bootstrapped_p(pair, results.records[0], ties.enough_draws(n))[0] for n in (1, 500)
     )
     assert 0.02 < few < 0.8 and many == pytest.approx(few, abs=0.04)
 
@@ -372,7 +371,8 @@ def test_eps_zero_is_called_clean_wherever_it_stands(rows, columns, heads, first
     clean, attacked = [1, 1, 0], [1, 0, 0]
     one = results_of(sweep("a", "pgd", {0.0: clean, 0.1: attacked}))
     table = build(one, TableSpec(protocol="robust", rows=rows, columns=columns))
-    assert headings(table) == heads and row_name(table, 0) == first
+    printed = lay_out(table)
+    assert list(printed.headings) == heads and printed.row_names[0] == first
     assert table.cells[0][0].value == pytest.approx(2 / 3)
 
 
@@ -382,7 +382,7 @@ def test_clean_accuracy_of_several_attacks_is_one_column_or_one_number_an_attack
     )
     assert build(results, TableSpec(protocol="robust", columns=["eps"])).columns[0] == (0, "clean")
     table = build(results, TableSpec(protocol="robust", rows="attack", columns=["eps"]))
-    assert [row_name(table, i) for i in range(3)] == ["fgsm", "pgd", "worst"]
+    assert lay_out(table).row_names == ("fgsm", "pgd", "worst")
     assert all(cell is not None for row in table.cells for cell in row)
 
 
@@ -390,12 +390,12 @@ def test_a_metric_that_nothing_has_is_named_with_those_there_are():
     results = results_of(episodes("a", [0.5, 0.7]))
     table = build(results, TableSpec(protocol="few", metric="acuracy"))
     assert table.rows == () and table.notes == (
-        "No acuracy was measured. Metrics there are: accuracy.",
+        "Not measured: acuracy. Measured metrics: accuracy.",
     )
     both = build(
         results, TableSpec(protocol="few", columns=["metric"], metric=["accuracy", "margin"])
     )
-    assert both.notes[0].startswith("No margin was measured.") and both.cells[0][
+    assert both.notes[0].startswith("Not measured: margin.") and both.cells[0][
         0
     ].value == pytest.approx(0.6)
 
@@ -420,20 +420,21 @@ def test_a_column_over_different_seeds_is_named_and_not_bold():
     table = build(uneven(), FEW)
     assert column(table, 0) == {"a": "B", "b": "."} and column(table, 1) == {"a": ".", "b": "."}
     assert [note for note in table.notes if note.startswith("Partial")] == [
-        "Partial: b has seed 0 only, not 0, 1 in 5-way 5-shot; nothing is bold in a column with such a number."
+        "Partial: b has only seed 0 of 0, 1 in 5-way 5-shot; "
+        "a column with a partial number has no bold."
     ]
 
 
 def test_fewer_seeds_than_planned_are_named_even_if_all_rows_lack_them():
     notes = build(uneven(seeds={"few": [0, 1, 2]}), FEW).notes
     assert (
-        "Partial: a has seed 0, 1 only, not 0, 1, 2 in 5-way 1-shot; 5-way 5-shot; nothing is bold in a column "
-        "with such a number." in notes
+        "Partial: a has only seed 0, 1 of 0, 1, 2 in 5-way 1-shot; 5-way 5-shot; "
+        "a column with a partial number has no bold." in notes
     )
     failed = build(
         results_of(episodes("a", [0.5, 0.6]), failures=[("a", "few", 1, "OSError: full")]), FEW
     ).notes
-    assert any(note.startswith("Partial: a has seed 0 only, not 0, 1") for note in failed)
+    assert any(note.startswith("Partial: a has only seed 0 of 0, 1") for note in failed)
 
 
 def test_a_table_by_seed_has_one_seed_a_cell_and_its_own_interval():

@@ -1,4 +1,4 @@
-"""How a learner's weights look: the histogram of their sizes, and its receptive fields as a small picture."""
+"""How a learner's weights look: a histogram of their sizes, and a picture of receptive fields."""
 
 from __future__ import annotations
 
@@ -13,62 +13,84 @@ from harness.cells.results import Results
 from harness.records import Record
 
 BINS = 40
+
 ANCHORS = ((33, 102, 172), (247, 247, 247), (178, 24, 43))
-"""Negative, zero, positive (RdBu of ColorBrewer, reversed)."""
+"""Colours of negative, zero and positive weights (RdBu of ColorBrewer, reversed)."""
+
 STEPS = 31
-
-
-def _kept(results: Results, records: Sequence[Record], name: str) -> np.ndarray | None:
-    """An array that the audit kept, of the first cell that has it."""
-    for cell in dict.fromkeys(
-        r.cell for r in records if results.protocols.get(r.protocol) == "biology"
-    ):
-        try:
-            return np.asarray(results.verdicts(cell, name), np.float64)
-        except KeyError:  # no synapses, or not of the input
-            continue
-    return None
+"""Shades between them."""
 
 
 def log_weights(results: Results, records: Sequence[Record]) -> dict[str, list[float]] | None:
     """Edges and densities of log w over the live synapses of the first bundle."""
-    quantiles = _kept(results, records, "log_weight_quantiles")
+    quantiles = _stored(results, records, "log_weight_quantiles")
     if quantiles is None or not np.ptp(quantiles):
         return None
-    density, edges = np.histogram((quantiles[1:] + quantiles[:-1]) / 2, bins=BINS, density=True)
+    sample = (quantiles[1:] + quantiles[:-1]) / 2
+    density, edges = np.histogram(sample, bins=BINS, density=True)
     return {
-        "edges": [round(float(e), 4) for e in edges],
-        "density": [round(float(d), 4) for d in density],
+        "edges": [round(float(edge), 4) for edge in edges],
+        "density": [round(float(value), 4) for value in density],
     }
 
 
-def fields(results: Results, records: Sequence[Record]) -> np.ndarray | None:
+def receptive_fields(results: Results, records: Sequence[Record]) -> np.ndarray | None:
     """Receptive fields (units, height, width), channels averaged, each scaled to -1 .. 1."""
-    found = _kept(results, records, "receptive_fields")
-    if found is None:
+    stored = _stored(results, records, "receptive_fields")
+    if stored is None:
         return None
-    found = found.mean(1)
-    return found / np.maximum(np.abs(found).max(axis=(1, 2), keepdims=True), 1e-12)
+    fields = stored.mean(1)
+    largest = np.abs(fields).max(axis=(1, 2), keepdims=True)
+    scaled: np.ndarray = fields / np.maximum(largest, 1e-12)
+    return scaled
 
 
-def picture(found: np.ndarray) -> str:
-    """Fields side by side as the data URI of a PNG: blue negative, red positive, transparent between."""
+def _stored(results: Results, records: Sequence[Record], name: str) -> np.ndarray | None:
+    """An array that the biology audit stored, from the first cell that has it."""
+    audits = [record for record in records if results.protocols.get(record.protocol) == "biology"]
+    for cell in dict.fromkeys(record.cell for record in audits):
+        try:
+            return np.asarray(results.verdicts(cell, name), np.float64)
+        except KeyError:  # The learner has no synapses, or none from the input.
+            continue
+    return None
+
+
+def picture(fields: np.ndarray) -> str:
+    """Draw receptive fields side by side: negative blue, positive red, transparent gaps.
+
+    Args:
+        fields: (units, height, width), from -1 to 1.
+
+    Returns:
+        A PNG as data URI.
+    """
     from PIL import Image
 
-    side = math.ceil(len(found) ** 0.5)
-    high, wide = found.shape[1] + 1, found.shape[2] + 1
-    pixels = np.full((-(-len(found) // side) * high - 1, side * wide - 1), STEPS, np.uint8)
-    for i, one in enumerate(found):
-        row, column = i // side * high, i % side * wide
-        pixels[row : row + high - 1, column : column + wide - 1] = np.round(
-            (one + 1) / 2 * (STEPS - 1)
-        )
+    side = math.ceil(len(fields) ** 0.5)
+    height = fields.shape[1] + 1
+    width = fields.shape[2] + 1
+    rows = math.ceil(len(fields) / side)
+    transparent = STEPS
+    pixels = np.full((rows * height - 1, side * width - 1), transparent, np.uint8)
+    for i, field in enumerate(fields):
+        top = i // side * height
+        left = i % side * width
+        shades = np.round((field + 1) / 2 * (STEPS - 1))
+        pixels[top : top + height - 1, left : left + width - 1] = shades
     image = Image.fromarray(pixels, "P")
-    shades = [
-        np.interp(np.linspace(-1, 1, STEPS), (-1, 0, 1), [anchor[c] for anchor in ANCHORS])
-        for c in range(3)
-    ]
-    image.putpalette([*np.round(np.stack(shades, 1)).astype(int).ravel().tolist(), 255, 255, 255])
+    image.putpalette([*_palette(), 255, 255, 255])
     out = io.BytesIO()
-    image.save(out, "png", transparency=STEPS, optimize=True)
+    image.save(out, "png", transparency=transparent, optimize=True)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+def _palette() -> list[int]:
+    """Red, green and blue of each shade, one after the other."""
+    positions = np.linspace(-1, 1, STEPS)
+    channels = []
+    for channel in range(3):
+        anchors = [colour[channel] for colour in ANCHORS]
+        channels.append(np.interp(positions, (-1, 0, 1), anchors))
+    palette: list[int] = np.round(np.stack(channels, 1)).astype(int).ravel().tolist()
+    return palette

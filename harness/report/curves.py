@@ -1,0 +1,164 @@
+"""Accuracy along eps, severity or labelled images: the curves, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from harness.cells.results import Results
+from harness.records import Record
+from harness.report.aggregate import aggregate
+from harness.report.canvas import add_legend, legend_height, panels
+from harness.report.derive import ATTACKED
+from harness.report.formats import CLEAN, label
+from harness.report.grid import Grid, Labels, distinguish, group, ordered
+from harness.report.styles import style_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Points = dict[float, list[Record]]
+"""Position along the axis -> records, one per seed."""
+
+Curves = dict[tuple[Labels, Labels], Points]
+"""(learner, panel) -> points."""
+
+Panels = list[tuple[str, Labels]]
+"""Title and labels of each panel, in reading order."""
+
+SMALL = (3.2, 2.7)
+LARGE = (5.2, 3.4)
+"""Size of a panel, in inches."""
+
+
+# ---------------------------------------------------------------------------------------- curves
+
+
+def robustness(results: Results, protocol: str) -> tuple[Curves, Panels]:
+    """Accuracy along eps: a panel per attack."""
+    keys, grid = accuracy_grid(results, protocol, ("norm", "attack", "eps"))
+    keys, curves = _along("eps", keys, grid)
+    titled: Panels = []
+    for panel in _panels_of(curves, keys, results):
+        norm, *names = [label(key, value) for key, value in zip(keys, panel, strict=True)]
+        title = [*names, f"({norm})" if norm else ""]
+        titled.append((" ".join(filter(None, title)), panel))
+    return curves, titled
+
+
+def severities(results: Results, protocol: str) -> tuple[Curves, Panels]:
+    """Accuracy along severity, from clean images (0): a panel per corruption and their mean."""
+    keys, grid = accuracy_grid(results, protocol, ("corruption", "severity"))
+    clean = {row: records for (row, column), records in grid.items() if CLEAN in column}
+    keys, corrupted = _along("severity", keys, grid)
+    curves: Curves = {}
+    for (row, panel), points in corrupted.items():
+        curves[row, panel] = {0: clean[row], **points}
+    titled = [(" ".join(map(str, panel)), panel) for panel in _panels_of(curves, keys, results)]
+    return curves, titled
+
+
+def learning(results: Results, protocol: str) -> tuple[Curves, Panels]:
+    """Accuracy along labelled images per class (their mean, if all are used), in one panel."""
+    _, grid = accuracy_grid(results, protocol, ("per_class",))
+    curves: Curves = {}
+    for (row, _), records in grid.items():
+        setting = records[0].setting
+        per_class = setting["labelled"] / setting["ways"]
+        curves.setdefault((row, ()), {})[per_class] = records
+    return curves, [("", ())] if curves else []
+
+
+def accuracy_grid(
+    results: Results, protocol: str, columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], Grid]:
+    """The accuracies of a protocol by learner and ``columns``.
+
+    Returns:
+        The column keys, with those added that separate measurements, and the grid.
+    """
+    records = [
+        record
+        for record in results.records
+        if record.protocol == protocol and record.metric == "accuracy"
+    ]
+    keys, records = distinguish(records, ("learner",), columns)
+    return keys, group(records, ("learner",), keys)
+
+
+def _along(key: str, keys: tuple[str, ...], grid: Grid) -> tuple[tuple[str, ...], Curves]:
+    """Turn a grid into curves along one of its column keys.
+
+    Returns:
+        The other keys, which distinguish panels, and the curves.
+    """
+    at = keys.index(key)
+    curves: Curves = {}
+    for (row, column), records in grid.items():
+        panel = column[:at] + column[at + 1 :]
+        if column[at] is not None:
+            curves.setdefault((row, panel), {})[column[at]] = records
+    return keys[:at] + keys[at + 1 :], curves
+
+
+def _panels_of(curves: Curves, keys: tuple[str, ...], results: Results) -> list[Labels]:
+    return ordered({panel for _, panel in curves}, keys, results.learners)
+
+
+AXES: dict[str, tuple[Callable[[Results, str], tuple[Curves, Panels]], str]] = {
+    **dict.fromkeys(ATTACKED, (robustness, "eps")),
+    "corruption": (severities, "severity"),
+    "low_data": (learning, "labelled images a class"),
+}
+"""Kind of protocol -> its curves, and the name of the axis that they run along."""
+
+
+# --------------------------------------------------------------------------------------- figures
+
+
+def curve_figure(results: Results, protocol: str) -> Figure | None:
+    """Draw the curves of a protocol: a panel each, a line per learner, 95 % bands.
+
+    Returns:
+        The figure; None if nothing was measured.
+    """
+    kind = results.protocols[protocol]
+    make, axis_name = AXES[kind]
+    curves, titled = make(results, protocol)
+    if not titled:
+        return None
+    is_learning = kind == "low_data"
+    learners = [name for name in results.learners if any(row == (name,) for row, _ in curves)]
+    width, height = LARGE if is_learning else SMALL
+    figure, axes = panels(len(titled), width, height, legend_height(len(learners), 4))
+    for axis, (title, panel) in zip(axes, titled, strict=True):
+        for learner in learners:
+            _draw_curve(axis, results, learner, curves.get(((learner,), panel), {}))
+        axis.set_title(title, loc="left")
+        axis.set(ylim=(-2, 102), yticks=range(0, 101, 20), xlabel=axis_name)
+        place = axis.get_subplotspec()
+        if place is not None and place.is_first_col():
+            axis.set_ylabel("accuracy, %")
+    add_legend(figure, axes[0], 4)
+    if is_learning:
+        _use_log_axis(axes[0], sorted({x for points in curves.values() for x in points}))
+    return figure
+
+
+def _draw_curve(axis: Axes, results: Results, learner: str, points: Points) -> None:
+    if not points:
+        return
+    positions = sorted(points)
+    means = [aggregate(points[x], results.verdicts) for x in positions]
+    style = style_of(learner, results)
+    axis.plot(positions, [100 * mean.value for mean in means], label=learner, **style)
+    low = [100 * (mean.value if mean.low is None else mean.low) for mean in means]
+    high = [100 * (mean.value if mean.high is None else mean.high) for mean in means]
+    axis.fill_between(positions, low, high, color=style["color"], alpha=0.13, linewidth=0)
+
+
+def _use_log_axis(axis: Axes, ticks: list[float]) -> None:
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"{x:.4g}" for x in ticks])
+    axis.minorticks_off()
