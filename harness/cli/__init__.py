@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.errors import HarnessError
-from harness.execute.signals import answered
+from harness.execute.signals import handling
 from harness.files import make_folder
 from harness.storage.store import DEFAULT_STORE
 
@@ -190,7 +190,7 @@ class Undecided(StrEnum):
 
 def _version(asked: bool) -> None:
     if asked:
-        from harness.execute.doctor import DISTRIBUTION, version
+        from harness.execute.doctor.software import DISTRIBUTION, version
 
         print(f"{DISTRIBUTION} {version(DISTRIBUTION) or '(not installed)'}")
         raise typer.Exit
@@ -930,9 +930,9 @@ def doctor(
 
     Example: harness doctor
     """
-    from harness.execute import doctor as looking
+    from harness.execute.doctor.examine import examine
 
-    found = looking.examine(store, data_root)
+    found = examine(store, data_root)
     if as_json:
         _json([finding.to_dict() for finding in found])
     else:
@@ -1426,7 +1426,7 @@ def main() -> None:
     try:
         with (
             contextlib.redirect_stdout(_Answers(sys.stdout)),
-            answered(signal.SIGTERM, signal.default_int_handler),
+            handling(signal.SIGTERM, signal.default_int_handler),
         ):
             app(prog_name="harness")
     except HarnessError as error:

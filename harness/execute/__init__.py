@@ -1,1 +1,1 @@
-"""How cells are run."""
+"""Execution of cells: where they run, in which order, and how progress is shown."""

@@ -1,8 +1,8 @@
-"""The Executor contract: somewhere to run cells. One file in this folder adds one; ``schedule`` drives them all alike.
+"""The Executor contract: a place where cells run. One file in this folder adds an executor.
 
-An executor has workers, numbered from 0, each with at most one cell at a time. It is told which worker starts which cell,
-and says what becomes of it in events. The order of cells, their dependencies, time limits and what is tried again are not
-its business.
+An executor has workers, numbered from 0, each with at most one cell at a time. ``schedule`` tells
+it which worker starts which cell; it reports what happens to them in events. The order of cells,
+their dependencies, time limits and retries are the business of ``schedule``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, Self
 
 from harness import registry
 from harness.cells.plan import Cell
@@ -19,17 +19,28 @@ from harness.cells.run import Conditions
 
 @dataclass(frozen=True)
 class Event:
-    """What has become of a worker's cell. All kinds but ``started``, ``progress`` and ``fatal`` leave the worker idle.
+    """What happened to a worker's cell.
+
+    The kinds are
+
+    * ``started``, ``progress``: the worker is computing the cell;
+    * ``done``: its result is in the store;
+    * ``found``: another run had already finished it;
+    * ``elsewhere``: another run is computing it;
+    * ``failed``: it raised an error, and would raise it again;
+    * ``lost``: it ended through no fault of its own (its node is gone, memory ran short); it is
+      retried;
+    * ``fatal``: no cell can succeed, so the run ends.
+
+    After all kinds but ``started``, ``progress`` and ``fatal`` the worker is idle.
 
     Attributes:
-        kind: ``started``; ``progress``; ``done``: its result is in the store; ``found``: it was there, by another run;
-            ``elsewhere``: another run is at work on it; ``failed``: it would fail again; ``lost``: through no fault of its
-            own (its node is gone, memory ran short), so it is tried again; ``fatal``: no cell would survive it.
-        seconds: that it took.
-        fraction: of ``progress``, how far it is.
-        text: a line: the note of ``progress``; why it failed, was lost, or is fatal.
-        trace: the traceback of a failure, where there is one.
-        peak: bytes of memory that its process has used at most; 0: not known.
+        kind: see above.
+        seconds: that the cell took.
+        fraction: of ``progress``, between 0 and 1.
+        text: one line: the note of ``progress``, or why the cell failed, was lost, or is fatal.
+        trace: the traceback of a failure, if there is one.
+        peak: the largest number of bytes that the worker's process used; 0 if unknown.
     """
 
     kind: Literal["started", "progress", "done", "found", "elsewhere", "failed", "lost", "fatal"]
@@ -41,9 +52,10 @@ class Event:
 
 
 class Executor(ABC):
-    """Somewhere to run cells; a context manager, in which its workers live.
+    """A place where cells run; a context manager, in which its workers live.
 
-    A subclass registers itself with ``@executors.register(name)``, has a nested ``Config``, and is one file.
+    A subclass registers itself with ``@executors.register(name)``, has a nested ``Config``, and is
+    one file.
 
     Args:
         config: an instance of the class's ``Config``.
@@ -55,15 +67,16 @@ class Executor(ABC):
     local: ClassVar[bool] = True
     """Whether cells run on this machine, and so on its devices."""
 
-    def __init__(self, config: registry.Config, conditions: Conditions):
-        self.config, self.conditions = config, conditions
+    def __init__(self, config: registry.Config, conditions: Conditions) -> None:
+        self.config = config
+        self.conditions = conditions
 
-    def __enter__(self) -> Executor:
+    def __enter__(self) -> Self:
         return self
 
     @abstractmethod
     def __exit__(self, *_: object) -> None:
-        """Stop all workers, at once and whatever they are doing."""
+        """Stop all workers at once, whatever they are doing."""
 
     @property
     @abstractmethod
@@ -72,51 +85,78 @@ class Executor(ABC):
 
     @abstractmethod
     def idle(self) -> list[int]:
-        """Workers that have no cell."""
+        """Return the workers that have no cell."""
 
     def room(self, worker: int, cell: Cell) -> bool:
-        """Whether an idle worker may start this cell now; asked again later if not. True where no cell is under way."""
+        """Report whether an idle worker may start this cell now; if not, it is asked again later.
+
+        Must be True while no cell is running.
+        """
         return True
 
     @abstractmethod
     def start(self, worker: int, cell: Cell) -> None:
-        """Give an idle worker a cell; what that needs to have been trained is in the store."""
+        """Give an idle worker a cell; the cells that it needs are in the store."""
 
     @abstractmethod
     def stop(self, worker: int) -> None:
-        """Stop what a worker is doing, whatever it takes; it is idle then, and no event of that cell comes any more."""
+        """Stop a worker's cell by force; the worker is idle then and sends no events of it."""
 
     @abstractmethod
     def receive(self, timeout: float) -> Iterator[tuple[int, Event]]:
-        """Events as they come, each with its worker; returns after ``timeout`` seconds at the latest if none does."""
+        """Yield events with their workers; returns if none comes for ``timeout`` seconds."""
 
 
 @dataclass
 class Outcome:
-    """How a run ended: keys of cells done here, found done, failed (key -> last line of the error)."""
+    """How a run ended.
+
+    Attributes:
+        done: keys of cells that this run computed.
+        found: keys of cells that were finished already.
+        failed: key -> last line of the error.
+    """
 
     done: list[str] = field(default_factory=list)
     found: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: Outcome) -> None:
-        """Take up how a further run ended."""
+        """Include the outcome of a further run."""
         self.done += other.done
         self.found += other.found
         self.failed |= other.failed
 
 
 class Display(Protocol):
-    """Shows a run as it goes; see ``harness.execute.display``."""
+    """Shows a run while it goes on; see ``harness.execute.display``."""
 
     def started(self, worker: int, cell: Cell) -> None:
-        """A worker took up a cell."""
+        """A worker has started a cell."""
 
     def progressed(self, worker: int, fraction: float, note: str) -> None:
-        """A worker is this far into its cell."""
+        """A worker has computed this fraction of its cell."""
 
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
-        """A cell is done (``error`` None) or has failed; also called when another run has done it."""
+        """A cell is done (``error`` is None) or has failed, here or in another run."""
 
 
 executors = registry.Registry("executor", "harness.execute.base:Executor", "harness.execute")
+
+
+def training_key(cell: Cell) -> str | None:
+    """Return the key of the training whose weights a cell reads; None if it reads none.
+
+    Measurements and trust checks name the training in their identity. A search (``match``) needs
+    the training of the learner that it imitates.
+    """
+    return cell.identity.get("training", cell.needs)
+
+
+def prerequisites(cell: Cell) -> list[str]:
+    """Return the keys of the cells whose results a cell reads.
+
+    A trust check reads two: the training's weights, and the verdicts of its measurement.
+    """
+    keys = (training_key(cell), cell.needs)
+    return list(dict.fromkeys(key for key in keys if key is not None))

@@ -1,11 +1,11 @@
-"""One progress display: bars on a terminal, a plain line a finished cell elsewhere. All of it goes to stderr."""
+"""Progress displays on stderr: bars on a terminal, elsewhere a line for each finished cell."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -24,15 +24,20 @@ from harness.cells.plan import Cell
 
 @contextlib.contextmanager
 def transfer(console: Console) -> Iterator[Callable[[str, int, int], None]]:
-    """Bars of files that are being fetched: what it gives is called with (file, bytes here, bytes in all)."""
-    columns = (
+    """Show bars of files that are being downloaded.
+
+    Yields:
+        A function to call with (file, bytes downloaded, bytes in total).
+    """
+    bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
+        console=console,
     )
-    bars, tasks = Progress(*columns, console=console), dict[str, TaskID]()
+    tasks: dict[str, TaskID] = {}
 
     def report(name: str, done: int, total: int) -> None:
         if not tasks:
@@ -44,83 +49,112 @@ def transfer(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     try:
         yield report
     finally:
-        if tasks:  # where nothing was fetched not even an empty line is printed
+        if tasks:  # bars that were never started would print an empty line
             bars.stop()
 
 
 def show(console: Console, total: int, expected: dict[str, float], workers: int) -> Bars | Lines:
-    """The display that suits the console.
+    """Return the display that suits the console.
 
     Args:
+        console: where it is shown.
         total: number of cells to come.
         expected: cell key -> expected seconds.
         workers: how many cells run side by side.
     """
-    return (Bars if console.is_terminal else Lines)(console, total, expected, workers)
+    if console.is_terminal:
+        return Bars(console, total, expected, workers)
+    return Lines(console, total, expected, workers)
 
 
 class _Clock:
-    """Time left, from the expected seconds of what is not finished, corrected by how expectations have held so far."""
+    """Estimates the time left from the expected seconds of unfinished cells.
 
-    def __init__(self, expected: dict[str, float], workers: int):
-        self.expected, self.workers = dict(expected), workers
-        self.foreseen = self.spent = 0.0
+    The estimate is corrected by how long finished cells took, compared with what was expected.
+    """
+
+    def __init__(self, expected: dict[str, float], workers: int) -> None:
+        self.expected = dict(expected)
+        self.workers = workers
+        self.foreseen = 0.0
+        self.spent = 0.0
 
     def finished(self, key: str, seconds: float) -> None:
         self.foreseen += self.expected.pop(key, 0.0)
         self.spent += seconds
 
     def expect(self, expected: dict[str, float]) -> None:
-        """What is still to come, where that is known better now."""
+        """Replace the expectations for the cells that are still to come."""
         self.expected = dict(expected)
 
     def left(self) -> float:
-        trust = min(1.0, self.foreseen / (self.foreseen + sum(self.expected.values()) + 1e-9) * 4)
-        factor = 1 + trust * (self.spent / self.foreseen - 1) if self.foreseen > 0 else 1.0
-        return factor * sum(self.expected.values()) / self.workers
+        remaining = sum(self.expected.values())
+        factor = 1.0
+        if self.foreseen > 0:
+            # The correction counts in full once a quarter of the expected time has passed.
+            share = self.foreseen / (self.foreseen + remaining + 1e-9)
+            trust = min(1.0, share * 4)
+            factor = 1 + trust * (self.spent / self.foreseen - 1)
+        return factor * remaining / self.workers
 
 
 class Lines:
-    """One line a finished cell: position, time, what, and what is left."""
+    """A line for each finished cell: its position, time and title, and the time left.
 
-    def __init__(self, console: Console, total: int, expected: dict[str, float], workers: int):
-        self.console, self.total, self.count, self.clock = (
-            console,
-            total,
-            0,
-            _Clock(expected, workers),
-        )
+    Args:
+        console, total, expected, workers: see ``show``.
+    """
 
-    def __enter__(self) -> Lines:
+    def __init__(
+        self, console: Console, total: int, expected: dict[str, float], workers: int
+    ) -> None:
+        self.console = console
+        self.total = total
+        self.count = 0
+        self.clock = _Clock(expected, workers)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         return None
 
     def started(self, worker: int, cell: Cell) -> None:
-        """Nothing: a line comes when the cell is finished."""
+        """Show nothing: a line is printed when the cell is finished."""
 
     def progressed(self, worker: int, fraction: float, note: str) -> None:
-        """Nothing."""
+        """Show nothing."""
 
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
-        """Print the line."""
+        """Print the line of a cell."""
         self.count += 1
         self.clock.finished(cell.key, seconds)
+        if error:
+            remark = f"FAILED: {error}"
+        elif self.count < self.total:
+            remark = f"about {duration(self.clock.left())} left"
+        else:
+            remark = "last one"
         width = len(str(self.total))
-        left = (
-            f"about {duration(self.clock.left())} left" if self.count < self.total else "last one"
-        )
-        end = f"FAILED: {error}" if error else left
-        line = f"[{self.count:{width}}/{self.total}] {seconds:6.1f} s  {cell.title}  ({end})"
+        line = f"[{self.count:{width}}/{self.total}] {seconds:6.1f} s  {cell.title}  ({remark})"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class Bars:
-    """A bar for the run and one for each worker's current cell."""
+    """A bar for the run and one for each worker's current cell.
 
-    def __init__(self, console: Console, total: int, expected: dict[str, float], workers: int):
-        self.console, self.clock, self.start = console, _Clock(expected, workers), time.monotonic()
+    Args:
+        console, total, expected, workers: see ``show``.
+    """
+
+    def __init__(
+        self, console: Console, total: int, expected: dict[str, float], workers: int
+    ) -> None:
+        self.console = console
+        self.total = total
+        self.count = 0
+        self.clock = _Clock(expected, workers)
+        self.start = time.monotonic()
         self.bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -130,22 +164,17 @@ class Bars:
             transient=True,
         )
         self.all = self.bars.add_task("cells", total=total, note="")
-        self.tasks: dict[int, int] = {}
+        self.tasks: dict[int, TaskID] = {}
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         self.bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
     def started(self, worker: int, cell: Cell) -> None:
-        """Give the worker's bar its cell."""
+        """Show the cell on the worker's bar."""
         if worker not in self.tasks:
             self.tasks[worker] = self.bars.add_task("", total=1.0, note="")
         self.bars.reset(self.tasks[worker], description=cell.title, total=1.0, note="")
@@ -157,21 +186,30 @@ class Bars:
 
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
         """Count the cell; a failure is printed above the bars."""
+        self.count += 1
         self.clock.finished(cell.key, seconds)
-        self.bars.advance(self.all)
-        task = next(t for t in self.bars.tasks if t.id == self.all)
-        rate = 60 * task.completed / max(time.monotonic() - self.start, 1e-9)
-        note = f"{int(task.completed)}/{int(task.total or 0)}  {rate:.0f} cells/min  about {duration(self.clock.left())} left"
-        self.bars.update(self.all, note=note)
+        minutes = max(time.monotonic() - self.start, 1e-9) / 60
+        parts = [
+            f"{self.count}/{self.total}",
+            f"{self.count / minutes:.0f} cells/min",
+            f"about {duration(self.clock.left())} left",
+        ]
+        self.bars.update(self.all, advance=1, note="  ".join(parts))
         if error:
             self.console.print(f"FAILED {cell.title}: {error}", style="red", markup=False)
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    whole = int(round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    """Write seconds in words.
+
+    >>> duration(42), duration(200), duration(7500)
+    ('42 s', '3 min 20 s', '2 h 5 min')
+    """
+    rounded = int(round(seconds))
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, rest = divmod(rounded, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

@@ -1,7 +1,7 @@
-"""Cells on worker processes of this machine, one thread each.
+"""The local executor: cells run in worker processes of this machine, one thread each.
 
-Workers are forked from a server process that has imported what they need, so that the second costs milliseconds and shares
-the memory of the first, and they stay for many cells. A worker computes a cell and stores it before it says so.
+Workers are forked from a server process (see ``harness.execute.fork_server``) and stay for many
+cells. A worker writes a cell to the store before it reports that the cell is done.
 """
 
 from __future__ import annotations
@@ -9,17 +9,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing as mp
 import os
-import shutil
 import signal
-import sys
-import threading
 import time
-import types
 from collections.abc import Iterator
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.util import get_temp_dir
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -27,14 +20,11 @@ from pydantic import Field
 from harness import registry
 from harness.cells.plan import Cell
 from harness.cells.run import Conditions
-from harness.errors import StoreError
-from harness.execute import memory, work
+from harness.execute import fork_server, memory, worker_process
 from harness.execute.base import Event, Executor, executors
-from harness.execute.signals import answered
 
-PRELOADED = ["harness.execute.preload", __name__]
-DYING_S = 30.0
-"""Longer than it takes a process that was killed to be gone."""
+Likeness = tuple[str, str, str, str]
+"""What cells have in common that need the same memory."""
 
 
 @executors.register("local")
@@ -42,7 +32,7 @@ class Local(Executor):
     """Worker processes on this machine."""
 
     class Config(registry.Config):
-        """What can be said of them."""
+        """Options of worker processes."""
 
         workers: int | None = Field(
             None, ge=1, description="worker processes; one a core if left out"
@@ -50,44 +40,50 @@ class Local(Executor):
         memory: float = Field(
             0.0,
             ge=0,
-            description="GiB that a cell needs, as long as no like cell has been measured",
+            description="GiB that a cell needs, until a similar cell has been measured",
         )
 
-    def __init__(self, config: Config, conditions: Conditions):
+    config: Config
+
+    def __init__(self, config: Config, conditions: Conditions) -> None:
         super().__init__(config, conditions)
-        self.context = mp.get_context("forkserver")
         self.pipes: dict[int, Connection] = {}
         self.processes: dict[int, Any] = {}
-        self.cells: dict[int, Cell] = {}  # under way, in the order of their start
-        self.peaks: dict[tuple, int] = {}  # what cells are like -> bytes that one has used at most
+        self.cells: dict[int, Cell] = {}  # running, in the order of their start
+        self.peaks: dict[Likeness, int] = {}  # most bytes that a cell of that kind has used
         self.reserve = max(2**28, memory.total() // 20)
 
     @property
     def size(self) -> int:
+        """How many cells run side by side."""
         return self.config.workers or default_workers()
 
     def __exit__(self, *_: object) -> None:
         for process in self.processes.values():
-            process.kill()  # what it has finished is in the store
+            process.kill()  # its finished cells are in the store
         for process in self.processes.values():
             process.join()
         for pipe in self.pipes.values():
             pipe.close()
 
     def idle(self) -> list[int]:
+        """Return the workers that have no cell."""
         return [worker for worker in range(self.size) if worker not in self.cells]
 
     def room(self, worker: int, cell: Cell) -> bool:
-        """Whether it will fit into memory beside those under way, as far as like cells have shown."""
+        """Report whether a cell fits into memory beside the running ones.
+
+        What a cell needs is what similar cells have used at most.
+        """
         if not self.cells:
             return True
-        growth = sum(
-            max(0, self._need(cell) - self._used(who))
-            for who, cell in [*self.cells.items(), (worker, cell)]
-        )
+        growth = 0
+        for each, its_cell in [*self.cells.items(), (worker, cell)]:
+            growth += max(0, self._need(its_cell) - self._used(each))
         return memory.available() - self.reserve >= growth
 
     def start(self, worker: int, cell: Cell) -> None:
+        """Give an idle worker a cell."""
         if worker not in self.processes:
             self._spawn(worker)
         self.cells[worker] = cell
@@ -95,6 +91,7 @@ class Local(Executor):
             self.pipes[worker].send(cell)
 
     def stop(self, worker: int) -> None:
+        """Kill a worker; it is spawned again when it gets another cell."""
         process = self.processes.pop(worker)
         process.kill()
         process.join()
@@ -102,51 +99,55 @@ class Local(Executor):
         self.cells.pop(worker, None)
 
     def receive(self, timeout: float) -> Iterator[tuple[int, Event]]:
-        by_pipe = {self.pipes[worker]: worker for worker in self.cells}
-        if not by_pipe:
+        """Yield events as they come."""
+        workers = {self.pipes[worker]: worker for worker in self.cells}
+        if not workers:
             time.sleep(timeout)
-        for pipe in wait(list(by_pipe), timeout) if by_pipe else []:
-            worker = by_pipe[pipe]
-            try:
-                event = pipe.recv()
-            except (EOFError, OSError):
-                event = self._bury(worker)
+        for pipe in wait(list(workers), timeout) if workers else []:
+            worker = workers[pipe]  # type: ignore[index]  # wait() returns what it was given
+            event = self._next_event(worker)
             if event.kind not in ("started", "progress"):
-                cell = self.cells.pop(worker, None)
-                if cell and event.peak:
-                    self.peaks[_likeness(cell)] = max(
-                        event.peak, self.peaks.get(_likeness(cell), 0)
-                    )
+                self._note_end(worker, event)
             yield worker, event
         if len(self.cells) > 1 and memory.available() < self.reserve // 2:
             yield self._make_room()
 
-    def _spawn(self, worker: int) -> None:
-        _start_server()
-        ours, theirs = self.context.Pipe()
-        place = dict(os.environ), Path.cwd(), get_temp_dir()
-        process = self.context.Process(
-            target=_work, args=(theirs, self.conditions, *place), daemon=True
-        )
-        # The new process inherits it: Ctrl-C is not its to answer.
-        with _without_main(), answered(signal.SIGINT, signal.SIG_IGN):
-            _fork(process)
-        theirs.close()
-        self.pipes[worker], self.processes[worker] = ours, process
+    def _next_event(self, worker: int) -> Event:
+        try:
+            return self.pipes[worker].recv()
+        except (EOFError, OSError):
+            return self._clean_up_dead(worker)
 
-    def _bury(self, worker: int) -> Event:
-        process, cell = self.processes[worker], self.cells[worker]
+    def _note_end(self, worker: int, event: Event) -> None:
+        """Remember that a worker is idle, and what its cell has used."""
+        cell = self.cells.pop(worker, None)
+        if cell is not None and event.peak:
+            likeness = _likeness(cell)
+            self.peaks[likeness] = max(event.peak, self.peaks.get(likeness, 0))
+
+    def _spawn(self, worker: int) -> None:
+        ours, theirs = mp.get_context("forkserver").Pipe()
+        surroundings = worker_process.Surroundings.here()
+        process = fork_server.spawn(worker_process.main, theirs, self.conditions, surroundings)
+        theirs.close()
+        self.pipes[worker] = ours
+        self.processes[worker] = process
+
+    def _clean_up_dead(self, worker: int) -> Event:
+        """Remove a worker that has died, and say what became of its cell."""
+        process = self.processes[worker]
+        cell = self.cells[worker]
         process.join(5)
         code = process.exitcode or 0
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        guess = "; out of memory?" if code == -signal.SIGKILL else ""
         self.stop(worker)
-        if self.conditions.store.done(cell.key):  # it got that far
+        if self.conditions.store.done(cell.key):  # it died after it had finished the cell
             return Event("done")
-        return Event("failed", text=f"the worker process died ({how}){guess}")
+        reason = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        guess = "; out of memory?" if code == -signal.SIGKILL else ""
+        return Event("failed", text=f"the worker process died ({reason}){guess}")
 
     def _make_room(self) -> tuple[int, Event]:
-        """Stop the cell that started last, before the machine swaps or the kernel chooses."""
+        """Stop the cell that started last, before the machine swaps or the kernel intervenes."""
         worker, cell = list(self.cells.items())[-1]
         self.peaks[_likeness(cell)] = max(self._used(worker), self._need(cell))
         self.stop(worker)
@@ -159,107 +160,13 @@ class Local(Executor):
         return memory.used(self.processes[worker].pid) if worker in self.processes else 0
 
 
-def _likeness(cell: Cell) -> tuple:
-    """Cells that differ in their seed alone need the same memory."""
+def _likeness(cell: Cell) -> Likeness:
+    """Cells that differ only in their seed need the same memory."""
     return cell.learner, cell.protocol, cell.role, cell.label
 
 
-def _work(
-    pipe: Connection,
-    conditions: Conditions,
-    environment: dict[str, str],
-    folder: Path,
-    temporary: str,
-) -> None:
-    """A worker's life: take a cell, compute it, say so."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent(temporary)
-    os.environ.clear()  # the server's are those of the first run in this process
-    os.environ.update({**environment, **work.ONE_THREAD})
-    os.chdir(folder)
-    work.settle_in(conditions.device)
-    with contextlib.suppress(
-        EOFError, BrokenPipeError, ConnectionResetError
-    ):  # the parent is gone: there is nobody to tell
-        while True:
-            pipe.send(_alone(pipe.recv(), conditions, pipe))
-
-
-def _alone(cell: Cell, conditions: Conditions, pipe: Connection) -> Event:
-    """Attempt a cell that nobody has done or is at work on."""
-    try:
-        with conditions.store.lock(cell.key) as mine:
-            if conditions.store.done(cell.key):
-                return Event("found")  # by another run, since this one looked
-            if not mine:
-                return Event("elsewhere")
-            pipe.send(Event("started"))
-            event = work.attempt(cell, conditions, pipe.send)
-    except StoreError as error:
-        return Event("fatal", text=str(error))
-    return Event(event.kind, event.seconds, text=event.text, trace=event.trace, peak=memory.peak())
-
-
-def _fork(process: Any) -> None:
-    """Start a worker. A server that was killed refuses that for a moment before it is seen to be dead; then another does it."""
-    until = time.monotonic() + DYING_S
-    while True:
-        try:
-            return process.start()
-        except (EOFError, ConnectionError):
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.05)
-            _start_server()
-
-
-def _start_server() -> None:
-    """The process that workers are forked from, with the environment that they need when libraries are loaded."""
-    here = str(Path(__file__).resolve().parents[2])
-    before = dict(os.environ)
-    os.environ.update(
-        {
-            **work.ONE_THREAD,
-            "PYTHONPATH": os.pathsep.join(filter(None, [here, before.get("PYTHONPATH")])),
-        }
-    )
-    try:
-        with _without_main(), answered(signal.SIGINT, signal.SIG_IGN):
-            forkserver.set_forkserver_preload(PRELOADED)
-            forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """A new process imports its parent's main module, which may be a script that has no guard. Workers need none."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _die_with_parent(temporary: str) -> None:
-    """A worker must not outlive a parent that was killed: it would go on holding its cell's lock. Last it removes the folder of
-    the server's socket, which the parent would have removed.
-    """
-    sentinel = mp.parent_process().sentinel
-
-    def watch() -> None:
-        wait([sentinel])
-        shutil.rmtree(temporary, ignore_errors=True)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def default_workers() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""How much memory there is, as Linux tells it; elsewhere nothing is known, and nothing is limited."""
+"""How much memory there is, as Linux reports it; on other systems nothing is known or limited."""
 
 from __future__ import annotations
 
@@ -6,40 +6,42 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
 PLENTY = 2**60
-"""Bytes where nothing is known."""
+"""Bytes reported if the amount is unknown."""
 
 
 def available(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
-    """Bytes that can still be used without swapping, by this machine and by each control group (container, job) around us."""
-    return min(
-        [
-            _kib(proc / "meminfo", "MemAvailable"),
-            *(limit - used for limit, used in _groups(proc, cgroup)),
-        ]
-    )
+    """Return the bytes that can be used without swapping.
+
+    Counts this machine's memory and the limit of each control group (container, job) around us.
+    """
+    in_groups = [limit - used for limit, used in _groups(proc, cgroup)]
+    return min([_kib(proc / "meminfo", "MemAvailable"), *in_groups])
 
 
 def total(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
-    """Bytes that there are, or that we are allowed."""
-    return min([_kib(proc / "meminfo", "MemTotal"), *(limit for limit, _ in _groups(proc, cgroup))])
+    """Return the bytes of memory that this machine has, or that this process may use."""
+    limits = [limit for limit, _ in _groups(proc, cgroup)]
+    return min([_kib(proc / "meminfo", "MemTotal"), *limits])
 
 
 def used(pid: int | str = "self") -> int:
-    """Bytes that a process has in memory now; 0 where that is not known."""
+    """Return the bytes that a process has in memory now; 0 if unknown."""
     return _kib(PROC / str(pid) / "status", "VmRSS") % PLENTY
 
 
 def peak() -> int:
-    """Bytes that this process has had in memory at most since the last call; 0 where that is not known."""
+    """Return the most bytes that this process had in memory since the last call; 0 if unknown."""
     most = _kib(PROC / "self" / "status", "VmHWM") % PLENTY
     with contextlib.suppress(OSError):
-        (PROC / "self" / "clear_refs").write_text("5")
+        (PROC / "self" / "clear_refs").write_text("5")  # resets the peak
     return most
 
 
 def _kib(path: Path, name: str) -> int:
+    """Read a line ``name: N kB`` of a file of /proc, in bytes."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in path.read_text().splitlines():
             if line.startswith(f"{name}:"):
@@ -48,31 +50,51 @@ def _kib(path: Path, name: str) -> int:
 
 
 def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[int, int]]:
-    """(limit, bytes used that cannot be given back) of every control group above us that has a limit; version 2, then 1."""
+    """Yield limit and use, in bytes, of each control group around us that has a limit.
+
+    Version 2 of control groups has one hierarchy, version 1 one for each controller.
+    """
     with contextlib.suppress(OSError):
         for line in (proc / "self" / "cgroup").read_text().splitlines():
             _, controllers, name = line.split(":", 2)
             if controllers == "":
-                yield from _limits(cgroup, name, "memory.max", "memory.current", "inactive_file")
+                yield from _limits(
+                    cgroup,
+                    name,
+                    limit="memory.max",
+                    usage="memory.current",
+                    cached="inactive_file",
+                )
             elif "memory" in controllers.split(","):
                 yield from _limits(
                     cgroup / "memory",
                     name,
-                    "memory.limit_in_bytes",
-                    "memory.usage_in_bytes",
-                    "total_inactive_file",
+                    limit="memory.limit_in_bytes",
+                    usage="memory.usage_in_bytes",
+                    cached="total_inactive_file",
                 )
 
 
 def _limits(
-    root: Path, name: str, limit: str, usage: str, cached: str
+    root: Path, name: str, *, limit: str, usage: str, cached: str
 ) -> Iterator[tuple[int, int]]:
+    """Yield limit and use of a control group and those around it.
+
+    Cached files do not count as used: the kernel drops them when memory is needed.
+
+    Args:
+        root: of the hierarchy.
+        name: of the innermost group.
+        limit, usage: names of the files that hold them.
+        cached: the line of ``memory.stat`` with the bytes of cached files.
+    """
     group = root / name.lstrip("/")
     for folder in (group, *group.parents):
-        with contextlib.suppress(OSError, ValueError):  # `max` is no number: no limit
-            files = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            most = int((folder / limit).read_text())
-            if most < PLENTY:
-                yield most, int((folder / usage).read_text()) - int(files.get(cached, 0))
+        with contextlib.suppress(OSError, ValueError):  # no limit is written as `max`
+            lines = (folder / "memory.stat").read_text().splitlines()
+            stat = dict(line.split() for line in lines)
+            limit_bytes = int((folder / limit).read_text())
+            if limit_bytes < PLENTY:
+                yield limit_bytes, int((folder / usage).read_text()) - int(stat.get(cached, 0))
         if folder == root:
             return

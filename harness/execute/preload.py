@@ -1,8 +1,12 @@
-"""What every worker needs, imported once: workers are forked from a process that has imported this."""
+"""Imports that every worker needs.
+
+Workers are forked from a process that has imported this module, and so need not import it
+themselves.
+"""
 
 import torch  # noqa: F401 - imported for its effect
 
 from harness import registry
 
 for entries in (registry.learners, registry.datasets, registry.attacks, registry.protocols):
-    list(entries)
+    list(entries)  # imports the module of every entry

@@ -22,8 +22,8 @@ from harness.cells.run import Conditions
 from harness.data import acquire
 from harness.errors import HarnessError
 from harness.execute import display, schedule
-from harness.execute.base import Executor, Outcome, executors
-from harness.execute.signals import answered
+from harness.execute.base import Executor, Outcome, executors, training_key
+from harness.execute.signals import handling
 from harness.registry import Config
 from harness.storage.store import DEFAULT_STORE, Store
 from harness.suite import load as suites
@@ -135,7 +135,7 @@ def run(
     if total:
         quiet = Console(quiet=True)
         with (
-            answered(signal.SIGTERM, signal.default_int_handler),
+            handling(signal.SIGTERM, signal.default_int_handler),
             executor(config, conditions) as workplace,
             display.show(console or quiet, total, expected, workplace.size) as progress,
         ):
@@ -201,7 +201,7 @@ def unfinished(layout: Plan, store: Store) -> list[Cell]:
     """
     users = [cell for cell in layout.unique if cell.role != "train"]
     todo = set(store.unfinished(cell.key for cell in users))
-    needed = {cell.needs for cell in users if cell.key in todo}
+    needed = {training_key(cell) for cell in users if cell.key in todo}
     trainings = [cell.key for cell in layout.unique if cell.role == "train"]
     todo |= set(store.unfinished(trainings, skip_arrays=set(trainings) - needed))
     return [cell for cell in layout.unique if cell.key in todo]

@@ -1,4 +1,4 @@
-"""Signals, for as long as something takes."""
+"""Signal handlers for the duration of a block."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def answered(which: signal.Signals, how: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
-    """A signal answered in one way within the block, and as before after it; as ever outside of the main thread, which alone
-    may say so.
+def handling(which: signal.Signals, how: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
+    """Handle a signal in one way within the block, and as before after it.
+
+    Outside the main thread, which alone may set handlers, nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

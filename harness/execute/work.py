@@ -1,4 +1,4 @@
-"""What a worker does with a cell, whichever executor it belongs to."""
+"""What every worker does, on any executor: set up its process, and compute a cell."""
 
 from __future__ import annotations
 
@@ -19,72 +19,87 @@ from harness.execute.base import Event
 from harness.lazy import torch
 
 ONE_THREAD = {
-    name: "1"
-    for name in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "VECLIB_MAXIMUM_THREADS",
-    )
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
 }
-"""Environment of every worker, from before its libraries are loaded: last bits can depend on the number of threads."""
+"""Environment of every worker, set before its libraries are loaded.
+
+The last bits of results can depend on the number of threads.
+"""
 REPORT_S = 0.2
-"""Progress is reported this often at most."""
+"""Seconds between two reports of progress, at least."""
 
 
-def settle_in(device: str) -> None:
-    """Once in each worker process, before its first cell."""
+def prepare_process(device: str) -> None:
+    """Set up a worker process, once before its first cell.
+
+    Args:
+        device: torch device name.
+    """
     import harness.execute.preload  # noqa: F401 - imported for its effect
 
-    torch.set_num_threads(
-        1
-    )  # results do not depend on the number of cores, and small networks run faster
-    sys.stdout = sys.stderr  # answers are the parent's to give
-    _keep_memory()
-    settle_on(device)
-    with contextlib.suppress(
-        OSError
-    ):  # where memory runs out after all, a worker goes before whoever waits for it
+    # Results do not depend on the number of cores, and small networks run faster.
+    torch.set_num_threads(1)
+    # Standard output is for the parent's answers.
+    sys.stdout = sys.stderr
+    _keep_freed_memory()
+    prepare_device(device)
+    # If memory runs out after all, the kernel kills a worker rather than the process waiting for
+    # it.
+    with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def settle_on(device: str) -> None:
-    """Have a GPU compute in single precision as the CPU does, and the same bits each time.
+def prepare_device(device: str) -> None:
+    """Make a GPU compute in single precision, as the CPU does, and deterministically.
 
-    Where CUDA has no deterministic way to do something, torch warns and does it all the same.
+    Where CUDA has no deterministic implementation of an operation, torch warns and goes on.
+
+    Args:
+        device: torch device name.
     """
     if device == "cpu":
         return
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    # https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def attempt(cell: Cell, conditions: Conditions, report: Callable[[Event], None]) -> Event:
-    """Compute a cell and hand its result to the store.
+    """Compute a cell and write its result to the store; never raises an error of the cell.
+
+    Args:
+        cell: its prerequisites are in the store.
+        conditions: how cells are run.
+        report: called with ``progress`` events.
 
     Returns:
-        ``done``, ``failed``, ``fatal``, or ``lost`` for want of a GPU's memory; nothing that a cell does is raised.
+        ``done``, ``failed``, ``fatal``, or ``lost`` if a GPU's memory ran short.
     """
     start = time.perf_counter()
     try:
         return Event("done", cells.run(cell, conditions, _throttled(report)))
-    except (StoreError, DataError) as error:  # the next cell would not survive it either
+    except (StoreError, DataError) as error:  # the next cell would fail in the same way
         return Event("fatal", text=str(error))
     except torch.OutOfMemoryError:
         return Event("lost", text="the GPU's memory ran short; fewer --workers share it better")
-    except BaseException as error:  # SystemExit, too: the cell has failed, the worker goes on
+    except BaseException as error:  # includes SystemExit: the cell has failed, the worker goes on
         text = f"{type(error).__name__}: {error}".partition("\n")[0]
-        return Event("failed", time.perf_counter() - start, text=text, trace=traceback.format_exc())
+        seconds = time.perf_counter() - start
+        return Event("failed", seconds, text=text, trace=traceback.format_exc())
     finally:
         if conditions.device != "cpu":
-            torch.cuda.empty_cache()  # what torch would keep for the next cell, another worker's may need now
+            # Other workers may need what torch would keep for this worker's next cell.
+            torch.cuda.empty_cache()
 
 
 def _throttled(report: Callable[[Event], None]) -> Callable[[float, str], None]:
+    """Turn progress into events, at most one every REPORT_S seconds."""
     last = 0.0
 
     def progress(fraction: float, note: str = "") -> None:
@@ -96,11 +111,14 @@ def _throttled(report: Callable[[Event], None]) -> Callable[[float, str], None]:
     return progress
 
 
-def _keep_memory() -> None:
-    """Have glibc reuse what large tensors leave instead of giving it back and faulting it in again, page by page: training
-    a convolutional network on a few hundred images at once is 1.2 to 1.4 times as fast.
+def _keep_freed_memory() -> None:
+    """Make glibc keep the memory of freed tensors instead of returning it to the kernel.
+
+    Otherwise it is faulted in again page by page. Training a convolutional network on a few hundred
+    images at once is 1.2 to 1.4 times as fast this way.
     """
-    m_trim_threshold, m_mmap_max = -1, -4
+    m_trim_threshold = -1
+    m_mmap_max = -4
     with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)
         libc.mallopt(m_mmap_max, 0)

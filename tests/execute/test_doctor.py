@@ -14,7 +14,8 @@ import pytest
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.execute import doctor
+from harness.execute.doctor import data, disks, hardware, software
+from harness.execute.doctor.examine import examine
 from harness.storage.store import Store
 
 
@@ -63,12 +64,12 @@ def test_a_failure_is_a_line_with_a_hint_and_exit_status_1(tmp_path):
         check=False,
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"FAIL data root: {tmp_path}/none is no folder\n     make it" in done.stdout
+    assert f"FAIL data root: {tmp_path}/none is not a folder\n     create it" in done.stdout
 
 
 def test_a_check_that_breaks_is_a_failure_and_the_others_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "_devices", lambda: 1 / 0)
-    findings = doctor.examine(tmp_path)
+    monkeypatch.setattr(hardware, "devices", lambda: 1 / 0)
+    findings = examine(tmp_path)
     assert found(findings, "devices").detail == "ZeroDivisionError: division by zero"
     assert found(findings, "store").level == "PASS"
 
@@ -84,30 +85,30 @@ def installed(monkeypatch, **versions):
             return versions[name]
         return real(name)
 
-    monkeypatch.setattr(doctor.metadata, "version", version)
+    monkeypatch.setattr(software.metadata, "version", version)
 
 
 def test_a_release_that_is_too_old_or_missing_fails(monkeypatch):
     installed(monkeypatch, torch="2.1.0", rich=None)
-    findings = list(doctor._releases())
+    findings = list(software.releases())
     assert found(findings, "torch").level == found(findings, "rich").level == "FAIL"
-    assert "2.1.0, torch>=2.9 is needed" in found(findings, "torch").detail
+    assert "2.1.0, torch>=2.9 is required" in found(findings, "torch").detail
     assert found(findings, "rich").hint.startswith("pip install 'rich")
 
 
 def test_a_torchvision_of_another_torch_is_a_warning(monkeypatch):
     installed(monkeypatch, torch="2.15.0")
-    warned = found(doctor._releases(), "torchvision")
+    warned = found(software.releases(), "torchvision")
     assert (
         warned.level == "WARN"
-        and "asks for torch==" in warned.detail
+        and "requires torch==" in warned.detail
         and "2.15.0 is installed" in warned.detail
     )
 
 
 def test_without_learn2learn_it_says_which_learners_go_without(monkeypatch):
     installed(monkeypatch, learn2learn=None)
-    warned = found(doctor._imports(), "learn2learn")
+    warned = found(software.imports(), "learn2learn")
     assert (
         warned.level == "WARN"
         and "maml, meta-sgd" in warned.detail
@@ -119,7 +120,7 @@ def test_a_library_that_does_not_import_fails():
     def broken():
         raise RuntimeError("operator torchvision::nms does not exist\nmore")
 
-    finding = doctor._import("torchvision", broken)
+    finding = software._import("torchvision", broken)
     assert finding.level == "FAIL" and finding.detail.endswith(
         "RuntimeError: operator torchvision::nms does not exist"
     )
@@ -147,7 +148,7 @@ def test_a_broken_plug_in_fails_and_nothing_else_does(monkeypatch, load, why):
     fresh = registry.learners
     monkeypatch.setattr(fresh, "_scanned", False)
     monkeypatch.setattr(fresh, "_broken", {})
-    failed = found(doctor._plugins(), "plug-in")
+    failed = found(software.plugins(), "plug-in")
     assert failed.level == "FAIL" and "'sparkle'" in failed.detail and why in failed.detail
     assert "mlp" in fresh and "sparkle" not in fresh
     with pytest.raises(HarnessError, match="cannot load learner 'sparkle'"):
@@ -158,50 +159,50 @@ def test_a_driver_that_torch_cannot_use_is_a_warning(monkeypatch):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("this torch uses it")
-    monkeypatch.setattr(doctor.Path, "exists", lambda path: "nvidia" in str(path))
-    assert found(doctor._devices(), "cuda").level == "WARN"
+    monkeypatch.setattr(hardware.Path, "exists", lambda path: "nvidia" in str(path))
+    assert found(hardware.devices(), "cuda").level == "WARN"
 
 
 def test_little_memory_says_how_many_workers_it_is_good_for(monkeypatch):
-    monkeypatch.setattr(doctor, "_memory", lambda: 5 * 2**28)
-    monkeypatch.setattr(doctor, "default_workers", lambda: 8)
-    warned = found(doctor._machine(), "memory")
+    monkeypatch.setattr(hardware.memory, "available", lambda: 5 * 2**28)
+    monkeypatch.setattr(hardware, "default_workers", lambda: 8)
+    warned = found(hardware.machine(), "memory")
     assert (warned.level, warned.hint) == ("WARN", "--workers 1")
 
 
 @pytest.mark.parametrize(("free", "level"), [(2**40, "PASS"), (2**29, "WARN"), (2**20, "FAIL")])
 def test_free_space(monkeypatch, tmp_path, free, level):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free))
-    assert found(doctor._store(Store(tmp_path)), "store space").level == level
+    monkeypatch.setattr(disks.shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(free))
+    assert found(disks.store(Store(tmp_path)), "store space").level == level
 
 
 def test_a_store_that_cannot_be_written_fails(monkeypatch, tmp_path):
     def read_only(**_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", read_only)
-    failed = found(doctor._store(Store(tmp_path)), "store")
+    monkeypatch.setattr(disks.tempfile, "TemporaryFile", read_only)
+    failed = found(disks.store(Store(tmp_path)), "store")
     assert (
         failed.level == "FAIL"
         and "Read-only file system" in failed.detail
         and "--store" in failed.hint
     )
-    assert found(doctor._cache(), "cache").level == "WARN"
+    assert found(disks.cache(), "cache").level == "WARN"
 
 
 def test_a_store_without_locks_or_on_another_clock(monkeypatch, tmp_path):
     def no_locks(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(doctor.fcntl, "flock", no_locks)
-    monkeypatch.setattr(doctor.time, "time", lambda: 0.0)
-    findings = list(doctor._store(Store(tmp_path)))
+    monkeypatch.setattr(disks.fcntl, "flock", no_locks)
+    monkeypatch.setattr(disks.time, "time", lambda: 0.0)
+    findings = list(disks.store(Store(tmp_path)))
     assert found(findings, "locks").level == "FAIL" and found(findings, "clock").level == "WARN"
 
 
 def test_a_dataset_that_is_only_partly_here_is_a_warning(tmp_path):
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"")
-    findings = list(doctor._data(tmp_path))
+    findings = list(data.datasets_under(tmp_path))
     assert found(findings, "mnist").level == "WARN"
     assert "omniglot" in found(findings, "not here").detail

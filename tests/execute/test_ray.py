@@ -13,7 +13,7 @@ from harness.cells import collect
 from harness.cells.run import Conditions
 from harness.errors import HarnessError
 from harness.execute import schedule
-from harness.execute.ray import Ray, room
+from harness.execute.ray import Ray, room_on
 from harness.storage.store import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
@@ -114,7 +114,7 @@ def test_each_way_to_go_wrong_is_one_line_and_stops_nobody_else(going_wrong, clu
         options={"address": cluster.address},
         time_limit=12,
     )
-    died = "the worker process died (os._exit, a segmentation fault, or killed for want of memory)"
+    died = "the worker process died (os._exit, a segmentation fault, or out of memory)"
     assert {
         cell.learner: run.outcome.failed[cell.key]
         for cell in run.plan.unique
@@ -186,7 +186,7 @@ def test_gpus_can_be_shared(cluster, second, tmp_path):
         assert workplace.size == 1, "its one processor is the bound"
     with (
         pytest.raises(
-            HarnessError, match="no node of the Ray cluster has what a cell takes up: 1 CPU, 7 GPU"
+            HarnessError, match="no node of the Ray cluster has what a cell occupies: 1 CPU, 7 GPU"
         ),
         executor(cluster, tmp_path / "store", gpus=7),
     ):
@@ -203,7 +203,7 @@ def test_gpus_can_be_shared(cluster, second, tmp_path):
     ],
 )
 def test_room_on_a_node(node, demand, cells):
-    assert room(node, demand) == cells
+    assert room_on(node, demand) == cells
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(reference, tmp_path):

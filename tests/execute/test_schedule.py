@@ -131,9 +131,9 @@ def test_every_cell_ends_once_and_after_its_training(data, size, refuses):
 def test_a_cell_that_takes_its_node_down_every_time_is_given_up():
     outcome, watch, _ = run([cell("a"), cell("b")], Scripted(2, {"a": ["lost"]}))
     assert outcome.done == ["b"] and outcome.failed == {
-        "a": f"lost {schedule.LOSSES} times: it lost"
+        "a": f"lost {schedule.MAX_LOSSES} times: it lost"
     }
-    assert watch.starts.count("a") == schedule.LOSSES
+    assert watch.starts.count("a") == schedule.MAX_LOSSES
 
 
 def test_a_cell_that_hangs_is_stopped_and_the_others_go_on():

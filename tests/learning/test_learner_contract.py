@@ -28,7 +28,7 @@ from harness.rng import Rng
 SHAPE, CLASSES, BUDGET = (1, 12, 12), 6, 3000
 LARGEST_BATCH = 256
 DEVICE = os.environ.get("HARNESS_TEST_DEVICE", "cpu")
-work.settle_on(DEVICE)
+work.prepare_device(DEVICE)
 
 every_learner = pytest.mark.parametrize("kind", list(learners))
 
