@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.execute import session
 from harness.execute.session import DEFAULTS, RunOptions
 from harness.publish import submission
+from harness.publish.manifest import Manifest
 from harness.publish.sources import find
 from harness.records import Record, worst_level
 from harness.report.board.model import Division, Refusal
@@ -92,7 +93,7 @@ def _read(path: str | Path, origin: str, options: RunOptions) -> Division:
     return _division(origin, collect.collect(layout, options.open_store()), layout.suite)
 
 
-def _division(origin: str, results: Results, asked: submission.Manifest | Suite) -> Division:
+def _division(origin: str, results: Results, asked: Manifest | Suite) -> Division:
     return Division(
         results,
         list(asked.tables),

@@ -196,7 +196,7 @@ def test_sources_of_one_name_are_told_apart_by_their_folders():
 
 def test_an_ending_in_capitals_is_that_of_a_submission(tmp_path: Path):
     (tmp_path / "THEIRS.ZIP").write_bytes(b"no zip file")
-    with pytest.raises(HarnessError, match="not taken as a submission"):
+    with pytest.raises(HarnessError, match="not accepted as a submission"):
         leaderboard.gather([tmp_path / "THEIRS.ZIP"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from safetensors.numpy import load, save
 from harness import api
 from harness.cells.collect import collect
 from harness.errors import HarnessError
-from harness.publish import submission
+from harness.publish import archive, contents, submission
+from harness.report import figures, reference, tables
+from harness.report.board.model import Division
+from harness.report.board.site import write_site
 from harness.storage.cellfile import cell_key
 from harness.storage.store import Store
 
@@ -23,7 +27,8 @@ SUITE = """
 name: tiny
 learners: {pixels: {kind: nearest-mean}, random: {kind: random-features}}
 protocols:
-  robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: fgsm, eps: [0, 0.1]}]}
+  robust:
+    {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: fgsm, eps: [0, 0.1]}]}
   clean: {kind: classification, dataset: digits}
 tables: [{protocol: robust, columns: [attack, eps], title: Under attack}]
 """
@@ -61,17 +66,34 @@ def repacked(
     return target
 
 
-def member(path: Path, role: str, ending: str) -> tuple[str, bytes]:
-    """The first file of a cell of some role."""
-    with zipfile.ZipFile(path) as packed:
-        for name in packed.namelist():
-            if (
-                name.endswith("cell.json")
-                and json.loads(packed.read(name))["result"]["identity"]["role"] == role
-            ):
-                found = name.replace("cell.json", ending)
-                return found, packed.read(found)
-    raise LookupError(role)
+def with_cells(path: Path, target: Path, change) -> Path:
+    """A copy in which ``change`` edited the cells (dicts, one a line), with hashes that match."""
+    lines = zipfile.ZipFile(path).read("cells.jsonl").splitlines()
+    cells = [json.loads(line) for line in lines]
+    change(cells)
+    data = "".join(json.dumps(cell) + "\n" for cell in cells).encode()
+    return repacked(path, target, {"cells.jsonl": data})
+
+
+def first_of(cells: list[dict], role: str) -> dict:
+    return next(cell for cell in cells if cell["result"]["identity"]["role"] == role)
+
+
+def version_1(path: Path, store: Store, target: Path) -> Path:
+    """The same submission as the first release wrote it: the files of each cell as in the store."""
+    old = zipfile.ZipFile(path)
+    manifest = json.loads(old.read("manifest.json"))
+    files = {"suite.yaml": old.read("suite.yaml")}
+    for cell in manifest["cells"]:
+        content = store.content(cell["key"], ("cell.json", "verdicts.safetensors"))
+        files |= {f"cells/{cell['key']}/{name}": data for name, data in content.items()}
+    manifest["version"] = 1
+    manifest["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    with zipfile.ZipFile(target, "w") as new:
+        new.writestr("manifest.json", json.dumps(manifest))
+        for name, data in files.items():
+            new.writestr(name, data)
+    return target
 
 
 def test_what_is_read_is_what_was_measured(packed):
@@ -105,6 +127,56 @@ def test_same_store_same_bytes_and_no_weights(packed, tmp_path):
     assert not [name for name in zipfile.ZipFile(path).namelist() if "weights" in name]
 
 
+def test_a_submission_of_version_1_is_read_and_written_as_version_2(packed, tmp_path):
+    suite, store, path = packed
+    old = version_1(path, Store(store), tmp_path / "old.zip")
+    assert submission.read(old).results.records == submission.read(path).results.records
+    written = contents.write(tmp_path / "new.zip", contents.load(old))
+    assert written.version == 2 and (tmp_path / "new.zip").read_bytes() == path.read_bytes()
+
+
+AUDITED = """
+name: audited
+seeds: [0, 1]
+learners: {bio: {kind: ech, hidden: 20}, mlp: {kind: mlp, hidden: 16, epochs: 1}}
+budget: {images: 100}
+protocols:
+  audit: {kind: biology, dataset: digits}
+  queries: {kind: attacked_episodes, dataset: digits, ways: 3, shots: [1], queries: 2, episodes: 4,
+            attacks: [{attack: fgsm, eps: [0, 0.1]}, {attack: noise, eps: [0, 0.1]}]}
+  robust: {kind: attack_sweep, dataset: digits, images: 20,
+           attacks: [{attack: fgsm, eps: [0, 0.1]}, {attack: noise, eps: [0, 0.1]}]}
+"""
+
+
+def test_reports_from_a_submission_are_those_from_its_store(tmp_path):
+    """What ``shown_arrays`` leaves out is read by no table, figure, board or comparison."""
+    suite, store, path = tmp_path / "s.yaml", tmp_path / "store", tmp_path / "s.zip"
+    suite.write_text(AUDITED)
+    ran = api.run(suite, store=store, workers=1)
+    assert not ran.outcome.failed
+    submission.pack(ran.plan, Store(store), "", path)
+    read = submission.read(path).results
+    for name, results in (("of-store", ran.results), ("of-zip", read)):
+        tables.write_tables(results, [], tmp_path / name, [])
+        figures.write_figures(results, tmp_path / name)
+        division = Division(results, [], [], "", dict.fromkeys(results.learners, "ours"))
+        write_site([division], [], tmp_path / name)
+        reference.save(reference.of_results(results, {}), tmp_path / name / "reference.json")
+    made = sorted(file for file in (tmp_path / "of-store").rglob("*") if file.is_file())
+    assert {"audit-fields.png", "queries.png", "reference.json"} <= {file.name for file in made}
+    for file in made:
+        same = tmp_path / "of-zip" / file.relative_to(tmp_path / "of-store")
+        assert same.read_bytes() == file.read_bytes(), file.name
+
+
+def test_arrays_that_no_report_reads_are_left_out(packed):
+    loaded = contents.load(packed[2])
+    names = {name for cell in loaded.manifest.cells for name in loaded.cells.arrays(cell.key)}
+    assert {"index", "correct", "correct/eps=0.1"} <= names
+    assert not [name for name in names if "margin" in name or "norm" in name]
+
+
 def test_the_suite_in_it_plans_the_same_cells(packed, tmp_path):
     suite, _, path = packed
     (tmp_path / "suite.yaml").write_bytes(zipfile.ZipFile(path).read("suite.yaml"))
@@ -128,7 +200,7 @@ def refused(path: Path, why: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04" + bytes(40)])
 def test_no_zip(content, tmp_path):
     (tmp_path / "x.zip").write_bytes(content)
-    refused(tmp_path / "x.zip", "no zip file")
+    refused(tmp_path / "x.zip", "not a zip file")
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -139,8 +211,8 @@ def test_a_file_that_is_not_there(tmp_path):
     "name",
     ["../evil.py", "/etc/passwd", "cells/../../x", "cells/0/cell.json", "weights.safetensors"],
 )
-def test_names_that_have_no_place(packed, tmp_path, name):
-    refused(repacked(packed[2], tmp_path / "x.zip", {name: b"x"}), "no place")
+def test_unexpected_names(packed, tmp_path, name):
+    refused(repacked(packed[2], tmp_path / "x.zip", {name: b"x"}), "unexpected file")
     assert not (tmp_path.parent / "evil.py").exists()
 
 
@@ -150,9 +222,11 @@ def test_a_bomb_is_not_unpacked(packed, tmp_path, monkeypatch):
         with bomb.open("suite.yaml", "w", force_zip64=True) as inside:
             inside.write(bytes(2**24 + 1))
     assert (tmp_path / "x.zip").stat().st_size < 2**16
-    monkeypatch.setattr(submission, "MOST_BYTES", 2**24)
-    monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("it was unpacked"))
-    refused(tmp_path / "x.zip", "would unpack to 16 MiB in 2 files; at most 16 MiB")
+    monkeypatch.setattr(archive, "MOST_BYTES", 2**24)
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was unpacked"))
+    refused(
+        tmp_path / "x.zip", "would unpack to 16 MiB in 2 files; the limits are 16 MiB and 100000"
+    )
 
 
 def test_a_bomb_that_lies_about_its_size_is_cut(tmp_path):
@@ -161,36 +235,76 @@ def test_a_bomb_that_lies_about_its_size_is_cut(tmp_path):
         bomb.writestr("manifest.json", bytes(2**22))
     lying = out.getvalue().replace((2**22).to_bytes(4, "little"), (100).to_bytes(4, "little"))
     (tmp_path / "x.zip").write_bytes(lying)
+    tracemalloc.start()
     refused(tmp_path / "x.zip", "damaged")
+    assert tracemalloc.get_traced_memory()[1] < 2**20  # not unpacked and then cut
+    tracemalloc.stop()
 
 
-@pytest.mark.parametrize("at", [0.3, 0.5, 0.7, 0.99])
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressions_without_a_limit_are_refused(tmp_path, method):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as bomb:
+        bomb.writestr("manifest.json", bytes(100))
+    refused(tmp_path / "x.zip", "neither stored nor deflated")
+
+
+def test_arrays_that_would_be_large_when_restored_are_refused(packed, tmp_path, monkeypatch):
+    size = sum(entry.file_size for entry in zipfile.ZipFile(packed[2]).infolist())
+    monkeypatch.setattr(archive, "MOST_BYTES", size + 2**20)
+    bits = save({"0/bits/1048576x16": np.zeros(2**21, np.uint8)})
+    monkeypatch.setattr(archive, "MOST_BYTES", 2**23)
+    bomb = repacked(packed[2], tmp_path / "x.zip", {"arrays.safetensors": bits})
+    refused(bomb, "its arrays would take 16 MiB; the limit is 8 MiB")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "why"),
+    [
+        ("0/bits/3x3", np.zeros(3, np.uint8), "does not hold that many bits"),
+        ("0/bits/3", np.zeros(1, np.int8), "does not hold that many bits"),
+        ("0/int64", np.zeros(3, np.float32), "does not hold integers"),
+        ("0/bits/", np.zeros(3, np.uint8), "unexpected tensor"),
+        ("../x", np.zeros(3, np.uint8), "unexpected tensor"),
+    ],
+)
+def test_tensors_that_cannot_be_restored(packed, tmp_path, name, tensor, why):
+    forged = repacked(packed[2], tmp_path / "x.zip", {"arrays.safetensors": save({name: tensor})})
+    refused(forged, why)
+
+
+@pytest.mark.parametrize("at", [0.1, 0.3, 0.5, 0.7])
 def test_altered_bytes(packed, tmp_path, at):
     data = bytearray(packed[2].read_bytes())
     data[int(at * len(data))] ^= 0xFF
     (tmp_path / "x.zip").write_bytes(data)
-    refused(tmp_path / "x.zip", "not taken as a submission")
+    refused(tmp_path / "x.zip", "not accepted as a submission")
 
 
 def test_a_file_changed_behind_its_hash(packed, tmp_path):
-    name, data = member(packed[2], "measure", "cell.json")
+    data = zipfile.ZipFile(packed[2]).read("cells.jsonl") + b" "
+    forged = repacked(packed[2], tmp_path / "x.zip", {"cells.jsonl": data}, rehash=False)
+    refused(forged, "sha256.*cells.jsonl")
+
+
+@pytest.mark.parametrize("name", ["cells.jsonl", "arrays.safetensors"])
+def test_a_file_left_out(packed, tmp_path, name):
     refused(
-        repacked(packed[2], tmp_path / "x.zip", {name: data + b" "}, rehash=False),
-        "sha256.*" + name,
+        repacked(packed[2], tmp_path / "x.zip", {name: None}, rehash=False), "lists other files"
+    )
+    refused(repacked(packed[2], tmp_path / "x.zip", {name: None}), f"it has no {name}")
+
+
+def test_cells_left_out_or_twice(packed, tmp_path):
+    refused(with_cells(packed[2], tmp_path / "x.zip", lambda cells: cells.pop()), "is missing")
+    refused(
+        with_cells(packed[2], tmp_path / "x.zip", lambda cells: cells.append(cells[0])),
+        "cells.jsonl:7: it has no key, or that of another line",
     )
 
 
-def test_a_file_left_out(packed, tmp_path):
-    name, _ = member(packed[2], "measure", "cell.json")
-    refused(repacked(packed[2], tmp_path / "x.zip", {name: None}, rehash=False), "do not agree")
-
-
 def edited(path: Path, change, target: Path) -> Path:
-    """A copy in which the first measurement's cell is changed and every hash fits."""
-    name, data = member(path, "measure", "cell.json")
-    body = json.loads(data)
-    change(body["result"])
-    return repacked(path, target, {name: json.dumps(body).encode()})
+    """A copy in which the first measurement is changed and every hash matches."""
+    return with_cells(path, target, lambda cells: change(first_of(cells, "measure")["result"]))
 
 
 @pytest.mark.parametrize(
@@ -215,18 +329,20 @@ def test_forged_cells_whose_hashes_fit(packed, tmp_path, change, why):
 
 
 def rekeyed(path: Path, role: str, change, target: Path) -> Path:
-    """A copy in which what the first cell of a role says of itself is changed, and its key and every hash fit."""
-    name, data = member(path, role, "cell.json")
-    body, old = json.loads(data), name.split("/")[1]
-    change(body["result"]["identity"])
-    new = cell_key(body["result"]["identity"])
-    with zipfile.ZipFile(path) as packed:
-        files = {each: packed.read(each) for each in packed.namelist() if old in each} | {
-            name: json.dumps(body).encode()
-        }
-        manifest = packed.read("manifest.json").replace(old.encode(), new.encode())
-    moved = {each.replace(old, new): content for each, content in files.items()}
-    return repacked(path, target, {**dict.fromkeys(files), **moved, "manifest.json": manifest})
+    """A copy in which the first cell of a role has another identity; its key and hashes match."""
+    manifest = zipfile.ZipFile(path).read("manifest.json")
+    keys = {}
+
+    def change_one(cells: list[dict]) -> None:
+        cell = first_of(cells, role)
+        change(cell["result"]["identity"])
+        new = cell_key(cell["result"]["identity"])
+        keys[cell["key"]] = cell["key"] = new
+
+    changed = with_cells(path, target, change_one)
+    ((old, new),) = keys.items()
+    names = manifest.replace(old.encode(), new.encode())
+    return repacked(changed, target, {"manifest.json": names})
 
 
 @pytest.mark.parametrize(
@@ -242,7 +358,10 @@ def rekeyed(path: Path, role: str, change, target: Path) -> Path:
     ],
 )
 def test_forged_identities_whose_keys_and_hashes_fit(packed, tmp_path, role, change, why):
-    refused(rekeyed(packed[2], role, change, tmp_path / "x.zip"), f"does not say what it is: {why}")
+    refused(
+        rekeyed(packed[2], role, change, tmp_path / "x.zip"),
+        f"identity of cell .* is malformed: {why}",
+    )
 
 
 def test_a_cell_that_only_goes_by_another_key_is_taken(packed, tmp_path):
@@ -254,20 +373,17 @@ def test_a_cell_that_only_goes_by_another_key_is_taken(packed, tmp_path):
 
 
 def test_forged_verdicts_whose_hashes_fit(packed, tmp_path):
-    name, data = member(packed[2], "measure", "verdicts.safetensors")
-    honest = submission.read(repacked(packed[2], tmp_path / "same.zip", {name: data}))
-    assert len(honest.results.records) == len(submission.read(packed[2]).results.records), (
-        "packing anew is no forgery by itself"
-    )
-    better = {key: np.ones_like(array) for key, array in load(data).items()}
-    assert any((array != better[key]).any() for key, array in load(data).items()), (
-        "nothing to better"
-    )
-    refused(
-        repacked(packed[2], tmp_path / "x.zip", {name: save(better)}),
-        "not the mean of its verdicts",
-    )
-    refused(repacked(packed[2], tmp_path / "y.zip", {name: b"junk"}), "cannot read its verdicts")
+    data = zipfile.ZipFile(packed[2]).read("arrays.safetensors")
+    same = repacked(packed[2], tmp_path / "same.zip", {"arrays.safetensors": data})
+    assert submission.read(same).results.records == submission.read(packed[2]).results.records
+    better = {
+        name: np.full_like(tensor, 255) if "/bits/" in name else tensor
+        for name, tensor in load(data).items()
+    }
+    forged = repacked(packed[2], tmp_path / "x.zip", {"arrays.safetensors": save(better)})
+    refused(forged, "not the mean of its verdicts")
+    junk = repacked(packed[2], tmp_path / "y.zip", {"arrays.safetensors": b"junk"})
+    refused(junk, "arrays.safetensors: not a safetensors file")
 
 
 def test_names_in_the_manifest(packed, tmp_path):
@@ -297,5 +413,5 @@ def test_names_in_the_manifest(packed, tmp_path):
     refused(with_change(rename), "manifest.json: learners")
     refused(with_change(swap), "not of the learner that it is named after")
     refused(with_change(lambda m: m["cells"][-1].update(protocol="nowhere")), "not of the protocol")
-    refused(with_change(lambda m: m.update(version=2)), "manifest.json: version")
+    refused(with_change(lambda m: m.update(version=3)), "manifest.json: version")
     refused(with_change(lambda m: m.update(more=1)), "manifest.json: more")
