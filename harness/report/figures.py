@@ -64,6 +64,22 @@ def _save(figure: Figure, stem: Path) -> Iterator[Path]:
     for form, metadata in FORMATS.items():
         out = io.BytesIO()
         figure.savefig(out, format=form, metadata=metadata)
+        data = _smallest_png(out.getvalue()) if form == "png" else out.getvalue()
         path = stem.with_name(f"{stem.name}.{form}")
-        write_atomically(path, out.getvalue())
+        write_atomically(path, data)
         yield path
+
+
+def _smallest_png(data: bytes) -> bytes:
+    """Return the same picture in fewer bytes: no (opaque) alpha channel, and grey as one channel."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        resolution = image.info.get("dpi")
+        picture = image.convert("RGB")
+    red, green, blue = picture.split()
+    if red == green == blue:
+        picture = red
+    out = io.BytesIO()
+    picture.save(out, "png", optimize=True, dpi=resolution)
+    return out.getvalue()
