@@ -28,7 +28,7 @@ from harness.report import checking
 from harness.report.checking import Check
 from harness.report.gate import Limits
 from harness.report.reference import Reference
-from harness.storage.store import DEFAULT_STORE
+from harness.storage.location import DEFAULT_STORE
 from harness.suite import load as suites
 from harness.suite.expand import expand
 from harness.suite.model import ProtocolEntry

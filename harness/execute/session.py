@@ -25,7 +25,8 @@ from harness.execute import display, schedule
 from harness.execute.base import Executor, Outcome, executors, training_key
 from harness.execute.signals import handling
 from harness.registry import Config
-from harness.storage.store import DEFAULT_STORE, Store
+from harness.storage.location import DEFAULT_STORE
+from harness.storage.store import Store
 from harness.suite import load as suites
 from harness.suite.explain import explain
 from harness.suite.model import Suite

@@ -13,7 +13,7 @@ from typing import Literal
 from harness import commits
 from harness.errors import HarnessError
 from harness.publish.submission import MEASURED
-from harness.storage.store import is_store, is_url
+from harness.storage.location import is_store, is_url
 
 Kind = Literal["suite", "store", "submission", "reference"]
 _KINDS: dict[str, Kind] = {".zip": "submission", ".json": "reference"}

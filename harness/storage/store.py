@@ -28,11 +28,11 @@ from harness.errors import StoreError
 from harness.storage.bucket import Bucket
 from harness.storage.cellfile import CELL, CellFile, Damage, UnknownFormat, decode, encode
 from harness.storage.folder import Folder
+from harness.storage.location import is_url
 from harness.storage.pack_format import Files
 from harness.storage.pack_repair import aside, salvage
 from harness.storage.packs import Packs
 
-DEFAULT_STORE = "results/runs"
 VERDICTS = "verdicts.safetensors"
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots.safetensors"
@@ -69,20 +69,6 @@ class CellResult:
 
 
 _FIELDS = tuple(each.name for each in fields(CellResult))
-
-
-def is_url(root: str | Path) -> bool:
-    """Report whether a store is at a URL rather than in a folder.
-
-    >>> is_url("s3://bucket/runs"), is_url("results/runs"), is_url("file:///results/runs")
-    (True, False, False)
-    """
-    return "://" in str(root) and not str(root).startswith("file://")
-
-
-def is_store(path: str | Path) -> bool:
-    """Report whether a path is that of a store (a folder or URL) rather than of a file."""
-    return is_url(path) or Path(str(path).removeprefix("file://")).is_dir()
 
 
 class Store:

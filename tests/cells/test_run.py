@@ -251,7 +251,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(reference, tmp_path
     run.wait(30)
     assert (
         run.returncode == 130
-        and "run the same command to go on" in errors
+        and "run the same command to resume" in errors
         and "Traceback" not in errors
     )
     assert len(Store(tmp_path / "store").finished()) >= 3

@@ -95,7 +95,7 @@ def test_every_command_helps_with_an_example(command):
 @pytest.mark.parametrize("group", [[], ["data"], ["store"], ["new"]])
 def test_what_a_command_does_fits_its_line_in_the_help(group):
     done = harness(*group, "-h", COLUMNS="80")
-    commands = done.stdout.partition("Commands:")[2]
+    commands = done.stdout.partition("Show this message and exit.")[2]
     assert len(commands.splitlines()) > 2 and "..." not in commands
 
 
@@ -105,11 +105,11 @@ def test_the_release_is_told_and_help_is_of_harness_however_it_was_started():
 
 
 def test_names_of_others_are_printed_as_they_are():
-    from harness import cli
+    from harness.cli.output import grid, out
 
-    with cli.out.capture() as shown:
-        cli.out.print("of plug:X: [red]it[/]")
-        cli.out.print(cli._grid([{"kind": "plug:X: [red]it[/]"}], "a:X: [b]"))
+    with out.capture() as shown:
+        out.print("of plug:X: [red]it[/]")
+        out.print(grid([{"kind": "plug:X: [red]it[/]"}], "a:X: [b]"))
     assert shown.get().count("plug:X: [red]it[/]") == 2 and "a:X: [b]" in shown.get()
 
 
@@ -461,13 +461,13 @@ def test_load_gives_a_frame_of_a_suite_or_a_store(ran):
             ["table", "tiny.yaml", "--store", "tiny.yaml"],
             "tiny.yaml: a store is a folder, and this is a file",
         ),
-        (["table", "tiny.yaml", "--store", ""], "--store: a store needs a folder or URL"),
+        (["table", "tiny.yaml", "--store", ""], "--store: the store is an empty string"),
         (
             ["run", "tiny.yaml", "--store", "ftp://localhost:1/x"],
             "ftp://localhost:1/x: cannot open it",
         ),
         (["store", "verify", "misspelt"], "misspelt: no store: there is no such folder"),
-        (["store", "verify", "."], ".: no store: nothing in that folder is of one"),
+        (["store", "verify", "."], ".: no store: the folder has neither cells nor packs"),
         (["trust", "tiny.yaml", "--store", "store"], "tiny: it has no attack sweep"),
         (["store", "gc", "tiny.yaml"], "tiny.yaml: no store"),
         (["trust", "a" * 5000], "File name too long"),

@@ -94,7 +94,7 @@ def test_interrupted_and_resumed_it_measures_the_same(reference, cluster, second
     assert (
         first.returncode == 130
         and "Traceback" not in first.errors
-        and "run the same command to go on" in first.errors
+        and "run the same command to resume" in first.errors
     )
     assert first.stdout.read() == ""
     again = api.run(

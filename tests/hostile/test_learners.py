@@ -96,7 +96,7 @@ def test_one_that_hangs_is_stopped_at_the_time_limit_and_the_others_go_on(suite,
         "60",
         env_more={"COLUMNS": "400"},
     )
-    assert done.returncode == 1 and "2 cells computed, 0 found done, 2 failed" in done.stderr, (
+    assert done.returncode == 1 and "2 cells computed, 0 found in the store, 2 failed" in done.stderr, (
         done.stderr
     )
     assert all(
@@ -120,7 +120,7 @@ def test_memory_that_runs_out_in_one_cell_is_that_cells_failure(suite, tmp_path)
         preexec_fn=little,
         env_more={"COLUMNS": "400"},
     )
-    assert done.returncode == 1 and "2 cells computed, 0 found done, 2 failed" in done.stderr, (
+    assert done.returncode == 1 and "2 cells computed, 0 found in the store, 2 failed" in done.stderr, (
         done.stderr
     )
     assert all("can't allocate memory" in why for why in failures(done.stderr)["Greedy"])

@@ -19,13 +19,13 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from harness import cli
+from harness.cli import entry, output
 from harness.suite import shipped
 
 SUITES = {name: shipped.locate(name).read_text() for name in shipped.names()}
 LONGEST_S = 20
 """Processor time; a suite that takes longer to refuse than that has found a hole, not a slow machine."""
-COMMAND = typer.main.get_command(cli.app)  # made once, which takes half of the time otherwise
+COMMAND = typer.main.get_command(entry.app)  # made once, which takes half of the time otherwise
 MOST_MEMORY = 8 * 2**30
 AMOUNT = int(os.environ.get("HOSTILE_SUITES", 10_000))
 
@@ -315,16 +315,16 @@ def mutated(draw) -> bytes:
 def validate(path: Path) -> tuple[int, str, str]:
     """``harness validate`` in this process: (exit status, stdout, stderr)."""
     out, err = io.StringIO(), io.StringIO()
-    before = sys.argv, cli.out.file, cli.app
-    sys.argv, cli.out.file, cli.app = ["harness", "validate", str(path)], out, COMMAND
+    before = sys.argv, output.out.file, entry.app
+    sys.argv, output.out.file, entry.app = ["harness", "validate", str(path)], out, COMMAND
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
+            entry.main()
         status = 0
     except SystemExit as leaving:
         status = leaving.code or 0
     finally:
-        sys.argv, cli.out.file, cli.app = before
+        sys.argv, output.out.file, entry.app = before
     return status, out.getvalue(), err.getvalue()
 
 

@@ -16,7 +16,7 @@ from hostile_kit import amount, below, call, clear, computed, sound, start, surv
 from harness.storage.store import Store
 
 KILLS, RUNS = amount("HOSTILE_KILLS", 20), amount("HOSTILE_RUNS", 8)
-LINE = "interrupted; finished cells are kept, run the same command to go on"
+LINE = "interrupted; finished cells are kept, run the same command to resume"
 
 
 def test_kills_at_random_moments_lose_nothing(matched, tmp_path):

@@ -198,7 +198,7 @@ def test_what_would_have_to_be_run_is_left_alone_when_only_tables_are_asked_for(
     edit(home, "width: 50", "width: 60")
     before = files(home / "results/paper/tiny")
     done = harness("paper", "--tables-only", "--store", "nowhere")
-    assert "left alone: suites/paper/tiny.yaml: 10 cells are to be run" in done.stderr
+    assert "skipped: suites/paper/tiny.yaml: 10 cells have to be run" in done.stderr
     assert files(home / "results/paper/tiny") == before
 
 

@@ -11,7 +11,8 @@ from made_up import a_cell, arrays, fill
 from harness.errors import StoreError
 from harness.storage import garbage, lease, verification
 from harness.storage.cellfile import CELL
-from harness.storage.store import VERDICTS, Store, is_store, is_url
+from harness.storage.location import is_store, is_url
+from harness.storage.store import VERDICTS, Store
 
 
 def test_what_is_written_is_read(store):

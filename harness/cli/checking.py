@@ -1,0 +1,132 @@
+"""``harness check``: a gate that compares a run with a reference."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.app import PUBLISH, app
+from harness.cli.options import AsJson, DataRoot, Device, Sets, StorePath, SuitePath, Workers
+from harness.cli.output import err, out, print_failures, print_json
+from harness.files import make_folder, write_atomically
+from harness.storage.location import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from harness.report.gate import Report
+
+
+class Undecided(StrEnum):
+    """Whether numbers fail for which there is too little data to decide."""
+
+    auto = "auto"
+    fail = "fail"
+    warn = "warn"
+
+
+@app.command(rich_help_panel=PUBLISH)
+def check(
+    suite: SuitePath,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    workers: Workers = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", help="The reference; default: results/reference/NAME.json."),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="Require equal verdicts and values, in the same environment."),
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the numbers as the new reference.")
+    ] = False,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Changes no larger than this never fail.")
+    ] = 0.005,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="A fall in accuracy this large must not pass.")
+    ] = 0.02,
+    level: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability of a false alarm, over all numbers.")
+    ] = 0.01,
+    undecided: Annotated[
+        Undecided,
+        typer.Option(
+            help="Whether undecided numbers fail; auto: only if measured on the same samples."
+        ),
+    ] = Undecided.auto,
+    allow_rise: Annotated[
+        bool, typer.Option("--allow-rise", help="A number that rose does not fail.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            "--summary", envvar="GITHUB_STEP_SUMMARY", help="Append Markdown to this file."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a suite and compare every number with a reference.
+
+    Exit status 1 if a number has changed for the worse, or a cell failed. Without --exact the
+    comparison is statistical: a fall (or an unexplained rise) fails if it is significant and
+    larger than --tolerance. A number passes if a fall by --margin is excluded. In between it is
+    undecided, and the report says how many samples would decide it.
+
+    Example: harness check suites/ci.yaml --reference results/reference/ci.json
+    """
+    from harness.execute.session import RunOptions
+    from harness.report import checking, gate
+
+    options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
+    done = checking.check(
+        suite,
+        options,
+        sets=set_ or [],
+        against=reference,
+        exact=exact,
+        update=update,
+        limits=gate.Limits(tolerance, margin, level),
+        undecided=undecided.value,
+        rises=not allow_rise,
+        console=err,
+    )
+    failed = done.run.outcome.failed
+    if failed:
+        print_failures(done.run.plan.cells, failed, store)
+    if done.report is not None:
+        _print_report(done.report, as_json=as_json)
+        # Written last: if a file cannot be written, the answer is on the terminal already.
+        _write_report(done.report, junit, summary)
+    if update and not failed:
+        path = reference or checking.reference_of(done.run.plan.suite.name)
+        err.print(f"wrote {path}: {len(done.measured.rows)} numbers")
+    elif failed or done.report is None or not done.report.passed:
+        raise typer.Exit(1)
+
+
+def _print_report(report: Report, *, as_json: bool) -> None:
+    from harness.report import gate_text
+
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        out.print("\n".join(gate_text.lines(report)))
+
+
+def _write_report(report: Report, junit: Path | None, summary: Path | None) -> None:
+    from harness.report import gate_text
+
+    if junit:
+        write_atomically(junit, gate_text.junit(report).encode())
+    if summary:
+        make_folder(summary.parent)
+        # All commands of a CI step append to one summary.
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(gate_text.markdown(report))

@@ -1,0 +1,66 @@
+"""The entry point of the ``harness`` command: errors become messages, a closed pipe is no error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from harness.cli.app import app
+from harness.errors import HarnessError
+from harness.execute.signals import handling
+
+
+def main() -> None:
+    """Run the command that ``sys.argv`` names."""
+    try:
+        with (
+            contextlib.redirect_stdout(_PipeSafe(sys.stdout)),
+            handling(signal.SIGTERM, signal.default_int_handler),
+        ):
+            app(prog_name="harness")
+    except HarnessError as error:
+        _exit_with(error)
+    except OSError as error:
+        # A name too long for the file system, or a folder without permission: bad input, no bug.
+        where = None if error.filename is None else str(error.filename)
+        _exit_with(HarnessError(error.strerror or str(error), where=where))
+
+
+def _exit_with(error: HarnessError) -> None:
+    print(f"harness: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+class _PipeSafe:
+    """Standard output that ignores a reader that has gone (``harness ... | head``).
+
+    The command goes on, so that what it computes and writes to files is not lost.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._attempt(lambda: self._stream.write(text)) or len(text)
+
+    def flush(self) -> None:
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except BrokenPipeError:
+            # Later writes go nowhere instead of failing again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            return None
+        except OSError as error:
+            raise HarnessError(
+                f"cannot write the answer: {error.strerror}", where="standard output"
+            ) from error

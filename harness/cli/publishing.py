@@ -1,0 +1,181 @@
+"""Commands that make what is published: ``paper``, ``board`` and ``submit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.app import PUBLISH, app
+from harness.cli.options import AsJson, DataRoot, Device, Sets, StorePath, SuitePath, Workers
+from harness.cli.output import err, out, print_failures, print_json
+from harness.errors import HarnessError
+from harness.storage.location import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from harness.publish.paper import Look
+
+
+@app.command(rich_help_panel=PUBLISH)
+def paper(
+    suites: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="SUITE.yaml",
+            show_default=False,
+            help="Suite files; default: suites/paper/*.yaml.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only report what is stale, why, and how long it takes."),
+    ] = False,
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Run nothing; skip suites that need a run.")
+    ] = False,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="Keep the measurements beside the tables (measured.zip).")
+    ] = False,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Parent folder of all results; default: results/, "
+            "where suites/a/b.yaml has results/a/b.",
+        ),
+    ] = None,
+    store: StorePath = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring all tables and figures up to date.
+
+    Reports which results are stale and why, runs what is missing, and rewrites their tables and
+    figures. Unchanged outputs are skipped, and no cell is run that the store has. The report is
+    made from the provenance.json of each folder and needs neither the store nor the data.
+
+    Example: harness paper --dry-run
+    """
+    from harness.execute.session import RunOptions
+    from harness.publish import paper as papers
+
+    options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
+    looks = [papers.look(path, options, out=out_dir) for path in papers.chosen(suites or [])]
+    if as_json:
+        print_json([look.to_dict() for look in looks])
+    else:
+        _print_looks(looks)
+    if dry_run:
+        return
+    failed = False
+    for look in looks:
+        made = papers.make(look, options, tables_only=tables_only, pack=pack, console=err)
+        if made.written:
+            err.print(f"wrote {len(made.written)} files to {look.folder}")
+        elif look.state != "fresh":
+            err.print(f"skipped: {look.suite}: {look.todo} cells have to be run")
+        if made.failed and made.plan:
+            failed = True
+            print_failures(made.plan.cells, made.failed, store)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print_looks(looks: list[Look]) -> None:
+    from harness.execute.display import duration
+
+    for look in looks:
+        out.print(f"{look.suite}: {look.state}{_work_left(look)}")
+        for reason in look.why:
+            out.print(f"  {reason}")
+    stale = [look for look in looks if look.state != "fresh"]
+    if not stale:
+        out.print("all fresh")
+        return
+    seconds = sum(look.seconds for look in stale if not look.source)
+    out.print(
+        f"{len(looks) - len(stale)} fresh, {len(stale)} to update: "
+        f"about {duration(seconds)} of running"
+    )
+
+
+def _work_left(look: Look) -> str:
+    from harness.execute.display import duration
+
+    if look.state == "fresh" or not look.todo:
+        return ""
+    time = duration(look.seconds)
+    return f", {look.todo} of {look.cells} cells to run, about {time} ({look.basis})"
+
+
+@app.command(rich_help_panel=PUBLISH)
+def board(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SUITE.yaml|SUBMISSION.zip",
+            show_default=False,
+            help="Suite files (with their cells in --store), submissions, and folders of "
+            "results with their measured.zip.",
+        ),
+    ],
+    folder: Annotated[Path, typer.Option("-o", "--out", help="Folder of the site.")] = Path("site"),
+    store: StorePath = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+) -> None:
+    """Write a leaderboard as a static site that needs no network.
+
+    The first source with a suite's name sets its conditions. Rows of later sources are refused,
+    each with its reason, if they were measured on other data or under another protocol block, or
+    if trust checks failed or are missing. Exit status 1 if a row was refused.
+
+    Example: harness board suites/quickstart.yaml -o site
+    """
+    from harness.execute.session import RunOptions
+    from harness.publish import leaderboard
+    from harness.report.board.site import write_site
+
+    options = RunOptions(store=store, data_root=data_root, device=device)
+    gathered = leaderboard.gather(sources, options)
+    written = write_site(gathered.divisions, gathered.refused, folder)
+    for row in gathered.refused:
+        err.print(f"refused: {row}", soft_wrap=True)
+    err.print(f"wrote {written[0]} and {len(written) - 1} tables beside it")
+    if gathered.refused:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PUBLISH)
+def submit(
+    suite: SuitePath,
+    path: Annotated[Path, typer.Option("-o", "--out", help="The file to write, *.zip.")],
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+) -> None:
+    """Pack a suite's results for a leaderboard.
+
+    The file holds records, verdicts, trust checks and hashes, but no weights.
+
+    Example: harness submit suites/quickstart.yaml -o mine.zip
+    """
+    from harness.execute import session
+    from harness.execute.session import RunOptions
+    from harness.publish import submission
+
+    if path.suffix != ".zip":
+        raise HarnessError(
+            "a submission is a zip file", where=str(path), hint=f"-o {path.with_suffix('.zip')}"
+        )
+    sets = set_ or []
+    options = RunOptions(store=store, data_root=data_root, device=device)
+    layout = session.plan(suite, options, sets=sets)
+    text = submission.suite_text(suite, sets)
+    manifest = submission.pack(layout, options.open_store(), text, path)
+    size = path.stat().st_size / 2**20
+    err.print(f"packed {len(manifest.cells)} cells of {manifest.name} into {path}: {size:.1f} MiB")

@@ -1,0 +1,240 @@
+"""Commands that read a store and run nothing: ``table``, ``records``, ``show`` and ``trust``."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli import tables
+from harness.cli.app import READ, app
+from harness.cli.options import (
+    AsJson,
+    DataRoot,
+    Device,
+    OutDir,
+    Sets,
+    SourceArgument,
+    StorePath,
+    SuitePath,
+)
+from harness.cli.output import err, grid, out, print_json
+from harness.errors import HarnessError
+from harness.storage.location import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from harness.cells.plan import Plan
+    from harness.cells.results import Results
+    from harness.report.trusted import Row
+    from harness.storage.store import Store
+
+
+class Format(StrEnum):
+    """How ``harness table`` prints."""
+
+    terminal = "terminal"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+    json = "json"
+
+
+@app.command(rich_help_panel=READ)
+def table(
+    suite: SuitePath,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    out_dir: OutDir = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+) -> None:
+    """Print a suite's tables from what is in the store.
+
+    Example: harness table suites/quickstart.yaml --format markdown
+    """
+    from harness.cells import collect
+    from harness.execute import session
+    from harness.execute.session import RunOptions
+
+    options = RunOptions(store=store, data_root=data_root, device=device)
+    sets = set_ or []
+    layout = session.plan(suite, options, sets=sets)
+    folder = options.open_store()
+    results = collect.collect(layout, folder)
+    missing = _missing_measurements(layout, folder)
+    if missing:
+        err.print(f"{missing} measurements are not in {store}: `harness run {suite}` computes them")
+    if out_dir:
+        tables.write(layout, results, out_dir, options, suite=suite, sets=sets)
+    if form is Format.terminal:
+        tables.show(layout, results)
+    else:
+        _print_tables(layout, results, form)
+
+
+def _missing_measurements(layout: Plan, store: Store) -> int:
+    finished = set(store.finished())
+    measurements = [cell for cell in [*layout.unique, *layout.waiting] if cell.role == "measure"]
+    return sum(bool(cell.behind) or cell.key not in finished for cell in measurements)
+
+
+def _print_tables(layout: Plan, results: Results, form: Format) -> None:
+    from harness.report import claims, claims_text, render
+    from harness.report.tables import build_all
+
+    suite = layout.suite
+    built = build_all(results, suite.tables, suite.published)
+    texts = [render.render(each, form.value) for each in built]
+    if suite.claims:
+        _, write_claims = claims_text.FORMATS[form.value]
+        texts.append(write_claims(claims.decide(results, suite.claims), suite.claims))
+    if form is Format.json:
+        print_json([json.loads(text) for text in texts])
+    else:
+        print("\n".join(texts))
+
+
+@app.command(rich_help_panel=READ)
+def records(
+    source: SourceArgument,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    query: Annotated[
+        str | None, typer.Option("--query", help="Only rows matching a pandas query.")
+    ] = None,
+    out_file: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write a flat table to this file: .jsonl, .csv or .parquet."),
+    ] = None,
+) -> None:
+    """Print every record of a source as JSON lines.
+
+    With --query or --out, records are rows of a flat table, with settings as columns.
+
+    Example: harness records suites/quickstart.yaml --query "learner == 'bio' and setting_eps > 0"
+    """
+    from harness.execute.session import RunOptions
+    from harness.publish import reading
+    from harness.report import frames
+
+    options = RunOptions(store=store, data_root=data_root, device=device)
+    rows = reading.results(source, options, sets=set_ or []).records
+    if not rows:
+        err.print(f"{store} has no results of {source}: `harness run {source}` computes them")
+    if query is None and out_file is None:
+        for record in rows:
+            print(json.dumps(record.to_dict(), sort_keys=True))
+        return
+    frame = frames.frame(rows)
+    if query:
+        frame = frames.query(frame, query)
+    if out_file:
+        frames.write(frame, out_file)
+        err.print(f"wrote {len(frame)} records to {out_file}")
+    else:
+        print(frames.lines(frame), end="")
+
+
+@app.command(rich_help_panel=READ)
+def show(
+    cell: Annotated[
+        str,
+        typer.Argument(
+            metavar="CELL", help="Its key, or the first characters of it.", show_default=False
+        ),
+    ],
+    store: StorePath = DEFAULT_STORE,
+) -> None:
+    """Print what a store holds of a cell, as JSON.
+
+    That is everything its key is a hash of, its values, its trust checks and its training log.
+
+    Example: harness show 3f9a12cd
+    """
+    from dataclasses import asdict
+
+    from harness.storage.store import Store
+
+    folder = Store(store)
+    key = _key_of(cell, folder)
+    result = folder.read(key)
+    if result is None:
+        raise HarnessError(
+            f"cell {key} is damaged",
+            where=store,
+            hint="run its suite again, which computes the cell again",
+        )
+    print_json({"key": key, "files": folder.members(key), **asdict(result)})
+
+
+def _key_of(start: str, store: Store) -> str:
+    """The only key that starts with some characters."""
+    keys = [key for key in store.finished() if key.startswith(start)]
+    if not keys:
+        raise HarnessError(
+            f"no cell {start!r}",
+            where=str(store.root),
+            hint="`harness plan SUITE.yaml --json` lists keys",
+        )
+    if len(keys) > 1:
+        raise HarnessError(
+            f"more than one cell starts with {start!r}",
+            where=str(store.root),
+            hint=f"{len(keys)} of them: {', '.join(keys[:5])}",
+        )
+    return keys[0]
+
+
+@app.command(rich_help_panel=READ)
+def trust(
+    source: SourceArgument,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Say which attack results are reliable.
+
+    Names every trust check that failed or warned, with its number. For a suite, checks the cells
+    in --store; for a store, all of its cells. Exit status 1 if a check failed.
+
+    Example: harness trust suites/quickstart.yaml
+    """
+    from harness.execute.session import RunOptions
+    from harness.publish import reading, sources
+    from harness.report import trusted
+    from harness.storage.store import Store
+
+    if sources.find(source).kind == "store":
+        rows = trusted.of_store(Store(source))
+    else:
+        options = RunOptions(store=store, data_root=data_root, device=device)
+        rows = trusted.of_results(reading.results(source, options, sets=set_ or []))
+    failed = sum(row.level == "FAIL" for row in rows)
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        warned = sum(row.level == "WARN" for row in rows)
+        out.print(grid([_trust_row(row) for row in rows], "trust"))
+        out.print(f"{len(rows)} attack sweeps: {failed} failed, {warned} warned")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _trust_row(row: Row) -> dict[str, Any]:
+    remarks = [f"{check.level} {check.name}: {check.detail}" for check in row.remarks]
+    return {
+        "learner": row.learner,
+        "protocol": row.protocol,
+        "attack": row.attack,
+        "seed": row.seed,
+        "level": row.level,
+        "failed or warned": "\n".join(remarks),
+    }

@@ -1,0 +1,179 @@
+"""``harness run`` and ``harness plan``: compute the cells of a suite, or list them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from harness.cli import tables
+from harness.cli.app import RUN, app
+from harness.cli.options import (
+    Address,
+    AsJson,
+    BatchSize,
+    DataRoot,
+    Device,
+    ExecutorName,
+    Gpus,
+    Memory,
+    OutDir,
+    Sets,
+    StorePath,
+    SuitePath,
+    TimeLimit,
+    Workers,
+)
+from harness.cli.output import err, grid, out, print_failures, print_json, print_skipped
+from harness.files import make_folder
+from harness.storage.location import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from harness.cells.plan import Cell, Plan
+    from harness.execute.forecast import Forecast
+    from harness.storage.store import Store
+
+
+@app.command(rich_help_panel=RUN)
+def run(
+    suite: SuitePath,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    workers: Workers = None,
+    batch_size: BatchSize = 256,
+    out_dir: OutDir = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+    gpus: Gpus = None,
+    memory: Memory = None,
+    time_limit: TimeLimit = None,
+) -> None:
+    """Compute what a suite's store lacks, then write and show tables.
+
+    An interrupted run is resumed by the same command. Tables and figures go to --out, by default
+    to tables/NAME in the store (results/tables/NAME if the store is at a URL). For clusters see
+    docs/cluster.md.
+
+    Example: harness run suites/quickstart.yaml
+    """
+    from harness.execute import session
+    from harness.execute.session import RunOptions
+
+    if out_dir:
+        make_folder(out_dir)  # fail now rather than after hours of computing
+    options = RunOptions(
+        store=store,
+        data_root=data_root,
+        device=device,
+        workers=workers,
+        batch_size=batch_size,
+        executor=executor,
+        executor_options={"address": address, "gpus": gpus, "memory": memory},
+        time_limit=time_limit,
+    )
+    sets = set_ or []
+    done = session.run(suite, options, sets=sets, console=err)
+    folder = out_dir or tables.default_folder(store, done.plan.suite.name)
+    written = tables.write(done.plan, done.results, folder, options, suite=suite, sets=sets)
+    tables.show(done.plan, done.results)
+    if written:
+        kinds = "md, csv, tex, json, pdf, png, records, provenance"
+        err.print(f"wrote {len(written)} files ({kinds}) to {folder}")
+    else:
+        err.print(f"{folder} is up to date")
+    print_skipped(done.plan, err)
+    outcome = done.outcome
+    err.print(
+        f"{len(outcome.done)} cells computed, {len(outcome.found)} found in the store, "
+        f"{len(outcome.failed)} failed"
+    )
+    if outcome.failed:
+        print_failures(done.plan.cells, outcome.failed, store)
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=RUN)
+def plan(
+    suite: SuitePath,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """List a suite's cells, which are done, how long the rest takes.
+
+    Example: harness plan suites/quickstart.yaml
+    """
+    from harness.execute import session
+    from harness.execute.forecast import forecast
+    from harness.execute.session import RunOptions
+
+    options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
+    layout = session.plan(suite, options, sets=set_ or [])
+    folder = options.open_store()
+    work = forecast(layout, folder, workers)
+    rows = [_row(cell, work) for cell in work.cells]
+    if as_json:
+        skipped = {each.name: each.skipped for each in layout.suite.protocols if each.skipped}
+        print_json(
+            {
+                "suite": layout.suite.name,
+                "cells": rows,
+                "seconds_left": round(work.seconds, 1),
+                "skipped": skipped,
+                "rough_guesses": work.guesses,
+            }
+        )
+        return
+    done = len(rows) - len(work.missing)
+    short = [{**row, "key": (row["key"] or "open")[:8]} for row in rows]
+    out.print(grid(short, f"{layout.suite.name}: {len(rows)} cells, {done} done"))
+    if layout.waiting:
+        out.print(
+            f"open: {len(layout.waiting)} cells are not yet resolved, "
+            "because a match has to choose a value first"
+        )
+    print_skipped(layout, out)
+    _print_detectable(layout, folder)
+    out.print(_time_left(work))
+
+
+def _row(cell: Cell, work: Forecast) -> dict[str, Any]:
+    return {
+        "key": None if cell.behind else cell.key,
+        "learner": cell.learner,
+        "what": cell.protocol or cell.role,
+        "setting": cell.label,
+        "seed": cell.seed,
+        "done": cell.key not in work.expected,
+        "seconds": round(work.expected.get(cell.key, 0.0), 1),
+    }
+
+
+def _print_detectable(layout: Plan, store: Store) -> None:
+    """Print the smallest difference between learners that each protocol can show."""
+    from harness.cells import estimate
+
+    for entry in layout.suite.protocols:
+        cells = [cell for cell in layout.unique if cell.protocol == entry.name]
+        spread = estimate.spread(cells, store)
+        difference = entry.protocol.detectable(len(entry.seeds), spread)
+        if difference:
+            out.print(f"{entry.name} can show a difference of about {difference}")
+
+
+def _time_left(work: Forecast) -> str:
+    from harness.execute.display import duration
+
+    if not work.missing:
+        return "all done"
+    count = len(work.missing)
+    basis = "from the times of similar cells in the store"
+    if work.guesses:
+        basis = f"{work.guesses} of {count} are rough guesses: the store has no similar cells"
+    time = duration(work.seconds)
+    return f"{count} cells to compute, about {time} on {work.workers} workers ({basis})"
