@@ -70,7 +70,7 @@ def test_its_metadata_name_licence_and_entry_points(distributions):
         if ".dist-info/" in name
     }
     assert (
-        "License-Expression: MIT AND ISC" in told["METADATA"]
+        "License-Expression: MIT AND ISC AND CC-BY-SA-3.0" in told["METADATA"]
         and "Typing :: Typed" in told["METADATA"]
     )
     assert (

@@ -1,19 +1,20 @@
-"""What a dataset is: uint8 images, labels, named splits, a content hash, a licence and a source."""
+"""The Dataset contract: uint8 images, labels, named splits, content hash, licence and source."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness.errors import DataError, did_you_mean
+from harness import registry
+from harness.errors import DataError, HarnessError, did_you_mean
 from harness.lazy import torch
-from harness.registry import Config
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,9 @@ class Images:
 
     Attributes:
         pixels: uint8 (N, C, H, W).
-        labels: int64 (N,) in [0, n_classes), or None where labels are withheld.
-        index: int64 (N,), each image's position in its dataset: its identity.
-        n_classes: number of classes among which the labels choose (kept when labels are withheld: 0 then).
+        labels: int64 (N,) in [0, n_classes), or None if labels are withheld.
+        index: int64 (N,), the position of each image in its dataset: its identity.
+        n_classes: number of classes; 0 if labels are withheld.
     """
 
     pixels: np.ndarray
@@ -38,32 +39,40 @@ class Images:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        return tuple(self.pixels.shape[1:])
+        _, channels, height, width = self.pixels.shape
+        return channels, height, width
+
+    @property
+    def known_labels(self) -> np.ndarray:
+        """The labels, int64 (N,).
+
+        Raises:
+            HarnessError: If labels are withheld.
+        """
+        if self.labels is None:
+            raise HarnessError("the labels of these images are withheld")
+        return self.labels
 
     def take(self, rows: np.ndarray) -> Images:
-        """The images at ``rows``, with the same classes."""
-        return Images(
-            self.pixels[rows],
-            None if self.labels is None else self.labels[rows],
-            self.index[rows],
-            self.n_classes,
-        )
+        """Select images by row; the classes stay the same."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Images(self.pixels[rows], labels, self.index[rows], self.n_classes)
 
     def unlabelled(self) -> Images:
-        """The same images with their labels withheld."""
+        """Withhold the labels."""
         return Images(self.pixels, None, self.index, 0)
 
     def tensor(self, device: str | torch.device = "cpu") -> torch.Tensor:
-        """float32 (N, C, H, W) in [0, 1]."""
+        """The pixels as float32 (N, C, H, W) in [0, 1]."""
         return torch.from_numpy(self.pixels).to(device).float().div_(255)
 
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What is known of a split without reading it.
+    """The sizes of a split.
 
     Attributes:
-        classes: number of classes in it.
+        classes: number of classes.
         per_class: number of images of the smallest class.
         images: number of images.
     """
@@ -72,15 +81,29 @@ class SplitFacts:
     per_class: int
     images: int
 
+    @classmethod
+    def measure(cls, labels: np.ndarray) -> SplitFacts:
+        """Count the labels of a split, int (N,).
+
+        >>> SplitFacts.measure(np.array([3, 7, 7]))
+        SplitFacts(classes=2, per_class=1, images=3)
+        """
+        counts = np.unique(labels, return_counts=True)[1]
+        return cls(len(counts), int(counts.min()), len(labels))
+
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a dataset without reading it; a suite is validated against this.
+    """The shape and the splits of a dataset, known without reading it.
+
+    Suites are validated against them.
 
     Attributes:
         image_shape: (C, H, W).
-        splittings: splitting -> split (train, val, test) -> facts. The first splitting is the default.
-        class_disjoint: the splittings in which no class is in two splits (few-shot by class transfer needs one).
+        splittings: facts of each split (train, val, test) of each splitting. The first splitting is
+            the default.
+        class_disjoint: splittings in which no class is in two splits; few-shot by class transfer
+            needs one.
     """
 
     image_shape: tuple[int, int, int]
@@ -95,9 +118,10 @@ class Loaded:
     Attributes:
         pixels: uint8 (N, C, H, W).
         labels: int64 (N,).
-        class_names: one per label.
-        groups: one per class, e.g. its alphabet; for ``within_group`` episodes. None where classes have no groups.
-        splittings: splitting -> split -> int64 image indices, ascending.
+        class_names: the name of each class.
+        groups: the group of each class, e.g. its alphabet, for ``within_group`` episodes; None
+            without groups.
+        splittings: positions of the images of each split of each splitting, int64, ascending.
     """
 
     pixels: np.ndarray
@@ -107,7 +131,13 @@ class Loaded:
     splittings: Mapping[str, Mapping[str, np.ndarray]]
 
     def split(self, splitting: str, split: str) -> Images:
-        """A split with its labels renumbered 0 .. n_classes - 1, in order of the dataset's own class numbers."""
+        """Return the images of a split.
+
+        Labels are renumbered 0 .. n_classes - 1, in the order of the dataset's own class numbers.
+
+        Raises:
+            DataError: If there is no such splitting or split.
+        """
         if splitting not in self.splittings:
             raise DataError(
                 f"no splitting {splitting!r}", hint=did_you_mean(splitting, self.splittings)
@@ -119,29 +149,28 @@ class Loaded:
             )
         rows = self.splittings[splitting][split]
         classes, labels = np.unique(self.labels[rows], return_inverse=True)
-        return Images(
-            self.pixels[_slice_or(rows)],
-            labels.astype(np.int64),
-            rows.astype(np.int64),
-            len(classes),
-        )
+        pixels = self.pixels[_as_slice(rows)]
+        return Images(pixels, labels.astype(np.int64), rows.astype(np.int64), len(classes))
 
     def split_classes(self, splitting: str, split: str) -> tuple[str, ...]:
-        """Name of each class of a split, in the order that ``split`` numbers them."""
-        return tuple(
-            self.class_names[label]
-            for label in np.unique(self.labels[self.splittings[splitting][split]])
-        )
+        """Names of the classes of a split, in the order in which ``split`` numbers them."""
+        classes = np.unique(self.labels[self.splittings[splitting][split]])
+        return tuple(self.class_names[label] for label in classes)
 
     def split_groups(self, splitting: str, split: str) -> np.ndarray | None:
-        """Group number of each class of a split, (n_classes,), in the order that ``split`` numbers them."""
+        """Group numbers of the classes of a split, in the order in which ``split`` numbers them.
+
+        Returns:
+            int64 (n_classes,), or None if the dataset has no groups.
+        """
         if self.groups is None:
             return None
         classes = np.unique(self.labels[self.splittings[splitting][split]])
-        return np.unique(np.array(self.groups)[classes], return_inverse=True)[1]
+        names = np.array(self.groups)[classes]
+        return np.unique(names, return_inverse=True)[1]
 
     def content_hash(self) -> str:
-        """sha256 over pixels, labels, names, groups and splits."""
+        """The sha256 of pixels, labels, names, groups and splits."""
         digest = hashlib.sha256()
         for array in (self.pixels, self.labels.astype(np.int64)):
             digest.update(repr((array.shape, array.dtype.str)).encode())
@@ -154,10 +183,18 @@ class Loaded:
         return digest.hexdigest()
 
 
-def _slice_or(rows: np.ndarray) -> slice | np.ndarray:
-    """Neighbouring rows as a slice: a view of the (memory-mapped) pixels instead of a copy of them."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-        return slice(int(rows[0]), int(rows[-1]) + 1)
+def _as_slice(rows: np.ndarray) -> slice | np.ndarray:
+    """Turn consecutive rows into a slice; other rows are returned unchanged.
+
+    A slice of the (memory-mapped) pixels is a view, where an index array would copy them.
+    """
+    if not len(rows):
+        return rows
+    first = int(rows[0])
+    last = int(rows[-1])
+    # The ends rule out most arrays without a look at all rows.
+    if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():
+        return slice(first, last + 1)
     return rows
 
 
@@ -166,9 +203,9 @@ class Remote:
     """A file that can be fetched.
 
     Attributes:
-        url: http or https; its last part is the file's name.
-        sha256: of the file as it is fetched.
-        size: in bytes; more than that is never written.
+        url: http or https; its last part is the name of the file.
+        sha256: hash of the file as the server sends it.
+        size: in bytes; no more than that is ever written.
     """
 
     url: str
@@ -177,79 +214,132 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """What the file is called."""
+        """Name of the file."""
         return self.url.rpartition("/")[2]
 
 
 class Dataset(ABC):
-    """One dataset: how it is described, found and read. Registered with ``@datasets.register(name)``.
+    """One dataset: its description, and how its files are found and read.
+
+    A subclass is registered with ``@datasets.register(name)``. If it has switches, it defines a
+    nested ``Config`` that extends ``Dataset.Config``.
 
     Args:
-        config: an instance of the class's ``Config`` (its switches, e.g. rotations).
-        root: the data root, for datasets that are not embedded.
+        config: an instance of the class's ``Config``.
+        root: the data root; needed unless the dataset is embedded.
     """
 
     kind: ClassVar[str]
 
-    class Config(Config):
+    class Config(registry.Config):
         """No switches."""
+
+    config: Config
 
     origin: ClassVar[Literal["embedded", "data root"]]
     folder_name: ClassVar[str] = ""
-    """The folder below the data root that its files lie in, where it is not called as the dataset is."""
+    """Folder of its files below the data root; empty if it has the name of the dataset."""
     licence: ClassVar[str]
     citation: ClassVar[str]
     how_to_get: ClassVar[str] = ""
-    """What to do where it is missing, in one or two sentences."""
+    """How a user gets missing files, in one or two sentences."""
     remotes: ClassVar[tuple[Remote, ...]] = ()
-    """What ``harness data get`` fetches; empty where there is no source whose address and checksum are certain."""
+    """Files that ``harness data get`` fetches, if their addresses and hashes are certain."""
     pinned: ClassVar[Mapping[str, str]] = {}
-    """Content hash by config (as JSON with sorted keys), where it is known for certain."""
+    """Known content hashes by config (JSON with sorted keys)."""
 
-    def __init__(self, config: Config, root: Path | None = None):
-        self.config, self.root = config, root
+    def __init__(self, config: Config, root: Path | None = None) -> None:
+        self.config = config
+        self.root = root
 
     @property
     def title(self) -> str:
-        """Its name, with the switches that are not at their default."""
+        """The name of the dataset, with the switches that differ from their defaults."""
         fields = type(self.config).model_fields
         switched = [f"{key}={value}" for key, value in self.config if value != fields[key].default]
         return f"{self.kind} ({', '.join(switched)})" if switched else self.kind
+
+    @property
+    def pinned_hash(self) -> str | None:
+        """The known content hash under this config, or None."""
+        config = json.dumps(self.config.model_dump(mode="json"), sort_keys=True)
+        return self.pinned.get(config)
+
+    @property
+    def is_present(self) -> bool:
+        """Whether all source files exist."""
+        try:
+            return all(path.exists() for path in self.sources())
+        except DataError:
+            return False
 
     @property
     def place(self) -> Path:
         """The folder of its files below the data root.
 
         Raises:
-            DataError: no data root is set.
+            DataError: If no data root is set.
         """
         name = self.folder_name or self.kind
         if self.root is None:
             raise DataError(
                 f"{self.kind} is not embedded, and no data root is set",
-                hint=f"set HARNESS_DATA (or --data-root) to the folder that holds {name}/. {self.how_to_get}",
+                hint=(
+                    f"set HARNESS_DATA (or --data-root) to the folder that holds {name}/. "
+                    f"{self.how_to_get}"
+                ),
             )
         return self.root / name
 
+    def find_files(self, names: Sequence[str]) -> list[Path]:
+        """Find ``name`` or ``name.gz`` in the dataset's folder, for each name.
+
+        Raises:
+            DataError: If no data root is set or files are missing; it lists those.
+        """
+        paths = []
+        missing = []
+        for name in names:
+            candidates = (self.place / name, self.place / f"{name}.gz")
+            path = next((path for path in candidates if path.is_file()), None)
+            if path is None:
+                missing.append(name)
+            else:
+                paths.append(path)
+        if missing:
+            raise DataError(
+                f"missing: {', '.join(missing)}", where=str(self.place), hint=self.how_to_get
+            )
+        return paths
+
     @abstractmethod
     def facts(self) -> Facts:
-        """Shape and splits, without reading a file."""
+        """Return shape and splits without reading the images."""
 
     @abstractmethod
     def sources(self) -> list[Path]:
-        """The files (or folders of files) it is made from (a DataError says how to get those that are missing)."""
+        """Return the files (or folders of files) that the dataset is built from.
+
+        Raises:
+            DataError: If files are missing; it says how to get them.
+        """
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, Path | bytes]]:
-        """Name and content (or place) of each file at ``path`` that belongs in the data root; checked.
+        """Find the dataset's files at ``path`` and check them, for ``harness data import``.
 
-        For ``harness data import``; a large file is given by its place, so that it is copied without being held in memory.
+        Args:
+            path: a file or a folder.
+
+        Yields:
+            Name below the data root, and content. A large file is given by its path, so that it is
+            copied without being held in memory.
 
         Raises:
-            DataError: where the dataset has no files to import, or a file is not what it should be.
+            DataError: If the dataset has no files to import, or a file is not the expected one.
         """
         raise DataError(f"{cls.kind} has no files to import", hint=f"it is {cls.origin}")
 
     @abstractmethod
     def build(self) -> Loaded:
-        """Read or render it. Deterministic."""
+        """Read or render the dataset; every call gives the same content."""

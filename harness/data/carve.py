@@ -1,42 +1,55 @@
-"""Fixed splits: drawn once and for ever from the labels alone, or listed in a file that is shipped."""
+"""Fixed splits, drawn once from the labels alone."""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from harness.data.base import SplitFacts
-from harness.errors import DataError
 from harness.rng import Rng
+
+SPLITS = ("train", "val", "test")
 
 
 def stratified_draw(labels: np.ndarray, size: int, rng: Rng) -> np.ndarray:
-    """``size`` positions whose classes are in the proportions of ``labels``, ascending.
+    """Draw positions whose classes are in the proportions of ``labels``.
 
-    Each class gets the whole part of its share; what is left goes to the largest remainders (Hamilton's method; ties
-    to the lower class).
+    Each class gets the integer part of its share. The rest goes to the largest remainders
+    (Hamilton's method), and among equal remainders to the lower class.
 
     Args:
         labels: int (N,).
         size: how many to draw, at most N.
+        rng: source of the draws.
 
     Returns:
-        int64 (size,).
+        int64 (size,), ascending.
     """
     classes, counts = np.unique(labels, return_counts=True)
     quota, remainder = np.divmod(counts.astype(np.int64) * size, len(labels))
-    quota[np.argsort(-remainder, kind="stable")[: size - quota.sum()]] += 1
-    drawn = [
-        rng.numpy("class", int(label)).permutation(np.flatnonzero(labels == label))[:n]
-        for label, n in zip(classes, quota, strict=True)
-    ]
+    by_remainder = np.argsort(-remainder, kind="stable")
+    quota[by_remainder[: size - quota.sum()]] += 1
+    drawn = []
+    for label, wanted in zip(classes, quota, strict=True):
+        members = np.flatnonzero(labels == label)
+        shuffled = rng.numpy("class", int(label)).permutation(members)
+        drawn.append(shuffled[:wanted])
     return np.sort(np.concatenate(drawn))
 
 
 def carve(labels: np.ndarray, val: int, test: int, rng: Rng) -> dict[str, np.ndarray]:
-    """Stratified train / val / test of ``labels``; ``test`` may be 0, and is then left out."""
+    """Split positions into train, val and test, each with the class proportions of ``labels``.
+
+    Args:
+        labels: int (N,).
+        val: size of the validation split; 0 leaves it out.
+        test: size of the test split; 0 leaves it out.
+        rng: source of the draws.
+
+    Returns:
+        int64 positions of each split, ascending.
+    """
     positions = np.arange(len(labels))
     splits = {}
     for name, size in (("test", test), ("val", val)):
@@ -47,54 +60,45 @@ def carve(labels: np.ndarray, val: int, test: int, rng: Rng) -> dict[str, np.nda
 
 
 def by_class(labels: np.ndarray, first_test_class: int) -> dict[str, np.ndarray]:
-    """Classes below ``first_test_class`` for training, the others for the test."""
+    """Put classes below ``first_test_class`` into train and the others into test.
+
+    >>> by_class(np.array([0, 1, 0]), 1)
+    {'train': array([0, 2]), 'test': array([1])}
+    """
     return {
         "train": np.flatnonzero(labels < first_test_class),
         "test": np.flatnonzero(labels >= first_test_class),
     }
 
 
-def measured_facts(labels: np.ndarray, rows: np.ndarray) -> SplitFacts:
-    """The facts of a split as they are."""
-    counts = np.unique(labels[rows], return_counts=True)[1]
-    return SplitFacts(len(counts), int(counts.min()), len(rows))
+def rows_of_splits(
+    split_of_image: Sequence[str] | np.ndarray, splits: Sequence[str] = SPLITS
+) -> dict[str, np.ndarray]:
+    """Rows of each split, from the name of each image's split.
+
+    >>> rows_of_splits(["test", "train", "test"], ["train", "test"])
+    {'train': array([1]), 'test': array([0, 2])}
+    """
+    names = np.asarray(split_of_image)
+    return {split: np.flatnonzero(names == split) for split in splits}
 
 
-def package_file(package: str, *parts: str) -> Path:
-    """A file that an installed package ships, found without importing the package."""
-    from importlib.util import find_spec
+def even_facts(classes: Mapping[str, int], per_class: int) -> dict[str, SplitFacts]:
+    """Facts of splits whose classes all have ``per_class`` images.
 
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError(f"the package {package!r} is not installed", hint=f"pip install {package}")
-    path = Path(spec.submodule_search_locations[0], *parts)
-    if not path.is_file():
-        raise DataError(
-            f"{package} does not ship {'/'.join(parts)}",
-            where=str(path),
-            hint=f"reinstall {package}",
-        )
-    return path
+    Args:
+        classes: number of classes of each split.
+        per_class: images of each class.
+    """
+    return {
+        split: SplitFacts(count, per_class, count * per_class) for split, count in classes.items()
+    }
 
 
-def split_file(name: str) -> Path:
-    """A file of ``harness/data/splits``."""
-    return Path(__file__).parent / "splits" / name
+def count_classes(split_of_class: Sequence[str], splits: Sequence[str] = SPLITS) -> dict[str, int]:
+    """Number of classes of each split, from the name of each class's split.
 
-
-def listed(name: str, sha256: str) -> list[list[str]]:
-    """The words of each line of a shipped split file, comments left out, after its sha256 has been checked."""
-    try:
-        content = split_file(name).read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"cannot be read: {error}", where=str(split_file(name)), hint="reinstall bioharness"
-        ) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise DataError(
-            "the split file was changed: its sha256 is not the one that results refer to",
-            where=str(split_file(name)),
-            hint="reinstall bioharness",
-        )
-    lines = content.decode().splitlines()
-    return [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    >>> count_classes(["train", "train", "test"])
+    {'train': 2, 'val': 0, 'test': 1}
+    """
+    return {split: split_of_class.count(split) for split in splits}

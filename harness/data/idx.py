@@ -1,10 +1,11 @@
-"""The idx format of the MNIST family: a short big-endian header, then uint8 values; gzipped or raw."""
+"""The idx format of MNIST: a short big-endian header, then uint8 values; gzipped or raw."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -13,54 +14,73 @@ import numpy as np
 from harness.errors import DataError
 
 LARGEST = 1 << 27
-"""Bytes of an idx file, unpacked; MNIST's training images are 47 million."""
+"""Most bytes of an idx file after unpacking; MNIST's training images are 47 million."""
+UINT8 = b"\x00\x00\x08"
+"""The first three bytes of an idx file of uint8 values; the fourth is the number of dimensions."""
 
 
 def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
-    """The array in an idx file of uint8 values.
+    """Read the array of an idx file of uint8 values.
 
     Args:
-        path: a raw or a gzipped file, told apart by its first two bytes.
-        sha256: what the raw bytes must hash to; None: anything goes.
+        path: a raw or a gzipped file; its first two bytes tell which.
+        sha256: the hash that the raw bytes must have; None accepts any content.
 
     Raises:
-        DataError: the file is damaged, of another type, or not the expected one.
+        DataError: If the file is damaged, has another type, or is not the expected one.
     """
-    raw = _raw_bytes(path)
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08":
+    raw = _read_raw(path)
+    if len(raw) < 4 or raw[:3] != UINT8:
         raise DataError("not an idx file of uint8 values", where=str(path), hint="fetch it again")
     dimensions = raw[3]
-    shape = (
-        tuple(int(n) for n in np.frombuffer(raw, ">u4", dimensions, 4))
-        if len(raw) >= 4 + 4 * dimensions
-        else ()
-    )
     header = 4 + 4 * dimensions
-    if len(raw) != header + math.prod(shape) or len(shape) != dimensions:
+    shape: tuple[int, ...] = ()
+    if len(raw) >= header:
+        shape = tuple(int(extent) for extent in np.frombuffer(raw, ">u4", dimensions, 4))
+    if len(shape) != dimensions or len(raw) != header + math.prod(shape):
         raise DataError(
-            f"damaged: the header promises {shape}, the file holds {len(raw)} bytes",
+            f"damaged: the header promises {shape}, the file has {len(raw)} bytes",
             where=str(path),
             hint="fetch it again",
         )
-    if sha256 is not None and (found := hashlib.sha256(raw).hexdigest()) != sha256:
-        raise DataError(
-            f"not the expected content: sha256 {found[:16]}..., expected {sha256[:16]}...",
-            where=str(path),
-            hint="it may belong to another data set of the MNIST family; fetch the right one",
-        )
+    if sha256 is not None:
+        actual = hashlib.sha256(raw).hexdigest()
+        if actual != sha256:
+            raise DataError(
+                f"not the expected content: sha256 {actual[:16]}..., expected {sha256[:16]}...",
+                where=str(path),
+                hint="it may belong to another dataset of the MNIST family; fetch the right one",
+            )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 
-def _raw_bytes(path: Path) -> bytes:
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """Write a uint8 array as a gzipped idx file.
+
+    The same array gives the same bytes: neither a time nor the file's name is stored.
+
+    Args:
+        path: the file, replaced if it exists.
+        array: uint8, of any shape.
+    """
+    header = UINT8 + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(gzip.compress(header + array.tobytes(), compresslevel=9, mtime=0))
+
+
+def _read_raw(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            gzipped = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if gzipped else path.open("rb") as file:
+            is_gzipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if is_gzipped else path.open("rb") as file:
             raw = file.read(LARGEST + 1)
-        if len(raw) > LARGEST:
-            raise OSError(f"more than {LARGEST} bytes, unpacked")
-        return raw
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"cannot be read: {error}", where=str(path), hint="fetch it again"
         ) from error
+    if len(raw) > LARGEST:
+        raise DataError(
+            f"cannot be read: more than {LARGEST} bytes after unpacking",
+            where=str(path),
+            hint="fetch it again",
+        )
+    return raw

