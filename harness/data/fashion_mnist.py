@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.data.base import Remote
-from harness.data.mnist import FILES, IdxFamily
+from harness.data.base import SplitFacts
+from harness.data.idx_family import IdxFamily, gzipped_remotes
 from harness.registry import datasets
 
 
@@ -14,9 +14,9 @@ class FashionMNIST(IdxFamily):
     licence = "MIT"
     citation = "Xiao, Rasul, Vollgraf, Fashion-MNIST, arXiv 1708.07747, 2017"
     how_to_get = (
-        "run `harness data get fashion-mnist`; or get the four idx files from Zalando Research's fashion-mnist repository "
-        "(folder data/fashion) "
-        "and run `harness data import fashion-mnist FOLDER`"
+        "run `harness data get fashion-mnist`; or get the four idx files from Zalando Research's "
+        "fashion-mnist repository (folder data/fashion) and run "
+        "`harness data import fashion-mnist FOLDER`"
     )
     class_names = (
         "T-shirt/top",
@@ -36,26 +36,22 @@ class FashionMNIST(IdxFamily):
         "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     )
-    # The authors' repository at a fixed commit; sums and sizes of the files there.
-    remotes = tuple(
-        Remote(
-            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
-            f"b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion/{name}.gz",
-            sha256,
-            size,
-        )
-        for name, sha256, size in zip(
-            FILES,
-            (
-                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            ),
-            (26_421_880, 29_515, 4_422_102, 5_148),
-            strict=True,
-        )
+    # The authors' repository at a fixed commit; hashes and sizes of the files there.
+    remotes = gzipped_remotes(
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
+        "b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion",
+        (
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        ),
+        (26_421_880, 29_515, 4_422_102, 5_148),
     )
-    smallest_class = {"train": 5500, "val": 500, "test": 1000, "train 0-4": 6000, "test 5-9": 1000}
-    class_split_images = (30_000, 5_000)
+    standard = {
+        "train": SplitFacts(10, 5_500, 55_000),
+        "val": SplitFacts(10, 500, 5_000),
+        "test": SplitFacts(10, 1_000, 10_000),
+    }
+    classes = {"train": SplitFacts(5, 6_000, 30_000), "test": SplitFacts(5, 1_000, 5_000)}
     pinned = {"{}": "497ae253902aab73b03ef5f1019692836071a0b77b9b60b98658877319767947"}
