@@ -28,9 +28,9 @@ def list_(data_root: DataRoot = None, as_json: AsJson = False) -> None:
 
     Example: harness data list
     """
-    from harness.data import acquire
+    from harness.data import acquire, inventory
 
-    rows = acquire.describe_all(acquire.data_root(data_root))
+    rows = inventory.describe_all(acquire.data_root(data_root))
     if as_json:
         print_json(rows)
         return
@@ -55,7 +55,7 @@ def verify(
 
     Example: harness data verify omniglot
     """
-    from harness.data import acquire
+    from harness.data import acquire, inventory, verify
 
     if set_ and len(names or []) != 1:
         raise HarnessError(
@@ -64,8 +64,8 @@ def verify(
             hint="name one, e.g. harness data verify cifar-fs --set train_images=150",
         )
     rows: list[dict[str, Any]] = []
-    for name in names or acquire.present(acquire.data_root(data_root)):
-        rows += acquire.report(_dataset(name, set_, data_root))
+    for name in names or inventory.present(acquire.data_root(data_root)):
+        rows += verify.report(_dataset(name, set_, data_root))
     if as_json:
         print_json(rows)
     else:
@@ -92,11 +92,11 @@ def get(name: DatasetName, data_root: DataRoot = None) -> None:
 
     Example: harness data get omniglot
     """
-    from harness.data import acquire
+    from harness.data import acquire, install
     from harness.execute.display import transfer
 
     with transfer(err) as progress:
-        written = acquire.get(name, acquire.data_root(data_root), progress)
+        written = install.get(name, acquire.data_root(data_root), progress)
     for file in written:
         print(file)
     if not written:
@@ -120,9 +120,9 @@ def import_(
 
     Example: harness data import omniglot ~/Downloads
     """
-    from harness.data import acquire
+    from harness.data import acquire, install
 
-    for copied in acquire.import_(name, paths, acquire.data_root(data_root)):
+    for copied in install.import_files(name, paths, acquire.data_root(data_root)):
         print(copied)
 
 

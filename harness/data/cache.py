@@ -1,12 +1,15 @@
-"""Derived copies of datasets on disk: built once, verified at every load, never required.
+"""Prepared copies of datasets on disk: built once, verified at every load, never required.
 
-One dataset under one config is one safetensors file (pixels, labels, splits; names in its header) and one small JSON
-with the hashes of its content and of the file. The file's name is a hash of all that the content follows from: kind,
-config, source files, the code that builds it, the libraries that it is built with. A copy that cannot be read, or that is
-not what it says it is, is built again; a cache that cannot be written is done without.
+One dataset under one config is two files: a safetensors file with pixels, labels and splits (names
+are in its header), and a small JSON file with the hashes of its content and of that file. Their
+name holds a hash of everything that the content depends on: kind, config, source files, the code
+that builds it, and the libraries that it is built with.
 
-Copies are memory-mapped: processes that load the same dataset share one set of pages, and what is not looked at is not
-read. A mapping is private, so that nothing a process does to its arrays reaches the file.
+A copy that is damaged or does not match its hash is rebuilt. Without a folder that can be written,
+the dataset is built in every process.
+
+Copies are memory-mapped: processes that load the same dataset share one set of pages, and only the
+pages that are used are read. A mapping is private: changes to its arrays never reach the file.
 """
 
 from __future__ import annotations
@@ -30,85 +33,103 @@ from harness.errors import StoreError
 from harness.files import alone, replacing, write_atomically
 
 TYPES = {"U8": np.uint8, "I64": np.int64}
-LIBRARIES = ("numpy", "pillow", "scipy", "matplotlib", "fonttools", "scikit-learn", "mlxtend")
+"""Types of arrays in a copy, by their names in safetensors."""
+LIBRARIES = ("numpy", "pillow", "scipy", "matplotlib", "fonttools", "scikit-learn")
+"""Libraries whose release may change a dataset."""
 SETTLED_S = 2.0
-"""A file that changed less than that ago may change again within one tick of the clock that its times are taken from."""
+"""Age in seconds from which a file's times prove that it is unchanged.
+
+A younger file may change again within one tick of the clock that its times are taken from.
+"""
 KEPT = 4
-"""Copies of one kind and config that are kept: they differ in sources, code or libraries."""
+"""Copies of one kind and config that are kept; they differ in sources, code or libraries."""
+DAMAGED = (AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError)
+"""Errors that damaged files of a cache cause when they are read."""
 
 
 def cache_folder(explicit: Path | None = None) -> Path | None:
-    """The folder that copies are kept in: ``explicit``, HARNESS_CACHE, or ``bioharness`` in the user's cache folder."""
+    """Find the folder of copies.
+
+    Args:
+        explicit: the folder; None uses HARNESS_CACHE, or else ``bioharness`` in the user's cache
+            folder.
+
+    Returns:
+        The folder, or None for a user without a home.
+    """
     if explicit is not None:
         return explicit
-    if own := os.environ.get("HARNESS_CACHE"):
-        return Path(own)
+    configured = os.environ.get("HARNESS_CACHE")
+    if configured:
+        return Path(configured)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bioharness"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # Path.home without a home
         return None
 
 
 class Entry:
-    """The place of one dataset, under one config, in the cache.
+    """The place of one dataset under one config in the cache.
 
     Args:
-        dataset: its sources must exist (a DataError says what is missing).
-        folder: as ``cache_folder`` gives it; None: nothing is read or kept.
+        dataset: the dataset; its sources must exist.
+        folder: the folder of copies.
+
+    Raises:
+        DataError: If sources are missing.
     """
 
-    def __init__(self, dataset: Dataset, folder: Path | None):
+    def __init__(self, dataset: Dataset, folder: Path) -> None:
         self.folder = folder
         config = json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True)
-        self.stem = (
-            f"{re.sub(r'[^A-Za-z0-9_-]+', '_', dataset.kind)}-{_short(dataset.kind, config)}"
-        )
+        readable = re.sub(r"[^A-Za-z0-9_-]+", "_", dataset.kind)
+        self.stem = f"{readable}-{_short_hash(dataset.kind, config)}"
         sources = [
-            _state(path) if path.is_dir() else file_sha256(path, folder)
+            _folder_state(path) if path.is_dir() else file_sha256(path, folder)
             for path in dataset.sources()
         ]
-        self.key = _short(
+        self.key = _short_hash(
             dataset.kind, config, *sources, _code_version(type(dataset)), _library_versions()
         )
 
     @property
     def data_path(self) -> Path:
-        """Where the arrays are."""
+        """File of the arrays."""
         return self.folder / f"{self.stem}-{self.key}.safetensors"
 
     @property
     def hash_path(self) -> Path:
-        """Where the content hash is."""
+        """File of the hashes."""
         return self.folder / f"{self.stem}-{self.key}.json"
 
     def read_hash(self) -> str | None:
-        """The content hash, if it is known and its line is undamaged."""
-        return self._line()[0]
+        """Read the content hash; None if it is not known."""
+        return self._read_hashes()[0]
 
-    def _line(self) -> tuple[str, str] | tuple[None, None]:
-        """Hash of the content and of the file that holds it."""
-        try:
+    def _read_hashes(self) -> tuple[str, str] | tuple[None, None]:
+        """Read the hashes of the content and of the file that holds it."""
+        with contextlib.suppress(*DAMAGED):
             line = json.loads(self.hash_path.read_text())
-            if line["check"] == _short(self.key, line["sha256"], line["file"]):
+            if line["check"] == _short_hash(self.key, line["sha256"], line["file"]):
                 return line["sha256"], line["file"]
-        except (AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError):
-            pass
         return None, None
 
     def read(self) -> tuple[Loaded, str] | None:
-        """The dataset (memory-mapped) and its content hash, or None where there is no sound copy."""
-        content_hash, expected = self._line()
-        try:
-            if content_hash is None or file_sha256(self.data_path, self.folder) != expected:
-                return None
-            return _mapped(self.data_path), content_hash
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        """Map the dataset into memory; None if there is no intact copy.
+
+        Returns:
+            The dataset and its content hash.
+        """
+        content_hash, expected = self._read_hashes()
+        if content_hash is None:
             return None
+        with contextlib.suppress(*DAMAGED):
+            if file_sha256(self.data_path, self.folder) == expected:
+                return _map_copy(self.data_path), content_hash
+        return None
 
     def write(self, data: Loaded, content_hash: str) -> None:
-        """Keep a copy, or do without where that is impossible."""
-        if self.folder is None:
-            return
+        """Keep a copy. Nothing happens if it cannot be written."""
         from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
@@ -120,12 +141,12 @@ class Entry:
             line = {
                 "sha256": content_hash,
                 "file": digest,
-                "check": _short(self.key, content_hash, digest),
+                "check": _short_hash(self.key, content_hash, digest),
             }
             write_atomically(self.hash_path, json.dumps(line).encode())
-            self._evict()
+            self._remove_old_copies()
 
-    def _evict(self) -> None:
+    def _remove_old_copies(self) -> None:
         copies = sorted(
             self.folder.glob(f"{self.stem}-*.safetensors"), key=lambda path: path.stat().st_mtime
         )
@@ -134,96 +155,116 @@ class Entry:
             old.with_suffix(".json").unlink(missing_ok=True)
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
-        """Keep other processes from building the same copy meanwhile."""
-        return alone(self.folder / f"{self.stem}.lock") if self.folder else contextlib.nullcontext()
+        """Keep other processes from building the same copy inside the block."""
+        return alone(self.folder / f"{self.stem}.lock")
 
 
 def file_sha256(path: Path, folder: Path | None) -> str:
-    """sha256 of a file; remembered in ``folder`` for as long as its size, inode and times stay the same."""
+    """Hash a file, or recall its hash.
+
+    Args:
+        path: the file.
+        folder: where hashes are remembered, for as long as a file's size, inode and times stay the
+            same; None hashes the file.
+    """
     stat = path.stat()
     state = [stat.st_size, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns]
-    memo = folder / "files" / f"{_short(str(path.resolve()))}.json" if folder else None
-    with contextlib.suppress(
-        AttributeError, OSError, ValueError, KeyError, TypeError, RecursionError
-    ):
-        line = json.loads(memo.read_text())
-        if line["state"] == state and line["check"] == _short(*map(str, state), line["sha256"]):
-            return line["sha256"]
+    words = [str(number) for number in state]
+    memo = folder / "files" / f"{_short_hash(str(path.resolve()))}.json" if folder else None
+    if memo:
+        with contextlib.suppress(*DAMAGED):
+            line = json.loads(memo.read_text())
+            known: str = line["sha256"]
+            if line["state"] == state and line["check"] == _short_hash(*words, known):
+                return known
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if memo and time.time() - stat.st_ctime > SETTLED_S:
+        line = {"state": state, "sha256": digest, "check": _short_hash(*words, digest)}
         with contextlib.suppress(OSError, StoreError):
-            line = {"state": state, "sha256": digest, "check": _short(*map(str, state), digest)}
             write_atomically(memo, json.dumps(line).encode())
     return digest
 
 
-def _state(folder: Path) -> str:
-    """Hash of names, sizes and times of all files below a folder: reading tens of thousands of images takes too long."""
-    found = []
+def _folder_state(folder: Path) -> str:
+    """Hash the names, sizes and times of all files below a folder.
+
+    Hashing the content of tens of thousands of images would take too long.
+    """
+    states = []
     for name, path in files_below(folder).items():
         stat = path.stat()
-        found.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
-    return _short(*found)
+        states.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
+    return _short_hash(*states)
 
 
-def _short(*parts: str) -> str:
+def _short_hash(*parts: str) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:20]
 
 
 @cache
 def _code_version(cls: type[Dataset]) -> str:
-    """Hash of this room's code and of the file that defines the dataset."""
+    """Hash the code that builds a dataset: all files of this room, and the file of its class.
+
+    Hashing whole files rebuilds more copies than needed after a change. That costs seconds, and no
+    result depends on it: cells refer to the content of a dataset, not to its code.
+    """
     files = {*Path(__file__).parent.glob("*.py"), Path(inspect.getfile(cls))}
-    return _short(*(hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)))
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)]
+    return _short_hash(*hashes)
 
 
 @cache
 def _library_versions() -> str:
-    found = []
+    versions = []
     for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
-            found.append(f"{name}={version(name)}")
-    return " ".join(found)
+            versions.append(f"{name}={version(name)}")
+    return " ".join(versions)
 
 
 def _to_tensors(data: Loaded) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a copy by name, and its header."""
     tensors = {
         "pixels": np.ascontiguousarray(data.pixels),
         "labels": np.ascontiguousarray(data.labels),
     }
+    splits_of = []
     for splitting, splits in data.splittings.items():
+        splits_of.append([splitting, *splits])
         for split, rows in splits.items():
             tensors[f"{splitting}/{split}"] = np.ascontiguousarray(rows, np.int64)
-    return tensors, {
+    header = {
         "class_names": json.dumps(data.class_names),
         "groups": json.dumps(data.groups),
-        "splits": json.dumps(
-            [[splitting, *splits] for splitting, splits in data.splittings.items()]
-        ),
+        "splits": json.dumps(splits_of),
     }
+    return tensors, header
 
 
-def _mapped(path: Path) -> Loaded:
-    """A copy whose file is known to be sound. (The format: 8 bytes with the header's length, a JSON header, the arrays.)"""
+def _map_copy(path: Path) -> Loaded:
+    """Map a copy into memory; its file must be intact.
+
+    A safetensors file is 8 bytes with the length of the header, the header as JSON, and the arrays.
+    """
     raw = np.memmap(path, np.uint8, mode="c").view(np.ndarray)
     start = 8 + int.from_bytes(raw[:8].tobytes(), "little")
     entries = json.loads(raw[8:start].tobytes())
     header = entries.pop("__metadata__")
-    tensors = {
-        name: raw[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]]
-        .view(TYPES[entry["dtype"]])
-        .reshape(entry["shape"])
-        for name, entry in entries.items()
-    }
+    tensors = {}
+    for name, entry in entries.items():
+        first, last = entry["data_offsets"]
+        values = raw[start + first : start + last].view(TYPES[entry["dtype"]])
+        tensors[name] = values.reshape(entry["shape"])
     groups = json.loads(header["groups"])
+    splittings = {
+        splitting: {split: tensors[f"{splitting}/{split}"] for split in splits}
+        for splitting, *splits in json.loads(header["splits"])
+    }
     return Loaded(
         pixels=tensors["pixels"],
         labels=tensors["labels"],
         class_names=tuple(json.loads(header["class_names"])),
         groups=None if groups is None else tuple(groups),
-        splittings={
-            splitting: {split: tensors[f"{splitting}/{split}"] for split in splits}
-            for splitting, *splits in json.loads(header["splits"])
-        },
+        splittings=splittings,
     )

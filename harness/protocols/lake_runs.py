@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.data.base import Loaded
-from harness.data.carve import split_file
+from harness.data.shipped import split_file
 from harness.learning.learner import Learner, Regime
 from harness.protocols.base import Context, Measurement, ProtocolConfig
 from harness.protocols.few_shot import FewShot

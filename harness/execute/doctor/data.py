@@ -7,7 +7,6 @@ from pathlib import Path
 
 from harness.data import acquire
 from harness.data.base import Dataset
-from harness.data.cache import Entry, cache_folder
 from harness.errors import HarnessError
 from harness.execute.doctor import disks
 from harness.execute.doctor.finding import Finding
@@ -88,10 +87,10 @@ def _files(dataset: Dataset) -> Finding | None:
         return None
     if missing:
         return Finding("WARN", name, f"incomplete: {missing[0]} is missing", dataset.how_to_get)
-    digest = Entry(dataset, cache_folder()).read_hash()
+    digest = acquire.cached_hash(dataset)
     if not digest:
         return Finding("PASS", name, "here, not read yet")
-    expected = acquire.pinned_hash(dataset)
+    expected = dataset.pinned_hash
     if expected and digest != expected:
         return Finding(
             "FAIL",
