@@ -1,7 +1,7 @@
-"""Files in a folder, a zip or a tar, by name. Nothing is ever unpacked: members are read where they are, one at a time.
+"""Reading files by name from a folder, a zip or a tar. Members are read in place, never unpacked.
 
-An archive is looked through before anything in it is read: one with links, devices, names that lead out of it, or more
-than is reasonable in it (a bomb) is refused as a whole.
+An archive is checked before any member is read. It is refused as a whole if it has links, devices,
+names that lead out of it, or far more content than is reasonable (a bomb).
 """
 
 from __future__ import annotations
@@ -13,16 +13,23 @@ import stat
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from harness.errors import DataError
 
-MEMBERS, TOTAL, RATIO = 500_000, 32 << 30, 200
-"""The most that an archive may hold: files, bytes, and bytes for each byte of the archive itself."""
+MEMBERS = 500_000
+"""Most files in an archive."""
+TOTAL = 32 << 30
+"""Most bytes of all files together."""
+RATIO = 200
+"""Most bytes of all files for each byte of the archive."""
 MEMBER = 64 << 20
-"""The largest file that is read, where its reader does not say otherwise; images are far smaller."""
+"""Most bytes of a file, unless its reader allows more; images are far smaller."""
+ARCHIVE_MAGIC = (b"PK", b"\x1f\x8b", b"BZh", b"\xfd7z")
+"""First bytes of zips and of compressed tars."""
 DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -32,59 +39,73 @@ DAMAGED = (
     RuntimeError,
     NotImplementedError,
 )
-"""What zipfile, tarfile and the decompressors raise on damaged bytes (zlib.error and LZMAError are met below)."""
+"""Errors of zipfile and tarfile on damaged bytes; decompressors add zlib.error and LZMAError."""
+
+
+class _Member(NamedTuple):
+    """A file in an archive.
+
+    Attributes:
+        name: its path in the archive.
+        size: its size in bytes, as the archive states it.
+        fault: the reason why it is refused; "" if there is none.
+    """
+
+    name: str
+    size: int
+    fault: str
 
 
 class Archive:
     """A folder, a zip or a tar (.gz, .bz2, .xz), open for reading; a context manager.
 
     Args:
-        path: what kind of thing it is is seen from its bytes, not its name.
+        path: the folder or archive; its content tells its kind, not its name.
 
     Attributes:
-        sizes: bytes of each file, by its path in the archive; in order of the paths for a folder, else in the archive's.
+        sizes: bytes of each file, by its path in the archive. The order is that of the paths for a
+            folder, and that of the archive otherwise.
 
     Raises:
-        DataError: it cannot be read, or is refused.
+        DataError: If it cannot be read or is refused.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
+        self.sizes: dict[str, int] = {}
+        self._files: dict[str, Path] = {}
+        self._zip: zipfile.ZipFile | None = None
+        self._tar: tarfile.TarFile | None = None
         try:
             self._open()
-        except DAMAGED as error:
-            raise self.fault(
-                f"cannot be read: {_words(error)}", "fetch it again, or make it readable"
-            ) from error
         except DataError:
             self.close()
             raise
-        except Exception as error:  # zlib.error, LZMAError and what other damage brings up
-            raise self.fault(f"cannot be read: {_words(error)}", "fetch it again") from error
+        except DAMAGED as error:
+            raise self.fault(
+                f"cannot be read: {_reason(error)}", "fetch it again, or make it readable"
+            ) from error
+        except Exception as error:  # zlib.error, LZMAError and others on damaged bytes
+            raise self.fault(f"cannot be read: {_reason(error)}", "fetch it again") from error
 
     def _open(self) -> None:
-        self._archive: zipfile.ZipFile | tarfile.TarFile | None = None
         if self.path.is_dir():
             self._files = files_below(self.path)
             self.sizes = {name: path.stat().st_size for name, path in self._files.items()}
         elif not self.path.stat().st_size:
             raise self.fault("the file is empty", "fetch it again")
         elif zipfile.is_zipfile(self.path):
-            self._archive = zipfile.ZipFile(self.path)
-            self.sizes = self._looked_through(_zip_entries(self._archive))
+            self._zip = zipfile.ZipFile(self.path)
+            self.sizes = self._check(_zip_members(self._zip))
         elif is_tar(self.path):
-            self._archive = tarfile.open(self.path)
-            self.sizes = self._looked_through(_tar_entries(self._archive))
-        elif self._begins(b"PK", b"\x1f\x8b", b"BZh", b"\xfd7z"):
+            self._tar = tarfile.open(self.path)  # noqa: SIM115 - closed by `close`
+            self.sizes = self._check(_tar_members(self._tar))
+        elif _begins(self.path, ARCHIVE_MAGIC):
             raise self.fault(
                 "cannot be read: an archive that is cut off or damaged", "fetch it again"
             )
         else:
             raise self.fault("neither a folder nor a zip nor a tar archive", "fetch it again")
-
-    def _begins(self, *magic: bytes) -> bool:
-        with self.path.open("rb") as file:
-            return file.read(4).startswith(magic)
 
     def __enter__(self) -> Archive:
         return self
@@ -96,92 +117,117 @@ class Archive:
 
     def close(self) -> None:
         """Close the archive's file."""
-        if self._archive:
-            self._archive.close()
+        if self._zip:
+            self._zip.close()
+        if self._tar:
+            self._tar.close()
 
     def read(self, name: str, most: int = MEMBER) -> bytes:
-        """The bytes of one file. Threads may read from a folder or a zip at the same time.
+        """Read one file. Several threads may read from a folder or a zip at once, not from a tar.
+
+        Args:
+            name: its path in the archive.
+            most: bytes that it may have.
 
         Raises:
-            DataError: it is larger than ``most`` bytes, or damaged.
+            DataError: If it is larger or damaged.
         """
-        if self.sizes[name] > most:
+        size = self.sizes[name]
+        if size > most:
             raise self.fault(
-                f"{name} has {self.sizes[name]} bytes, more than the {most} that it could need",
+                f"{name} has {size} bytes, more than the {most} that it could need",
                 "fetch it again",
             )
         try:
-            if self._archive is None:
-                return self._files[name].read_bytes()
-            if isinstance(self._archive, zipfile.ZipFile):
-                return self._archive.read(name)
-            return self._archive.extractfile(name).read()
-        except (
-            Exception
-        ) as error:  # zipfile, tarfile and their decompressors raise many kinds on damaged bytes
-            raise self.fault(f"{name} cannot be read: {_words(error)}", "fetch it again") from error
+            if self._zip:
+                return self._zip.read(name)
+            if self._tar:
+                member = self._tar.extractfile(name)
+                return member.read() if member else b""
+            return self._files[name].read_bytes()
+        except Exception as error:  # archives and decompressors raise many kinds on damaged bytes
+            raise self.fault(
+                f"{name} cannot be read: {_reason(error)}", "fetch it again"
+            ) from error
 
     def fault(self, message: str, hint: str) -> DataError:
-        """An error that names this archive."""
+        """Create an error that names this archive."""
         return DataError(message, where=str(self.path), hint=hint)
 
-    def _looked_through(self, entries: Iterator[tuple[str, int, str]]) -> dict[str, int]:
+    def _check(self, members: Iterable[_Member]) -> dict[str, int]:
+        """Check all members before any is read, and return their sizes."""
+        packed_size = self.path.stat().st_size
+        most = min(TOTAL, RATIO * packed_size)
+        hint = "it is not opened; fetch it from the source that the dataset names"
         sizes: dict[str, int] = {}
-        total, most = 0, min(TOTAL, RATIO * self.path.stat().st_size)
-        refused = "it is not opened; fetch it from the source that the dataset names"
-        for name, size, fault in entries:
+        total = 0
+        for name, size, member_fault in members:
             total += size
-            if fault := fault or _unsafe(name) or ("stands twice" if name in sizes else ""):
-                raise self.fault(f"a member is refused: {name[:200]!r} {fault}", refused)
+            fault = member_fault or _name_fault(name)
+            if not fault and name in sizes:
+                fault = "has a duplicate name"
+            if fault:
+                raise self.fault(f"a member is refused: {name[:200]!r} {fault}", hint)
             if total > most or len(sizes) >= MEMBERS:
                 raise self.fault(
-                    f"more is packed into it than is reasonable: over {len(sizes)} files, {total} bytes, in an "
-                    f"archive of {self.path.stat().st_size}",
-                    refused,
+                    f"more is packed into it than is reasonable: over {len(sizes)} files, "
+                    f"{total} bytes, in an archive of {packed_size}",
+                    hint,
                 )
             sizes[name] = size
         return sizes
 
 
 def files_below(folder: Path) -> dict[str, Path]:
-    """Every file at or below a folder, by its path there, in order; those whose names begin with a dot left out.
+    """Find every file below a folder, in order of their relative paths.
+
+    Files and folders whose names begin with a dot are left out.
+
+    Returns:
+        The files by relative path, with forward slashes.
 
     Raises:
-        DataError: a folder cannot be read (``rglob`` would pass over it without a word).
+        DataError: If a folder cannot be read; ``rglob`` would skip it silently.
     """
-    found = {}
 
     def fail(error: OSError) -> None:
         raise DataError(
-            f"cannot be read: {_words(error)}", where=str(error.filename), hint="make it readable"
+            f"cannot be read: {_reason(error)}", where=str(error.filename), hint="make it readable"
         ) from error
 
-    for place, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
+    files = {}
+    for place, subfolders, names in os.walk(folder, onerror=fail):
+        # os.walk descends into the folders that are left in this list.
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
             path = Path(place, name)
             if not name.startswith(".") and path.is_file():
-                found[path.relative_to(folder).as_posix()] = path
-    return dict(sorted(found.items()))
+                files[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(files.items()))
 
 
 @contextlib.contextmanager
 def packed(archive: Archive, names: Mapping[str, str]) -> Iterator[Path]:
-    """Some files of an archive as one zip, for as long as the block lasts; the same files give the same bytes.
+    """Pack files of an archive into a temporary zip; the same files give the same bytes.
 
     Args:
-        names: path in the zip -> path in ``archive``.
+        archive: holds the files.
+        names: path in ``archive`` by path in the zip.
+
+    Yields:
+        The zip; it is deleted after the block.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "packed.zip")
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as packing:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
             for name, member in names.items():
-                packing.writestr(zipfile.ZipInfo(name), archive.read(member))
+                # A bare ZipInfo has a constant date.
+                target.writestr(zipfile.ZipInfo(name), archive.read(member))
         yield path
 
 
 def is_tar(path: Path) -> bool:
-    """Whether it is a tar, compressed or not."""
+    """Tell whether a file is a tar, compressed or not."""
     try:
         return tarfile.is_tarfile(path)
     except Exception:  # the decompressors on damaged bytes
@@ -189,45 +235,51 @@ def is_tar(path: Path) -> bool:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether it is a zip or a tar."""
+    """Tell whether a path is a zip or a tar."""
     return path.is_file() and (zipfile.is_zipfile(path) or is_tar(path))
 
 
-def _zip_entries(archive: zipfile.ZipFile) -> Iterator[tuple[str, int, str]]:
-    """(name, size, fault) of each file."""
+def _begins(path: Path, magic: tuple[bytes, ...]) -> bool:
+    with path.open("rb") as file:
+        return file.read(4).startswith(magic)
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
     for entry in archive.infolist():
         mode = entry.external_attr >> 16
-        fault = "is a link" if stat.S_ISLNK(mode) else "is encrypted" if entry.flag_bits & 1 else ""
-        if not entry.is_dir() or fault or _unsafe(entry.filename):
-            yield entry.filename, entry.file_size, fault
+        fault = ""
+        if stat.S_ISLNK(mode):
+            fault = "is a link"
+        elif entry.flag_bits & 1:
+            fault = "is encrypted"
+        # Harmless folders are not listed.
+        if not entry.is_dir() or fault or _name_fault(entry.filename):
+            yield _Member(entry.filename, entry.file_size, fault)
 
 
-def _tar_entries(archive: tarfile.TarFile) -> Iterator[tuple[str, int, str]]:
-    """(name, size, fault) of each file; the archive is read no further than it is asked for."""
+def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
+    """Members one by one: the file is read no further than needed, so a bomb is noticed early."""
     for entry in archive:
-        fault = (
-            "is a link"
-            if entry.issym() or entry.islnk()
-            else ""
-            if entry.isfile() or entry.isdir()
-            else "is no file"
-        )
-        if not entry.isdir() or _unsafe(entry.name):
-            yield entry.name, entry.size, fault
+        fault = ""
+        if entry.issym() or entry.islnk():
+            fault = "is a link"
+        elif not entry.isfile() and not entry.isdir():
+            fault = "is not a file"
+        if not entry.isdir() or _name_fault(entry.name):
+            yield _Member(entry.name, entry.size, fault)
 
 
-def _unsafe(name: str) -> str:
-    """What is wrong with a member's name, if anything."""
-    parts = re.split(r"[/\\]", name)
-    leads_out = ".." in parts or name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
-    return (
-        "leads out of the archive"
-        if leads_out
-        else "has no proper name"
-        if not name or "\0" in name
-        else ""
-    )
+def _name_fault(name: str) -> str:
+    """The reason why a member's name is refused; "" if there is none."""
+    is_absolute = name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
+    if is_absolute or ".." in re.split(r"[/\\]", name):
+        return "leads out of the archive"
+    if not name or "\0" in name:
+        return "has no proper name"
+    return ""
 
 
-def _words(error: BaseException) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
