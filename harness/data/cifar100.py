@@ -1,4 +1,7 @@
-"""CIFAR-100 by class, for few-shot learning: what CIFAR-FS and FC100 share. The files lie in the data root's ``cifar-fs``."""
+"""CIFAR-100 by class, for few-shot learning: the part that CIFAR-FS and FC100 share.
+
+Both read the files in the folder ``cifar-fs`` of the data root.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +11,56 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from harness.data.archive import Archive, files_below
-from harness.data.base import Dataset, Facts, Loaded, Remote, SplitFacts
-from harness.data.carve import listed, split_file
+from harness.data.base import Dataset, Facts, Loaded, Remote
+from harness.data.carve import SPLITS, count_classes, even_facts, rows_of_splits
 from harness.data.photographs import exactly, photograph, stacked
 from harness.data.pickles import read_pickled
+from harness.data.shipped import read_split_list, split_file
 from harness.errors import DataError
 
-SIDE, COMPLETE = 32, 600
+SIDE = 32
+COMPLETE = 600
+"""Images of a class in CIFAR-100."""
 MEMBER = re.compile(r"(?:.*/)?([a-z_]+)/([^/]+)\.(?:png|webp)")
 OFFICIAL = "cifar-100-python.tar.gz"
 LARGEST = 160_000_000
-"""Bytes of the larger of the two pickles of the official archive, and some more."""
+"""Most bytes of a pickle in the official archive; its larger one is a little smaller."""
 
-Images = dict[str, dict[str, Callable[[], np.ndarray]]]
-"""class -> name -> how to read that image, uint8 (3, 32, 32)."""
+ImageReader = Callable[[], np.ndarray]
+"""Reads one image, uint8 (3, 32, 32)."""
+ImagesByClass = dict[str, dict[str, ImageReader]]
+"""The reader of each image, by class and name."""
+
+
+class ListedClass(NamedTuple):
+    """A class in the list of a split."""
+
+    split: str
+    superclass: str
+    name: str
 
 
 class Cifar100(Dataset):
-    """100 classes in a split of its own. A subclass names the file that lists it: ``split superclass class class ...``."""
+    """100 classes in a split of their own.
+
+    A subclass names the list of the split; its lines are ``split superclass class class ...``.
+    """
 
     origin = "data root"
     folder_name = "cifar-fs"
     licence = "none stated; free for research with citation"
     how_to_get = (
-        f"run `harness data get cifar-fs`; or get {OFFICIAL} from cs.toronto.edu/~kriz/cifar.html, or zips with "
-        "members <class>/<name>.png (or .webp), for instance the cifar100.zip that Bertinetto et al. share, and run "
-        "`harness data import cifar-fs FOLDER`"
+        f"run `harness data get cifar-fs`; or get {OFFICIAL} from cs.toronto.edu/~kriz/cifar.html, "
+        "or zips with members <class>/<name>.png (or .webp), for instance the cifar100.zip that "
+        "Bertinetto et al. share, and run `harness data import cifar-fs FOLDER`"
     )
-    # The author's own archive (cs.toronto.edu/~kriz/cifar.html gives its MD5, eb9058c3a382ffc7106e4002c42a8d85); the sha256 is
-    # the one in Keras (keras/datasets/cifar100.py).
+    # The author's own archive. His page gives its MD5, eb9058c3a382ffc7106e4002c42a8d85; the sha256
+    # is the one that Keras records (keras/datasets/cifar100.py).
     remotes = (
         Remote(
             f"https://www.cs.toronto.edu/~kriz/{OFFICIAL}",
@@ -51,145 +70,136 @@ class Cifar100(Dataset):
     )
     split_list: ClassVar[tuple[str, str]]
     """Name and sha256 of the list of the split."""
+    images_switch: ClassVar[str]
+    """The field of the config that says how many images a training class has."""
 
     @abstractmethod
     def images_of(self, split: str) -> int:
-        """Images that each class of a split has."""
+        """Return the number of images that each class of a split has."""
 
-    @property
-    def classes(self) -> list[tuple[str, str, str]]:
-        """(split, superclass, class) of all, in order."""
-        return [
-            (split, group, name)
-            for split, group, *names in listed(*self.split_list)
-            for name in names
-        ]
+    @classmethod
+    def listed_classes(cls) -> list[ListedClass]:
+        """Return all classes in the order of the list."""
+        classes = []
+        for split, superclass, *names in read_split_list(*cls.split_list):
+            classes += [ListedClass(split, superclass, name) for name in names]
+        return classes
 
     def facts(self) -> Facts:
-        """Shape and split."""
-        splits = [split for split, _, _ in self.classes]
-        sizes = {
-            split: (splits.count(split), self.images_of(split))
-            for split in ("train", "val", "test")
-        }
-        return Facts(
-            (3, SIDE, SIDE),
-            {
-                "classes": {
-                    split: SplitFacts(n, each, n * each) for split, (n, each) in sizes.items()
-                }
-            },
-            frozenset({"classes"}),
-        )
+        """Return shape and split."""
+        counts = count_classes([listed.split for listed in self.listed_classes()])
+        splits = {}
+        for split, count in counts.items():
+            splits |= even_facts({split: count}, self.images_of(split))
+        return Facts((3, SIDE, SIDE), {"classes": splits}, frozenset({"classes"}))
 
     def sources(self) -> list[Path]:
-        """The official archive if it is there, else all zips of the folder; and the list of the split."""
+        """Find the official archive, else all zips of the folder; and the list of the split."""
         official = self.place / OFFICIAL
-        found = [official] if official.is_file() else sorted(self.place.glob("*.zip"))
-        if not found:
+        archives = [official] if official.is_file() else sorted(self.place.glob("*.zip"))
+        if not archives:
             raise DataError(
                 "there is no zip of photographs", where=str(self.place), hint=self.how_to_get
             )
-        return [*found, split_file(self.split_list[0])]
+        return [*archives, split_file(self.split_list[0])]
 
     def build(self) -> Loaded:
-        """Every photograph that is wanted, class by class in the order of the split, by name within a class."""
+        """Read every listed photograph: classes in the order of the list, images by name."""
         *paths, _ = self.sources()
-        readers, labels = [], []
+        classes = self.listed_classes()
+        readers: list[ImageReader] = []
+        labels: list[int] = []
         with ExitStack() as stack:
-            found = by_class([stack.enter_context(Archive(path)) for path in paths])
-            for label, (split, _, name) in enumerate(self.classes):
-                chosen = self._chosen(name, found.get(name, {}), split)
+            archives = [stack.enter_context(Archive(path)) for path in paths]
+            images = images_by_class(archives)
+            for label, listed in enumerate(classes):
+                chosen = self._choose(listed, images.get(listed.name, {}))
                 readers += chosen
                 labels += [label] * len(chosen)
             pixels = stacked(readers, (3, SIDE, SIDE))
-        of_image = np.array([split for split, _, _ in self.classes])[labels]
+        splits = np.array([listed.split for listed in classes])
         return Loaded(
-            pixels,
-            np.array(labels, np.int64),
-            tuple(name for _, _, name in self.classes),
-            tuple(group for _, group, _ in self.classes),
-            {
-                "classes": {
-                    split: np.flatnonzero(of_image == split) for split in ("train", "val", "test")
-                }
-            },
+            pixels=pixels,
+            labels=np.array(labels, np.int64),
+            class_names=tuple(listed.name for listed in classes),
+            groups=tuple(listed.superclass for listed in classes),
+            splittings={"classes": rows_of_splits(splits[labels], SPLITS)},
         )
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, Path]]:
-        """The official archive, and every zip at or below ``path`` that has photographs of its classes."""
-        return _candidates(
-            path, {name for _, _, *names in listed(*cls.split_list) for name in names}
-        )
+        """Find the official archive, and every zip that has photographs of the classes."""
+        wanted = {listed.name for listed in cls.listed_classes()}
+        candidates = [path] if path.is_file() else list(files_below(path).values())
+        for candidate in candidates:
+            if candidate.name == OFFICIAL:
+                with Archive(candidate) as archive:
+                    _read_official(archive)
+                yield OFFICIAL, candidate
+            elif candidate.suffix == ".zip":
+                with Archive(candidate) as archive:
+                    matches = map(MEMBER.fullmatch, archive.sizes)
+                    names = {match[1] for match in matches if match}
+                if names & wanted:
+                    yield candidate.name, candidate
 
-    def _chosen(
-        self, name: str, found: dict[str, Callable[[], np.ndarray]], split: str
-    ) -> list[Callable[[], np.ndarray]]:
-        wanted = self.images_of(split)
-        if len(found) < wanted:
-            (switch,) = type(self.config).model_fields
+    def _choose(self, listed: ListedClass, images: dict[str, ImageReader]) -> list[ImageReader]:
+        """Choose the first images by name, as many as a class of the split has."""
+        wanted = self.images_of(listed.split)
+        if len(images) < wanted:
+            hint = self.how_to_get
+            # A reduced copy is usable if the config says so.
+            if images and wanted == getattr(self.config, self.images_switch):
+                hint = f"set {self.images_switch}: {len(images)}"
             raise DataError(
-                f"class {name!r} of {split} has {len(found)} images, not {wanted}",
+                f"class {listed.name!r} of {listed.split} has {len(images)} images, not {wanted}",
                 where=str(self.place),
-                hint=f"set {switch}: {len(found)}"
-                if found and wanted == getattr(self.config, switch)
-                else self.how_to_get,
+                hint=hint,
             )
-        return [found[stem] for stem in sorted(found)[:wanted]]
+        return [images[name] for name in sorted(images)[:wanted]]
 
 
-def by_class(archives: list[Archive]) -> Images:
-    """The images in the official archive, or in zips of image files."""
-    found: Images = {}
+def images_by_class(archives: list[Archive]) -> ImagesByClass:
+    """List the images of the official archive, or else of zips of image files.
+
+    If several zips have an image of the same class and name, the first one is used.
+    """
+    images: ImagesByClass = {}
     for archive in archives:
         if archive.path.name == OFFICIAL:
-            return _official(archive)
+            return _read_official(archive)
         for member in archive.sizes:
-            if match := MEMBER.fullmatch(member):
+            match = MEMBER.fullmatch(member)
+            if match:
                 reader = partial(photograph, archive, member, SIDE, 3, exactly)
-                found.setdefault(match[1], {}).setdefault(match[2], reader)
-    return found
+                images.setdefault(match[1], {}).setdefault(match[2], reader)
+    return images
 
 
-def _official(archive: Archive) -> Images:
-    """From the author's archive: two pickles of 50,000 and 10,000 images with the names of their files, one of class names."""
-
-    def read(part: str) -> dict:
-        member = f"cifar-100-python/{part}"
-        if member not in archive.sizes:
-            raise archive.fault(f"it has no {member}", "fetch it again")
-        return read_pickled(archive.read(member, LARGEST), f"{archive.path}: {member}")
-
-    found: Images = {}
+def _read_official(archive: Archive) -> ImagesByClass:
+    """Read the author's archive: a pickle of class names, and two of 50,000 and 10,000 images."""
+    images: ImagesByClass = {}
     try:
-        classes = read("meta")["fine_label_names"]
+        class_names = _read_part(archive, "meta")["fine_label_names"]
         for part in ("train", "test"):
-            batch = read(part)
+            batch = _read_part(archive, part)
             pixels = batch["data"].reshape(-1, 3, SIDE, SIDE)
-            for row, label, name in zip(
-                pixels, batch["fine_labels"], batch["filenames"], strict=True
-            ):
-                found.setdefault(classes[label], {})[f"{part}_{Path(name).stem}"] = partial(
-                    np.asarray, row
-                )
+            rows = zip(pixels, batch["fine_labels"], batch["filenames"], strict=True)
+            for image, label, filename in rows:
+                of_class = images.setdefault(class_names[label], {})
+                of_class[f"{part}_{Path(filename).stem}"] = partial(np.asarray, image)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise archive.fault(
             f"its pickles do not hold CIFAR-100: {error!r}", "fetch it again"
         ) from error
-    return found
+    return images
 
 
-def _candidates(path: Path, classes: set[str]) -> Iterator[tuple[str, Path]]:
-    for candidate in [path] if path.is_file() else files_below(path).values():
-        if candidate.name == OFFICIAL:
-            with Archive(candidate) as archive:
-                _official(archive)
-            yield OFFICIAL, candidate
-        elif candidate.suffix == ".zip":
-            with Archive(candidate) as archive:
-                names = {
-                    match[1] for member in archive.sizes if (match := MEMBER.fullmatch(member))
-                }
-            if names & classes:
-                yield candidate.name, candidate
+def _read_part(archive: Archive, part: str) -> dict[str, Any]:
+    member = f"cifar-100-python/{part}"
+    if member not in archive.sizes:
+        raise archive.fault(f"it has no {member}", "fetch it again")
+    content: dict[str, Any] = read_pickled(
+        archive.read(member, LARGEST), f"{archive.path}: {member}"
+    )
+    return content

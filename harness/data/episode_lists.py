@@ -1,12 +1,15 @@
-"""Lists of episodes as JSON: to use the very same episodes in other code, or other code's episodes here.
+"""Lists of episodes as JSON: to use the very same episodes in other code, or other code's episodes
+here.
 
     {"dataset": "omniglot", "splitting": "vinyals", "split": "test", "content": "fc94fb...",
      "ways": 2, "shots": 1, "queries": 2,
-     "episodes": [{"classes": ["Greek/character01", "Latin/character07"], "support": [[3], [0]], "query": [[5, 9], [1, 2]]}]}
+     "episodes": [{"classes": ["Greek/character01", "Latin/character07"], "support": [[3], [0]],
+     "query": [[5, 9], [1, 2]]}]}
 
-A class has its name, an image its number among the images of its class in the split, from 0 (for Omniglot that is the
-drawer, from 0). ``ways`` and ``shots`` are numbers or ranges such as ``"1-10"``, and every episode is held to them.
-``content``, the dataset's content hash, may be left out; where it stands, it must be that of the data.
+A class has its name, an image its number among the images of its class in the split, from 0 (for
+Omniglot that is the drawer, from 0). ``ways`` and ``shots`` are numbers or ranges such as
+``"1-10"``, and every episode is held to them. ``content``, the dataset's content hash, may be left
+out; where it stands, it must be that of the data.
 """
 
 from __future__ import annotations
@@ -176,7 +179,8 @@ def read(path: str | Path) -> EpisodeList:
     """A list.
 
     Raises:
-        DataError: the file cannot be read, is no such list, or an episode is not what the list says of itself.
+        DataError: the file cannot be read, is no such list, or an episode is not what the list says
+            of itself.
     """
     try:
         if Path(path).stat().st_size > MOST_BYTES:

@@ -66,7 +66,8 @@ class Span(NamedTuple):
 class Episodes:
     """E episodes. Rows are positions in the ``Images`` they were drawn from.
 
-    Where episodes differ in ways or shots, those with fewer have ``PAD`` in all five arrays where they have nothing.
+    Where episodes differ in ways or shots, those with fewer have ``PAD`` in all five arrays where
+    they have nothing.
 
     Attributes:
         support: int64 (E, ways * shots), way by way.
@@ -97,7 +98,8 @@ class Episodes:
         return np.flatnonzero(used)
 
     def by_shape(self) -> Iterator[tuple[np.ndarray, Episodes]]:
-        """Episodes of one shape at a time (equally many ways, support and query images), without padding.
+        """Episodes of one shape at a time (equally many ways, support and query images), without
+        padding.
 
         Yields:
             their positions (n,), ascending, and the episodes.
@@ -122,22 +124,24 @@ def sample(
     mode: Mode = "replacement",
     first: int = 0,
 ) -> Episodes:
-    """Episodes ``first`` .. ``first + episodes - 1`` of an endless (or, in a disjoint mode, finite) sequence.
+    """Episodes ``first`` .. ``first + episodes - 1`` of an endless (or, in a disjoint mode, finite)
+    sequence.
 
-    Episode i depends on the arguments but not on ``first`` nor ``episodes``: any part can be drawn alone.
-    Within an episode classes are distinct and no image is drawn twice.
+    Episode i depends on the arguments but not on ``first`` nor ``episodes``: any part can be drawn
+    alone. Within an episode classes are distinct and no image is drawn twice.
 
     Args:
         images: with labels.
-        ways: classes an episode; ``"5-20"``: drawn anew for each episode (Triantafillou et al. 2020, arXiv 1903.03096,
-            draw them so too).
+        ways: classes an episode; ``"5-20"``: drawn anew for each episode (Triantafillou et al.
+            2020, arXiv 1903.03096, draw them so too).
         shots: support images a class; ``"1-10"``: drawn anew for each class of each episode.
         queries: query images a class.
-        groups: int (n_classes,), the group of each class. All classes of an episode are then of one group, which is
-            drawn uniformly among those that have enough classes for the most ``ways``.
-        mode: ``replacement`` draws each episode anew; ``class_disjoint`` uses no class in two episodes,
-            ``image_disjoint`` no image (intervals over episodes that share images are too narrow: Lafargue, Smith,
-            Smith, Vandenhende, TMLR 2024, arXiv 2409.02850).
+        groups: int (n_classes,), the group of each class. All classes of an episode are then of one
+            group, which is drawn uniformly among those that have enough classes for the most
+            ``ways``.
+        mode: ``replacement`` draws each episode anew; ``class_disjoint`` uses no class in two
+            episodes, ``image_disjoint`` no image (intervals over episodes that share images are too
+            narrow: Lafargue, Smith, Smith, Vandenhende, TMLR 2024, arXiv 2409.02850).
 
     Raises:
         HarnessError: such episodes cannot be drawn; the message says what the limit is.
@@ -296,8 +300,8 @@ def _block(
 def _distinct(limits: np.ndarray, k: int, generator: np.random.Generator) -> np.ndarray:
     """For each of R rows, k distinct integers below its limit, every ordered choice equally likely.
 
-    Floyd's algorithm (Bentley, Floyd, CACM 30(9), 1987) over all rows at once, then a shuffle: the work does not grow
-    with the limits.
+    Floyd's algorithm (Bentley, Floyd, CACM 30(9), 1987) over all rows at once, then a shuffle: the
+    work does not grow with the limits.
 
     Args:
         limits: int (R,), each at least k.
@@ -337,8 +341,8 @@ def _longest(portions: np.ndarray, ways: int) -> int:
 def _schedule(portions: np.ndarray, ways: int, generator: np.random.Generator) -> np.ndarray:
     """As many episodes of ``ways`` distinct classes as the portions allow, (E, ways).
 
-    Classes are drawn in proportion to their portions left, except that one with as many portions left as there are
-    episodes left must be taken: then the longest schedule is always reached.
+    Classes are drawn in proportion to their portions left, except that one with as many portions
+    left as there are episodes left must be taken: then the longest schedule is always reached.
     """
     left, length = portions.copy(), _longest(portions, ways)
     schedule = np.empty((length, ways), np.int64)

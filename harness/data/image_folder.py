@@ -1,10 +1,10 @@
-"""Images of one's own: a folder of them and a CSV that says which is of which class and split. No code is needed."""
+"""The user's own images: a folder, and a CSV with the class and split of each image."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -14,17 +14,20 @@ from pydantic import Field
 
 from harness.data.archive import Archive
 from harness.data.base import Dataset, Facts, Loaded, SplitFacts
+from harness.data.carve import SPLITS, rows_of_splits
 from harness.data.photographs import cropped, photographs
 from harness.data.split_csv import Row, read_rows
 from harness.errors import DataError
-from harness.registry import Config, datasets
+from harness.registry import datasets
+
+CSV = "split.csv"
 
 
 @datasets.register("image-folder")
 class ImageFolder(Dataset):
-    """Images of your own: a folder and a CSV with the columns filename,label,split (without split: all of them test)."""
+    """Your own images: a folder and a CSV with columns filename,label,split (or no split: test)."""
 
-    class Config(Config):
+    class Config(Dataset.Config):
         """Where the images are, and how they are read."""
 
         folder: str = Field(
@@ -33,54 +36,76 @@ class ImageFolder(Dataset):
             description="the folder of images: below the data root, or an absolute path",
         )
         csv: str = Field(
-            "split.csv",
+            CSV,
             min_length=1,
-            description="the CSV (filename,label[,split]): below that folder, or an "
-            "absolute path; filenames in it are relative to the folder",
+            description=(
+                "the CSV (filename,label[,split]): below that folder, or an absolute path; "
+                "filenames in it are relative to the folder"
+            ),
         )
         size: int = Field(
             84,
             ge=8,
             le=512,
-            description="side in pixels; an image's largest middle square is resized to it",
+            description="side in pixels; the largest middle square of an image is resized to it",
         )
         colour: bool = Field(True, description="false: grey, one channel")
         classes: Literal["disjoint", "shared"] = Field(
             "disjoint",
-            description="disjoint: no class may be in two splits (few-shot by class transfer); shared: every split "
-            "has every class (classification)",
+            description=(
+                "disjoint: no class may be in two splits (few-shot by class transfer); "
+                "shared: every split has every class (classification)"
+            ),
         )
 
+    config: Config
     origin = "data root"
     licence = "that of the images"
     citation = "the user's own images"
     how_to_get = (
-        "put images and a split.csv with the columns filename,label,split into a folder and name it: "
-        "{kind: image-folder, folder: /path/to/images} (a relative path is below the data root); "
-        "`harness data import image-folder FOLDER` makes it the default"
+        "put images and a split.csv with the columns filename,label,split into a folder and name "
+        "it: {kind: image-folder, folder: /path/to/images} (a relative path is below the data "
+        "root); `harness data import image-folder FOLDER` makes it the default"
     )
 
     @property
     def place(self) -> Path:
-        """The folder of images."""
+        """The folder of images.
+
+        Raises:
+            DataError: If its path is relative and no data root is set.
+        """
         folder = Path(self.config.folder).expanduser()
-        if not folder.is_absolute() and self.root is None:
+        if folder.is_absolute():
+            return folder
+        if self.root is None:
             raise DataError(
-                f"no data root is set, below which {self.config.folder!r} could lie",
-                hint=f"set HARNESS_DATA (or --data-root), or name an absolute path. {self.how_to_get}",
+                f"the folder {self.config.folder!r} is relative, and no data root is set",
+                hint=(
+                    f"set HARNESS_DATA (or --data-root), or use an absolute path. {self.how_to_get}"
+                ),
             )
-        return folder if folder.is_absolute() else self.root / folder
+        return self.root / folder
 
     @property
     def _csv(self) -> Path:
         return self.place / Path(self.config.csv).expanduser()
 
+    @property
+    def _is_disjoint(self) -> bool:
+        return self.config.classes == "disjoint"
+
+    @property
+    def _splitting(self) -> str:
+        return "classes" if self._is_disjoint else "standard"
+
     @cached_property
     def rows(self) -> list[Row]:
-        """What the CSV lists, split by split and class by class, so that a split is one stretch of memory.
+        """The rows of the CSV, by split, class and filename: each split is consecutive in memory.
 
         Raises:
-            DataError: the folder or the CSV is missing or faulty, or classes are in splits in which they must not be.
+            DataError: If the folder or the CSV is missing or faulty, or a class is in a split in
+                which it must not be.
         """
         if not self.place.is_dir():
             raise DataError("there is no such folder", where=str(self.place), hint=self.how_to_get)
@@ -88,124 +113,134 @@ class ImageFolder(Dataset):
             raise DataError(
                 "there is no such file",
                 where=str(self._csv),
-                hint="it says which image is what: a first line filename,label,split, then a line an image, "
-                "e.g. cats/1.jpg,cat,train",
+                hint=(
+                    "it lists the images: a first line filename,label,split, then a line an image, "
+                    "e.g. cats/1.jpg,cat,train"
+                ),
             )
         rows = read_rows(self._csv)
-        splits: dict[str, dict[str, int]] = {}
-        for row in rows:
-            splits.setdefault(row.split or "test", {}).setdefault(row.label, row.line)
-        self._check(splits)
-        usual = {"train": 0, "val": 1, "test": 2}
-        return sorted(
-            rows,
-            key=lambda row: (usual.get(row.split or "test", 3), row.split, row.label, row.filename),
-        )
+        self._check_classes(rows)
+        rank = {split: place for place, split in enumerate(SPLITS)}
 
-    def _check(self, splits: dict[str, dict[str, int]]) -> None:
-        """``splits``: split -> class -> first line."""
-        twice = {
-            label: [split for split, labels in splits.items() if label in labels]
-            for label in {label for labels in splits.values() for label in labels}
-        }
-        if self.config.classes == "disjoint":
-            faulty = [
-                f"{label} ({', '.join(found)})"
-                for label, found in sorted(twice.items())
-                if len(found) > 1
+        def order(row: Row) -> tuple[int, str, str, str]:
+            return rank.get(_split(row), len(SPLITS)), row.split, row.label, row.filename
+
+        return sorted(rows, key=order)
+
+    def _check_classes(self, rows: list[Row]) -> None:
+        """Refuse classes in two splits (disjoint), or missing from a split (shared)."""
+        splits_of_class: dict[str, list[str]] = {}
+        for split in dict.fromkeys(map(_split, rows)):
+            for label in {row.label for row in rows if _split(row) == split}:
+                splits_of_class.setdefault(label, []).append(split)
+        if self._is_disjoint:
+            faults = [
+                f"{label} ({', '.join(splits)})"
+                for label, splits in sorted(splits_of_class.items())
+                if len(splits) > 1
             ]
             message = "classes are in two splits"
-            hint = "give each class to one split, or set classes: shared to classify rather than transfer"
+            hint = (
+                "give each class to one split, or set classes: shared to classify instead of "
+                "transfer"
+            )
         else:
-            faulty = [
-                f"{label} (only {', '.join(found)})"
-                for label, found in sorted(twice.items())
-                if len(found) < len(splits)
+            n_splits = len(set(map(_split, rows)))
+            faults = [
+                f"{label} (only {', '.join(splits)})"
+                for label, splits in sorted(splits_of_class.items())
+                if len(splits) < n_splits
             ]
-            message, hint = (
-                "classes are not in every split",
-                "give every split images of them, or set classes: disjoint",
-            )
-        if faulty:
-            more = f" and {len(faulty) - 5} more" if len(faulty) > 5 else ""
+            message = "classes are not in every split"
+            hint = "give every split images of them, or set classes: disjoint"
+        if faults:
+            more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
             raise DataError(
-                f"{message}: {'; '.join(faulty[:5])}{more}", where=str(self._csv), hint=hint
+                f"{message}: {'; '.join(faults[:5])}{more}", where=str(self._csv), hint=hint
             )
-
-    @property
-    def _splitting(self) -> str:
-        return "classes" if self.config.classes == "disjoint" else "standard"
 
     def facts(self) -> Facts:
-        """Shape by the config, splits by the CSV: the one dataset of which the facts are read from a file."""
+        """Return the shape by the config and the splits by the CSV.
+
+        This is the only dataset whose facts are read from a file.
+        """
         labels: dict[str, Counter[str]] = {}
         for row in self.rows:
-            labels.setdefault(row.split or "test", Counter())[row.label] += 1
+            labels.setdefault(_split(row), Counter())[row.label] += 1
         splits = {
-            split: SplitFacts(len(found), min(found.values()), found.total())
-            for split, found in labels.items()
+            split: SplitFacts(len(counts), min(counts.values()), counts.total())
+            for split, counts in labels.items()
         }
-        disjoint = frozenset({"classes"} if self.config.classes == "disjoint" else ())
-        size = self.config.size
-        return Facts(
-            (3 if self.config.colour else 1, size, size), {self._splitting: splits}, disjoint
-        )
+        disjoint = frozenset({self._splitting}) if self._is_disjoint else frozenset()
+        shape = (self._channels, self.config.size, self.config.size)
+        return Facts(shape, {self._splitting: splits}, disjoint)
+
+    @property
+    def _channels(self) -> int:
+        return 3 if self.config.colour else 1
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, Path | bytes]]:
-        """The folder, or what is in the archive, that holds a split.csv, with all that lies below it."""
+        """Find the highest folder that has a split.csv, and all files below it."""
         with Archive(path) as archive:
-            tops = [
-                name.removesuffix("split.csv")
-                for name in archive.sizes
-                if f"/{name}".endswith("/split.csv")
+            folders = [
+                name.removesuffix(CSV) for name in archive.sizes if f"/{name}".endswith(f"/{CSV}")
             ]
-            for name in archive.sizes if tops else ():
-                if name.startswith(top := min(tops, key=len)):
-                    yield (
-                        name.removeprefix(top),
-                        path / name if path.is_dir() else archive.read(name),
-                    )
+            if not folders:
+                return
+            top = min(folders, key=len)
+            for name in archive.sizes:
+                if name.startswith(top):
+                    content = path / name if path.is_dir() else archive.read(name)
+                    yield name.removeprefix(top), content
 
     def sources(self) -> list[Path]:
-        """The CSV and the folder."""
-        assert self.rows
+        """Find the CSV and the folder."""
+        assert self.rows, "reading the rows checks the files"
         return [self._csv, self.place]
 
     def build(self) -> Loaded:
-        """Every image that is listed, by split, class and name."""
-        rows, names = self.rows, sorted({row.label for row in self.rows})
+        """Read every listed image, by split, class and name."""
+        rows = self.rows
         with Archive(self.place) as archive:
-            missing = [row for row in rows if row.filename not in archive.sizes]
-            if missing:
-                raise DataError(
-                    f"{len(missing)} of {len(rows)} images are not there, first {missing[0].filename!r}",
-                    where=f"{self._csv}:{missing[0].line}",
-                    hint=f"filenames are relative to {self.place}",
-                )
-            channels = 3 if self.config.colour else 1
-            pixels = photographs(
-                archive, [row.filename for row in rows], self.config.size, channels, cropped
-            )
-        self._no_image_twice(pixels)
-        of_row = np.array([row.split or "test" for row in rows])
-        splits = dict.fromkeys(row.split or "test" for row in rows)
+            self._check_presence(archive.sizes)
+            filenames = [row.filename for row in rows]
+            pixels = photographs(archive, filenames, self.config.size, self._channels, cropped)
+        self._check_repetition(pixels)
+        names = sorted({row.label for row in rows})
+        splits = [_split(row) for row in rows]
         return Loaded(
-            pixels,
-            np.array([names.index(row.label) for row in rows], np.int64),
-            tuple(names),
-            None,
-            {self._splitting: {split: np.flatnonzero(of_row == split) for split in splits}},
+            pixels=pixels,
+            labels=np.array([names.index(row.label) for row in rows], np.int64),
+            class_names=tuple(names),
+            groups=None,
+            splittings={self._splitting: rows_of_splits(splits, tuple(dict.fromkeys(splits)))},
         )
 
-    def _no_image_twice(self, pixels: np.ndarray) -> None:
-        """What is learned on an image must not be tested on the same image under another name."""
+    def _check_presence(self, sizes: Mapping[str, int]) -> None:
+        missing = [row for row in self.rows if row.filename not in sizes]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(self.rows)} images are missing, "
+                f"first {missing[0].filename!r}",
+                where=f"{self._csv}:{missing[0].line}",
+                hint=f"filenames are relative to {self.place}",
+            )
+
+    def _check_repetition(self, pixels: np.ndarray) -> None:
+        """Refuse an image that is in two splits under different names: it would leak."""
         first: dict[bytes, Row] = {}
         for row, image in zip(self.rows, pixels, strict=True):
-            known = first.setdefault(hashlib.sha256(image).digest(), row)
-            if known.split != row.split:
+            other = first.setdefault(hashlib.sha256(image).digest(), row)
+            if other.split != row.split:
                 raise DataError(
-                    f"{known.filename!r} ({known.split}) and {row.filename!r} ({row.split}) are the same image",
-                    where=f"{self._csv}:{max(known.line, row.line)}",
+                    f"{other.filename!r} ({other.split}) and {row.filename!r} ({row.split}) "
+                    "are the same image",
+                    where=f"{self._csv}:{max(other.line, row.line)}",
                     hint="an image must not be in two splits: remove one of the lines",
                 )
+
+
+def _split(row: Row) -> str:
+    """The split of an image; without a split column every image is for the test."""
+    return row.split or "test"

@@ -1,21 +1,24 @@
-"""miniImageNet-25: the part of miniImageNet that Tiny ImageNet has. A subset, and never to be called miniImageNet."""
+"""miniImageNet-25: the classes of miniImageNet that Tiny ImageNet has.
+
+It is a subset and must never be called miniImageNet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.data.carve import listed
-from harness.data.tiny_imagenet import TinyImageNet
+from harness.data.shipped import read_split_list
+from harness.data.tiny_imagenet import ListedClass, TinyImageNet
 from harness.registry import datasets
 
 
 @datasets.register("mini-imagenet-25")
 class MiniImageNet25(TinyImageNet):
-    """Photographs: 25 of miniImageNet's 100 classes, 14 / 6 / 5, at 64 x 64. A subset: compare with nothing published."""
+    """Photographs: 25 of miniImageNet's classes, 14 / 6 / 5, 64 x 64. Not comparable with it."""
 
     citation = (
-        "Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet (Stanford CS231n); "
-        "split: Ravi, Larochelle, ICLR 2017"
+        "Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet "
+        "(Stanford CS231n); split: Ravi, Larochelle, ICLR 2017"
     )
     split_list = (
         "mini_imagenet_25.txt",
@@ -29,11 +32,11 @@ class MiniImageNet25(TinyImageNet):
 
     @property
     def title(self) -> str:
-        """What tables call it."""
+        """The name of the dataset in tables."""
         return f"miniImageNet-25 ({self.config.size} px)"
 
     @classmethod
-    def classes(cls) -> Iterator[tuple[str, str, str, str, list[str] | None]]:
-        """All 500 training and 50 validation images of Tiny ImageNet of each class."""
-        for split, wnid, name in listed(*cls.split_list):
-            yield split, "", wnid, name, None
+    def listed_classes(cls) -> Iterator[ListedClass]:
+        """Yield each class, with all its 500 training and 50 validation images."""
+        for split, wnid, name in read_split_list(*cls.split_list):
+            yield ListedClass(split, "", wnid, name, images=None)

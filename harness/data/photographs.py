@@ -1,4 +1,4 @@
-"""Image files to uint8 arrays, many at a time."""
+"""Decoding image files into uint8 arrays, many at a time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PIXELS = 1 << 26
-"""The largest image that is decoded; a small file can promise a far larger one."""
+"""Most pixels of an image that is decoded: a small file can promise a huge image."""
 
 
 def decode(content: bytes, channels: int = 3) -> Image:
-    """An image of 8 bits a channel: RGB, or grey where ``channels`` is 1.
+    """Decode an image file to 8 bits a channel.
 
-    Whatever the file's own form is (palette, CMYK, 16 bits a channel ...) is converted; transparent parts become white.
+    Palettes, CMYK, 16 bits a channel and so on are converted. Transparent parts become white.
+
+    Args:
+        content: the bytes of the file.
+        channels: 3 for RGB, 1 for grey.
 
     Raises:
-        ValueError: it is empty, damaged, too large, or of a kind that has no such form.
+        ValueError: If the file is empty, damaged, too large, or of a kind that cannot be converted.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -37,49 +41,57 @@ def decode(content: bytes, channels: int = 3) -> Image:
             if image.width * image.height > PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             image.load()
-            return _plain(image, "L" if channels == 1 else "RGB")
-    except UnidentifiedImageError as error:  # its own words are the address of the buffer
+            return _convert(image, "L" if channels == 1 else "RGB")
+    except UnidentifiedImageError as error:
+        # Pillow's own message is the address of the buffer.
         raise ValueError(
-            "cannot be decoded: it is no image, or of a format that Pillow does not read"
+            "cannot be decoded: not an image, or of a format that Pillow does not read"
         ) from error
     except Exception as error:  # Pillow and zlib raise many kinds on damaged bytes
         raise ValueError(f"cannot be decoded: {error}") from error
 
 
-def _plain(image: Image, mode: str) -> Image:
-    from PIL import Image as images
+def _convert(image: Image, mode: str) -> Image:
+    from PIL import Image as pillow
 
     if image.mode.startswith("I;16"):
-        image = images.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError(
             f"its values (mode {image.mode}) have no fixed range: save it with 8 bits a channel"
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = images.alpha_composite(images.new("RGBA", image.size, "white"), image)
+        white = pillow.new("RGBA", image.size, "white")
+        image = pillow.alpha_composite(white, image)
     return image if image.mode == mode else image.convert(mode)
 
 
 def squashed(image: Image, size: int) -> Image:
-    """Resized to ``size`` x ``size`` whatever its proportions, as is usual for miniImageNet (antialiased Lanczos)."""
+    """Resize an image to a square whatever its proportions, as is usual for miniImageNet.
+
+    The filter is antialiased Lanczos.
+    """
     from PIL import Image
 
     return image.resize((size, size), Image.Resampling.LANCZOS)
 
 
 def cropped(image: Image, size: int) -> Image:
-    """The largest square in its middle, as a camera's orientation tag turns it, resized to ``size`` x ``size`` (Lanczos)."""
+    """Turn an image upright by its orientation tag, crop its middle square, and resize that.
+
+    The filter is antialiased Lanczos.
+    """
     from PIL import Image, ImageOps
 
     return ImageOps.fit(ImageOps.exif_transpose(image), (size, size), Image.Resampling.LANCZOS)
 
 
 def exactly(image: Image, size: int) -> Image:
-    """An image that has that size already.
+    """Return an image that has the size already.
 
     Raises:
-        ValueError: it has not.
+        ValueError: If it has another size.
     """
     if image.size != (size, size):
         raise ValueError(f"{image.width} x {image.height} pixels, not {size} x {size}")
@@ -89,20 +101,27 @@ def exactly(image: Image, size: int) -> Image:
 def photograph(
     archive: Archive, name: str, size: int, channels: int, fit: Callable[[Image, int], Image]
 ) -> np.ndarray:
-    """One image of an archive.
+    """Read one image of an archive.
+
+    Args:
+        archive: holds the file.
+        name: path of the file in the archive.
+        size: side in pixels.
+        channels: 3 for RGB, 1 for grey.
+        fit: brings an image to that size: ``squashed``, ``cropped`` or ``exactly``.
 
     Returns:
         uint8 (channels, size, size).
 
     Raises:
-        DataError: it names the archive and the file.
+        DataError: If it cannot be read; the error names the archive and the file.
     """
     content = archive.read(name)
     try:
         pixels = np.asarray(fit(decode(content, channels), size))
     except ValueError as error:
         raise archive.fault(
-            f"{name}: {error}", "fetch it again, or put a sound one in its place"
+            f"{name}: {error}", "fetch it again, or replace it by an intact file"
         ) from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
@@ -114,28 +133,48 @@ def photographs(
     channels: int = 3,
     fit: Callable[[Image, int], Image] = squashed,
 ) -> np.ndarray:
-    """The images of an archive (no tar) with these names, uint8 (N, channels, size, size), decoded by all cores."""
-    return stacked(
-        [partial(photograph, archive, name, size, channels, fit) for name in names],
-        (channels, size, size),
-    )
+    """Read images of an archive on all cores; see ``photograph``.
+
+    The archive must not be a tar: those cannot be read by several threads.
+
+    Returns:
+        uint8 (N, channels, size, size).
+    """
+    readers = [partial(photograph, archive, name, size, channels, fit) for name in names]
+    return stacked(readers, (channels, size, size))
 
 
 def stacked(readers: Sequence[Callable[[], np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
-    """What each reader reads, uint8 (N, *shape); threads share the work, because decoders leave Python's lock free."""
+    """Call readers on all cores and stack their images.
+
+    Threads are enough, because image decoders release Python's global lock.
+
+    Args:
+        readers: N functions that each return uint8 ``shape``.
+        shape: shape of one image.
+
+    Returns:
+        uint8 (N, *shape).
+    """
     pixels = np.empty((len(readers), *shape), np.uint8)
 
     def fill(row: int) -> None:
         pixels[row] = readers[row]()
 
-    with ThreadPoolExecutor(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ) as pool:
+    with ThreadPoolExecutor(_usable_cores()) as pool:
         tasks = pool.map(fill, range(len(readers)))
         try:
             for _ in tasks:
                 pass
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # the first fault ends it
+            # The first fault ends the work; images that wait are not decoded.
+            pool.shutdown(cancel_futures=True)
             raise
     return pixels
+
+
+def _usable_cores() -> int | None:
+    """The cores that this process may use, where the system says so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()

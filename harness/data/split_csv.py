@@ -1,4 +1,4 @@
-"""Which image is of which class and split, from a CSV with the columns ``filename,label`` and perhaps ``split``."""
+"""Split CSVs: the class and split of each image, in columns ``filename,label[,split]``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import io
 import lzma
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from harness.errors import DataError
 
 LARGEST = 256 << 20
-"""Bytes of a CSV, uncompressed."""
+"""Most bytes of a CSV after unpacking."""
+FIRST_LINE = "the first line must be filename,label or filename,label,split"
 
 
 @dataclass(frozen=True)
@@ -19,10 +21,10 @@ class Row:
     """One image.
 
     Attributes:
-        line: where it stands in the file.
-        filename: path with forward slashes, which leads nowhere outside its folder.
+        line: its line in the file.
+        filename: path with forward slashes; it never leads out of its folder.
         label: its class.
-        split: its split; "" where the file has no such column.
+        split: its split; "" if the file has no such column.
     """
 
     line: int
@@ -32,73 +34,84 @@ class Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a split CSV, in order; ``.xz`` is unpacked. Any line ends, with or without a byte-order mark, UTF-8.
+    """Read the rows of a split CSV in order.
+
+    The file is UTF-8 with any line ends, with or without a byte-order mark; ``.xz`` is unpacked.
 
     Raises:
-        DataError: it cannot be read, a column or value is missing, a path leads outside, or an image stands twice.
+        DataError: If the file cannot be read, a column or value is missing, a path leads out of the
+            folder, or a filename is listed twice.
     """
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), skipinitialspace=True)
+    text = _read_text(path)
+    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     try:
-        columns = [(name or "").strip() for name in reader.fieldnames or []]
-        for needed in ("filename", "label"):
-            if needed not in columns:
-                raise DataError(
-                    f"there is no column {needed!r}",
-                    where=f"{path}:1",
-                    hint="the first line must be filename,label or filename,label,split",
-                )
-        reader.fieldnames = columns
-        rows: dict[str, Row] = {}
-        for values in reader:
-            row = _row(path, reader.line_num, values)
-            if row.filename in rows:
-                raise DataError(
-                    f"{row.filename!r} stands twice: lines {rows[row.filename].line} and {row.line}",
-                    where=str(path),
-                    hint="an image has one class and one split: remove one of the lines",
-                )
-            rows[row.filename] = row
+        rows = _rows_by_filename(path, reader)
     except csv.Error as error:
         raise DataError(
-            f"no CSV: {error}",
+            f"not a CSV: {error}",
             where=f"{path}:{reader.line_num}",
             hint="save it as plain text, UTF-8",
         ) from error
     if not rows:
         raise DataError(
-            "it lists no image",
+            "it lists no images",
             where=str(path),
             hint="write one line an image: filename,label,split",
         )
     return list(rows.values())
 
 
-def _row(path: Path, line: int, values: dict[str | None, str | list[str] | None]) -> Row:
-    where = f"{path}:{line}"
+def _rows_by_filename(path: Path, reader: csv.DictReader[str]) -> dict[str, Row]:
+    columns = [(name or "").strip() for name in reader.fieldnames or []]
+    for needed in ("filename", "label"):
+        if needed not in columns:
+            raise DataError(f"there is no column {needed!r}", where=f"{path}:1", hint=FIRST_LINE)
+    reader.fieldnames = columns
+    rows: dict[str, Row] = {}
+    for values in reader:
+        row = _row(f"{path}:{reader.line_num}", reader.line_num, values)
+        first = rows.setdefault(row.filename, row)
+        if first is not row:
+            raise DataError(
+                f"duplicate image {row.filename!r}: lines {first.line} and {row.line}",
+                where=str(path),
+                hint="an image has one class and one split: remove one of the lines",
+            )
+    return rows
+
+
+def _row(where: str, line: int, values: dict[Any, Any]) -> Row:
+    """Check one line.
+
+    Args:
+        where: file and line, for errors.
+        line: number of the line.
+        values: text by column; csv puts extra values under None and None in place of missing ones.
+    """
     if None in values:
         raise DataError(
             "more values than columns",
             where=where,
             hint='quote names that contain commas: "a, b.jpg",class',
         )
-    filename, label, split = (
-        (values.get(key) or "").strip() for key in ("filename", "label", "split")
-    )
+    filename = (values["filename"] or "").strip()
+    label = (values["label"] or "").strip()
+    split = (values.get("split") or "").strip()
     if not filename or not label or ("split" in values and not split):
         raise DataError(
             "a value is missing", where=where, hint="each line needs all columns of the first one"
         )
-    filename = PurePosixPath(filename.replace("\\", "/"))
-    if filename.is_absolute() or ".." in filename.parts:
+    path = PurePosixPath(filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
         raise DataError(
-            f"{str(filename)!r} leads outside the folder of images",
+            f"{str(path)!r} leads out of the folder of images",
             where=where,
             hint="name files below that folder",
         )
-    return Row(line, str(filename), label, split)
+    return Row(line, str(path), label, split)
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
             content = file.read(LARGEST + 1)

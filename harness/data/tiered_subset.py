@@ -1,21 +1,24 @@
-"""A part of tieredImageNet: the classes of it that Tiny ImageNet has. A subset, and never to be called tieredImageNet."""
+"""The classes of tieredImageNet that Tiny ImageNet has.
+
+They are a subset and must never be called tieredImageNet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.data.carve import listed
-from harness.data.tiny_imagenet import TinyImageNet
+from harness.data.shipped import read_split_list
+from harness.data.tiny_imagenet import ListedClass, TinyImageNet
 from harness.registry import datasets
 
 
 @datasets.register("tiered-subset")
 class TieredSubset(TinyImageNet):
-    """Photographs: 123 of tieredImageNet's 608 classes, 61 / 17 / 45, 60 images each, at 64 x 64. A subset."""
+    """Photographs: 123 of tieredImageNet's 608 classes, 61 / 17 / 45, 60 images each, 64 x 64."""
 
     citation = (
-        "Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet (Stanford CS231n); "
-        "split: Ren et al., ICLR 2018 (tieredImageNet)"
+        "Russakovsky et al., IJCV 115(3), 2015 (ImageNet), at 64 x 64 as Tiny ImageNet "
+        "(Stanford CS231n); split: Ren et al., ICLR 2018 (tieredImageNet)"
     )
     split_list = (
         "tiered_subset.txt",
@@ -26,11 +29,12 @@ class TieredSubset(TinyImageNet):
 
     @property
     def title(self) -> str:
-        """What tables call it."""
+        """The name of the dataset in tables."""
         return f"tieredImageNet, 123 classes ({self.config.size} px)"
 
     @classmethod
-    def classes(cls) -> Iterator[tuple[str, str, str, str, list[str] | None]]:
-        """The listed images of each class; its group is its category, and no category is in two splits."""
-        for split, category, wnid, name, *numbers in listed(*cls.split_list):
-            yield split, category, wnid, name, [f"{wnid}_{number}" for number in numbers]
+    def listed_classes(cls) -> Iterator[ListedClass]:
+        """Yield each class, with its listed images. No category (group) is in two splits."""
+        for split, category, wnid, name, *numbers in read_split_list(*cls.split_list):
+            images = [f"{wnid}_{number}" for number in numbers]
+            yield ListedClass(split, category, wnid, name, images)

@@ -1,52 +1,76 @@
-"""Real ImageNet photographs of 64 x 64 pixels, from Tiny ImageNet: what ``mini-imagenet-25`` and ``tiered-subset`` share."""
+"""Tiny ImageNet by class: the part that ``mini-imagenet-25`` and ``tiered-subset`` share.
+
+Both read ImageNet photographs of 64 x 64 pixels in the folder ``tiny-imagenet`` of the data root.
+"""
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from harness.data.archive import Archive, files_below
-from harness.data.base import Dataset, Facts, Loaded, Remote, SplitFacts
-from harness.data.carve import split_file
+from harness.data.base import Dataset, Facts, Loaded, Remote
+from harness.data.carve import SPLITS, count_classes, even_facts, rows_of_splits
 from harness.data.photographs import photographs
+from harness.data.shipped import split_file
 from harness.errors import DataError
-from harness.registry import Config
 
 SIDE = 64
 MEMBER = re.compile(r"(?:.*/)?(n\d{8})/(?:images/)?([^/]+)\.JPEG")
 VALIDATION = "tiny-imagenet-200/val/"
-"""Where the official zip has the validation images, all classes together, and the list of their classes."""
+"""The folder of the official zip with the validation images of all classes and their list."""
+
+Members = dict[str, dict[str, str]]
+"""Member of an archive, by class (WordNet id) and name of the image."""
 
 
-class Sized(Config):
-    """How large the photographs are."""
+class ListedClass(NamedTuple):
+    """A class in the list of a split.
 
-    size: int = Field(
-        SIDE,
-        ge=8,
-        le=SIDE,
-        description="side of the images in pixels; smaller than 64 by antialiased resizing",
-    )
+    Attributes:
+        split: train, val or test.
+        group: its category, or "".
+        wnid: its WordNet id.
+        name: its name in words.
+        images: names of its images; None for all.
+    """
+
+    split: str
+    group: str
+    wnid: str
+    name: str
+    images: list[str] | None
 
 
 class TinyImageNet(Dataset):
-    """Some classes of Tiny ImageNet. A subclass names the file that lists them."""
+    """Some classes of Tiny ImageNet. A subclass lists them."""
 
-    Config = Sized
+    class Config(Dataset.Config):
+        """The size of the photographs."""
+
+        size: int = Field(
+            SIDE,
+            ge=8,
+            le=SIDE,
+            description="side of the images in pixels; below 64 they are resized (antialiased)",
+        )
+
+    config: Config
     origin = "data root"
     folder_name = "tiny-imagenet"
     licence = "ImageNet terms of access: non-commercial research and education"
     how_to_get = (
-        "run `harness data get mini-imagenet-25` for tiny-imagenet-200.zip (248 MB), or get it from "
-        "cs231n.stanford.edu and run `harness data import mini-imagenet-25 FILE`"
+        "run `harness data get mini-imagenet-25` for tiny-imagenet-200.zip (248 MB), or get it "
+        "from cs231n.stanford.edu and run `harness data import mini-imagenet-25 FILE`"
     )
-    # The address is the one of Stanford's CS231n; the sha256 is what several independent projects record for this file.
+    # The address is that of Stanford's CS231n; several independent projects record the sha256.
     remotes = (
         Remote(
             "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
@@ -57,29 +81,24 @@ class TinyImageNet(Dataset):
     split_list: ClassVar[tuple[str, str]]
     """Name and sha256 of the list of classes."""
     per_class: ClassVar[int]
+    """Images of each class."""
 
     @classmethod
     @abstractmethod
-    def classes(cls) -> Iterator[tuple[str, str, str, str, list[str] | None]]:
-        """(split, group, WordNet id, name, names of its images; None: all that there are) of each class, split by split."""
+    def listed_classes(cls) -> Iterator[ListedClass]:
+        """Yield all classes, split by split."""
 
     def facts(self) -> Facts:
-        """Shape and split."""
-        splits = [split for split, *_ in self.classes()]
-        counts = {split: splits.count(split) for split in ("train", "val", "test")}
+        """Return shape and split."""
+        counts = count_classes([listed.split for listed in self.listed_classes()])
         return Facts(
             (3, self.config.size, self.config.size),
-            {
-                "classes": {
-                    split: SplitFacts(n, self.per_class, n * self.per_class)
-                    for split, n in counts.items()
-                }
-            },
+            {"classes": even_facts(counts, self.per_class)},
             frozenset({"classes"}),
         )
 
     def sources(self) -> list[Path]:
-        """All zips of the folder, and the list of classes."""
+        """Find all zips of the folder, and the list of classes."""
         zips = sorted(self.place.glob("*.zip"))
         if not zips:
             raise DataError(
@@ -89,76 +108,70 @@ class TinyImageNet(Dataset):
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, Path]]:
-        """Every zip at or below ``path`` that has photographs of its classes."""
-        wanted = {wnid for _, _, wnid, _, _ in cls.classes()}
-        for candidate in [path] if path.is_file() else files_below(path).values():
+        """Find every zip at or below ``path`` that has photographs of the classes."""
+        wanted = {listed.wnid for listed in cls.listed_classes()}
+        candidates = [path] if path.is_file() else list(files_below(path).values())
+        for candidate in candidates:
             if candidate.suffix == ".zip":
                 with Archive(candidate) as archive:
-                    if wanted & set(members(archive)):
-                        yield candidate.name, candidate
+                    is_wanted = not wanted.isdisjoint(members_by_class(archive))
+                if is_wanted:
+                    yield candidate.name, candidate
 
     def build(self) -> Loaded:
-        """Every photograph that is listed, class by class in the order of the list, by name within a class."""
+        """Read every listed photograph: classes in the order of the list, images by name."""
         *paths, _ = self.sources()
-        parts, labels, names, groups, splits = [], [], [], [], []
-        archives = [Archive(path) for path in paths]
-        try:
-            found = [members(archive) for archive in archives]
-            for split, group, wnid, name, images in self.classes():
-                archive, rows = self._listed(archives, found, wnid, images)
-                parts.append(photographs(archive, rows, self.config.size))
-                labels += [len(names)] * len(rows)
-                names.append(f"{wnid} {name}")
-                groups.append(group)
-                splits.append(split)
-        finally:
-            for archive in archives:
-                archive.close()
-        of_image = np.array(splits)[labels]
+        classes = list(self.listed_classes())
+        parts = []
+        with ExitStack() as stack:
+            archives = [stack.enter_context(Archive(path)) for path in paths]
+            members = [members_by_class(archive) for archive in archives]
+            for listed in classes:
+                archive, chosen = self._choose(archives, members, listed)
+                parts.append(photographs(archive, chosen, self.config.size))
+        labels = np.repeat(np.arange(len(classes)), [len(part) for part in parts])
+        splits = np.array([listed.split for listed in classes])
+        groups = tuple(listed.group for listed in classes)
         return Loaded(
-            np.concatenate(parts),
-            np.array(labels, np.int64),
-            tuple(names),
-            tuple(groups) if any(groups) else None,
-            {
-                "classes": {
-                    split: np.flatnonzero(of_image == split) for split in ("train", "val", "test")
-                }
-            },
+            pixels=np.concatenate(parts),
+            labels=labels.astype(np.int64),
+            class_names=tuple(f"{listed.wnid} {listed.name}" for listed in classes),
+            groups=groups if any(groups) else None,
+            splittings={"classes": rows_of_splits(splits[labels], SPLITS)},
         )
 
-    def _listed(
-        self,
-        archives: list[Archive],
-        found: list[dict[str, dict[str, str]]],
-        wnid: str,
-        images: list[str] | None,
+    def _choose(
+        self, archives: list[Archive], members: list[Members], listed: ListedClass
     ) -> tuple[Archive, list[str]]:
-        """The first archive that has all wanted images of a class, and which these are."""
+        """Choose the first archive that has all images of a class, and its members with them."""
         most = 0
-        for archive, classes in zip(archives, found, strict=True):
-            there = classes.get(wnid, {})
-            wanted = sorted(there) if images is None else images
-            present = [there[name] for name in wanted if name in there]
+        for archive, by_class in zip(archives, members, strict=True):
+            by_name = by_class.get(listed.wnid, {})
+            wanted = sorted(by_name) if listed.images is None else listed.images
+            present = [by_name[name] for name in wanted if name in by_name]
             if len(present) == self.per_class:
                 return archive, present
             most = max(most, len(present))
         raise DataError(
-            f"class {wnid} has {most} of the {self.per_class} images that are listed",
+            f"class {listed.wnid} has {most} of its {self.per_class} listed images",
             where=str(self.place),
             hint=self.how_to_get,
         )
 
 
-def members(archive: Archive) -> dict[str, dict[str, str]]:
-    """Class -> name -> member, in a zip with members ``<class>/<name>.JPEG`` or in the official one."""
-    found: dict[str, dict[str, str]] = {}
+def members_by_class(archive: Archive) -> Members:
+    """List the images of a zip with members ``<class>/<name>.JPEG``, or of the official one."""
+    members: Members = {}
     for member in archive.sizes:
-        if match := MEMBER.fullmatch(member):
-            found.setdefault(match[1], {})[match[2]] = member
-    if (listed := f"{VALIDATION}val_annotations.txt") in archive.sizes:
-        for line in archive.read(listed).decode("ascii", "replace").splitlines():
+        match = MEMBER.fullmatch(member)
+        if match:
+            members.setdefault(match[1], {})[match[2]] = member
+    annotations = f"{VALIDATION}val_annotations.txt"
+    if annotations in archive.sizes:
+        text = archive.read(annotations).decode("ascii", "replace")
+        for line in text.splitlines():
             file, wnid, *_ = line.split("\t")
-            if (member := f"{VALIDATION}images/{file}") in archive.sizes:
-                found.setdefault(wnid, {})[file.removesuffix(".JPEG")] = member
-    return found
+            member = f"{VALIDATION}images/{file}"
+            if member in archive.sizes:
+                members.setdefault(wnid, {})[file.removesuffix(".JPEG")] = member
+    return members
