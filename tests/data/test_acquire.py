@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.data import acquire, omniglot
+from harness.data import acquire, install, inventory, omniglot, verify
 from harness.data.idx import read_idx
-from harness.data.mnist import FILES, MNIST
+from harness.data.idx_family import FILES
+from harness.data.mnist import MNIST
 from harness.errors import DataError
 from harness.registry import datasets
 
@@ -45,11 +46,11 @@ def mnist_files(tmp_path, monkeypatch):
 
 def test_import_takes_files_gzipped_or_raw_from_anywhere_below(mnist_files, tmp_path):
     root = tmp_path / "root"
-    written = acquire.import_("mnist", [mnist_files], root)
+    written = install.import_files("mnist", [mnist_files], root)
     assert [path.parent for path in written] == [root / "mnist"] * 4
     assert (
         len(MNIST(MNIST.Config(), root).sources()) == 4
-        and acquire.describe("mnist", root)["present"]
+        and inventory.describe("mnist", root)["present"]
     )
 
 
@@ -57,23 +58,23 @@ def test_import_prefers_the_right_one_of_two_namesakes(mnist_files, tmp_path):
     other = mnist_files / "a-sibling"
     other.mkdir()
     (other / FILES[1]).write_bytes(idx_bytes(np.zeros(60)))
-    acquire.import_("mnist", [mnist_files], tmp_path / "root")
+    install.import_files("mnist", [mnist_files], tmp_path / "root")
     assert read_idx(tmp_path / "root" / "mnist" / FILES[1], MNIST.raw_sha256[1]).any()
 
 
 def test_import_refuses_another_data_sets_files(mnist_files, tmp_path, monkeypatch):
     monkeypatch.setattr(MNIST, "raw_sha256", ("0" * 64,) * 4)
     with pytest.raises(DataError, match="not the expected content"):
-        acquire.import_("mnist", [mnist_files], tmp_path / "root")
+        install.import_files("mnist", [mnist_files], tmp_path / "root")
     assert not list((tmp_path / "root").rglob("*"))
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("mnist", "nothing of mnist"), ("omniglot", "nothing of omniglot")]
+    ("name", "word"), [("mnist", "no file of mnist"), ("omniglot", "no file of omniglot")]
 )
 def test_import_of_nothing_says_what_it_needs(name, word, tmp_path):
     with pytest.raises(DataError, match=word) as caught:
-        acquire.import_(name, [tmp_path], tmp_path / "root")
+        install.import_files(name, [tmp_path], tmp_path / "root")
     assert caught.value.hint
 
 
@@ -84,7 +85,7 @@ def test_import_needs_a_root_a_place_and_something_to_import(tmp_path):
         ("digits", [tmp_path], tmp_path),
     ):
         with pytest.raises(DataError):
-            acquire.import_(*arguments)
+            install.import_files(*arguments)
 
 
 @settings(
@@ -135,12 +136,12 @@ def small_omniglot(tmp_path, monkeypatch):
 
 
 def test_extracted_folders_become_the_zips_they_came_from(small_omniglot, tmp_path):
-    written = acquire.import_("omniglot", [small_omniglot], tmp_path / "root")
+    written = install.import_files("omniglot", [small_omniglot], tmp_path / "root")
     assert [path.name for path in written] == ["images_background.zip", "images_evaluation.zip"]
     part = omniglot.read_part(written[0])
     assert part.characters == [("Alphabet0", 1), ("Alphabet0", 2)]
     assert np.array_equal(part.ink[20], drawing(201)[1])
-    again = acquire.import_("omniglot", [tmp_path / "root" / "omniglot"], tmp_path / "second")
+    again = install.import_files("omniglot", [tmp_path / "root" / "omniglot"], tmp_path / "second")
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in written]
 
 
@@ -151,7 +152,7 @@ def test_extracted_folders_become_the_zips_they_came_from(small_omniglot, tmp_pa
 def test_damaged_zips_are_data_errors(small_omniglot, tmp_path, data):
     path = tmp_path / "root" / "omniglot" / "images_background.zip"
     if not path.exists():
-        acquire.import_("omniglot", [small_omniglot], tmp_path / "root")
+        install.import_files("omniglot", [small_omniglot], tmp_path / "root")
     damaged = bytearray(path.read_bytes())
     if data.draw(st.booleans()):
         damaged = damaged[: data.draw(st.integers(0, len(damaged)))]
@@ -175,16 +176,16 @@ def test_zips_with_broken_drawings_are_data_errors(tmp_path, member):
 
 
 def test_verify_says_what_is_wrong(small_omniglot, tmp_path):
-    acquire.import_("omniglot", [small_omniglot], tmp_path / "root")
+    install.import_files("omniglot", [small_omniglot], tmp_path / "root")
     (tmp_path / "root" / "omniglot" / "images_background.zip").write_bytes(b"PK")
     dataset = omniglot.Omniglot(omniglot.Omniglot.Config(), tmp_path / "root")
-    (check,) = acquire.verify(dataset, tmp_path / "cache")
+    (check,) = verify.verify(dataset, tmp_path / "cache")
     assert not check.ok and check.item.endswith("images_background.zip")
 
 
 def test_verify_finds_everything_right(make, shared_cache):
     acquire.load(make("digits"), shared_cache)
-    checks = acquire.verify(make("digits"), shared_cache)
+    checks = verify.verify(make("digits"), shared_cache)
     assert all(check.ok for check in checks)
     assert {"content hash", "cached copy", "standard/test", "digits.csv.gz"} <= {
         check.item for check in checks
@@ -227,14 +228,14 @@ def test_data_root(monkeypatch, tmp_path):
 
 
 def test_lists_and_reports_hold_plain_values(shared_cache, tmp_path):
-    rows = acquire.describe_all(None)
+    rows = inventory.describe_all(None)
     assert {"digits", "glyphs", "mnist", "mnist5k", "omniglot", "fashion-mnist"} <= {
         row["name"] for row in rows
     }
     (row,) = (row for row in rows if row["name"] == "omniglot")
     assert row["classes by split"] == "vinyals 1028/172/423, lake 964/659" and not row["present"]
     reports = [
-        acquire.report(datasets[name](datasets[name].Config(), tmp_path), shared_cache)
+        verify.report(datasets[name](datasets[name].Config(), tmp_path), shared_cache)
         for name in ("digits", "mnist")
     ]
     assert [all(row["ok"] for row in report) for report in reports] == [True, False]

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.data import acquire, archive
+from harness.data import archive
 from harness.data.archive import Archive, files_below
 from harness.errors import DataError
+from harness.registry import datasets
 
 
 def make_zip(path, members, compression=zipfile.ZIP_DEFLATED):
@@ -77,10 +78,10 @@ def test_names_that_lead_out_are_refused(tmp_path, make, name):
     [
         (make_tar, link("a", "/etc/passwd"), "is a link"),
         (make_tar, link("a", "good", tarfile.LNKTYPE), "is a link"),
-        (make_tar, link("a", "", tarfile.CHRTYPE), "is no file"),
-        (make_tar, link("a", "", tarfile.FIFOTYPE), "is no file"),
+        (make_tar, link("a", "", tarfile.CHRTYPE), "is not a file"),
+        (make_tar, link("a", "", tarfile.FIFOTYPE), "is not a file"),
         (make_zip, zip_link("a"), "is a link"),
-        (make_zip, "good", "stands twice"),
+        (make_zip, "good", "duplicate name"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -194,5 +195,5 @@ def test_a_folder_without_permission_is_said(nobody):
     with pytest.raises(DataError, match="Permission denied"):
         files_below(nobody)
     with pytest.raises(DataError, match="Permission denied") as caught:
-        list(acquire.datasets["omniglot"].found_in(nobody))
+        list(datasets["omniglot"].found_in(nobody))
     assert str(nobody) in caught.value.where

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import cifar100, cifar_fs
-from harness.data.carve import listed
+from harness.data import cifar_fs
+from harness.data.shipped import read_split_list
 from harness.errors import DataError
 from harness.registry import datasets
 
-NAMES = [(split, name) for split, _, *names in listed(*cifar_fs.SPLIT) for name in names]
+NAMES = [(split, name) for split, _, *names in read_split_list(*cifar_fs.SPLIT) for name in names]
 
 
 def photograph(value: int, size: int = 32, form: str = "PNG") -> bytes:
@@ -45,7 +45,7 @@ def write(
 
 @pytest.fixture
 def dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar100, "COMPLETE", 3)
+    monkeypatch.setattr(cifar_fs, "COMPLETE", 3)
     return lambda train_images=3: datasets["cifar-fs"](
         datasets["cifar-fs"].Config(train_images=train_images), tmp_path
     )

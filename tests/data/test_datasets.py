@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from harness.data import acquire
-from harness.data.carve import measured_facts
+from harness.data import acquire, inventory
+from harness.data.base import SplitFacts
 from harness.data.episodes import sample
 from harness.errors import DataError
 from harness.registry import datasets
@@ -53,7 +53,7 @@ def test_is_what_its_facts_say(dataset, loaded):
     }
     for splitting, splits in facts.splittings.items():
         for split, known in splits.items():
-            assert measured_facts(loaded.labels, loaded.splittings[splitting][split]) == known
+            assert SplitFacts.measure(loaded.labels[loaded.splittings[splitting][split]]) == known
 
 
 def test_labels_are_dense_and_named(loaded):
@@ -94,12 +94,12 @@ def test_no_identical_images_in_two_splits(dataset, loaded):
 
 
 def test_content_hash_is_the_pinned_one(dataset, shared_cache):
-    assert acquire.content_hash(dataset, shared_cache) == acquire.pinned_hash(dataset)
+    assert acquire.content_hash(dataset, shared_cache) == dataset.pinned_hash
 
 
 def test_description_is_complete():
     for name in datasets:
-        row = acquire.describe(name, None)
+        row = inventory.describe(name, None)
         if name == "image-folder":
             assert (row["classes"], row["images"], row["present"]) == (0, 0, False)
             continue
@@ -121,10 +121,10 @@ def test_missing_data_say_how_to_get_them(name, rooted, tmp_path, shared_cache):
 
 
 def test_listing_datasets_imports_nothing_heavy():
-    heavy = ["torch", "sklearn", "matplotlib", "mlxtend", "pandas", "scipy", "PIL"]
+    heavy = ["torch", "sklearn", "matplotlib", "pandas", "scipy", "PIL"]
     code = (
-        "import sys; from harness.registry import datasets; from harness.data import acquire;"
-        "[acquire.describe(n, None) for n in datasets];"
+        "import sys; from harness.registry import datasets; from harness.data import inventory;"
+        "[inventory.describe(n, None) for n in datasets];"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     assert (

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.data import acquire, download
+from harness.data import download, install
 from harness.data.base import Remote
 from harness.data.mnist import MNIST
 from harness.errors import DataError, HarnessError
@@ -188,9 +188,9 @@ def test_what_is_there_is_not_fetched_again(fetch, server):
     [
         ("wrong", "not the expected file: sha256"),
         ("long", "sends more than the 300000 bytes"),
-        ("short", "of 300000 bytes are here"),
-        ("page", r"a web page in place of the file \('Sign in to go on'\)"),
-        ("disguised", "a web page in place of the file"),
+        ("short", "of 300000 bytes were fetched"),
+        ("page", r"a web page instead of the file \('Sign in to go on'\)"),
+        ("disguised", "a web page instead of the file"),
         ("circle", "redirects in a circle"),
         ("file", "redirects to 'file:///etc/passwd'"),
         ("ftp", "redirects to .ftp:"),
@@ -279,10 +279,10 @@ def installed(root):
 def test_get_installs_what_is_sound_and_once(zips, server, tmp_path):
     zips("truncated", zipped(tmp_path, {"dolphin/1.png": os.urandom(150_000)}))
     root = tmp_path / "root"
-    assert acquire.get("cifar-fs", root) == [root / "cifar-fs" / "photos.zip"]
+    assert install.get("cifar-fs", root) == [root / "cifar-fs" / "photos.zip"]
     assert installed(root) == ["cifar-fs/photos.zip"]
     asked = len(server.log)
-    assert acquire.get("cifar-fs", root) == [] and len(server.log) == asked
+    assert install.get("cifar-fs", root) == [] and len(server.log) == asked
 
 
 @pytest.mark.parametrize(
@@ -290,14 +290,14 @@ def test_get_installs_what_is_sound_and_once(zips, server, tmp_path):
     [
         ({"dolphin/1.png": b"x", "../../evil.png": b"x"}, "leads out of the archive"),
         ({"dolphin/1.png": bytes(30 << 20)}, "more is packed into it"),
-        ({"readme": b"x"}, "nothing of cifar-fs found"),
+        ({"readme": b"x"}, "no file of cifar-fs found"),
     ],
 )
 def test_get_installs_nothing_of_a_hostile_archive(zips, tmp_path, members, word):
     zips("good", zipped(tmp_path, members))
     root = tmp_path / "root"
     with pytest.raises(DataError, match=word):
-        acquire.get("cifar-fs", root)
+        install.get("cifar-fs", root)
     assert not (root / "cifar-fs").exists() and not (tmp_path / "evil.png").exists()
 
 
@@ -305,7 +305,7 @@ def test_get_says_a_wrong_checksum_before_opening(zips, tmp_path, monkeypatch):
     zips("good", b"no zip at all", "0" * 64)
     monkeypatch.setattr(datasets["cifar-fs"], "found_in", lambda _: pytest.fail("it was opened"))
     with pytest.raises(DataError, match="not the expected file"):
-        acquire.get("cifar-fs", tmp_path / "root")
+        install.get("cifar-fs", tmp_path / "root")
     assert installed(tmp_path / "root") == []
 
 
@@ -316,7 +316,7 @@ def test_get_needs_a_source_and_a_place(tmp_path):
         ("mnist", None, "no data root"),
     ):
         with pytest.raises(DataError, match=word):
-            acquire.get(name, root)
+            install.get(name, root)
 
 
 def test_two_processes_fetch_once(server, tmp_path):
@@ -324,12 +324,12 @@ def test_two_processes_fetch_once(server, tmp_path):
     code = f"""
 import sys
 from pathlib import Path
-from harness.data import acquire
+from harness.data import install
 from harness.data.base import Remote
 from harness.registry import datasets
 datasets["cifar-fs"].remotes = (Remote("{server.url}/truncated/photos.zip",
     "{hashlib.sha256(server.files["photos.zip"]).hexdigest()}", {len(server.files["photos.zip"])}),)
-print(len(acquire.get("cifar-fs", Path(sys.argv[1]))))
+print(len(install.get("cifar-fs", Path(sys.argv[1]))))
 """
     (tmp_path / "get.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "no_proxy": "127.0.0.1"}

@@ -83,8 +83,8 @@ def broken(change):
             broken(lambda e: e["query"].__setitem__(0, [e["support"][0][0], e["query"][0][0]])),
             "is in support and query",
         ),
-        (broken(lambda e: e["support"].__setitem__(0, [e["support"][0][0]] * 2)), "stands twice"),
-        (broken(lambda e: e["classes"].__setitem__(0, e["classes"][1])), "a class stands twice"),
+        (broken(lambda e: e["support"].__setitem__(0, [e["support"][0][0]] * 2)), "used twice"),
+        (broken(lambda e: e["classes"].__setitem__(0, e["classes"][1])), "duplicate class"),
         (broken(lambda e: e["support"][0].__setitem__(0, -1)), r"episodes\.1\.support\.0\.0"),
         (lambda _: {"ways": "many"}, "neither a number nor a range"),
         (lambda _: {"shots": "4-1"}, "no range"),
@@ -127,7 +127,7 @@ def test_a_list_that_does_not_fit_the_data_is_refused(data, tmp_path, change, wo
 )
 def test_a_file_that_is_no_list_is_refused(tmp_path, content):
     (tmp_path / "list.json").write_bytes(content)
-    with pytest.raises(DataError, match="no list of episodes"):
+    with pytest.raises(DataError, match="not a list of episodes"):
         read(tmp_path / "list.json")
     with pytest.raises(DataError, match="cannot be read"):
         read(tmp_path / "none.json")

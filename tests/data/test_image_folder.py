@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import acquire
+from harness.data import acquire, install, inventory, verify
 from harness.data.split_csv import read_rows
 from harness.errors import DataError, HarnessError
 from harness.registry import datasets
@@ -51,7 +51,7 @@ def make(folder, **switches):
 def build(folder, **switches):
     dataset = make(folder, **switches)
     data = dataset.build()
-    acquire._agree(dataset, data)
+    verify.check_facts(dataset, data)
     return data
 
 
@@ -150,21 +150,21 @@ def test_without_a_split_column_everything_is_test(folder):
     [
         ("", "no column 'filename'"),
         ("file,label\na,b", "no column 'filename'"),
-        ("filename,label\n", "it lists no image"),
+        ("filename,label\n", "it lists no images"),
         (
             "filename,label,split\nant/0.png,ant,train\nant/0.png,ant,train",
-            r"'ant/0.png' stands twice: lines 2 and 3",
+            r"duplicate image 'ant/0.png': lines 2 and 3",
         ),
         ("filename,label,split\nant/0.png,ant", "a value is missing"),
         ("filename,label\na.png,x,y,z", "more values than columns"),
-        ("filename,label\n../secret.png,x", "leads outside"),
-        ("filename,label\n/etc/passwd,x", "leads outside"),
+        ("filename,label\n../secret.png,x", "leads out of"),
+        ("filename,label\n/etc/passwd,x", "leads out of"),
         (
             "filename,label,split\nant/0.png,ant,train\nant/1.png,ant,test\nbee/0.png,bee,train\nbee/1.png,bee,val",
             r"classes are in two splits: ant \(train, test\); bee \(train, val\)",
         ),
-        ("filename,label\nant/7.png,ant", "1 of 1 images are not there, first 'ant/7.png'"),
-        ("\0\0", "no CSV|no column"),
+        ("filename,label\nant/7.png,ant", "1 of 1 images are missing, first 'ant/7.png'"),
+        ("\0\0", "not a CSV|no column"),
     ],
 )
 def test_a_faulty_csv_is_one_clear_error(folder, text, word):
@@ -246,10 +246,10 @@ def test_import_makes_it_the_default(folder, tmp_path, packed):
             for path in folder.rglob("*"):
                 out.write(path, f"mine/{path.relative_to(folder)}")
     root = tmp_path / "root"
-    assert len(acquire.import_("image-folder", [source], root)) == 13
+    assert len(install.import_files("image-folder", [source], root)) == 13
     default = IMAGE_FOLDER(IMAGE_FOLDER.Config(size=16), root)
     assert default.build().content_hash() == build(folder).content_hash()
-    assert acquire.describe("image-folder", root)["images"] == 12
+    assert inventory.describe("image-folder", root)["images"] == 12
 
 
 SUITE = """
@@ -272,7 +272,7 @@ def test_a_suite_names_it_and_faults_are_found_at_the_line(folder, write_suite):
     (folder / "split.csv").write_text((folder / "split.csv").read_text().replace("val", "test"))
     assert suites.load(path).protocols[0].dataset.kind == "image-folder"
     (folder / "split.csv").write_text("filename,label\nant/0.png,ant\nant/0.png,ant\n")
-    with pytest.raises(HarnessError, match="stands twice") as caught:
+    with pytest.raises(HarnessError, match="duplicate image") as caught:
         suites.load(path)
     assert caught.value.where.endswith("suite.yaml:7:14")
 

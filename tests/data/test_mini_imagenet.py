@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import acquire, mini_imagenet
-from harness.data.carve import listed
-from harness.data.mini_imagenet import PICKLES, SPLIT, SPLITS
+from harness.data import install, mini_imagenet, verify
+from harness.data.carve import SPLITS
+from harness.data.mini_imagenet import PICKLES, SPLIT
+from harness.data.shipped import read_split_list
 from harness.data.split_csv import read_rows
 from harness.errors import DataError
 from harness.registry import datasets
 
-CLASSES = [(split, name) for split, *names in listed(*SPLIT) for name in names]
+CLASSES = [(split, name) for split, *names in read_split_list(*SPLIT) for name in names]
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +92,7 @@ def make(root, size=84):
 def build(root, size=84):
     dataset = make(root, size)
     data = dataset.build()
-    acquire._agree(dataset, data)
+    verify.check_facts(dataset, data)
     return data
 
 
@@ -119,7 +120,7 @@ def test_a_folder_of_images_as_it_is(tmp_path):
 def test_every_layout_is_imported_to_the_same_images(tmp_path, layout, lists):
     write(tmp_path / "root" / "mini-imagenet")
     write(tmp_path / "have", layout, lists)
-    written = acquire.import_("mini-imagenet", [tmp_path / "have"], tmp_path / "new")
+    written = install.import_files("mini-imagenet", [tmp_path / "have"], tmp_path / "new")
     assert {path.name for path in written} == {"images.zip", *(csvs() if lists else ())}
     assert build(tmp_path / "new").content_hash() == build(tmp_path / "root").content_hash()
 
@@ -131,13 +132,15 @@ def test_a_tar_and_the_lists_beside_it(tmp_path):
         out.add(tmp_path / "root" / "mini-imagenet" / "images", "images")
     for name, text in csvs().items():
         (tmp_path / "have" / name).write_text(text)
-    assert len(acquire.import_("mini-imagenet", [tmp_path / "have"], tmp_path / "new")) == 4
+    assert len(install.import_files("mini-imagenet", [tmp_path / "have"], tmp_path / "new")) == 4
     assert build(tmp_path / "new").content_hash() == build(tmp_path / "root").content_hash()
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_the_three_caches(tmp_path, protocol):
-    acquire.import_("mini-imagenet", [write_caches(tmp_path / "have", protocol)], tmp_path / "root")
+    install.import_files(
+        "mini-imagenet", [write_caches(tmp_path / "have", protocol)], tmp_path / "root"
+    )
     data = build(tmp_path / "root")
     expected = np.concatenate([np.arange(128), np.arange(32), np.arange(40)])
     assert np.array_equal(data.pixels[:, 1, 5, 5], expected) and data.pixels.shape == (
@@ -159,14 +162,14 @@ def test_a_crafted_cache_is_refused_and_not_executed(tmp_path):
     with pytest.raises(DataError, match="refused: this pickle asks for posix.system"):
         make(tmp_path / "root").build()
     with pytest.raises(DataError, match="refused"):
-        acquire.import_("mini-imagenet", [folder], tmp_path / "new")
+        install.import_files("mini-imagenet", [folder], tmp_path / "new")
     assert not (tmp_path / "executed").exists() and not list((tmp_path / "new").rglob("*"))
 
 
 @pytest.mark.parametrize(
     "change, word",
     [
-        ({"image_data": None}, "no miniImageNet cache"),
+        ({"image_data": None}, "not a miniImageNet cache"),
         ({"class_dict": {}}, "does not name every image once"),
         ({"side": 80}, "not uint8"),
         (

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import acquire, cifar100, kmnist
-from harness.data.carve import listed
+from harness.data import cifar100, cifar_fs, install, kmnist
 from harness.data.cifar_fs import SPLIT
 from harness.data.mini_imagenet_25 import MiniImageNet25
+from harness.data.shipped import read_split_list
 from harness.errors import DataError
 from harness.registry import datasets
 
-NAMES = sorted(name for _, _, *names in listed(*SPLIT) for name in names)
+NAMES = sorted(name for _, _, *names in read_split_list(*SPLIT) for name in names)
 
 
 def official_cifar(path):
@@ -45,7 +45,7 @@ def official_cifar(path):
 def test_the_official_cifar_archive_equals_zips_of_its_images(
     tmp_path, monkeypatch, name, switches
 ):
-    monkeypatch.setattr(cifar100, "COMPLETE", 2)
+    monkeypatch.setattr(cifar_fs, "COMPLETE", 2)
     members = official_cifar(tmp_path / "have" / cifar100.OFFICIAL)
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as out:
         for part in ("train", "test"):
@@ -55,8 +55,8 @@ def test_the_official_cifar_archive_equals_zips_of_its_images(
                 png = io.BytesIO()
                 Image.fromarray(row.reshape(3, 32, 32).transpose(1, 2, 0)).save(png, "PNG")
                 out.writestr(f"{NAMES[label]}/{part}_{file}", png.getvalue())
-    acquire.import_(name, [tmp_path / "have"], tmp_path / "one")
-    acquire.import_(name, [tmp_path / "photos.zip"], tmp_path / "two")
+    install.import_files(name, [tmp_path / "have"], tmp_path / "one")
+    install.import_files(name, [tmp_path / "photos.zip"], tmp_path / "two")
     one, two = (
         datasets[name](datasets[name].Config(**switches), tmp_path / root).build()
         for root in ("one", "two")
@@ -65,7 +65,7 @@ def test_the_official_cifar_archive_equals_zips_of_its_images(
 
 
 def test_fc100_shares_no_superclass_between_splits():
-    classes = datasets["fc100"](datasets["fc100"].Config(), None).classes
+    classes = datasets["fc100"].listed_classes()
     splits = {
         group: {split for split, found, _ in classes if found == group} for _, group, _ in classes
     }
@@ -82,7 +82,7 @@ def test_tiered_subset_shares_no_category_between_splits_and_is_what_tiered_says
             for line in (data_root / f"mini-imagenet-splits/tiered_{split}.csv").read_text().split()
         )
     }
-    classes = list(datasets["tiered-subset"].classes())
+    classes = list(datasets["tiered-subset"].listed_classes())
     assert all(known[wnid] == (split, category) for split, category, wnid, _, _ in classes)
     splits = {category: split for split, category, *_ in classes}
     assert all(splits[category] == split for split, category, *_ in classes) and len(classes) == 123
@@ -93,7 +93,7 @@ def test_the_official_tiny_imagenet_equals_the_pack(tmp_path, data_root, monkeyp
     monkeypatch.setattr(MiniImageNet25, "per_class", 4)
     chosen = {}
     with zipfile.ZipFile(pack) as archive:
-        for _, _, wnid, _, _ in MiniImageNet25.classes():
+        for _, _, wnid, _, _ in MiniImageNet25.listed_classes():
             own = [name for name in archive.namelist() if name.startswith(wnid)]
             validation = [name for name in own if "/val_" in name]
             chosen |= {
@@ -113,7 +113,7 @@ def test_the_official_tiny_imagenet_equals_the_pack(tmp_path, data_root, monkeyp
             out.writestr(f"tiny-imagenet-200/{inside}/{file}", content)
             lines += [f"{file}\t{wnid}\t0\t0\t62\t62\n"] if file.startswith("val") else []
         out.writestr("tiny-imagenet-200/val/val_annotations.txt", "".join(lines))
-    acquire.import_("mini-imagenet-25", [tmp_path / "tiny-imagenet-200.zip"], tmp_path / "two")
+    install.import_files("mini-imagenet-25", [tmp_path / "tiny-imagenet-200.zip"], tmp_path / "two")
     one, two = (
         MiniImageNet25(MiniImageNet25.Config(), tmp_path / root).build() for root in ("one", "two")
     )

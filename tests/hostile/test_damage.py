@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness import api
-from harness.data import acquire
+from harness.data import acquire, install
 from harness.errors import HarnessError, StoreError
 from harness.publish import submission
 from harness.registry import datasets
@@ -183,7 +183,7 @@ def test_damaged_archives_that_a_user_imports_are_one_error(tmp_path):
         for _ in range(FLIPS // 10):
             (tmp_path / file).write_bytes(damaged(rng.choice(seeds) or b"x", rng))
             with pytest.raises(HarnessError) as caught:
-                acquire.import_(name, [tmp_path / file], tmp_path / "root")
+                install.import_files(name, [tmp_path / file], tmp_path / "root")
             assert clear(str(caught.value))
     assert not (tmp_path / "owned").exists() and not any((tmp_path / "root").rglob("*.gz"))
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from harness.data import acquire, episode_lists
-from harness.data.carve import split_file
 from harness.data.omniglot import shrink
+from harness.data.shipped import split_file
 from harness.learning.learner import silent
 from harness.protocols.base import Context
 from harness.protocols.lake_runs import RUNS, LakeRuns
