@@ -194,7 +194,7 @@ class Ray(Executor):
             raise HarnessError(
                 f"cannot connect to a Ray cluster: {error}".partition("\n")[0],
                 where=f"--address {address}",
-                hint="`ray status` shows whether one is running, and RAY_AUTH_MODE must be as it was "
+                hint="`ray status` shows whether one is running; RAY_AUTH_MODE must be as it was "
                 "where it was started; `--address local` starts one here",
             ) from error
 

@@ -209,9 +209,10 @@ class _Run:
 
     def _skip_dependents(self, key: str, reason: str) -> None:
         """Fail all cells that need a failed one, directly or through others."""
-        for cell in self.dependents[key]:
+        # A trust check needs two cells of one chain: it is skipped once, after its measurement.
+        for cell in sorted(self.dependents[key], key=lambda cell: cell.needs != key):
             if cell.key in self.outcome.failed:
-                continue  # it needs two cells of one chain
+                continue
             error = f"{_SKIPPED.get(cell.role, 'not computed')}: {reason}"
             self.outcome.failed[cell.key] = error
             self.display.finished(-1, cell, 0.0, error)

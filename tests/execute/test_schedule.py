@@ -17,32 +17,29 @@ from harness.execute.base import Event
 
 
 def cell(key: str, needs: str | None = None) -> Cell:
-    return Cell(
-        key,
-        "measure" if needs else "train",
-        {"seed": 0},
-        needs,
-        "learner",
-        "protocol" if needs else "",
-        "",
-    )
+    """A training, or the measurement of one."""
+    role = "measure" if needs else "train"
+    protocol = "protocol" if needs else ""
+    return Cell(key, role, {"seed": 0}, needs, "learner", protocol, "")
+
+
+def trust(key: str, measure: str, training: str | None) -> Cell:
+    """A trust check of a measurement; it reads the weights of a training, too."""
+    identity = {"seed": 0, "training": training}
+    return Cell(key, "trust", identity, measure, "learner", "protocol", "")
 
 
 class Scripted:
     """An executor whose cells end as its script says: a list of kinds of events a cell, the last of which is final."""
 
     def __init__(self, size: int, script: dict[str, list[str]], refuses: int = 0):
-        self.size, self.script, self.refuses, self.cells, self.started, self.stopped = (
-            size,
-            script,
-            refuses,
-            {},
-            [],
-            [],
-        )
-        self.told: set[int] = (
-            set()
-        )  # workers whose cell has been said to have started: that is said once
+        self.size = size
+        self.script = script
+        self.refuses = refuses
+        self.cells: dict[int, Cell] = {}
+        self.started: list[str] = []
+        self.stopped: list[str] = []
+        self.announced: set[int] = set()  # workers whose cell has had its event `started`
 
     def idle(self) -> list[int]:
         return [worker for worker in range(self.size) if worker not in self.cells]
@@ -54,7 +51,7 @@ class Scripted:
     def start(self, worker: int, cell: Cell) -> None:
         assert worker not in self.cells and len(self.cells) < self.size
         self.cells[worker] = cell
-        self.told.discard(worker)
+        self.announced.discard(worker)
         self.started.append(cell.key)
 
     def stop(self, worker: int) -> None:
@@ -64,8 +61,8 @@ class Scripted:
         for worker, cell in list(self.cells.items()):
             kinds = self.script.get(cell.key, ["done"])
             kind = kinds.pop(0) if len(kinds) > 1 else kinds[0]
-            if worker not in self.told:
-                self.told.add(worker)
+            if worker not in self.announced:
+                self.announced.add(worker)
                 yield worker, Event("started")
             if kind != "hangs":
                 del self.cells[worker]
@@ -97,18 +94,54 @@ def test_what_most_work_depends_on_comes_first():
     assert [c.key for c in schedule.in_order(cells, seconds)] == ["b", "b2", "a", "b1", "a1"]
 
 
+def test_the_whole_chain_counts():
+    """train -> measure -> trust; and a measurement that is longer than any of them alone."""
+    cells = [
+        cell("a"),
+        cell("b"),
+        cell("a1", "a"),
+        cell("b1", "b"),
+        trust("a2", measure="a1", training="a"),
+    ]
+    seconds = {"a": 1.0, "a1": 5.0, "a2": 9.0, "b": 3.0, "b1": 8.0}
+    assert [c.key for c in schedule.in_order(cells, seconds)] == ["a", "a1", "b", "a2", "b1"]
+
+
+def test_cells_of_equal_length_keep_their_order():
+    cells = [cell(str(index)) for index in range(5)]
+    assert schedule.in_order(cells, dict.fromkeys("01234", 1.0)) == cells
+
+
 ENDS = st.lists(st.sampled_from(["lost", "elsewhere"]), max_size=4)
 
 
-@given(st.data(), st.integers(1, 4), st.integers(0, 5))
-def test_every_cell_ends_once_and_after_its_training(data, size, refuses):
-    trainings = [cell(f"t{index}") for index in range(data.draw(st.integers(1, 4)))]
-    measuring = [
-        cell(f"{t.key}m{index}", t.key)
-        for t in trainings
-        for index in range(data.draw(st.integers(0, 3)))
+@st.composite
+def chains(draw) -> list[Cell]:
+    """Trainings, measurements of them, and trust checks of those, in any order."""
+    trainings = [cell(f"t{index}") for index in range(draw(st.integers(1, 4)))]
+    measurements = [
+        cell(f"{training.key}m{index}", training.key)
+        for training in trainings
+        for index in range(draw(st.integers(0, 3)))
     ]
-    cells = data.draw(st.permutations(trainings + measuring))
+    checks = [
+        trust(f"{measurement.key}c", measurement.key, measurement.needs)
+        for measurement in measurements
+        if draw(st.booleans())
+    ]
+    return draw(st.permutations(trainings + measurements + checks))
+
+
+def prerequisites_of(one: Cell, cells: list[Cell]) -> set[str]:
+    """Keys of all cells that a cell needs, directly or through others."""
+    by_key = {each.key: each for each in cells}
+    if one.needs is None:
+        return set()
+    return {one.needs} | prerequisites_of(by_key[one.needs], cells)
+
+
+@given(st.data(), chains(), st.integers(1, 4), st.integers(0, 5))
+def test_every_cell_ends_once_and_after_what_it_needs(data, cells, size, refuses):
     script = {
         c.key: [*data.draw(ENDS), data.draw(st.sampled_from(["done", "found", "failed"]))]
         for c in cells
@@ -118,14 +151,40 @@ def test_every_cell_ends_once_and_after_its_training(data, size, refuses):
     outcome, watch, shelf = run(cells, executor)
     assert sorted(watch.ends) == sorted(c.key for c in cells)
     assert sorted([*outcome.done, *outcome.found, *outcome.failed]) == sorted(c.key for c in cells)
-    orphans = {c.key for c in measuring if c.needs in failing}
-    assert set(outcome.failed) == {key for key in failing if key not in orphans} | orphans
+    orphans = {c.key for c in cells if prerequisites_of(c, cells) & failing}
+    assert set(outcome.failed) == failing | orphans
     assert set(executor.started) == {c.key for c in cells} - orphans
-    assert set(shelf.failures) == failing - orphans, (
-        "of what was not tried there is nothing to keep"
-    )
-    for one in measuring:
-        assert watch.ends.index(one.needs) < watch.ends.index(one.key)
+    assert set(shelf.failures) == failing - orphans, "what was not tried leaves no traceback"
+    for one in cells:
+        for needed in prerequisites_of(one, cells):
+            assert watch.ends.index(needed) < watch.ends.index(one.key)
+
+
+def test_a_failure_goes_down_the_chain_with_its_reason():
+    chain = [cell("a"), cell("a1", "a"), trust("a2", measure="a1", training="a")]
+    outcome, watch, shelf = run(chain, Scripted(1, {"a": ["failed"]}))
+    assert outcome.failed == {
+        "a": "it failed",
+        "a1": "not measured: its training failed (it failed)",
+        "a2": "not checked: its training failed (it failed)",
+    }
+    assert watch.ends == ["a", "a1", "a2"] and list(shelf.failures) == ["a"]
+
+    outcome, _, _ = run(chain, Scripted(1, {"a1": ["failed"]}))
+    assert outcome.done == ["a"]
+    assert outcome.failed["a2"] == "not checked: its measurement failed (it failed)"
+
+
+def test_a_check_waits_for_weights_that_are_made_again_though_its_measurement_is_done():
+    cells = [trust("a2", measure="a1", training="a"), cell("a")]
+    executor = Scripted(2, {})
+    outcome, _, _ = run(cells, executor)
+    assert executor.started == ["a", "a2"] and sorted(outcome.done) == ["a", "a2"]
+
+
+def test_a_check_of_a_measurement_without_training_runs():
+    outcome, _, _ = run([trust("m1", measure="m", training=None)], Scripted(1, {}))
+    assert outcome.done == ["m1"]
 
 
 def test_a_cell_that_takes_its_node_down_every_time_is_given_up():

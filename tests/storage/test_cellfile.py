@@ -80,3 +80,15 @@ def test_a_cell_of_a_newer_release_is_an_error_and_left_alone(local: Store, monk
     report = verification.verify(local, repair=True)
     assert [fault.kind for fault in report.faults] == ["unknown"] and not report.sound
     assert path.is_file()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", "..", ".hidden", ""])
+def test_a_cell_that_names_files_elsewhere_is_damaged(local: Store, name):
+    """Stores may come from anywhere: they are never a reason to read or write outside of them."""
+    with pytest.raises(Damage, match="names a file"):
+        decode(encode(RESULT, {name: b"x"}))
+    key, result = a_cell()
+    write_format_1(local, key, result, {})
+    path = local.root / "cells" / key / CELL
+    path.write_text(path.read_text().replace('"files": {}', f'"files": {{"{name}": "0"}}'))
+    assert local.read(key) is None and not verification.verify(local).sound

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_up import a_cell, arrays, fill, write_format_1
 
 from harness.errors import StoreError
-from harness.storage import compaction, garbage, pack_format, verification
+from harness.storage import cellfile, compaction, garbage, pack_format, verification
 from harness.storage.folder import Folder
 from harness.storage.store import VERDICTS, Store
 
@@ -256,3 +256,19 @@ def test_without_pyarrow_a_compacted_store_says_what_is_missing(local, monkeypat
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(StoreError, match="pyarrow is not installed"):
         Store(local.root).finished()
+
+
+def test_a_pack_whose_keys_or_arrays_lead_elsewhere_is_damaged(local):
+    _, result = a_cell()
+    cell = cellfile.encode(result.__dict__, {}).decode()
+    row = {"key": ["../../outside"], "cell": [cell], "names": [[]], "starts": [[]], "sizes": [[]]}
+    arrays = "0" * 64 + pack_format.ARRAYS
+    pack_format.write_index(local.files, row, arrays)
+    pack_format.write_index(local.files, {**row, "key": ["k"]}, "../../../etc/passwd")
+    report = verification.verify(local)
+    assert sorted(fault.what.partition("'")[0] for fault in report.faults) == [
+        "changed: it holds a cell ",
+        "changed: it names a file of arrays ",
+    ]
+    assert verification.verify(local, repair=True).sound
+    assert local.finished() == [] and not (local.root.parent / "outside").exists()

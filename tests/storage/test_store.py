@@ -93,7 +93,10 @@ def test_prepare_clears_what_was_left_long_ago_and_spares_what_may_be_in_use(sto
         (store.root / "tmp" / name).mkdir()
     os.utime(store.root / "tmp" / "elsewhere-1-abcd_123", (0, 0))
     store.prepare()
-    assert sorted(path.name for path in (store.root / "tmp").iterdir()) == ["elsewhere-2-abcd_123", "notes.txt"]
+    assert sorted(path.name for path in (store.root / "tmp").iterdir()) == [
+        "elsewhere-2-abcd_123",
+        "notes.txt",
+    ]
 
 
 def test_a_cell_of_a_newer_release_is_not_damaged(store, monkeypatch):
