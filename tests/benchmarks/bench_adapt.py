@@ -1,6 +1,8 @@
-"""Adapting to many episodes: one by one against all together, for each way a learner has; prints ms an episode.
+"""Speed-up of adapting to many episodes together instead of one by one, for each kind of head.
 
-python tests/benchmarks/bench_adapt.py [--episodes 64] [--ways 5] [--shots 1] [--repeats 5]
+    python tests/benchmarks/bench_adapt.py [--episodes 64] [--ways 5] [--shots 1] [--repeats 5]
+
+Prints ms per episode.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def compare(learner: Learner, options: argparse.Namespace) -> tuple[float, float
 
 
 def folding(repeats: int) -> None:
-    """Batch normalisation folded into the convolutions, against not: forward, and gradient by the image."""
+    """Time with batch normalisation folded into convolutions: forward and input gradient."""
     generator = Rng(0).torch("bench")
     body, images = Conv4(1, 64, generator).eval(), torch.rand(128, *SHAPE, generator=generator)
 
@@ -75,7 +77,8 @@ def folding(repeats: int) -> None:
                 milliseconds(lambda m=m, w=work: w(m), repeats) for m in (body, body.folded())
             )
         print(
-            f"{'conv4 ' + name:24}{plain:10.1f} ms a batch plain{folded:10.1f} folded {plain / folded:7.2f}x"
+            f"{'conv4 ' + name:24}{plain:10.1f} ms a batch plain"
+            f"{folded:10.1f} folded {plain / folded:7.2f}x"
         )
 
 
@@ -91,7 +94,8 @@ def main() -> None:
         cls = learners[kind]
         alone, together = compare(cls(cls.Config(**switches), SHAPE, CLASSES, Rng(0)), options)
         print(
-            f"{name:24}{alone:10.2f} ms one by one{together:10.2f} together {alone / together:7.2f}x"
+            f"{name:24}{alone:10.2f} ms one by one"
+            f"{together:10.2f} together {alone / together:7.2f}x"
         )
     folding(options.repeats)
 

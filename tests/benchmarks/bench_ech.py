@@ -1,8 +1,9 @@
-"""One epoch of ECH's hidden plasticity against one of backprop with Adam, and against its own two matrix products.
+"""Time of an epoch of the rule's hidden plasticity, relative to backprop and to matrix products.
 
-Same shape, same run; prints the ratios.
+    python tests/benchmarks/bench_ech.py [--images 10000] [--hidden 400] [--batch 50] [--noise 0.04]
+        [--repeats 3]
 
-    python tests/benchmarks/bench_ech.py [--images 10000] [--hidden 400] [--batch 50] [--noise 0.04] [--repeats 3]
+Backprop uses Adam. All have the same shapes and run in turns; prints the ratios.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def hebbian_epoch(x: torch.Tensor, options: argparse.Namespace) -> Callable[[], 
 
 
 def products_epoch(x: torch.Tensor, options: argparse.Namespace) -> Callable[[], None]:
-    """The two products of each plastic step alone: drives, and the outer product of responses and inputs."""
+    """The two products of each plastic step: drives; responses times inputs."""
     weight, q = torch.rand(1, options.hidden, 784), torch.rand(1, options.batch, options.hidden)
     change = torch.empty_like(weight)
 

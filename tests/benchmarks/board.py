@@ -1,10 +1,10 @@
-"""How large and how quick the board of a 2,000-cell store is, and how long 100,000 records take to become tables.
+"""Size and speed of the board of a 2,000-cell store; time of turning 100,000 records into tables.
 
-Run by hand:  python tests/benchmarks/board.py            (the tables, and the board's size)
-              pip install 'bioharness[browser]'           (and a Chromium: its times in the browser as well)
+    python tests/benchmarks/board.py     (the tables, and the size of the board)
+    pip install 'bioharness[browser]'    (with a Chromium: also its times in the browser)
 
-Times outside the browser are of the processor, so that they mean something on a busy machine. The store is made up: a real
-suite planned as ever, its cells written with drawn verdicts instead of measured ones.
+Times outside the browser are CPU times, so that they mean something on a busy machine. The store is
+synthetic: a real suite is planned as usual, but its cells contain random verdicts.
 """
 
 from __future__ import annotations
@@ -36,13 +36,16 @@ learners:
 {learners}
 protocols:
   robust: {{kind: attack_sweep, dataset: digits, images: 300, attacks: [
-    {{attack: fgsm, eps: [0, 0.05, 0.1, 0.2]}}, {{attack: pgd, eps: [0, 0.05, 0.1, 0.2], steps: 20}}]}}
-  few: {{kind: few_shot, dataset: glyphs, regime: from_scratch, ways: [5, 20], shots: [1, 5], episodes: 200}}
+    {{attack: fgsm, eps: [0, 0.05, 0.1, 0.2]}},
+    {{attack: pgd, eps: [0, 0.05, 0.1, 0.2], steps: 20}}]}}
+  few: {{kind: few_shot, dataset: glyphs, regime: from_scratch, ways: [5, 20], shots: [1, 5],
+         episodes: 200}}
   biology: {{kind: biology, dataset: digits}}
 tables:
   - {{protocol: robust, columns: [attack, eps]}}
   - {{protocol: few, columns: [ways, shots]}}
-  - {{protocol: biology, columns: [metric], metric: [live_share, dale_purity, sigma_log_w, ks_log_w, gini_w]}}
+  - {{protocol: biology, columns: [metric],
+      metric: [live_share, dale_purity, sigma_log_w, ks_log_w, gini_w]}}
 """
 METRICS = ("live_share", "dale_purity", "sigma_log_w", "ks_log_w", "gini_w")
 
@@ -150,23 +153,26 @@ def board(folder: Path, cells: int) -> Path:
     read = time.process_time()
     page = write_site(laid.divisions, laid.refused, folder / "site")[0]
     print(
-        f"{count} cells, {len(laid.divisions[0].results.learners)} learners: read {read - start:.1f} CPU s, "
-        f"written {time.process_time() - read:.1f} CPU s, index.html {page.stat().st_size / 1e6:.2f} MB"
+        f"{count} cells, {len(laid.divisions[0].results.learners)} learners: "
+        f"read {read - start:.1f} CPU s, written {time.process_time() - read:.1f} CPU s, "
+        f"index.html {page.stat().st_size / 1e6:.2f} MB"
     )
     return page
 
 
 OPEN = "performance.getEntriesByType('navigation')[0].loadEventEnd"
-SORT = """column => { const button = document.querySelector(`.panel.current .sort[data-column='${column}']`);
+SORT = """column => {
+  const button = document.querySelector(`.panel.current .sort[data-column='${column}']`);
   const start = performance.now();
   button.click(); document.body.offsetHeight; return performance.now() - start; }"""
 FILTER = """text => { const field = document.querySelector('.panel.current .filter');
   const start = performance.now();
-  field.value = text; field.dispatchEvent(new Event('input')); document.body.offsetHeight; return performance.now() - start; }"""
+  field.value = text; field.dispatchEvent(new Event('input')); document.body.offsetHeight;
+  return performance.now() - start; }"""
 
 
 def browse(page_file: Path) -> None:
-    """Open, sort and filter in a headless Chromium; times are the browser's own, layout included."""
+    """Open, sort and filter in a headless Chromium; the browser measures, layout included."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -187,15 +193,16 @@ def browse(page_file: Path) -> None:
                 page.evaluate(FILTER, text) for text in ("learner-01", "nobody", "")
             ]
             page.close()
-        for name, found_ in times.items():
+        for name, measured in times.items():
             print(
-                f"{name}: median {statistics.median(found_):.0f} ms, worst {max(found_):.0f} ms of {len(found_)}"
+                f"{name}: median {statistics.median(measured):.0f} ms, "
+                f"worst {max(measured):.0f} ms of {len(measured)}"
             )
         browser.close()
 
 
 def made_up_results(records: int, seeds: int) -> Results:
-    """Records of sweeps, episodes and audits, in the shares that a suite of all three has, with verdicts."""
+    """Records of sweeps, episodes and audits with verdicts, in realistic proportions."""
     draw, out, arrays = np.random.default_rng(0), [], {}
     each = 4 * 2 + 4 + 40
     learners = [f"l{i}" for i in range(-(-records // (each * seeds)))]
@@ -209,7 +216,8 @@ def made_up_results(records: int, seeds: int) -> Results:
         units: np.ndarray | None,
         unit: str,
     ) -> None:
-        cell = f"{learner}/{protocol}/{seed}/{setting.get('attack', setting.get('ways'))}/{setting.get('shots')}"
+        what = setting.get("attack", setting.get("ways"))
+        cell = f"{learner}/{protocol}/{seed}/{what}/{setting.get('shots')}"
         value = float(draw.random()) if units is None else float(units.mean())
         ends = (
             t_interval if unit == "episode" else lambda drawn: wilson(int(drawn.sum()), len(drawn))
@@ -306,7 +314,8 @@ def tables(records: int, seeds: int) -> None:
     start = time.process_time()
     build_all(results, SPECS)
     print(
-        f"{len(results.records)} records of {len(results.learners)} learners, {seeds} seeds, to tables: "
+        f"{len(results.records)} records of {len(results.learners)} learners, {seeds} seeds, "
+        "to tables: "
         f"{time.process_time() - start:.1f} CPU s"
     )
 

@@ -1,7 +1,9 @@
 """Seconds of training on one CPU core and on a GPU, by learner and size.
 
-Run by hand on a machine with a GPU: ``python tests/benchmarks/device.py [LEARNER ...]``, some minutes. Trainings are cells like
-any other. The first on a GPU also pays for starting CUDA, so each is done with two seeds and the second counts.
+    python tests/benchmarks/device.py [LEARNER ...]      (on a machine with a GPU; some minutes)
+
+Trainings are ordinary cells. The first one on a GPU also starts CUDA, so two seeds are trained and
+the second counts.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""10,000 episodes (5 ways, 5 shots, 15 queries) of a ProtoNet, against easyfsl's loop and learn2learn's, in one run.
+"""Speed of 10,000 ProtoNet episodes (5 ways, 5 shots, 15 queries), relative to other libraries.
 
     python tests/benchmarks/episodes.py [--episodes 10000] [--slice 200] [--training 60]
 
-With HARNESS_DATA the images are Omniglot's test characters, else the glyphs. CPU seconds of one thread, from uint8 images to
-accuracies. All sides have the same network, its normalisation folded in. The rivals are timed on the first episodes (--slice)
-and scaled up; there all sides must have the same accuracy, to four decimals, on the same episodes.
+With HARNESS_DATA the images are Omniglot's test characters, otherwise the glyphs. Times are CPU
+seconds of one thread, from uint8 images to accuracies. All implementations use the same network,
+with its normalisation folded in. The other libraries are timed on the first episodes (--slice) and
+scaled up; on those episodes all must have the same accuracy, to four decimals.
 
-easyfsl is no dependency: `pip install --no-deps easyfsl` into an environment of your own; without it its row is left out.
+easyfsl is not a dependency: `pip install --no-deps easyfsl`. Without it, its row is left out.
 """
 
 from __future__ import annotations

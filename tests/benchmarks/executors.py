@@ -1,13 +1,14 @@
-"""What running cells costs beside the cells themselves, and what a second worker brings, on this machine in one run.
+"""Overhead of running cells, and speed-up by a second worker, on this machine in one run.
 
     python tests/benchmarks/executors.py [--cells 200] [--rounds 3] [--seconds 0.5]
 
-* Overhead: cells that do next to nothing, one worker. The time from one finished cell to the next, less the time that the cell
-  itself took: look-ups, the lock, messages, the result on disk (two files flushed). Start-up is told apart.
-* Speed-up: equal cells of fixed work, one worker against two, in turns; beside it what two bare processes with the same work
-  reach against one, which is all that the machine gives at that moment.
+* Overhead: almost empty cells on one worker. It is the time from one finished cell to the next,
+  less the time inside the cell: look-ups, the lock, messages, writing the result (two files are
+  flushed). Start-up is reported separately.
+* Speed-up: equal cells of fixed work on one worker and on two, in turns. Two bare processes with
+  the same work show how much the machine allows at that moment.
 
-Ray is measured where it is installed, on a cluster of its own on this machine.
+Ray is measured if it is installed, on a local cluster.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def run(plan: Plan, name: str, workers: int, count: int) -> tuple[float, float, 
     """Run training cells on an executor: ``count``, and before them one to warm each worker.
 
     Returns:
-        seconds until the workers are warm, those of the ``count`` cells, and of these what the cells themselves took.
+        seconds until the workers are warm, of the ``count`` cells, and inside these cells.
     """
     cls = executors[name]
     options = {"address": "local"} if name == "ray" else {}
@@ -132,14 +133,16 @@ def main() -> None:
         burning.burn(10)
         many = plan(given.cells + 1)
         print(
-            f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} processors, which others may be using\n"
+            f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} processors, "
+            "which may be shared\n"
         )
         for name in names:
             found = [run(many, name, 1, given.cells) for _ in range(given.rounds)]
             first = ", ".join(f"{one[0]:.1f}" for one in found)
             each = statistics.median((one[1] - one[2]) / given.cells for one in found)
             print(
-                f"{name}: overhead {1000 * each:.1f} ms a cell (median of {given.rounds}); seconds to start: {first}"
+                f"{name}: overhead {1000 * each:.1f} ms a cell (median of {given.rounds}); "
+                f"seconds to start: {first}"
             )
 
         start = time.process_time()
@@ -157,7 +160,8 @@ def main() -> None:
                 )
             two, bound = statistics.median(ratios), statistics.median(limits)
             print(
-                f"{name}: two workers {two:.2f} times as fast as one on 12 equal cells of {given.seconds:g} s; "
+                f"{name}: two workers {two:.2f} times as fast as one "
+                f"on 12 equal cells of {given.seconds:g} s; "
                 f"two bare processes {bound:.2f}"
             )
 

@@ -1,9 +1,10 @@
-"""A lesson: attack a feedback-alignment network through its feedback weights, and it looks robust.
+"""Why feedback alignment must not be attacked through its feedback weights: it then looks robust.
 
-Run by hand: ``python tests/benchmarks/feedback_path.py``. One thread, embedded images, about a minute. A framework that
-replaces the backward pass so as to train with feedback alignment hands the same false gradient to an attack. Here the
-classifier is an ordinary forward network, so an attack follows its true gradient; ``FeedbackPath`` makes the mistake on
-purpose.
+    python tests/benchmarks/feedback_path.py      (one thread, embedded images, about a minute)
+
+Some frameworks replace the backward pass in order to train with feedback alignment. An attack then
+receives the same false gradient. Here the classifier is an ordinary forward network, so attacks
+follow its true gradient; ``FeedbackPath`` makes the mistake on purpose.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class FeedbackPath(nn.Module):
 def under_attack(
     network: nn.Module, path: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float
 ) -> float:
-    """Accuracy of ``network`` under PGD at Linf ``eps`` whose gradients come from ``path``; the best of all iterates."""
+    """Accuracy under PGD at Linf ``eps``; gradients come from ``path``, the best iterate counts."""
     point, right = images.clone(), network(images).argmax(1) == labels
     for _ in range(STEPS):
         point = point.detach().requires_grad_()

@@ -1,10 +1,13 @@
-"""What the gate catches, and what it leaves in peace.
+"""What the gate detects, and how often it raises false alarms.
 
-Run by hand: ``python tests/benchmarks/gate.py STORE [planted | seeds | exact | processor] [--at-once N]``, about 1 minute of one
-core a line.
-*planted*: regressions written into a copy of the code, gated against the committed reference's numbers as measured here.
-*seeds*: twenty clean runs with seeds of their own. *exact*: twenty runs in fresh stores, equal to the byte.
-*processor*: clean runs with other instruction sets than this processor's best, as on another machine.
+    python tests/benchmarks/gate.py STORE [planted | seeds | exact | processor] [--at-once N]
+
+Each row takes about a minute of one core.
+
+* *planted*: regressions in a copy of the code, compared with the unchanged code on this machine.
+* *seeds*: twenty runs of unchanged code with other seeds.
+* *exact*: twenty runs of unchanged code in fresh stores, which must be equal to the byte.
+* *processor*: unchanged code with fewer instruction sets, as on another machine.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ PLANTED = {
     "ProtoNet one point worse": (
         "harness/protocols/few_shot.py",
         "        accuracy = np.mean(correct, axis=1",
-        "        if type(learner).__name__ == 'ProtoNet':\n            correct.reshape(-1)[::90] = 0\n"
+        "        if type(learner).__name__ == 'ProtoNet':\n"
+        "            correct.reshape(-1)[::90] = 0\n"
         "        accuracy = np.mean(correct, axis=1",
     ),
     "the rule two points worse on clean images": (
@@ -55,7 +59,7 @@ PLANTED = {
         "        low, high = wilson(int(correct.sum()), len(correct))",
     ),
 }
-"""what -> file, text, text instead"""
+"""Regression -> file, text in it, text that replaces it."""
 
 PROCESSORS = {
     "no AVX-512": {
@@ -146,7 +150,8 @@ def seeds(store: Path, reference: Path) -> None:
 
     def line(run: int) -> str:
         chosen = [10 * run, 10 * run + 1, 10 * run + 2]
-        return f"seeds {chosen} | {told(*check(ROOT, store, '--reference', reference, '--set', f'seeds={chosen}'))}"
+        ended = check(ROOT, store, "--reference", reference, "--set", f"seeds={chosen}")
+        return f"seeds {chosen} | {told(*ended)}"
 
     side_by_side(line, range(1, 21))
 
@@ -159,7 +164,8 @@ def exact(store: Path, reference: Path) -> None:
 
         def line(run: int) -> str:
             fresh = Path(folder) / f"store{run}"
-            return f"fresh run {run} | {told(*check(ROOT, fresh, '--reference', alone, '--exact', '--set', 'seeds=[0]'))}"
+            ended = check(ROOT, fresh, "--reference", alone, "--exact", "--set", "seeds=[0]")
+            return f"fresh run {run} | {told(*ended)}"
 
         side_by_side(line, range(20))
 

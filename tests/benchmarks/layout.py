@@ -1,6 +1,8 @@
-"""Time of an input gradient of convolutional networks, as found in 256 rows at once and as attacks lay them out.
+"""Time of an input gradient of convolutional networks: layout of attacks against plain layout.
 
-Run by hand: ``python tests/benchmarks/layout.py``. One thread, process time, the best of five.
+    python tests/benchmarks/layout.py
+
+Plain: 256 rows at once, memory layout as in the network. One thread, CPU time, the best of five.
 """
 
 from __future__ import annotations

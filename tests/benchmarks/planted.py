@@ -1,9 +1,11 @@
-"""What the trust checks and the right keys make of planted flaws, and of networks that have none.
+"""How the trust checks judge networks with planted flaws, and networks without flaws.
 
-Run by hand: ``python tests/benchmarks/planted.py [planted | honest]``. One thread. For each flaw: what is true (the best of all
-attacks that we can run), what a naive sweep says (PGD-20 on cross-entropy) and which checks refuse it, and what PGD
-with the right keys says (with 500 queries of Square where the network jumps), at each eps, in %. For each of twenty
-honest networks: its checks that failed and that warned.
+    python tests/benchmarks/planted.py [planted | honest]      (one thread)
+
+For each flaw, at each eps in %: the true robust accuracy (the best of all attacks that can be run),
+that of a naive sweep (PGD-20 on cross-entropy) with the checks that refuse it, and that of PGD with
+the keys that the checks ask for (with 500 queries of Square where the network jumps). For each of
+twenty honest networks: checks that failed and that warned.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def planted() -> None:
         labels,
     )
     print(
-        "| flaw | truth | naive | refused by | adapted | remarks on it |\n| :--- | ---: | ---: | :--- | ---: | :--- |"
+        "| flaw | truth | naive | refused by | adapted | remarks on it |\n"
+        "| :--- | ---: | ---: | :--- | ---: | :--- |"
     )
     for name in ADAPTED:
         net = AROUND[name](sound) if name in AROUND else train(INSIDE[name](784), images, labels)
@@ -53,7 +56,8 @@ def planted() -> None:
             if remarks(after, level)
         )
         print(
-            f"| {name} | {percent(truth(name, net, sound, x, y, EPS))} | {percent(result.accuracy())} | {refused} "
+            f"| {name} | {percent(truth(name, net, sound, x, y, EPS))} "
+            f"| {percent(result.accuracy())} | {refused} "
             f"| {percent(accuracy)} | {said or 'none'} |",
             flush=True,
         )
@@ -67,7 +71,8 @@ def sound() -> None:
         result, checks = judged(net, x, y, "pgd", eps=eps, steps=20, loss=["ce", "margin"])
         failed, warned = (", ".join(remarks(checks, level)) or "none" for level in ("FAIL", "WARN"))
         print(
-            f"| {name} | {', '.join(map(str, eps))} | {percent(result.accuracy())} | {failed} | {warned} |",
+            f"| {name} | {', '.join(map(str, eps))} | {percent(result.accuracy())} "
+            f"| {failed} | {warned} |",
             flush=True,
         )
 

@@ -1,10 +1,11 @@
-"""How a store of many cells is read: planning and scanning what is done, records to a frame and to a table, compaction.
+"""Time and memory of reading large stores: plan, scan, records to a frame and to a table.
 
-Run by hand:  python tests/benchmarks/store.py [SCANNED_CELLS] [CELLS] [FOLDER]      (with pyarrow, for what is compacted)
+    python tests/benchmarks/store.py [SCANNED_CELLS] [CELLS] [FOLDER]     (compaction needs pyarrow)
 
-The stores are made up: a real suite planned as ever, its cells written with drawn numbers instead of measured ones, 20 records a
-measurement. Those that are scanned have 50 KB of verdicts and 100 KB of weights each, as real ones have; the others 2 KB.
-Each reading runs in a process of its own, so that its peak of memory is its own; times are of the wall and of the processor.
+The stores are synthetic: a real suite is planned as usual, but its cells contain random numbers, 20
+records each. Cells that are scanned have 50 KB of verdicts and 100 KB of weights each, as in real
+stores; the others have 2 KB. Each reading runs in
+its own process, so that its peak memory is its own. Wall and CPU times are printed.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def made_up(folder: Path, cells: int, verdicts: int, weights: int) -> tuple[Path
         )
     wall = time.perf_counter() - start
     print(
-        f"{len(layout.unique)} cells written: {1e3 * wall / len(layout.unique):.2f} ms each (fsync left out)"
+        f"{len(layout.unique)} cells written: "
+        f"{1e3 * wall / len(layout.unique):.2f} ms each (without fsync)"
     )
     return suite, folder / "store"
 
@@ -141,7 +143,9 @@ def _measure(work: Callable[..., str], *words: Any) -> str:
     wall, processor = time.perf_counter(), time.process_time()
     what = work(*words)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return f"{what}: {time.perf_counter() - wall:.2f} s, {time.process_time() - processor:.2f} CPU s, peak {peak:.2f} GiB"
+    seconds = time.perf_counter() - wall
+    cpu_seconds = time.process_time() - processor
+    return f"{what}: {seconds:.2f} s, {cpu_seconds:.2f} CPU s, peak {peak:.2f} GiB"
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
-"""Time of one sweep over six budgets, nested or bisected, against torchattacks' PGD run once a budget: same networks and images.
+"""Speed of one sweep over six budgets, relative to torchattacks' PGD run once for each budget.
 
-Run by hand: ``python tests/benchmarks/sweep.py [repeats]``. One thread; the ratios are of process time, taken in turns
-in one process, so that a busy machine slows both alike. Robust accuracies are printed beside them, because speed
-that is paid for with strength would be no gain.
+    python tests/benchmarks/sweep.py [repeats]
+
+Same networks and images, one thread. Ratios are of CPU times, measured in turns in one process, so
+that a busy machine slows both alike. Robust accuracies are printed too: speed must not be gained by
+weaker attacks.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def conv() -> nn.Module:
 def train(
     model: nn.Module, images: torch.Tensor, labels: torch.Tensor, eps: float = 0.0
 ) -> nn.Module:
-    """Four epochs of Adam; with ``eps`` eight, on images after seven PGD steps in Linf (Madry et al. 2018)."""
+    """Four epochs of Adam, or with ``eps`` eight of PGD-7 training (Madry et al. 2018)."""
     optimiser = torch.optim.Adam(model.parameters(), 1e-3)
     for _ in range(8 if eps else 4):
         for rows in torch.randperm(len(images)).split(64):
@@ -153,7 +155,8 @@ def compare(name: str, grid_name: str, subject: tuple, repeats: int) -> None:
     for way, taken in times.items():
         median = statistics.median(taken)
         print(
-            f"{name:17} {grid_name:12} {way:31} {median:7.2f} s  x{base / median:4.1f}  robust {np.round(found[way], 3)}"
+            f"{name:17} {grid_name:12} {way:31} {median:7.2f} s  x{base / median:4.1f}  "
+            f"robust {np.round(found[way], 3)}"
         )
 
 
