@@ -1,1 +1,1 @@
-"""The controls: one file each, written against the same Learner contract as the rules."""
+"""The controls that rules are compared with: one file each, under the same Learner contract."""

@@ -1,4 +1,4 @@
-"""MAML: initial weights from which a few gradient steps on a support set make a classifier. Through learn2learn."""
+"""MAML: initial weights that a few gradient steps on a support set turn into a classifier."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from harness.registry import learners
 
 @learners.register("maml")
 class Maml(MetaLearner):
-    """MAML (Finn, Abbeel & Levine 2017, Algorithm 2), on a Conv4 or a perceptron.
+    """MAML (Finn, Abbeel & Levine 2017, Algorithm 2), on a Conv4 or a perceptron; by learn2learn.
 
-    theta <- theta - lr d/d theta of sum over episodes of L_query(theta'), with theta' = theta - inner_lr grad
-    L_support(theta), `inner_steps` times (their equation 1); the gradient goes through the inner steps.
+    theta <- theta - lr d/d theta of sum over episodes of L_query(theta'), with
+    theta' = theta - inner_lr grad L_support(theta), `inner_steps` times (their equation 1). The
+    gradient goes through the inner steps.
 
-    Inductive: the Conv4 has group normalisation, so that no statistic of a query batch, nor of another image, enters.
-    Finn et al. report 98.7 % at Omniglot's 5-way 1-shot, with 60,000 iterations of 32 episodes and transductively (batch
-    normalisation over the query batch).
+    Inductive: the Conv4 has group normalisation, so no statistic of a query batch, or of another
+    image, is used. Finn et al. report 98.7 % for Omniglot's 5-way 1-shot, with 60,000 iterations of
+    32 episodes and transductively (batch normalisation over the query batch).
 
-    The classifier layer starts at zero, so one trained model adapts to any number of ways; only the body is learned.
-    As a plain classifier it is adapted to a class-balanced sample of the training set, `classifier_shots` a class.
+    The output layer starts at zero, so that one trained model adapts to any number of ways; only
+    the body is learned. As a plain classifier it is adapted to a class-balanced sample of the
+    training set, with `classifier_shots` images per class.
     """
 
     class Config(MetaConfig):
-        """Switches of ``maml``."""
+        """Keys of ``maml``."""

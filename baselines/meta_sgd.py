@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from pydantic import Field
 
 from harness.lazy import F, nn, torch
@@ -11,40 +13,43 @@ from harness.registry import learners
 
 @learners.register("meta-sgd")
 class MetaSgd(MetaLearner):
-    """Meta-SGD (Li, Zhou, Chen & Li 2017, Algorithm 1): theta' = theta - alpha * grad L_support(theta), alpha learned.
+    """Meta-SGD (Li et al. 2017, Algorithm 1): MAML with a learned rate for each parameter.
 
-    alpha has the size of theta, starts at `inner_lr` everywhere, and is learned beside theta by the same gradient (their
-    equation 3); it may become negative. One inner step by default, as there. The classifier layer starts at zero and
-    has one rate for each input and one for its bias, shared by all classes, so that any number of ways works.
-    Otherwise as `maml`: inductive.
+    theta' = theta - alpha * grad L_support(theta), where alpha has the size of theta, starts at
+    `inner_lr` everywhere, and is learned with theta by the same gradient (equation 3 of Li, Zhou,
+    Chen & Li); it may become negative. Like theirs, it takes one inner step by default. The output
+    layer starts at zero. It has one rate for each input and one for its bias, shared by all
+    classes, so that any number of ways works. Otherwise it is like `maml`: inductive.
     """
 
     class Config(MetaConfig):
-        """Switches of ``meta-sgd``, those of ``maml``."""
+        """Keys of ``meta-sgd``, the same as those of ``maml``."""
 
         inner_steps: int = Field(
             1, ge=1, description="gradient steps on the support set in training"
         )
         inner_lr: float = Field(
-            0.1, gt=0, description="learning rate that every parameter's starts at"
+            0.1, gt=0, description="learning rate that every parameter starts with"
         )
         adapt_steps: int = Field(
             1, ge=1, description="gradient steps on the support set after training"
         )
 
     def untrained(self) -> nn.ModuleDict:
-        """The network, and a rate for each of its parameters: those of the head first."""
+        """The network, and a rate for each of its parameters, those of the output layer first."""
         parts = super().untrained()
-        width, start = parts["network"].width, self.config.inner_lr
-        like = [torch.zeros(width, 1), torch.zeros(1, 1), *parts["network"].parameters()]
+        network = cast("nn.Module", parts["network"])
+        width = cast(int, network.width)
+        output = [torch.zeros(width, 1), torch.zeros(1, 1)]
+        start = self.config.inner_lr
         parts["rates"] = nn.ParameterList(
-            torch.full_like(p, start, requires_grad=True) for p in like
+            torch.full_like(p, start, requires_grad=True) for p in [*output, *network.parameters()]
         )
         return parts
 
     def rates(self) -> list[torch.Tensor | float]:
-        """The learned ones."""
-        return list(self.parts["rates"])
+        """The learned step sizes."""
+        return list(cast("nn.ParameterList", self.part("rates")))
 
     def adapted(
         self,
@@ -55,19 +60,17 @@ class MetaSgd(MetaLearner):
         *,
         first_order: bool,
     ) -> nn.Module:
-        """A clone of the network with n_way outputs, after ``steps`` steps of learn2learn's update."""
+        """A clone of the network with n_way outputs, after steps of learn2learn's update."""
         from harness.imports import import_learn2learn
 
-        update, clone = (
-            import_learn2learn().algorithms.meta_sgd.meta_sgd_update,
-            self.clone(n_way).module,
-        )
+        update = import_learn2learn().algorithms.meta_sgd.meta_sgd_update
+        clone = self.clone(n_way).module
         with torch.enable_grad():
             for _ in range(steps):
-                loss, parameters = F.cross_entropy(clone(images), labels), list(clone.parameters())
+                loss = F.cross_entropy(clone(images), labels)
+                parameters = list(clone.parameters())
                 gradients = torch.autograd.grad(loss, parameters, create_graph=not first_order)
-                rates = [
-                    rate.expand_as(p) for rate, p in zip(self.rates(), parameters, strict=True)
-                ]
+                learned = cast("list[torch.Tensor]", self.rates())
+                rates = [rate.expand_as(p) for rate, p in zip(learned, parameters, strict=True)]
                 clone = update(clone, rates, gradients)
         return clone

@@ -1,69 +1,69 @@
-"""The floor of every few-shot table: nearest class mean on raw pixels."""
+"""The lower bound of every few-shot table: nearest class mean on raw pixels."""
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
+from harness import registry
 from harness.data.base import Images
 from harness.lazy import nn, torch
 from harness.learning import heads
-from harness.learning.fitting import UNLIMITED, balanced_rows, labels_of
-from harness.learning.heads import FeatureLearner, HeadName
-from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
-from harness.registry import Config, learners
+from harness.learning.feature_learner import FeatureLearner
+from harness.learning.fitting import balanced_rows
+from harness.learning.heads import HeadName
+from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
 
 
-@learners.register("nearest-mean")
+@registry.learners.register("nearest-mean")
 class NearestMean(FeatureLearner):
-    """Nearest class mean on raw pixels: a floor that learns no features.
+    """Nearest class mean on raw pixels: a lower bound that learns no features.
 
-    There is nothing that unlabelled images or background classes could teach it, so its few-shot numbers are the same
-    in all three regimes.
+    Unlabelled images or background classes cannot teach it anything, so its few-shot numbers are
+    the same in all three regimes.
     """
 
-    class Config(Config):
-        """Switches of ``nearest-mean``."""
+    class Config(registry.Config):
+        """Keys of ``nearest-mean``."""
 
         head: HeadName = Field("nearest-mean", description="few-shot head on the pixels")
 
     config: Config
 
-    def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
+    def __init__(
+        self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng
+    ) -> None:
         super().__init__(config, image_shape, n_classes, rng)
-        channels, height, width = image_shape
-        self.tensors = {"means": torch.zeros(n_classes, channels * height * width)}
+        self.tensors = {"means": torch.zeros(n_classes, math.prod(image_shape))}
 
     def fit(
-        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
-        """Class means of the training images; without labels there is nothing to do."""
+        """Store the class means of the training images; does nothing without labels."""
         log = TrainingLog()
         if train.labels is not None:
-            rows = balanced_rows(
-                train.labels, budget.cap(len(train)), self.rng.child("images within the budget")
-            )
-            subset = train.take(rows)
-            labels = torch.from_numpy(labels_of(subset, self)).to(self.device)
-            pixels = subset.tensor(self.device).flatten(1)
-            self.tensors = {
-                "means": heads.class_means(pixels[None], labels[None], self.n_classes)[0]
-            }
+            generator = self.rng.child("images within the budget")
+            rows = balanced_rows(train.labels, budget.cap(len(train)), generator)
+            labels = torch.from_numpy(train.labels[rows]).to(self.device)
+            pixels = train.take(rows).tensor(self.device).flatten(1)
+            means = heads.class_means(pixels[None], labels[None], self.n_classes)[0]
+            self.tensors = {"means": means}
             log.images_seen = len(rows)
         self.fitted = True
         progress(1.0, "class means")
         return log
 
     def body(self) -> nn.Module:
-        """The pixels, flat."""
+        """The flat pixels."""
         return nn.Flatten().eval()
 
     def classifier(self) -> nn.Module:
         """Minus the scaled squared distance to each class mean."""
-        return heads.from_means(self.tensors["means"][None], heads.VIEWS[self.config.head]).on(
-            self.body()
-        )
+        view = heads.VIEWS[self.config.head]
+        return heads.from_means(self.tensors["means"][None], view).on(self.body())
 
     def connectome(self) -> list[Synapses]:
-        """None: it has no synapses."""
+        """Empty: it has no synapses."""
         return []

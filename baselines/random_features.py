@@ -1,36 +1,40 @@
-"""The other floor: a random, untrained ReLU layer with a linear read-out."""
+"""The other lower bound: a random, untrained ReLU layer with a linear read-out."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 from pydantic import Field
 
+from harness import registry
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.lazy import F, nn, torch
-from harness.learning.fitting import UNLIMITED, balanced_rows
-from harness.learning.heads import FeatureLearner, HeadName
-from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
-from harness.registry import Config, learners
+from harness.learning.connectome import READOUT
+from harness.learning.feature_learner import FeatureLearner
+from harness.learning.fitting import balanced_rows
+from harness.learning.heads import HeadName
+from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
 
 READOUT_SHARPNESS = 8.0
-"""Scale of the logits: ridge outputs lie between 0 and 1, too flat for a softmax."""
+"""Scale of the logits: ridge outputs are between 0 and 1, too flat for a softmax."""
 
-LEAST_PENALTY = 1e-9
-"""Of the read-out where features do not differ at all (a single image, say): without it nothing could be solved."""
+SMALLEST_PENALTY = 1e-9
+"""Penalty if features do not differ at all (e.g. for a single image): it keeps them solvable."""
 
 
-@learners.register("random-features")
+@registry.learners.register("random-features")
 class RandomFeatures(FeatureLearner):
-    """A fixed random ReLU layer with a ridge read-out: a floor that learns no features (Rahimi & Recht 2007).
+    """A fixed random ReLU layer with a ridge read-out: it learns no features (Rahimi & Recht 2007).
 
-    Its hidden weights never change, so unlabelled images or background classes cannot help its few-shot numbers.
+    Its hidden weights never change, so unlabelled images or background classes cannot improve its
+    few-shot numbers.
     """
 
-    class Config(Config):
-        """Switches of ``random-features``."""
+    class Config(registry.Config):
+        """Keys of ``random-features``."""
 
         width: int = Field(1000, ge=1, description="random hidden units")
         ridge: float = Field(
@@ -42,46 +46,50 @@ class RandomFeatures(FeatureLearner):
 
     config: Config
 
-    def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
+    def __init__(
+        self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng
+    ) -> None:
         super().__init__(config, image_shape, n_classes, rng)
-        pixels, generator = math.prod(image_shape), self.rng.torch("projection")
-        projection = torch.randn(pixels, config.width, generator=generator) * math.sqrt(2 / pixels)
+        pixels = math.prod(image_shape)
+        normal = torch.randn(pixels, config.width, generator=self.rng.torch("projection"))
         self.tensors = {
-            "projection": projection,
+            "projection": normal * math.sqrt(2 / pixels),
             "weight": torch.zeros(config.width, n_classes),
             "bias": torch.zeros(1, n_classes),
         }
 
     def fit(
-        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
-        """Fit the read-out in closed form; without labels there is nothing to do."""
+        """Fit the read-out in closed form; does nothing without labels."""
         log = TrainingLog()
         log.add(self)
         if train.labels is not None:
-            rows = balanced_rows(
-                train.labels, budget.cap(len(train)), self.rng.child("images within the budget")
-            )
-            self._fit_readout(train.take(rows))
+            generator = self.rng.child("images within the budget")
+            rows = balanced_rows(train.labels, budget.cap(len(train)), generator)
+            self._fit_readout(train.take(rows), train.labels[rows])
             log.images_seen = len(rows)
         self.fitted = True
         log.add(self)
         progress(1.0, "read-out")
         return log
 
-    def _fit_readout(self, train: Images) -> None:
+    def _fit_readout(self, train: Images, labels: np.ndarray) -> None:
+        """Ridge regression to one-hot labels: w = (X^T X + p I)^-1 X^T Y, X and Y centred."""
         with torch.no_grad():
             features = in_batches(self.body(), train.tensor(self.device), batch_size=1024)
-            targets = F.one_hot(
-                torch.from_numpy(train.labels).to(self.device), self.n_classes
-            ).float()
-            mean, prior = features.mean(0, keepdim=True), targets.mean(0, keepdim=True)
+            targets = F.one_hot(torch.from_numpy(labels).to(self.device), self.n_classes).float()
+            mean = features.mean(0, keepdim=True)
+            prior = targets.mean(0, keepdim=True)
             x = features - mean
-            gram, moment = (x.T @ x).double(), (x.T @ (targets - prior)).double()
+            gram = (x.T @ x).double()
+            moment = (x.T @ (targets - prior)).double()
             penalty = self.config.ridge * gram.diagonal().mean()
-            gram.diagonal().add_(penalty.clamp_min(LEAST_PENALTY))
-            weight = READOUT_SHARPNESS * torch.linalg.solve(gram, moment).float().contiguous()
-        self.tensors |= {"weight": weight, "bias": READOUT_SHARPNESS * prior - mean @ weight}
+            gram.diagonal().add_(penalty.clamp_min(SMALLEST_PENALTY))
+            solution = torch.linalg.solve(gram, moment).float().contiguous()
+            weight = READOUT_SHARPNESS * solution
+        self.tensors["weight"] = weight
+        self.tensors["bias"] = READOUT_SHARPNESS * prior - mean @ weight
 
     def body(self) -> nn.Module:
         """The random ReLU layer."""
@@ -92,11 +100,11 @@ class RandomFeatures(FeatureLearner):
         return Perceptron([projection, bias], activity=True)
 
     def classifier(self) -> nn.Module:
-        """The read-out on the random features."""
-        from harness.learning.nets import HeadOn
+        """The read-out of the random features."""
+        from harness.learning.nets import LinearHead
 
-        return HeadOn(self.body(), self.tensors["weight"], self.tensors["bias"])
+        return LinearHead(self.body(), self.tensors["weight"], self.tensors["bias"])
 
     def connectome(self) -> list[Synapses]:
-        """The read-out, which is all that is plastic."""
-        return [Synapses("hidden->output", self.tensors["weight"])]
+        """The read-out, the only plastic weights."""
+        return [Synapses(READOUT, self.tensors["weight"])]

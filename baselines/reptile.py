@@ -1,4 +1,4 @@
-"""Reptile: initial weights moved towards the weights that training on each task ends at."""
+"""Reptile: initial weights that move towards the weights that training on each task ends at."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ import numpy as np
 from pydantic import Field
 
 from harness.lazy import F, torch
-from harness.learning.fitting import EpisodeShape
-from harness.learning.meta import Episode, InnerConfig, MetaLearner, accuracy, targets
+from harness.learning.fitting import EpisodeShape, accuracy, episode_targets
+from harness.learning.meta import Episode, InnerConfig, MetaLearner
 from harness.registry import learners
 
 
 @learners.register("reptile")
 class Reptile(MetaLearner):
-    """Reptile (Nichol, Achiam & Schulman 2018, Algorithm 2): theta <- theta + lr * mean over tasks of (theta' - theta).
+    """Reptile (Nichol, Achiam & Schulman 2018, Algorithm 2): moves to the mean adapted weights.
 
-    theta' is theta after `inner_steps` steps of gradient descent, each on `inner_batch` images of the task; no gradient
-    goes through them and there is no query set. lr falls linearly from `lr` to zero, as there. They use Adam without
-    momentum inside; here it is plain gradient descent, the form that their analysis (section 5) is of.
+        theta <- theta + lr * mean over tasks of (theta' - theta)
 
-    They report 95.39 % at Omniglot's 5-way 1-shot inductively, 97.68 % transductively. Here it is inductive, with group
-    normalisation and a head from zero, as `maml`.
+    theta' is theta after `inner_steps` steps of gradient descent, each on `inner_batch` images of
+    the task. No gradient goes through them, and there is no query set. As in the paper, lr falls
+    linearly from `lr` to zero. The paper uses Adam without momentum inside; here it is plain
+    gradient descent, which their analysis (section 5) is about.
+
+    The paper reports 95.39 % for Omniglot's 5-way 1-shot inductively, 97.68 % transductively. Here
+    it is inductive, with group normalisation and a head from zero, like `maml`.
     """
 
     typical_training_s = 60.0
 
     class Config(InnerConfig):
-        """Switches of ``reptile``."""
+        """Keys of ``reptile``."""
 
-        train_shots: int = Field(10, ge=2, description="images a class in a training task")
-        inner_batch: int = Field(10, ge=1, description="images in an inner step of training")
+        train_shots: int = Field(10, ge=2, description="images per class in a training task")
+        inner_batch: int = Field(10, ge=1, description="images per inner step of training")
         adapt_steps: int = Field(
             20, ge=1, description="gradient steps on the whole support set after training"
         )
@@ -39,17 +42,21 @@ class Reptile(MetaLearner):
             1.0,
             gt=0,
             le=1,
-            description="how far the initial weights go towards the adapted ones; falls to zero",
+            description="how far the initial weights move to the adapted ones; falls to zero",
         )
 
     config: Config
 
-    def wanted_shape(self) -> EpisodeShape:
-        """All images of a task are trained on; one a class is drawn as a query, which is only a matter of the sampler."""
+    def requested_shape(self) -> EpisodeShape:
+        """The size of training tasks that the config asks for.
+
+        All images of a task are trained on. One image per class is drawn as a query only because
+        the sampler draws queries.
+        """
         return EpisodeShape(self.config.train_ways, self.config.train_shots - 1, 1)
 
     def outer(self) -> torch.optim.Optimizer:
-        """Plain steps: of length ``lr`` along theta' - theta."""
+        """Plain steps along theta' - theta, with the factor ``lr``."""
         return torch.optim.SGD(self.parts.parameters(), lr=self.config.lr)
 
     def meta_gradient(
@@ -58,37 +65,48 @@ class Reptile(MetaLearner):
         """Leave the mean over tasks of theta - theta' in ``.grad``.
 
         Returns:
-            Mean loss and accuracy on the batch of the last inner step, before that step.
+            Mean loss and accuracy on the batch of the last inner step, from before that step.
         """
-        outcomes, start = [], list(self.network.parameters())
-        for p in start:
+        theta = list(self.network.parameters())
+        for p in theta:
             p.grad = torch.zeros_like(p)
+        labels = torch.cat(episode_targets(shape, self.device))
+        outcomes = []
         for task, images in enumerate(batch):
             rows = self._rows(shape.images, iteration, task)
-            end, outcome = self._trained(
-                torch.cat(images)[rows], torch.cat(targets(shape, self.device))[rows], shape.ways
-            )
-            for p, q in zip(start, end, strict=True):
+            adapted, outcome = self._trained(torch.cat(images)[rows], labels[rows], shape.ways)
+            for p, q in zip(theta, adapted, strict=True):
+                assert p.grad is not None
                 p.grad += (p.detach() - q.detach()) / len(batch)
             outcomes.append(outcome)
-        return tuple(np.mean(outcomes, axis=0))
+        loss, share = np.mean(outcomes, axis=0)
+        return loss, share
 
     def _rows(self, images: int, iteration: int, task: int) -> torch.Tensor:
-        """Rows of a task for every inner step, (inner_steps, inner_batch): each image once before any comes again."""
-        generator, wanted = (
-            self.rng.torch("inner batches", iteration, task),
-            self.config.inner_steps * self.config.inner_batch,
-        )
-        passes = [torch.randperm(images, generator=generator) for _ in range(-(-wanted // images))]
-        return torch.cat(passes)[:wanted].view(self.config.inner_steps, -1).to(self.device)
+        """Rows of a task for every inner step, (inner_steps, inner_batch).
+
+        Each image comes once before any comes again.
+        """
+        generator = self.rng.torch("inner batches", iteration, task)
+        needed = self.config.inner_steps * self.config.inner_batch
+        passes = -(-needed // images)
+        orders = [torch.randperm(images, generator=generator) for _ in range(passes)]
+        rows = torch.cat(orders)[:needed]
+        return rows.view(self.config.inner_steps, -1).to(self.device)
 
     def _trained(
         self, images: torch.Tensor, labels: torch.Tensor, n_way: int
     ) -> tuple[list[torch.Tensor], tuple[float, float]]:
-        """The body's parameters after one step on each batch of (steps, batch, ...), and how the last batch was met."""
+        """Train a clone on batches (steps, batch, ...), one step each.
+
+        Returns:
+            The body's parameters, and the loss and accuracy of the last batch before its step.
+        """
         clone = self.clone(n_way)
+        outcome = (0.0, 0.0)
         for x, y in zip(images, labels, strict=True):
             logits = clone(x)
             loss = F.cross_entropy(logits, y)
             clone.adapt(loss, first_order=True)
-        return list(clone.module.body.parameters()), (float(loss.detach()), accuracy(logits, y))
+            outcome = (float(loss.detach()), accuracy(logits, y))
+        return list(clone.module.body.parameters()), outcome

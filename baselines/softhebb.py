@@ -1,4 +1,4 @@
-"""SoftHebb: soft winner-take-all Hebbian learning, with a read-out by gradient descent."""
+"""SoftHebb: soft winner-take-all Hebbian learning, with a trained read-out."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ SMALLEST = 1e-30
 
 @learners.register("softhebb")
 class SoftHebb(HebbianLearner):
-    """SoftHebb (Moraitis et al. 2022; Journe et al. 2023): a soft winner-take-all layer, then a read-out trained on labels.
+    """SoftHebb (Moraitis et al. 2022; Journe et al. 2023): a soft winner-take-all and a read-out.
 
     With x the image at length one, u = w . x and y = softmax(u / tau), every unit changes by
 
-        dw = eta y (x - u w)                            (Moraitis et al. 2022, eq. 5; Journe et al. 2023, eq. 2)
+        dw = eta y (x - u w)                (Moraitis et al. 2022, eq. 5; Journe et al. 2023, eq. 2)
 
-    averaged over the batch and divided by its largest entry. A unit's rate is eta |1 - norm(w)|^0.5 where ``adaptive`` (Journe et
-    al. 2023, eq. 5): weights converge to length one, and a unit that has converged stops.
+    averaged over the batch and divided by its largest entry. With ``anti``, y counts as negative
+    for all units but the winner. With ``adaptive``, a unit's rate is eta |1 - norm(w)|^0.5 (Journe
+    et al. 2023, eq. 5): weights converge to length one, and a unit that has converged stops.
     """
 
     typical_training_s = 120.0
 
     class Config(HebbianConfig):
-        """Switches of ``softhebb``."""
+        """Keys of ``softhebb``."""
 
         tau: float = Field(
-            0.02, gt=0, description="temperature of the soft winner-take-all while it learns"
+            0.02, gt=0, description="temperature of the soft winner-take-all in training"
         )
         code_tau: float = Field(0.1, gt=0, description="temperature of the code that is read out")
         radius: float = Field(
             5.0,
             gt=0,
-            description="length of a unit's weights before it learns; above one, units that have not"
-            " learned yet go on competing",
+            description="length of a unit's weights before it learns; above one, units that have "
+            "not learned yet keep competing",
         )
         anti: bool = Field(
             False, description="units other than the winner unlearn, in proportion to y"
@@ -47,19 +48,18 @@ class SoftHebb(HebbianLearner):
             description="rate eta of the largest change of a weight; falls linearly to zero",
         )
         adaptive: bool = Field(
-            True, description="rates that fall as a unit's weights come to length one"
+            True, description="rates fall as a unit's weights approach length one"
         )
 
     config: Config
 
     def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Normal weights of about length ``radius``."""
-        return torch.randn(n, self.config.hidden, generator=generator) * (
-            self.config.radius / n**0.5
-        )
+        normal = torch.randn(n, self.config.hidden, generator=generator)
+        return normal * (self.config.radius / n**0.5)
 
     def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
-        """One step."""
+        """Take one step on a batch of flat images."""
         x = F.normalize(x, dim=1)
         u = x @ weight
         y = torch.softmax(u / self.config.tau, 1)
@@ -74,10 +74,11 @@ class SoftHebb(HebbianLearner):
 
     def code(self, weight: torch.Tensor) -> nn.Module:
         """softmax(u / code_tau)."""
-        from harness.learning.nets import Function
+        from harness.learning.nets import FrozenFunction
 
-        return Function(_code, {"weight": weight}, tau=self.config.code_tau)
+        return FrozenFunction(_code, {"weight": weight}, tau=self.config.code_tau)
 
 
 def _code(images: torch.Tensor, tensors: dict[str, torch.Tensor], tau: float) -> torch.Tensor:
-    return torch.softmax(F.normalize(images.flatten(1), dim=1) @ tensors["weight"] / tau, 1)
+    x = F.normalize(images.flatten(1), dim=1)
+    return torch.softmax(x @ tensors["weight"] / tau, 1)

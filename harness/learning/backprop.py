@@ -1,30 +1,117 @@
-"""Backpropagation as a rule: gradients by autograd, pruning, adversarial examples. Reached lazily: this file imports torch."""
+"""Backpropagation: gradients by autograd, with L1, pruning, one sign, or adversarial examples."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from typing import Literal
 
-import torch
-import torch.nn.functional as F
+from pydantic import Field
 
-from harness.learning.optimisers import Descent
-from harness.learning.supervised import BackpropConfig, Tensors
+from harness.lazy import F, torch
+from harness.learning.learner import Synapses, Tunable
+from harness.learning.optimisers import ProximalOptimiser
+from harness.learning.supervised import Rule, SupervisedConfig, SupervisedLearner, Tensors
 
-Forward = Callable[[torch.Tensor, Tensors, bool], torch.Tensor]
+Forward = Callable[["torch.Tensor", Tensors, bool], "torch.Tensor"]
+"""Images, tensors, and whether it is training, to logits."""
 
-PRUNING_BEGINS, PRUNING_ENDS, PRUNINGS = 0.1, 0.7, 60
-"""Shares of training between which weights are pruned, and how often."""
+PRUNING_BEGINS = 0.1
+PRUNING_ENDS = 0.7
+"""Shares of training between which weights are pruned."""
+
+PRUNINGS = 60
+"""How often weights are pruned in that time."""
+
+
+class BackpropConfig(SupervisedConfig):
+    """Keys of backpropagation, whatever the network."""
+
+    optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or SGD with momentum 0.9")
+    l1: float = Field(
+        0.0, ge=0, description="penalty on sum |w|, applied as a proximal step: zeros are exact"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
+    density: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="exact share of each layer's weights that magnitude pruning keeps",
+    )
+    non_negative: bool = Field(False, description="weights are clamped to be >= 0")
+    pool: bool = Field(
+        True,
+        description="with non_negative: subtract each layer's mean input, as a uniform inhibitory "
+        "pool does; false: only biases inhibit, as in constrained backpropagation",
+    )
+    adversarial_eps: float = Field(
+        0.0, ge=0, le=1, description="Linf budget of adversarial training; 0: train on the images"
+    )
+    adversarial_steps: int = Field(
+        10,
+        ge=1,
+        description="PGD steps, each 2.5 / steps of the budget; 1: fast FGSM, "
+        "one step of 1.25 times the budget",
+    )
+    adversarial_warmup: float = Field(
+        0.0, ge=0, lt=1, description="share of training over which that budget grows to its size"
+    )
+
+    @property
+    def inhibited(self) -> bool:
+        """Whether each layer has an inhibitory pool."""
+        return self.non_negative and self.pool
+
+
+class BackpropLearner(SupervisedLearner):
+    """Backpropagation on the cross-entropy; a subclass defines the network."""
+
+    tunable = (Tunable("l1", 1e-6, 1e-1), Tunable("density", 0.01, 1.0, "linear"))
+
+    config: BackpropConfig
+
+    @abstractmethod
+    def forward(self, x: torch.Tensor, tensors: Tensors, training: bool) -> torch.Tensor:
+        """Logits, differentiable in the images and the tensors.
+
+        Args:
+            x: Images (B, C, H, W).
+            tensors: The network's.
+            training: Whether to normalise by the batch.
+        """
+
+    def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
+        """Gradients through ``forward``."""
+        return Backprop(
+            self.forward,
+            tensors,
+            self.config,
+            self.rng.torch("adversarial start"),
+            adapting=adapting,
+        )
+
+    def synapses(
+        self, name: str, weight: torch.Tensor, *, presynaptic_sign: bool = True
+    ) -> Synapses:
+        """The bundle of a layer's weights (pre, post).
+
+        If the configuration makes exact zeros, these are synapses that do not exist.
+        """
+        config = self.config
+        has_exact_zeros = config.l1 > 0 or config.non_negative or config.density < 1
+        mask = weight != 0 if has_exact_zeros else None
+        return Synapses(name, weight, mask, presynaptic_sign, enforced=config.non_negative)
 
 
 class Backprop:
-    """Descent on the mean cross-entropy of a network, on its images or on adversarial examples of them.
+    """Descent on the mean cross-entropy of a network, on images or on adversarial examples.
 
     Args:
-        forward: images, tensors and whether it is training, to logits.
-        tensors: of the network; those called weight... and bias... and scale... learn.
-        config: of the learner.
-        generator: of the random starts of adversarial examples.
-        adapting: steps of ``adapt_lr`` that stay as they are, in place of a rate that falls.
+        forward: The network.
+        tensors: Its tensors; those named ``weight``, ``bias`` and ``scale`` are trained.
+        config: Config of the learner.
+        generator: Draws the random starts of adversarial examples.
+        adapting: Take constant steps of ``adapt_lr`` instead of a rate that falls.
     """
 
     def __init__(
@@ -35,20 +122,19 @@ class Backprop:
         generator: torch.Generator,
         *,
         adapting: bool,
-    ):
-        self.forward, self.tensors, self.config, self.generator = (
-            forward,
-            tensors,
-            config,
-            generator,
-        )
-        self.fades, self.prunings = not adapting, 0
+    ) -> None:
+        self.forward = forward
+        self.tensors = tensors
+        self.config = config
+        self.generator = generator
+        self.rate_falls = not adapting
+        self.prunings = 0
         self.leaves = {
             name: value.detach().requires_grad_()
             for name, value in tensors.items()
             if name.startswith(("weight", "bias", "scale"))
         }
-        self.descent = Descent(
+        self.optimiser = ProximalOptimiser(
             [leaf.detach() for leaf in self.leaves.values()],
             optimiser=config.optimiser,
             lr=config.adapt_lr if adapting else config.lr,
@@ -61,7 +147,7 @@ class Backprop:
     def step(
         self, x: torch.Tensor, y: torch.Tensor, done: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step; see ``harness.learning.supervised.Rule``."""
+        """Take one training step; see ``harness.learning.supervised.Rule``."""
         self._prune(done)
         if self.config.adversarial_eps:
             x = self._attacked(x, y, done)
@@ -69,27 +155,35 @@ class Backprop:
             logits = self.forward(x, {**self.tensors, **self.leaves}, True)
             loss = F.cross_entropy(logits, y)
             gradients = torch.autograd.grad(loss, list(self.leaves.values()))
-        self.descent.step(gradients, 1 - done if self.fades else 1.0)
+        self.optimiser.step(gradients, 1 - done if self.rate_falls else 1.0)
         return loss.detach(), logits.detach()
 
     def _prune(self, done: float) -> None:
-        """Gradual magnitude pruning: density d + (1 - d) (1 - t)^3 as t goes from 0 to 1 (Zhu & Gupta 2017, eq. 1)."""
-        course = min(1.0, (done - PRUNING_BEGINS) / (PRUNING_ENDS - PRUNING_BEGINS))
-        if self.config.density < 1 and course * PRUNINGS >= self.prunings + 1:
-            self.prunings = int(course * PRUNINGS)
-            self.descent.prune(
-                self.config.density
-                + (1 - self.config.density) * (1 - self.prunings / PRUNINGS) ** 3
-            )
+        """Gradual magnitude pruning (Zhu & Gupta 2017, eq. 1).
+
+        The density is d + (1 - d) (1 - t)^3 as t goes from 0 to 1 between ``PRUNING_BEGINS`` and
+        ``PRUNING_ENDS``.
+        """
+        target = self.config.density  # d
+        if target == 1:
+            return
+        elapsed = min(1.0, (done - PRUNING_BEGINS) / (PRUNING_ENDS - PRUNING_BEGINS))
+        if elapsed * PRUNINGS >= self.prunings + 1:
+            self.prunings = int(elapsed * PRUNINGS)
+            t = self.prunings / PRUNINGS
+            self.optimiser.prune(target + (1 - target) * (1 - t) ** 3)
 
     def _attacked(self, x: torch.Tensor, y: torch.Tensor, done: float) -> torch.Tensor:
-        """Adversarial examples of x, from a random start, against the network as it is measured (running statistics)."""
+        """Adversarial examples of images x, by PGD from a random start.
+
+        The network is attacked as it will be measured, with running statistics.
+        """
         config = self.config
-        eps = config.adversarial_eps * min(
-            1.0, (done + 1e-3) / max(config.adversarial_warmup, 1e-3)
-        )
+        warmed_up = min(1.0, (done + 1e-3) / max(config.adversarial_warmup, 1e-3))
+        eps = config.adversarial_eps * warmed_up
         size = 1.25 if config.adversarial_steps == 1 else 2.5 / config.adversarial_steps
-        low, high = (x - eps).clamp_(min=0), (x + eps).clamp_(max=1)
+        low = (x - eps).clamp_(min=0)
+        high = (x + eps).clamp_(max=1)
         noise = torch.rand(x.shape, generator=self.generator).to(x.device)
         point = torch.minimum(torch.maximum(x + eps * (2 * noise - 1), low), high)
         for _ in range(config.adversarial_steps):
@@ -97,7 +191,6 @@ class Backprop:
                 point = point.detach().requires_grad_()
                 loss = F.cross_entropy(self.forward(point, self.tensors, False), y)
                 (gradient,) = torch.autograd.grad(loss, point)
-            point = torch.minimum(
-                torch.maximum(point.detach() + size * eps * gradient.sign(), low), high
-            )
+            moved = point.detach() + size * eps * gradient.sign()
+            point = torch.minimum(torch.maximum(moved, low), high)
         return point

@@ -1,4 +1,4 @@
-"""What learners share when they are fitted: labels, balanced subsets, training episodes, state."""
+"""What training needs, whatever the rule: labels, balanced subsets, training episodes, state."""
 
 from __future__ import annotations
 
@@ -11,37 +11,61 @@ from harness.data.base import Images
 from harness.data.episodes import BLOCK, sample
 from harness.errors import HarnessError
 from harness.lazy import torch
-from harness.learning.learner import Budget, Learner
+from harness.learning.learner import Learner
 from harness.rng import Rng
 
 
 def labels_of(train: Images, learner: Learner) -> np.ndarray:
-    """The labels (N,), or an error that says why the learner cannot do without them."""
+    """The labels (N,) of the training images.
+
+    Raises:
+        HarnessError: The images have no labels.
+    """
     if train.labels is None:
         raise HarnessError(
             f"{learner.kind!r} cannot learn from images without labels",
-            hint=f"regimes it knows: {', '.join(sorted(learner.regimes))}",
+            hint=f"regimes it supports: {', '.join(sorted(learner.regimes))}",
         )
     return train.labels
 
 
+def unlabelled_error(kind: str) -> HarnessError:
+    """The error of asking a learner that was trained without labels for its classifier."""
+    return HarnessError(
+        f"this {kind} learner was trained without labels and has no classifier",
+        hint="use adapt() with a support set, or fit it on labelled images",
+    )
+
+
 def balanced_rows(labels: np.ndarray, count: int, rng: Rng) -> np.ndarray:
-    """``count`` rows, as many of each class as can be, drawn without replacement; ascending."""
+    """Draw ``count`` rows without replacement, spread as evenly over classes as possible.
+
+    Returns:
+        Rows in ascending order, int64 (min(count, N),).
+    """
     if count >= len(labels):
         return np.arange(len(labels))
     generator = rng.numpy("balanced rows")
     shuffled = generator.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     sizes = np.bincount(labels)
-    rank = np.arange(len(labels)) - np.repeat(
-        np.cumsum(sizes) - sizes, sizes
-    )  # 0, 1, 2 ... within each class
-    return np.sort(by_class[np.lexsort((generator.random(len(labels)), rank))[:count]])
+    first_of_class = np.cumsum(sizes) - sizes
+    # 0, 1, 2, ... within each class: rows of low rank are taken from all classes first.
+    rank = np.arange(len(labels)) - np.repeat(first_of_class, sizes)
+    tie_breaker = generator.random(len(labels))
+    chosen = np.lexsort((tie_breaker, rank))[:count]
+    return np.sort(by_class[chosen])
 
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """Size of a training episode."""
+    """Size of a training episode.
+
+    Attributes:
+        ways: Classes.
+        shots: Support images per class.
+        queries: Query images per class.
+    """
 
     ways: int
     shots: int
@@ -49,26 +73,41 @@ class EpisodeShape:
 
     @property
     def images(self) -> int:
-        """Images in one episode."""
+        """Images in one episode.
+
+        >>> EpisodeShape(ways=5, shots=1, queries=3).images
+        20
+        """
         return self.ways * (self.shots + self.queries)
 
     @classmethod
-    def within(cls, train: Images, wanted: EpisodeShape) -> EpisodeShape:
-        """``wanted``, with no more classes and no more images a class than ``train`` has."""
+    def within(cls, train: Images, requested: EpisodeShape) -> EpisodeShape:
+        """Shrink ``requested`` to the classes, and the images per class, that ``train`` has.
+
+        Raises:
+            HarnessError: There are fewer than two classes, or a class has fewer than two images.
+        """
         smallest = int(np.bincount(train.labels, minlength=train.n_classes).min())
         if smallest < 2 or train.n_classes < 2:
             raise HarnessError(
                 "training on episodes needs two classes and two images of each class",
                 hint=f"there are {train.n_classes} classes; the smallest has {smallest}",
             )
-        shots = min(wanted.shots, smallest - 1)
-        return cls(min(wanted.ways, train.n_classes), shots, min(wanted.queries, smallest - shots))
+        ways = min(requested.ways, train.n_classes)
+        shots = min(requested.shots, smallest - 1)
+        queries = min(requested.queries, smallest - shots)
+        return cls(ways, shots, queries)
 
 
 def training_episodes(
     train: Images, shape: EpisodeShape, count: int, rng: Rng
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of ``train``, (ways * shots,) and (ways * queries,), way by way, for each of ``count`` episodes."""
+    """Draw ``count`` episodes.
+
+    Yields:
+        Rows of ``train`` for the support set, (ways * shots,), and for the queries,
+        (ways * queries,), both grouped by class.
+    """
     for first in range(0, count, BLOCK):
         episodes = sample(
             train,
@@ -82,22 +121,29 @@ def training_episodes(
         yield from zip(episodes.support, episodes.query, strict=True)
 
 
+def episode_targets(shape: EpisodeShape, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels of an episode's support images and of its query images, both grouped by class."""
+    ways = torch.arange(shape.ways, device=device)
+    return ways.repeat_interleave(shape.shots), ways.repeat_interleave(shape.queries)
+
+
+def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of rows of ``logits`` (..., n_way) whose largest entry is at the label (...)."""
+    return float((logits.argmax(-1) == labels).float().mean())
+
+
 class TensorLearner(Learner):
-    """A learner whose whole state is ``self.tensors``, a dict from name to tensor, and whether it was fitted."""
+    """A learner whose whole state is the dict ``self.tensors`` and whether it was fitted."""
 
     tensors: dict[str, torch.Tensor]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """All that ``fit`` learned."""
+        """All that ``fit`` learned, as tensors."""
         return {**self.tensors, "fitted": torch.tensor(self.fitted)}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up a state; the learner then behaves as the one that gave it."""
+        """Load a state; the learner then behaves as the one that gave it."""
         self.fitted = bool(state["fitted"])
         self.tensors = {
             name: value.to(self.device) for name, value in state.items() if name != "fitted"
         }
-
-
-UNLIMITED = Budget()
-"""What a learner is given where nobody set a budget."""

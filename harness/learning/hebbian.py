@@ -1,4 +1,4 @@
-"""What learners share whose hidden layer learns from images alone, before a linear read-out learns from labels."""
+"""Learners whose hidden layer learns from images alone, before a linear read-out learns labels."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from pydantic import Field
 
 from harness.batching import in_batches
 from harness.data.base import Images
-from harness.errors import HarnessError
 from harness.lazy import F, nn, torch
-from harness.learning.fitting import UNLIMITED, balanced_rows
-from harness.learning.heads import FeatureLearner, HeadName
-from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.connectome import READOUT
+from harness.learning.feature_learner import FeatureLearner
+from harness.learning.fitting import balanced_rows, unlabelled_error
+from harness.learning.heads import HeadName
+from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.optimisers import ProximalOptimiser
 from harness.registry import Config
 from harness.rng import Rng
 
-CODE_BATCH, READOUT_BATCH = 512, 100
+CODE_BATCH = 512
+READOUT_BATCH = 100
 
 
 class HebbianConfig(Config):
-    """Keys that they share."""
+    """Keys of every Hebbian learner with a linear read-out."""
 
     hidden: int = Field(2000, ge=2, description="hidden neurons")
     epochs: int = Field(
         20, ge=1, description="passes over the training images for the hidden layer"
     )
-    batch_size: int = Field(100, ge=1, description="images in a step of the hidden layer")
+    batch_size: int = Field(100, ge=1, description="images per step of the hidden layer")
     lr: float = Field(0.02, gt=0, description="rate of the hidden layer; falls linearly to zero")
     readout_epochs: int = Field(20, ge=1, description="passes of the read-out over the codes")
     readout_lr: float = Field(
@@ -37,10 +40,10 @@ class HebbianConfig(Config):
 
 
 class HebbianLearner(FeatureLearner):
-    """A hidden layer ``weight`` (n, hidden) that learns from images, and a linear read-out by gradient descent.
+    """A hidden layer ``weight`` (n, hidden) that learns from images, and a linear read-out.
 
-    A subclass gives young weights (``start``), one step of learning (``learn``) and the ``code``. Few examples: a head on the
-    frozen code.
+    A subclass defines the initial weights (``start``), one step of learning (``learn``) and the
+    ``code``. The read-out is trained by gradient descent. Few examples: a head on the frozen code.
     """
 
     regimes = frozenset({"semi_supervised", "class_transfer"})
@@ -49,24 +52,32 @@ class HebbianLearner(FeatureLearner):
 
     def __init__(
         self, config: HebbianConfig, image_shape: tuple[int, int, int], n_classes: int, rng: Rng
-    ):
+    ) -> None:
         super().__init__(config, image_shape, n_classes, rng)
-        self._begin()
+        self._reset()
 
     @abstractmethod
     def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Young weights (n, hidden)."""
+        """Initial weights (n, hidden)."""
 
     @abstractmethod
     def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
-        """One step on a batch (B, n), in place, when the share ``done`` of the hidden layer's training is over."""
+        """Take one step, in place.
+
+        Args:
+            weight: (n, hidden).
+            x: A batch of flat images (B, n).
+            done: Share of the hidden layer's training that is over.
+        """
 
     @abstractmethod
     def code(self, weight: torch.Tensor) -> nn.Module:
         """Images (B, C, H, W) to the code (B, hidden), frozen and in eval mode."""
 
-    def _begin(self) -> None:
-        hidden, n = self.config.hidden, math.prod(self.image_shape)
+    def _reset(self) -> None:
+        """Return to the state before learning."""
+        hidden = self.config.hidden
+        n = math.prod(self.image_shape)
         self.tensors = {
             "weight": self.start(n, self.rng.torch("initial weights")).to(self.device),
             "scale": torch.ones(1, device=self.device),
@@ -76,120 +87,111 @@ class HebbianLearner(FeatureLearner):
         self.fitted = False
 
     def fit(
-        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
-        """The hidden layer from images alone; then, where there are labels, the read-out.
+        """Train the hidden layer on images alone, then the read-out if there are labels.
 
-        Against the budget each look of the hidden layer at an image counts, and one more for the code that is read out.
+        The budget counts an image each time that the hidden layer sees it, and once more for the
+        code that the read-out learns from.
         """
-        self._begin()
+        self._reset()
         log = TrainingLog()
         log.add(self)
-        wanted, labelled = (
-            self.config.epochs * len(train),
-            len(train) if train.labels is not None else 0,
-        )
-        left = budget.cap(wanted + labelled)
-        share = min(labelled, max(1, left // 2, left - wanted))
+        hidden_images, readout_images = self._split_budget(train, budget)
         with torch.no_grad():
             images = train.tensor(self.device)
-            self._fit_hidden(images.flatten(1), max(1, left - share), log, progress)
+            self._fit_hidden(images.flatten(1), hidden_images, log, progress)
             if train.labels is None:
-                del (
-                    self.tensors["readout"],
-                    self.tensors["readout_bias"],
-                )  # never learned: there is no classifier
+                # The read-out was never trained, so there is no classifier.
+                del self.tensors["readout"]
+                del self.tensors["readout_bias"]
             else:
-                rows = torch.from_numpy(balanced_rows(train.labels, share, self.rng)).to(
-                    self.device
-                )
-                self._fit_readout(
-                    images[rows],
-                    torch.from_numpy(train.labels).to(self.device)[rows],
-                    log,
-                    progress,
-                )
+                chosen = balanced_rows(train.labels, readout_images, self.rng)
+                rows = torch.from_numpy(chosen).to(self.device)
+                labels = torch.from_numpy(train.labels).to(self.device)
+                self._fit_readout(images[rows], labels[rows], log, progress)
         self.fitted = True
         progress(1.0, "")
         return log
 
+    def _split_budget(self, train: Images, budget: Budget) -> tuple[int, int]:
+        """Images for the hidden layer, repeats counted, and images for the read-out.
+
+        If the budget is too small for both, the read-out takes up to half of it.
+        """
+        hidden = self.config.epochs * len(train)
+        labelled = len(train) if train.labels is not None else 0
+        total = budget.cap(hidden + labelled)
+        readout = min(labelled, max(1, total // 2, total - hidden))
+        return max(1, total - readout), readout
+
     def _fit_hidden(
-        self, images: torch.Tensor, looks: int, log: TrainingLog, progress: Progress
+        self, images: torch.Tensor, total: int, log: TrainingLog, progress: Progress
     ) -> None:
         order = self.rng.torch("order")
-        while log.images_seen < looks:
-            rows = torch.randperm(len(images), generator=order)[: looks - log.images_seen].to(
-                self.device
-            )
+        weight = self.tensors["weight"]
+        while log.images_seen < total:
+            shuffled = torch.randperm(len(images), generator=order)
+            rows = shuffled[: total - log.images_seen].to(self.device)
             for batch in rows.split(self.config.batch_size):
-                self.learn(self.tensors["weight"], images[batch], log.images_seen / looks)
+                self.learn(weight, images[batch], log.images_seen / total)
                 log.images_seen += len(batch)
                 log.step(self)
-            log.add(self, weight_norm=self.tensors["weight"].norm(dim=0).mean())
-            progress(0.8 * log.images_seen / looks, f"hidden layer, epoch {len(log.rows)}")
-        self.tensors["weight"] = self.tensors["weight"].contiguous()
+            log.add(self, weight_norm=float(weight.norm(dim=0).mean()))
+            progress(0.8 * log.images_seen / total, f"hidden layer, epoch {len(log.rows)}")
+        self.tensors["weight"] = weight.contiguous()
 
     def _fit_readout(
         self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog, progress: Progress
     ) -> None:
-        """Adam on the cross-entropy of the codes, which are scaled to a mean square of one an active unit."""
-        from harness.learning.optimisers import Descent
-
+        """Train by Adam on the cross-entropy; codes are scaled to a mean square of one."""
         codes = in_batches(self.code(self.tensors["weight"]), images, batch_size=CODE_BATCH)
-        self.tensors["scale"] = codes.square().mean().sqrt().clamp_min(1e-30).reciprocal().view(1)
-        readout = [
-            torch.zeros_like(self.tensors["readout"]),
-            torch.zeros_like(self.tensors["readout_bias"]),
-        ]
-        descent, order = (
-            Descent(readout, optimiser="adam", lr=self.config.readout_lr),
-            self.rng.torch("read-out order"),
-        )
-        for epoch in range(self.config.readout_epochs):
-            right = 0
-            batches = (
-                torch.randperm(len(codes), generator=order).to(self.device).split(READOUT_BATCH)
-            )
+        root_mean_square = codes.square().mean().sqrt().clamp_min(1e-30)
+        self.tensors["scale"] = root_mean_square.reciprocal().view(1)
+        weight = torch.zeros_like(self.tensors["readout"])
+        bias = torch.zeros_like(self.tensors["readout_bias"])
+        optimiser = ProximalOptimiser([weight, bias], optimiser="adam", lr=self.config.readout_lr)
+        order = self.rng.torch("read-out order")
+        epochs = self.config.readout_epochs
+        correct = 0
+        for epoch in range(epochs):
+            correct = 0
+            shuffled = torch.randperm(len(codes), generator=order).to(self.device)
+            batches = shuffled.split(READOUT_BATCH)
             for i, rows in enumerate(batches):
-                x, y = codes[rows] * self.tensors["scale"], labels[rows]
-                logits = x @ readout[0] + readout[1]
+                x = codes[rows] * self.tensors["scale"]
+                y = labels[rows]
+                logits = x @ weight + bias
                 error = (torch.softmax(logits, 1) - F.one_hot(y, self.n_classes)) / len(rows)
-                done = (epoch + i / len(batches)) / self.config.readout_epochs
-                descent.step([x.T @ error, error.sum(0, keepdim=True)], 1 - done)
-                right += int((logits.argmax(1) == y).sum())
-            progress(0.8 + 0.2 * (epoch + 1) / self.config.readout_epochs, "read-out")
-        self.tensors |= {"readout": readout[0], "readout_bias": readout[1]}
+                done = (epoch + i / len(batches)) / epochs
+                optimiser.step([x.T @ error, error.sum(0, keepdim=True)], 1 - done)
+                correct += int((logits.argmax(1) == y).sum())
+            progress(0.8 + 0.2 * (epoch + 1) / epochs, "read-out")
+        self.tensors["readout"] = weight
+        self.tensors["readout_bias"] = bias
         log.images_seen += len(codes)
-        log.add(self, train_accuracy=right / len(codes))
+        log.add(self, train_accuracy=correct / len(codes))
 
     def body(self) -> nn.Module:
         """Images to the code."""
         return self.code(self.tensors["weight"])
 
     def classifier(self) -> nn.Module:
-        """The read-out on the code.
+        """The read-out of the code.
 
         Raises:
-            HarnessError: it was not trained on labels.
+            HarnessError: It was not trained on labels.
         """
-        from harness.learning.nets import HeadOn
+        from harness.learning.nets import LinearHead
 
         if "readout" not in self.tensors:
-            raise HarnessError(
-                f"this {self.kind} learner was trained without labels and has no classifier",
-                hint="use adapt() with a support set, or fit it on labelled images",
-            )
-        return HeadOn(
-            self.body(),
-            self.tensors["scale"] * self.tensors["readout"],
-            self.tensors["readout_bias"],
-        )
+            raise unlabelled_error(self.kind)
+        weight = self.tensors["scale"] * self.tensors["readout"]
+        return LinearHead(self.body(), weight, self.tensors["readout_bias"])
 
     def connectome(self) -> list[Synapses]:
-        """The hidden layer, and the read-out where there is one."""
-        hidden = [Synapses("input->hidden", self.tensors["weight"])]
-        return (
-            [*hidden, Synapses("hidden->output", self.tensors["readout"])]
-            if "readout" in self.tensors
-            else hidden
-        )
+        """The hidden layer, and the read-out if it was trained."""
+        bundles = [Synapses("input->hidden", self.tensors["weight"])]
+        if "readout" in self.tensors:
+            bundles.append(Synapses(READOUT, self.tensors["readout"]))
+        return bundles

@@ -1,26 +1,30 @@
-"""What rules share that compute a perceptron's updates by hand, layer by layer."""
+"""Rules that compute a perceptron's updates by hand, layer by layer."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import TYPE_CHECKING
 
 from harness.lazy import F, torch
-from harness.learning.supervised import SupervisedConfig, Tensors, in_turn
+from harness.learning.optimisers import OptimiserName, ProximalOptimiser
+from harness.learning.perceptron import in_turn
+from harness.learning.supervised import SupervisedConfig, Tensors
+
+if TYPE_CHECKING:  # ``nets`` imports torch
+    from harness.learning.nets import Activation
 
 Layers = list["torch.Tensor"]
 
 
-class LayerwiseRule:
-    """A rule that gives every layer an error at its summed input, and changes its weights by presynaptic activity times it.
-
-    A subclass gives ``errors``, or ``step`` where it has more to do.
+class HandwrittenRule:
+    """A rule with its own gradients for a perceptron, which go through an optimiser.
 
     Args:
-        tensors: of the perceptron, changed in place.
-        config: of the learner.
-        optimiser: what the products of activity and error go through, ``"adam"`` or ``"sgd"``.
-        activation: of the hidden layers.
-        adapting: steps of ``adapt_lr`` that stay as they are, in place of a rate that falls.
+        tensors: The perceptron's, changed in place.
+        config: Config of the learner.
+        adapting: Take constant steps of ``adapt_lr`` instead of a rate that falls.
+        optimiser: ``"adam"`` or ``"sgd"``.
+        activation: Activation function of the hidden layers.
     """
 
     def __init__(
@@ -29,60 +33,80 @@ class LayerwiseRule:
         config: SupervisedConfig,
         *,
         adapting: bool,
-        optimiser: str = "adam",
-        activation: str = "relu",
-    ):
+        optimiser: OptimiserName = "adam",
+        activation: Activation = "relu",
+    ) -> None:
         from harness.learning.nets import ACTIVATIONS
-        from harness.learning.optimisers import Descent
 
-        self.parameters, self.activation, self.fades = in_turn(tensors), activation, not adapting
-        self.weights, self.biases = self.parameters[::2], self.parameters[1::2]
+        self.parameters = in_turn(tensors)
+        self.weights = self.parameters[::2]
+        self.biases = self.parameters[1::2]
+        self.activation = activation
         self.f = ACTIVATIONS[activation]
-        self.descent = Descent(
-            self.parameters, optimiser=optimiser, lr=config.adapt_lr if adapting else config.lr
-        )
+        self.rate_falls = not adapting
+        lr = config.adapt_lr if adapting else config.lr
+        self.optimiser = ProximalOptimiser(self.parameters, optimiser=optimiser, lr=lr)
+
+    def run(self, x: torch.Tensor) -> tuple[Layers, torch.Tensor]:
+        """The forward pass on flat images x (B, n).
+
+        Returns:
+            The input (B, in) of each layer, starting with x, and the logits (B, classes).
+        """
+        inputs = [x]
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            inputs.append(self.f(inputs[-1] @ weight + bias))
+        logits = inputs[-1] @ self.weights[-1] + self.biases[-1]
+        return inputs, logits
+
+    def learn(self, inputs: Layers, errors: Layers, done: float) -> None:
+        """Change every layer by the product of its input and its error.
+
+        Args:
+            inputs: Input of each layer, (B, in).
+            errors: Error of each layer at its summed input, (B, units).
+            done: Share of training that is over.
+        """
+        gradients = []
+        for x, error in zip(inputs, errors, strict=True):
+            gradients.append(x.T @ error)
+            gradients.append(error.sum(0, keepdim=True))
+        self.optimiser.step(gradients, self.rate(done))
+
+    def rate(self, done: float) -> float:
+        """Factor on the learning rate when the share ``done`` of training is over."""
+        return 1 - done if self.rate_falls else 1.0
+
+
+class LayerwiseRule(HandwrittenRule):
+    """A rule that assigns each hidden layer an error, computed from the error of the output.
+
+    A subclass defines ``errors``.
+    """
 
     def step(
         self, x: torch.Tensor, y: torch.Tensor, done: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step; see ``harness.learning.supervised.Rule``."""
+        """Take one training step; see ``harness.learning.supervised.Rule``."""
         with torch.no_grad():
-            activities, logits = self.run(x.flatten(1))
+            inputs, logits = self.run(x.flatten(1))
+            # Gradient of the mean cross-entropy by the logits.
             output = (torch.softmax(logits, 1) - F.one_hot(y, logits.shape[1])) / len(y)
-            self.learn(activities, [*self.errors(activities, output), output], done)
+            errors = [*self.errors(inputs, output), output]
+            self.learn(inputs, errors, done)
             return F.cross_entropy(logits, y), logits
 
-    def run(self, x: torch.Tensor) -> tuple[Layers, torch.Tensor]:
-        """What each layer reads, the image first, (B, in); and the logits."""
-        activities = [x]
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            activities.append(self.f(activities[-1] @ weight + bias))
-        return activities, activities[-1] @ self.weights[-1] + self.biases[-1]
-
-    def learn(self, activities: Layers, errors: Layers, done: float) -> None:
-        """Change every layer by the product of what it reads and its error."""
-        gradients = []
-        for before, error in zip(activities, errors, strict=True):
-            gradients += [before.T @ error, error.sum(0, keepdim=True)]
-        self.descent.step(gradients, self.rate(done))
-
-    def rate(self, done: float) -> float:
-        """Share of the learning rate that is left."""
-        return 1 - done if self.fades else 1.0
-
     def slope(self, activity: torch.Tensor) -> torch.Tensor:
-        """The activation's derivative, by what it gave."""
-        return (
-            (activity > 0).to(activity.dtype)
-            if self.activation == "relu"
-            else 1 - activity.square()
-        )
+        """The derivative f' of the activation function, from its value."""
+        if self.activation == "relu":
+            return (activity > 0).to(activity.dtype)
+        return 1 - activity.square()
 
     @abstractmethod
-    def errors(self, activities: Layers, output: torch.Tensor) -> Layers:
+    def errors(self, inputs: Layers, output: torch.Tensor) -> Layers:
         """The error of each hidden layer at its summed input, (B, units).
 
         Args:
-            activities: as ``run`` gives them.
-            output: the gradient of the mean cross-entropy by the logits, (B, classes).
+            inputs: As ``run`` returns them; the activity of hidden layer i is ``inputs[i]``.
+            output: Gradient of the mean cross-entropy by the logits, (B, classes).
         """

@@ -1,7 +1,7 @@
-"""The Learner contract: what every rule and every baseline offers, and all that a protocol may ask of it.
+"""The Learner contract: what every rule and baseline offers, and all that a protocol may use.
 
-A learner knows nothing of protocols. Images arrive as ``harness.data.base.Images`` (uint8) in ``fit`` and as float32
-tensors in [0, 1], shape (B, C, H, W), everywhere else.
+A learner knows nothing of protocols. ``fit`` takes images as ``harness.data.base.Images`` (uint8).
+Everything else takes float32 tensors in [0, 1] of shape (B, C, H, W).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from harness import registry
 from harness.data.base import Images
 from harness.lazy import nn, torch
-from harness.registry import Config
 from harness.rng import Rng
 
 Progress = Callable[[float, str], None]
-"""``progress(fraction_done, note)``; a learner calls it a few times a second at most."""
+"""``progress(fraction_done, note)``; a learner calls it at most a few times a second."""
 
 Regime = Literal["from_scratch", "semi_supervised", "class_transfer"]
 
@@ -26,23 +26,25 @@ Scale = Literal["log", "linear"]
 """How a range of values is searched."""
 
 EpisodeClassifier = Callable[["torch.Tensor"], "torch.Tensor"]
-"""Query images or embeddings of E episodes, (E, Q, ...), to logits (E, Q, n_way)."""
+"""Maps query images or embeddings of E episodes, (E, Q, ...), to logits (E, Q, n_way)."""
 
 
 def silent(fraction: float, note: str = "") -> None:
-    """The progress that shows nothing."""
+    """A ``Progress`` that shows nothing."""
 
 
 @dataclass(frozen=True)
 class Synapses:
-    """One bundle of connections, for the biology audit.
+    """One bundle of connections, as the biology audit reads it.
 
     Attributes:
         name: e.g. ``"input->hidden"``.
         weight: float (pre, post).
-        mask: bool (pre, post), the synapses that exist; ``None``: all of them.
-        presynaptic_sign: whether row i of ``weight`` is all that neuron i sends, so that Dale's law can be asked of it.
-        enforced: whether a clamp or projection acts on these weights (then a sign says nothing about the dynamics).
+        mask: bool (pre, post), True where a synapse exists; ``None`` if all of them do.
+        presynaptic_sign: Whether row i of ``weight`` holds everything that neuron i sends. Dale's
+            law can only be tested where it does.
+        enforced: Whether a clamp or projection acts on these weights. If so, their signs say
+            nothing about the dynamics.
     """
 
     name: str
@@ -54,12 +56,12 @@ class Synapses:
 
 @dataclass(frozen=True)
 class Tunable:
-    """A key of a learner's config that ``match`` of a suite may choose, and in which range.
+    """A config key that ``match`` of a suite may choose, and its range.
 
     Attributes:
-        key: its name.
-        low, high: ends of the range; a learner must be able to train at both.
-        scale: how the range is searched.
+        key: Name of the key.
+        low, high: Ends of the range; training must work at both.
+        scale: How the range is searched.
     """
 
     key: str
@@ -70,22 +72,35 @@ class Tunable:
 
 @dataclass(frozen=True)
 class Budget:
-    """A cap on training, the same for every learner it is given to.
+    """A cap on training that is the same for every learner.
 
     Attributes:
-        images: training images a learner may look at, repeats counted; ``None``: what its own config asks for.
+        images: Number of training images that a learner may see, repeats counted; ``None`` for as
+            many as its config asks for.
     """
 
     images: int | None = None
 
-    def cap(self, wanted: int) -> int:
-        """The number of images to train on, given the number wanted."""
-        return wanted if self.images is None else min(wanted, self.images)
+    def cap(self, requested: int) -> int:
+        """The number of images to train on, given the number requested.
+
+        >>> Budget(20).cap(50), Budget(80).cap(50), Budget().cap(50)
+        (20, 50, 50)
+        """
+        if self.images is None:
+            return requested
+        return min(requested, self.images)
 
 
 @dataclass
 class TrainingLog:
-    """What happened in ``fit``: one row an epoch (or a stretch of episodes), nothing that depends on the clock."""
+    """What happened in ``fit``, apart from anything that depends on the clock.
+
+    Attributes:
+        rows: One row per epoch, or per group of episodes.
+        images_seen: Training images seen so far, repeats counted.
+        sign_changes: Changes of a synapse's sign so far, summed over synapses.
+    """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     images_seen: int = 0
@@ -93,21 +108,20 @@ class TrainingLog:
     _signs: list[torch.Tensor] = field(default_factory=list, repr=False)
 
     def step(self, learner: Learner) -> None:
-        """Tell whoever watches that the learner has changed; to be called after each step, and cheap."""
+        """Notify the learner's ``watch`` callback; call it after each training step."""
         if learner.watch is not None:
             learner.watch(learner, self.images_seen)
 
     def add(self, learner: Learner, **values: float) -> None:
-        """Append a row, and count the synapses whose sign is the opposite of the last that they had.
+        """Append a row and count the synapses whose sign has flipped since the last row.
 
-        A synapse that passes through zero between two rows keeps its old sign until it has a new one.
+        A synapse that is zero keeps the sign it had before, until it has a new one.
         """
         self.step(learner)
         with torch.no_grad():
             signs = [s.weight.sign().to(torch.int8).cpu() for s in learner.connectome()]
-        self.sign_changes += sum(
-            int((a * b < 0).sum()) for a, b in zip(self._signs, signs, strict=False)
-        )
+        for old, new in zip(self._signs, signs, strict=False):
+            self.sign_changes += int((old * new < 0).sum())
         before = self._signs or signs
         self._signs = [
             torch.where(new == 0, old, new) for old, new in zip(before, signs, strict=True)
@@ -116,75 +130,97 @@ class TrainingLog:
             self.rows.append({key: float(value) for key, value in values.items()})
 
 
+NO_LIMIT = Budget()
+"""The budget of a learner for which none was set."""
+
+
 class Learner(ABC):
     """Anything that can be trained and then gives a differentiable classifier.
 
-    A subclass registers itself with ``@learners.register(name)``, has a nested ``Config``, and is one file.
+    A subclass registers itself with ``@learners.register(name)`` and has a nested ``Config``. Each
+    one has a file of its own.
 
     Args:
-        config: an instance of the class's ``Config``.
+        config: An instance of the class's ``Config``.
         image_shape: (C, H, W).
-        n_classes: number of classes ``classifier()`` tells apart.
-        rng: source of all its randomness.
+        n_classes: Number of classes that ``classifier()`` distinguishes.
+        rng: Source of all its randomness.
     """
 
     kind: ClassVar[str]
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[registry.Config]]
     typical_training_s: ClassVar[float] = 10.0
-    """Rough seconds of one ``fit`` on one core with default keys: for the order and estimate of a first run only."""
+    """Rough seconds of one ``fit`` on one core with default keys; used to estimate first runs."""
     requires: ClassVar[str] = ""
-    """A module of an extra that it cannot do without; empty: it needs none."""
+    """Module of an optional extra that the learner needs; empty if it needs none."""
     watch: Callable[[Learner, int], None] | None = None
-    """Called with the learner and the images seen, as it learns (see ``TrainingLog.step``); None: nobody watches."""
+    """Callback with the learner and the images seen, during training (see ``TrainingLog.step``)."""
     training_log: TrainingLog | None = None
-    """Of a learner that came from a store: what happened in its ``fit``."""
+    """Log of its ``fit``; only set on a learner that was loaded from a store."""
     snapshots: Callable[[], dict[int, dict[str, torch.Tensor]]] | None = None
-    """Of a learner that came from a store: images seen -> its state then; None where none were kept."""
+    """Loads {images seen: state}; only set on a learner loaded from a store that kept snapshots."""
     regimes: ClassVar[frozenset[Regime]] = frozenset(
         {"from_scratch", "semi_supervised", "class_transfer"}
     )
-    """Ways of learning from few examples that make sense for it."""
+    """Ways of learning from few examples that it supports."""
     tunable: ClassVar[tuple[Tunable, ...]] = ()
-    """Keys by which it can be made as sparse or as accurate as another learner; ``match`` takes the first if none is named."""
+    """Keys that control its sparsity or accuracy; ``match`` uses the first if none is named."""
 
-    def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
-        self.config, self.image_shape, self.n_classes, self.rng = (
-            config,
-            image_shape,
-            n_classes,
-            rng,
-        )
+    def __init__(
+        self,
+        config: registry.Config,
+        image_shape: tuple[int, int, int],
+        n_classes: int,
+        rng: Rng,
+    ) -> None:
+        self.config = config
+        self.image_shape = image_shape
+        self.n_classes = n_classes
+        self.rng = rng
         self.device = torch.device("cpu")
         self.fitted = False
 
     @classmethod
     def absent(cls) -> str | None:
-        """Why it cannot be run in this environment, or None."""
-        missing = cls.requires and importlib.util.find_spec(cls.requires) is None
-        return f"{cls.requires} is not installed (`harness doctor` says how)" if missing else None
+        """Why it cannot run in this environment, or None if it can."""
+        if cls.requires and importlib.util.find_spec(cls.requires) is None:
+            return f"{cls.requires} is not installed (`harness doctor` says how)"
+        return None
 
     @property
     def frozen_features(self) -> bool:
-        """True while ``adapt`` reads images only through ``embed``: a protocol then embeds a split once for all episodes."""
+        """Whether ``adapt`` reads images only through ``embed``.
+
+        A protocol then embeds a split once for all episodes and calls ``head_many``.
+        """
         return False
 
     @abstractmethod
     def fit(
-        self, train: Images, *, budget: Budget = Budget(), progress: Progress = silent
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
-        """Learn from ``train``; ``train.labels`` is None in the semi-supervised regime. Sets ``self.fitted``."""
+        """Learn from ``train`` and set ``self.fitted``.
+
+        Args:
+            train: ``train.labels`` is None in the semi-supervised regime.
+            budget: Cap on the images that training may see.
+            progress: Called now and then with the fraction done.
+        """
 
     @abstractmethod
     def classifier(self) -> nn.Module:
-        """Images (B, C, H, W) in [0, 1] to logits (B, n_classes): differentiable, in eval mode, normalisation inside."""
+        """A module from images (B, C, H, W) in [0, 1] to logits (B, n_classes).
+
+        It is differentiable, in eval mode, and normalises its input itself.
+        """
 
     @abstractmethod
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """The representation that few-shot heads and the audit read: (B, C, H, W) -> (B, D)."""
+        """The features that few-shot heads and the audit read: (B, C, H, W) to (B, D)."""
 
     @abstractmethod
     def connectome(self) -> list[Synapses]:
-        """Every bundle of plastic synapses; empty where there are none."""
+        """Every bundle of plastic synapses; empty if there are none."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -192,46 +228,60 @@ class Learner(ABC):
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up a state; the learner then behaves as the one that gave it."""
+        """Load a state; the learner then behaves as the one that gave it."""
 
     @abstractmethod
     def adapt(
         self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> nn.Module:
-        """A classifier for one episode.
+        """Learn one episode.
 
-        Before ``fit`` (regime ``from_scratch``) everything it knows comes from the support set.
+        Before ``fit`` (regime ``from_scratch``) all it learns from is the support set.
 
         Args:
             support_images: float (S, C, H, W) in [0, 1].
             support_labels: int64 (S,) in [0, n_way).
+            n_way: Number of classes in the episode.
 
         Returns:
-            A module as ``classifier()`` gives it, with n_way outputs.
+            A module like that of ``classifier()``, with n_way outputs.
         """
 
     def adapt_many(
         self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> EpisodeClassifier:
-        """``adapt`` over E episodes at once: (E, S, C, H, W) and (E, S). The two must agree.
+        """``adapt`` over E episodes at once; both must give the same logits.
 
-        This form loops; a learner with a faster one overrides it.
+        This implementation loops; a learner with a faster one overrides it.
+
+        Args:
+            support_images: (E, S, C, H, W).
+            support_labels: (E, S).
+            n_way: Number of classes in each episode.
         """
         modules = [
-            self.adapt(x, y, n_way) for x, y in zip(support_images, support_labels, strict=True)
+            self.adapt(images, labels, n_way)
+            for images, labels in zip(support_images, support_labels, strict=True)
         ]
-        return lambda queries: torch.stack(
-            [module(x) for module, x in zip(modules, queries, strict=True)]
-        )
+
+        def classify(queries: torch.Tensor) -> torch.Tensor:
+            logits = [module(x) for module, x in zip(modules, queries, strict=True)]
+            return torch.stack(logits)
+
+        return classify
 
     def head_many(
         self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> EpisodeClassifier:
-        """``adapt_many`` on embeddings (E, S, D), (E, Q, D); only asked while ``frozen_features`` is true."""
+        """``adapt_many`` on embeddings (E, S, D) and (E, Q, D).
+
+        Raises:
+            TypeError: ``frozen_features`` is false.
+        """
         raise TypeError(f"{type(self).__name__} has no frozen features")
 
     def to(self, device: str | torch.device) -> Learner:
-        """Move; the state travels through ``state_dict``."""
+        """Move the learner to ``device`` by moving its state."""
         state = {key: value.to(device) for key, value in self.state_dict().items()}
         self.device = torch.device(device)
         self.load_state_dict(state)

@@ -1,13 +1,19 @@
-"""Networks, as plain functions of their parameters and as modules. Reached lazily: this file imports torch."""
+"""How does a perceptron compute, and how does a network become a frozen classifier module?
+
+This file defines ``nn.Module`` classes, so it imports torch and must be imported lazily.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+Activation = Literal["relu", "tanh"]
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": F.relu,
@@ -15,19 +21,34 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+def he_weights(
+    *shape: int, fan_in: int, generator: torch.Generator, non_negative: bool = False
+) -> torch.Tensor:
+    """Weights with He's variance 2 / fan_in: normal, or uniform in [0, a] if non-negative."""
+    if non_negative:
+        # The variance of U(0, a) is a^2 / 12.
+        return torch.rand(shape, generator=generator) * math.sqrt(24 / fan_in)
+    return torch.randn(shape, generator=generator) * math.sqrt(2 / fan_in)
+
+
 def init_perceptron(
     sizes: Sequence[int], generator: torch.Generator, *, non_negative: bool = False
 ) -> list[torch.Tensor]:
-    """``[weight (in, out), bias (1, out), ...]`` of a perceptron with layers of ``sizes``.
+    """Initial parameters of a perceptron: weights by ``he_weights``, biases of zero.
 
-    Weights are normal with He's variance 2 / in; non-negative ones are uniform in [0, a] with that same variance.
+    Args:
+        sizes: Units of each layer, from input to output.
+        generator: Draws the weights.
+        non_negative: Whether weights are of one sign.
+
+    Returns:
+        ``[weight (in, out), bias (1, out), ...]``.
     """
     parameters = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
-        if non_negative:
-            weight = torch.rand(n_in, n_out, generator=generator) * math.sqrt(24 / n_in)
-        else:
-            weight = torch.randn(n_in, n_out, generator=generator) * math.sqrt(2 / n_in)
+        weight = he_weights(
+            n_in, n_out, fan_in=n_in, generator=generator, non_negative=non_negative
+        )
         parameters += [weight, torch.zeros(1, n_out)]
     return parameters
 
@@ -37,30 +58,32 @@ def perceptron(
     parameters: Sequence[torch.Tensor],
     *,
     inhibited: bool = False,
-    activation: str = "relu",
+    activation: Activation = "relu",
 ) -> torch.Tensor:
-    """A perceptron without a non-linearity after its last layer.
+    """A perceptron without an activation function after its last layer.
 
     Args:
         x: (..., B, D).
-        parameters: weights (..., in, out) and biases (..., 1, out) in turn; leading axes (episodes) as in ``x``.
-        inhibited: subtract each layer's mean input, as a uniform, non-plastic inhibitory pool does: this is what lets
-            weights of one sign compute a difference.
-        activation: one of ``ACTIVATIONS``.
+        parameters: Weights (..., in, out) and biases (..., 1, out) in turn; leading axes
+            (episodes) as in ``x``.
+        inhibited: Subtract each layer's mean input, as a uniform, non-plastic inhibitory pool
+            does. With it, weights of one sign can compute a difference.
+        activation: Of the hidden layers.
 
     Returns:
         (..., B, out).
     """
     last = len(parameters) - 2
     for i in range(0, len(parameters), 2):
-        weight, bias = parameters[i], parameters[i + 1]
-        if inhibited:  # mean_j (x W_j) = x mean_j W_j: the pool is folded into the weights
-            weight, bias = (
-                weight - weight.mean(-1, keepdim=True),
-                bias - bias.mean(-1, keepdim=True),
-            )
+        weight = parameters[i]
+        bias = parameters[i + 1]
+        if inhibited:
+            # mean_j (x W_j) = x mean_j W_j, so the pool can be folded into the weights.
+            weight = weight - weight.mean(-1, keepdim=True)
+            bias = bias - bias.mean(-1, keepdim=True)
         x = x @ weight + bias
-        x = x if i == last else ACTIVATIONS[activation](x)
+        if i != last:
+            x = ACTIVATIONS[activation](x)
     return x
 
 
@@ -70,13 +93,13 @@ def frozen(tensor: torch.Tensor) -> nn.Parameter:
 
 
 class Perceptron(nn.Module):
-    """``perceptron`` as a frozen module: images (B, C, H, W) to logits, or to the activity of its last layer.
+    """``perceptron`` as a frozen module on images (B, C, H, W).
 
     Args:
-        parameters: as ``perceptron`` takes them.
-        inhibited: see there.
-        activity: end in the activation.
-        activation: one of ``ACTIVATIONS``.
+        parameters: As ``perceptron`` takes them.
+        inhibited: As ``perceptron`` takes it.
+        activity: Whether the last layer ends in the activation function.
+        activation: Name of the activation function.
     """
 
     def __init__(
@@ -85,31 +108,36 @@ class Perceptron(nn.Module):
         *,
         inhibited: bool = False,
         activity: bool = False,
-        activation: str = "relu",
-    ):
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__()
         self.layers = nn.ParameterList(frozen(p) for p in parameters)
-        self.inhibited, self.activity, self.activation = inhibited, activity, activation
+        self.inhibited = inhibited
+        self.activity = activity
+        self.activation = activation
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (B, classes), or the activity (B, units) of the last layer."""
         out = perceptron(
             images.flatten(1),
             list(self.layers),
             inhibited=self.inhibited,
             activation=self.activation,
         )
-        return ACTIVATIONS[self.activation](out) if self.activity else out
+        if self.activity:
+            return ACTIVATIONS[self.activation](out)
+        return out
 
 
-class HeadOn(nn.Module):
-    """A linear head behind an embedding: images (B, C, H, W) to logits (B, n_way).
+class LinearHead(nn.Module):
+    """A frozen linear classifier on top of an embedding.
 
     Args:
-        body: images to embeddings (B, D).
+        body: Images to embeddings (B, D).
         weight: (D, n_way).
         bias: (1, n_way).
-        view: what the head sees of an embedding.
+        view: What the head reads of an embedding.
     """
 
     def __init__(
@@ -118,53 +146,63 @@ class HeadOn(nn.Module):
         weight: torch.Tensor,
         bias: torch.Tensor,
         view: Callable[[torch.Tensor], torch.Tensor] = lambda embeddings: embeddings,
-    ):
+    ) -> None:
         super().__init__()
-        self.body, self.weight, self.bias, self.view = body, frozen(weight), frozen(bias), view
+        self.body = body
+        self.weight = frozen(weight)
+        self.bias = frozen(bias)
+        self.view = view
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, C, H, W) to logits (B, n_way)."""
         return self.view(self.body(images)) @ self.weight + self.bias
 
 
-class Behind(nn.Module):
-    """A function behind an embedding: images (B, C, H, W) to ``function(embeddings, *tensors)``.
+class FunctionHead(nn.Module):
+    """A classifier function on top of an embedding: ``function(embeddings, *tensors)``.
 
     Args:
-        body: images to embeddings (B, D).
-        function: embeddings and the tensors to logits (B, n_way).
-        tensors: what the function knows of an episode, frozen.
+        body: Images to embeddings (B, D).
+        function: Embeddings and the tensors to logits (B, n_way).
+        tensors: What the function has learned of an episode; frozen.
     """
 
     def __init__(
         self, body: nn.Module, function: Callable[..., torch.Tensor], *tensors: torch.Tensor
-    ):
+    ) -> None:
         super().__init__()
-        self.body, self.function, self.known = (
-            body,
-            function,
-            nn.ParameterList(frozen(tensor) for tensor in tensors),
-        )
+        self.body = body
+        self.function = function
+        self.tensors = nn.ParameterList(frozen(tensor) for tensor in tensors)
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.function(self.body(images), *self.known)
+        """Images (B, C, H, W) to logits (B, n_way)."""
+        return self.function(self.body(images), *self.tensors)
 
 
-class Function(nn.Module):
-    """A function of images, tensors and switches as a frozen module in eval mode.
+class FrozenFunction(nn.Module):
+    """A function of images and a dict of tensors, as a frozen module in eval mode.
 
     Args:
-        function: called with images, a dict of ``tensors``, and ``switches``.
+        function: Called as ``function(images, tensors, **switches)``.
+        tensors: Its parameters, by name.
+        switches: Further keyword arguments.
     """
 
     def __init__(
-        self, function: Callable[..., torch.Tensor], tensors: dict[str, torch.Tensor], **switches
-    ):
+        self,
+        function: Callable[..., torch.Tensor],
+        tensors: dict[str, torch.Tensor],
+        **switches: Any,
+    ) -> None:
         super().__init__()
         self.tensors = nn.ParameterDict({name: frozen(value) for name, value in tensors.items()})
-        self.function, self.switches = function, switches
+        self.function = function
+        self.switches = switches
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The function's value for images (B, C, H, W)."""
         return self.function(images, dict(self.tensors.items()), **self.switches)

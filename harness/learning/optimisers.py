@@ -1,7 +1,7 @@
-"""Gradient steps on plain tensors, with the two constraints that the controls need: exact zeros and one sign.
+"""Gradient steps on plain tensors that keep exact zeros, one sign, or a pruning mask.
 
-Every operation is elementwise, so a parameter may carry a leading episode axis: each episode then takes exactly the
-steps it would take alone.
+Every operation is elementwise, so a parameter may have a leading episode axis: each episode then
+takes exactly the steps that it would take alone.
 """
 
 from __future__ import annotations
@@ -10,29 +10,37 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
+from harness.lazy import torch
 
-BETAS, EPSILON, MOMENTUM = (0.9, 0.999), 1e-8, 0.9
+BETA1 = 0.9
+BETA2 = 0.999
+EPSILON = 1e-8
+MOMENTUM = 0.9
 
 OptimiserName = Literal["adam", "sgd"]
 
 
-class Descent:
-    """Proximal Adam (Kingma & Ba 2015) or SGD with momentum, in place, on ``[weight, bias, weight, bias, ...]``.
+class ProximalOptimiser:
+    """Proximal Adam (Kingma & Ba 2015) or SGD with momentum; changes its parameters in place.
 
-    The L1 penalty is no part of the gradient. After each step it is a soft threshold of the weights (ISTA), measured in
-    the optimiser's own metric: ``lr * l1 / (1 - momentum)`` for SGD, ``lr * l1 / (sqrt(v) + eps)`` for Adam (Yun, Lozano & Yang,
-    "Adaptive proximal gradient methods for structured neural networks", NeurIPS 2021). Both therefore minimise
-    ``loss + l1 * sum |w|``, and zeros are exact. Biases are neither penalised, decayed nor clamped.
+    The L1 penalty is not part of the gradient. After each step, weights are soft-thresholded
+    (ISTA) in the optimiser's own metric (Yun, Lozano & Yang, "Adaptive proximal gradient methods
+    for structured neural networks", NeurIPS 2021):
+
+    - SGD: the threshold is ``lr * l1 / (1 - momentum)``;
+    - Adam: the threshold is ``lr * l1 / (sqrt(v) + eps)``.
+
+    Both therefore minimise ``loss + l1 * sum |w|``, and zeros are exact. Biases are neither
+    penalised, decayed nor clamped.
 
     Args:
-        parameters: weights and biases in turn; changed in place.
+        parameters: Weights and biases in turn; changed in place.
         optimiser: ``"adam"`` or ``"sgd"``.
-        lr: step size.
-        l1: weight of the penalty ``sum |w|``.
-        weight_decay: decoupled decay, per step ``w -= lr * weight_decay * w``.
-        non_negative: clamp weights at zero after each step.
-        weights: which parameters are weights, where they do not take turns with biases.
+        lr: Learning rate.
+        l1: Factor of the penalty ``sum |w|``.
+        weight_decay: Decoupled decay, ``w -= lr * weight_decay * w`` in each step.
+        non_negative: Whether weights are clamped at zero after each step.
+        weights: Which parameters are weights, if they do not alternate with biases.
     """
 
     def __init__(
@@ -45,59 +53,74 @@ class Descent:
         weight_decay: float = 0.0,
         non_negative: bool = False,
         weights: Sequence[bool] | None = None,
-    ):
-        self.parameters, self.optimiser, self.lr = list(parameters), optimiser, lr
-        self.l1, self.weight_decay, self.non_negative = l1, weight_decay, non_negative
+    ) -> None:
+        self.parameters = list(parameters)
+        self.optimiser = optimiser
+        self.lr = lr
+        self.l1 = l1
+        self.weight_decay = weight_decay
+        self.non_negative = non_negative
         self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = (
-            [torch.zeros_like(p) for p in self.parameters] if optimiser == "adam" else self.first
-        )
-        self.weights = (
-            [i % 2 == 0 for i in range(len(self.parameters))] if weights is None else list(weights)
-        )
+        self.second = self.first
+        if optimiser == "adam":
+            self.second = [torch.zeros_like(p) for p in self.parameters]
+        if weights is None:
+            weights = [i % 2 == 0 for i in range(len(self.parameters))]
+        self.weights = list(weights)
         self.masks: dict[int, torch.Tensor] = {}
         self.steps = 0
 
-    @torch.no_grad()
     def prune(self, density: float) -> None:
-        """Keep the share ``density`` of each weight tensor that is largest in magnitude (to the nearest synapse, at least
-        one), now and in all steps to come.
+        """Keep the largest weights and set the others to zero, now and in all later steps.
+
+        Args:
+            density: Share of each weight tensor that is kept, rounded to the nearest synapse and at
+                least one.
         """
         for i, p in enumerate(self.parameters):
-            if self.weights[i]:
-                keep = p.abs().flatten().topk(max(1, round(density * p.numel()))).indices
-                self.masks[i] = (
-                    torch.zeros(p.numel(), device=p.device).index_fill_(0, keep, 1.0).view(p.shape)
-                )
+            if not self.weights[i]:
+                continue
+            with torch.no_grad():
+                kept = p.abs().flatten().topk(max(1, round(density * p.numel()))).indices
+                mask = torch.zeros(p.numel(), device=p.device).index_fill_(0, kept, 1.0)
+                self.masks[i] = mask.view(p.shape)
                 p.mul_(self.masks[i])
 
-    @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], rate: float = 1.0) -> None:
-        """One step along ``gradients`` (one per parameter), of ``rate`` times the learning rate."""
+        """Take one step.
+
+        Args:
+            gradients: One for each parameter.
+            rate: Factor on the learning rate.
+        """
         self.steps += 1
-        for i, (p, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
-            is_weight = self.weights[i]
-            if is_weight and self.weight_decay:
-                p.mul_(1 - rate * self.lr * self.weight_decay)
-            metric = self._move(i, p, gradient, rate)
-            if is_weight and self.l1:
-                threshold = rate * self.lr * self.l1 / metric
-                p.sub_(torch.clamp(p, -threshold, threshold))
-            if is_weight and self.non_negative:
-                p.clamp_(min=0)
-            if i in self.masks:
-                p.mul_(self.masks[i])
+        with torch.no_grad():
+            for i, (p, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
+                is_weight = self.weights[i]
+                if is_weight and self.weight_decay:
+                    p.mul_(1 - rate * self.lr * self.weight_decay)
+                metric = self._move(i, p, gradient, rate)
+                if is_weight and self.l1:
+                    threshold = rate * self.lr * self.l1 / metric
+                    p.sub_(torch.clamp(p, -threshold, threshold))
+                if is_weight and self.non_negative:
+                    p.clamp_(min=0)
+                if i in self.masks:
+                    p.mul_(self.masks[i])
 
     def _move(
         self, i: int, p: torch.Tensor, gradient: torch.Tensor, rate: float
     ) -> torch.Tensor | float:
-        """Move ``p`` and return the diagonal metric that the step was measured in."""
+        """Move ``p`` and return the diagonal metric in which the step was measured."""
         if self.optimiser == "sgd":
-            p.sub_(self.first[i].mul_(MOMENTUM).add_(gradient), alpha=rate * self.lr)
-            return 1 - MOMENTUM  # a steady gradient g moves p by lr * g / (1 - momentum)
-        first, second = self.first[i], self.second[i]
-        first.lerp_(gradient, 1 - BETAS[0])
-        second.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        metric = second.sqrt().mul_(1 / math.sqrt(1 - BETAS[1] ** self.steps)).add_(EPSILON)
-        p.addcdiv_(first, metric, value=-rate * self.lr / (1 - BETAS[0] ** self.steps))
+            velocity = self.first[i].mul_(MOMENTUM).add_(gradient)
+            p.sub_(velocity, alpha=rate * self.lr)
+            return 1 - MOMENTUM  # a constant gradient g moves p by lr * g / (1 - momentum)
+        first = self.first[i]  # m
+        second = self.second[i]  # v
+        first.lerp_(gradient, 1 - BETA1)
+        second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        # sqrt(v) + eps, with the bias corrections of both moments
+        metric = second.sqrt().mul_(1 / math.sqrt(1 - BETA2**self.steps)).add_(EPSILON)
+        p.addcdiv_(first, metric, value=-rate * self.lr / (1 - BETA1**self.steps))
         return metric

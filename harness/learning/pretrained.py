@@ -1,52 +1,55 @@
-"""A body trained to tell all training classes apart, as the Baselines of Chen et al. (2019) are."""
+"""A body trained to classify all training classes, as the Baselines of Chen et al. (2019) are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from pydantic import Field
 
 from harness.data.base import Images
 from harness.lazy import F, nn, torch
-from harness.learning.fitting import UNLIMITED, labels_of
-from harness.learning.heads import FeatureLearner, Heads
-from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
-from harness.learning.trained_heads import Descent
-from harness.registry import Config
+from harness.learning.backbone_learner import BackboneConfig, BackboneLearner
+from harness.learning.feature_learner import FeatureLearner
+from harness.learning.fitting import accuracy, labels_of
+from harness.learning.gradient_heads import GradientDescent
+from harness.learning.heads import Heads
+from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
 
+if TYPE_CHECKING:  # ``bodies`` imports torch
+    from harness.learning.bodies import Conv4, Dense
+
 REPORTS = 200
-"""How often a training tells its progress."""
+"""How often a training reports its progress."""
 
 
-class PretrainedConfig(Config):
-    """Switches that both have."""
+class PretrainedConfig(BackboneConfig):
+    """Keys of both Baselines."""
 
-    backbone: Literal["conv4", "mlp"] = Field(
-        "conv4", description="four convolution blocks, or two ReLU layers"
-    )
-    width: int = Field(64, ge=1, description="filters a block, or units a layer")
     epochs: int = Field(10, ge=1, description="passes over the training images")
-    batch_size: int = Field(64, ge=2, description="images in a training step")
+    batch_size: int = Field(64, ge=2, description="images per training step")
     lr: float = Field(
         2e-3, gt=0, description="Adam's learning rate; falls linearly to zero during training"
     )
     head_steps: int = Field(
         100, ge=1, description="gradient steps of a few-shot head, each on the whole support set"
     )
+    head_lr: float = Field(0.1, gt=0, description="learning rate of those steps")
     head_decay: float = Field(1e-3, ge=0, description="weight decay of a few-shot head")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="of the body's products in training; bfloat16 is faster where a processor has it",
+        description="precision of the body's products in training; bfloat16 is faster on "
+        "processors that support it",
     )
 
 
-class PretrainedLearner(FeatureLearner):
-    """A body and a head trained on the cross-entropy over all training classes; a new head for each episode.
+class PretrainedLearner(FeatureLearner, BackboneLearner):
+    """A body and a head trained on the cross-entropy over all training classes.
 
-    Inductive: batch normalisation uses the running statistics of training, never those of a query batch.
+    Each episode gets a new head. Inductive: batch normalisation uses the running statistics of
+    training, never those of a query batch.
     """
 
     typical_training_s = 200.0
@@ -56,52 +59,57 @@ class PretrainedLearner(FeatureLearner):
 
     def __init__(
         self, config: PretrainedConfig, image_shape: tuple[int, int, int], n_classes: int, rng: Rng
-    ):
+    ) -> None:
         super().__init__(config, image_shape, n_classes, rng)
-        self._start()
+        self._reset()
 
-    def _start(self) -> None:
-        """An untrained network, whose tensors ``self.tensors`` shares."""
-        from harness.learning.bodies import backbone
+    def _reset(self) -> None:
+        """Return to the state before learning."""
+        self.parts = self.untrained().to(self.device)
+        self._share()
 
-        generator, n = self.rng.torch("initial weights"), self.n_classes
+    def untrained(self) -> nn.ModuleDict:
+        """All that training changes, by name, on the CPU: the ``body`` and the ``head``."""
+        from harness.learning.bodies import backbone, embedding_width
+
+        generator = self.rng.torch("initial weights")
         body = backbone(self.config.backbone, self.image_shape, self.config.width, generator)
-        with torch.no_grad():
-            width = body.eval()(torch.zeros(1, *self.image_shape)).shape[1]
-        weight = torch.randn(width, n, generator=generator) / width**0.5
-        self.parts = nn.ModuleDict(
-            {"body": body, "head": nn.ParameterList([weight, torch.zeros(1, n)])}
-        ).to(self.device)
-        self.tensors = dict(self.parts.state_dict())
+        width = embedding_width(body.eval(), self.image_shape)
+        weight = torch.randn(width, self.n_classes, generator=generator) / width**0.5
+        bias = torch.zeros(1, self.n_classes)
+        return nn.ModuleDict({"body": body, "head": nn.ParameterList([weight, bias])})
 
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Take up a state; the learner then behaves as the one that gave it."""
-        super().load_state_dict(state)
-        self.parts.to(self.device).load_state_dict(self.tensors)
-        self.tensors = dict(self.parts.state_dict())
+    @property
+    def trained_body(self) -> Conv4 | Dense:
+        """The backbone in ``self.parts``."""
+        return cast("Conv4 | Dense", self.part("body"))
 
     def fit(
-        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
-        """Mini-batch training; a row an epoch: mean loss and accuracy over its images."""
+        """Train in mini-batches; each epoch logs its mean loss and accuracy."""
         labels = torch.from_numpy(labels_of(train, self)).to(self.device)
-        images, log = torch.from_numpy(train.pixels).to(self.device), TrainingLog()
-        self._start()
+        images = torch.from_numpy(train.pixels).to(self.device)
+        self._reset()
+        log = TrainingLog()
         log.add(self)
         parts = self.parts.train()
         optimiser = torch.optim.Adam(parts.parameters(), lr=self.config.lr)
-        total, recent, reports = budget.cap(self.config.epochs * len(train)), [], 0
+        total = budget.cap(self.config.epochs * len(train))
+        recent: list[tuple[int, float, float]] = []
+        reports = 0
         for rows in self._batches(len(train), total):
             optimiser.param_groups[0]["lr"] = self.config.lr * (1 - log.images_seen / total)
-            recent.append(
-                (len(rows), *self._step(optimiser, images[rows].float().div_(255), labels[rows]))
-            )
+            batch = images[rows].float().div_(255)
+            loss, share = self._step(optimiser, batch, labels[rows])
+            recent.append((len(rows), loss, share))
             log.images_seen += len(rows)
             log.step(self)
             if log.images_seen % len(train) == 0 or log.images_seen >= total:
-                sizes, *columns = np.array(recent).T
-                loss, accuracy = (float(np.average(column, weights=sizes)) for column in columns)
-                log.add(self, loss=loss, train_accuracy=accuracy)
+                sizes, losses, shares = np.array(recent).T
+                mean_loss = float(np.average(losses, weights=sizes))
+                mean_accuracy = float(np.average(shares, weights=sizes))
+                log.add(self, loss=mean_loss, train_accuracy=mean_accuracy)
                 recent = []
             if log.images_seen * REPORTS // total > reports:
                 reports = log.images_seen * REPORTS // total
@@ -111,8 +119,12 @@ class PretrainedLearner(FeatureLearner):
         return log
 
     def _batches(self, images: int, total: int) -> Iterator[torch.Tensor]:
-        """Rows of each step: every image once an epoch. A batch of one image, which has no variance, joins the one before."""
-        order, seen = self.rng.torch("order"), 0
+        """Rows of each step; every epoch shows each image once.
+
+        A last batch of one image has no variance to normalise by and joins the one before it.
+        """
+        order = self.rng.torch("order")
+        seen = 0
         while seen < total:
             rows = torch.randperm(images, generator=order)[: total - seen].to(self.device)
             seen += len(rows)
@@ -124,40 +136,43 @@ class PretrainedLearner(FeatureLearner):
     def _step(
         self, optimiser: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
     ) -> tuple[float, float]:
-        """One step on a batch; its loss and accuracy before."""
+        """Take one step on a batch; returns its loss and accuracy from before the step."""
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
         ):
-            embedded = self.parts["body"](images)
+            embedded = self.trained_body(images)
         logits = self.training_head()(embedded.float()[None])[0]
         loss = F.cross_entropy(logits, labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        return float(loss.detach()), float((logits.argmax(1) == labels).float().mean())
+        return float(loss.detach()), accuracy(logits, labels)
+
+    def head_parameters(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight (D, n_classes) and bias (1, n_classes) of the head on the training classes."""
+        weight, bias = cast(nn.ParameterList, self.part("head"))
+        return weight, bias
 
     def training_head(self) -> Heads:
-        """The head on the training classes, as one episode's."""
-        weight, bias = self.parts["head"]
+        """The head on the training classes, as that of one episode."""
+        weight, bias = self.head_parameters()
         return Heads(weight[None], bias[None])
 
     def body(self) -> nn.Module:
         """The backbone, frozen."""
-        return self.parts["body"].folded()
+        return self.trained_body.folded()
 
     def classifier(self) -> nn.Module:
         """The network that was trained: the head on the training classes."""
         return self.training_head().on(self.body())
 
-    def descent(self) -> Descent:
+    def descent(self) -> GradientDescent:
         """How a few-shot head is trained."""
-        return Descent(self.config.head_steps, self.config.head_lr, self.config.head_decay)
+        config = self.config
+        return GradientDescent(config.head_steps, config.head_lr, config.head_decay)
 
     def connectome(self) -> list[Synapses]:
-        """One bundle a layer; a convolution's weights are (inputs of one position, filters), shared by all positions."""
-        dense = self.config.backbone == "mlp"
-        bundles = [
-            Synapses(name, w, presynaptic_sign=dense)
-            for name, w in self.parts["body"].connections().items()
-        ]
-        return [*bundles, Synapses("output", self.training_head().weight[0].detach())]
+        """One bundle per layer, the head's last."""
+        bundles = super().connectome()
+        bundles.append(Synapses("output", self.training_head().weight[0].detach()))
+        return bundles

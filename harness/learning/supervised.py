@@ -1,25 +1,24 @@
-"""Mini-batch learning from labels: what all learners share that train a network of layers, by whatever rule."""
+"""Mini-batch training from labels: shared by learners that train a layered network by some rule."""
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from typing import Annotated, Literal, Protocol
+from typing import Protocol
 
 from pydantic import Field
 
 from harness.data.base import Images
 from harness.lazy import nn, torch
-from harness.learning.fitting import UNLIMITED, labels_of
-from harness.learning.heads import FeatureLearner, HeadName
+from harness.learning.feature_learner import FeatureLearner
+from harness.learning.fitting import labels_of
+from harness.learning.heads import HeadName
 from harness.learning.learner import (
+    NO_LIMIT,
     Budget,
     EpisodeClassifier,
     Learner,
     Progress,
-    Synapses,
     TrainingLog,
-    Tunable,
     silent,
 )
 from harness.registry import Config
@@ -29,15 +28,21 @@ Tensors = dict[str, "torch.Tensor"]
 
 
 class Rule(Protocol):
-    """A learning rule at work on the tensors of one network, which it changes in place."""
+    """A learning rule that changes the tensors of one network in place."""
 
     def step(
         self, x: torch.Tensor, y: torch.Tensor, done: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One step on images x (B, C, H, W) with labels y (B,), when the share ``done`` of training is over.
+        """Take one training step.
+
+        Args:
+            x: Images (B, C, H, W).
+            y: Labels (B,).
+            done: Share of training that is over, in [0, 1).
 
         Returns:
-            The loss, a scalar, and the logits (B, n_classes), both before the step and without a graph.
+            The loss, a scalar, and the logits (B, n_classes), both from before the step and without
+            a graph.
         """
         ...
 
@@ -49,12 +54,12 @@ class SupervisedConfig(Config):
         1e-3, gt=0, description="learning rate; falls linearly to zero during training"
     )
     epochs: int = Field(20, ge=1, description="passes over the training set")
-    batch_size: int = Field(50, ge=1, description="images in a training step")
+    batch_size: int = Field(50, ge=1, description="images per training step")
     adapt_steps: int = Field(
         25, ge=1, description="full-batch steps on a support set, from scratch"
     )
     adapt_lr: float = Field(
-        1e-3, gt=0, description="learning rate of those steps, which stays as it is"
+        1e-3, gt=0, description="learning rate of those steps, which stays constant"
     )
     head: HeadName = Field(
         "ridge", description="few-shot head on the last hidden layer, by class transfer"
@@ -64,11 +69,12 @@ class SupervisedConfig(Config):
 class SupervisedLearner(FeatureLearner):
     """A network whose tensors a rule changes in mini-batches.
 
-    A subclass says what a young network is (``initial``), how it learns (``rule``), what it computes (``network``) and
-    which of its tensors are synapses (``connectome``).
+    A subclass defines the untrained network (``initial``), how it learns (``rule``), what it
+    computes (``network``), and which of its tensors are synapses (``connectome``).
 
-    Few examples: from scratch, the whole network is trained on the support set, from the same initial weights in every
-    episode. By class transfer, the last hidden layer is frozen and a head is put on it.
+    Few examples: from scratch, the whole network is trained on the support set, from the same
+    initial weights in every episode. By class transfer, the last hidden layer is frozen and a head
+    is fitted to it.
     """
 
     regimes = frozenset({"from_scratch", "class_transfer"})
@@ -77,49 +83,62 @@ class SupervisedLearner(FeatureLearner):
 
     def __init__(
         self, config: SupervisedConfig, image_shape: tuple[int, int, int], n_classes: int, rng: Rng
-    ):
+    ) -> None:
         super().__init__(config, image_shape, n_classes, rng)
-        self.tensors = self._young(n_classes)
+        self.tensors = self._untrained(n_classes)
 
     @abstractmethod
     def initial(self, n_out: int) -> Tensors:
-        """The tensors of an untrained network with ``n_out`` outputs, on the CPU; the same whenever it is asked."""
+        """The tensors of an untrained network with ``n_out`` outputs, on the CPU.
+
+        Every call returns the same values.
+        """
 
     @abstractmethod
     def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
-        """What trains a network; ``adapting``: on a support set, for ``adapt_steps`` steps of ``adapt_lr``."""
+        """The rule that trains a network.
+
+        Args:
+            tensors: The network's, changed in place.
+            adapting: Whether it trains on a support set, in ``adapt_steps`` steps of ``adapt_lr``.
+        """
 
     @abstractmethod
     def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
-        """Images to logits, or to the ``activity`` of the last hidden layer, as a frozen module in eval mode."""
+        """A frozen module in eval mode from images to logits.
 
-    def _young(self, n_out: int) -> Tensors:
+        Args:
+            tensors: The network's.
+            activity: Return the activity of the last hidden layer instead of logits.
+        """
+
+    def _untrained(self, n_out: int) -> Tensors:
         return {name: tensor.to(self.device) for name, tensor in self.initial(n_out).items()}
 
     @property
     def frozen_features(self) -> bool:
-        """Once fitted: from scratch, every episode has a network of its own."""
+        """Whether it was fitted: from scratch, every episode trains a network of its own."""
         return self.fitted
 
     def fit(
-        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
-        """Mini-batch training; a row an epoch: mean loss and accuracy over its batches."""
+        """Train in mini-batches; each epoch logs its mean loss and accuracy."""
         labels = torch.from_numpy(labels_of(train, self)).to(self.device)
         images = train.tensor(self.device)
-        self.tensors, log = self._young(self.n_classes), TrainingLog()
+        self.tensors = self._untrained(self.n_classes)
+        log = TrainingLog()
         log.add(self)
         rule = self.rule(self.tensors, adapting=False)
-        total, order = budget.cap(self.config.epochs * len(train)), self.rng.torch("order")
+        total = budget.cap(self.config.epochs * len(train))
+        order = self.rng.torch("order")
         while log.images_seen < total:
-            rows = torch.randperm(len(train), generator=order)[: total - log.images_seen].to(
-                self.device
-            )
+            shuffled = torch.randperm(len(train), generator=order)
+            rows = shuffled[: total - log.images_seen].to(self.device)
             loss, accuracy = self._epoch(rule, images, labels, rows, total, log)
             log.add(self, loss=loss, train_accuracy=accuracy)
-            progress(
-                log.images_seen / total, f"epoch {len(log.rows)}: train accuracy {accuracy:.3f}"
-            )
+            note = f"epoch {len(log.rows)}: train accuracy {accuracy:.3f}"
+            progress(log.images_seen / total, note)
         self.fitted = True
         return log
 
@@ -132,8 +151,10 @@ class SupervisedLearner(FeatureLearner):
         total: int,
         log: TrainingLog,
     ) -> tuple[float, float]:
-        """One pass over ``rows``: its mean loss and accuracy."""
-        loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        """One pass over ``rows``; returns its mean loss and accuracy."""
+        # Sums stay on the device: reading them in each step would wait for the GPU.
+        loss_sum = torch.zeros((), device=self.device)
+        correct = torch.zeros((), device=self.device)
         for batch in rows.split(self.config.batch_size):
             loss, logits = rule.step(images[batch], labels[batch], log.images_seen / total)
             log.images_seen += len(batch)
@@ -153,10 +174,11 @@ class SupervisedLearner(FeatureLearner):
     def adapt(
         self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> nn.Module:
-        """Fitted: a head on the frozen hidden layer. Not fitted: a network trained on the support set alone."""
+        """A head on the frozen hidden layer or, before ``fit``, a network trained from scratch."""
         if self.fitted:
             return super().adapt(support_images, support_labels, n_way)
-        images, tensors = support_images.detach(), self._young(n_way)
+        images = support_images.detach()
+        tensors = self._untrained(n_way)
         rule = self.rule(tensors, adapting=True)
         for step in range(self.config.adapt_steps):
             rule.step(images, support_labels, step / self.config.adapt_steps)
@@ -165,154 +187,10 @@ class SupervisedLearner(FeatureLearner):
     def adapt_many(
         self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> EpisodeClassifier:
-        """``adapt`` over E episodes. From scratch they go one by one: the weights of one network stay in the cache."""
+        """``adapt`` over E episodes.
+
+        From scratch they are trained one by one: the weights of one network fit in the cache.
+        """
         if self.fitted:
             return super().adapt_many(support_images, support_labels, n_way)
         return Learner.adapt_many(self, support_images, support_labels, n_way)
-
-
-Hidden = Annotated[int, Field(ge=1)] | list[Annotated[int, Field(ge=1)]]
-"""Units of the hidden layer, or of each hidden layer."""
-
-
-class PerceptronConfig(SupervisedConfig):
-    """Keys of every learner whose network is a perceptron."""
-
-    hidden: Hidden = Field(
-        1000, description="units in the hidden layer, or a list with one entry a layer"
-    )
-
-
-class PerceptronLearner(SupervisedLearner):
-    """A perceptron with tensors ``weight0`` (in, out), ``bias0`` (1, out), ``weight1`` ...; a subclass gives its ``rule``."""
-
-    config: PerceptronConfig
-    activation: Literal["relu", "tanh"] = "relu"
-
-    @property
-    def sizes(self) -> list[int]:
-        """Units of each layer, pixels first, outputs left out."""
-        hidden = self.config.hidden
-        return [math.prod(self.image_shape), *([hidden] if isinstance(hidden, int) else hidden)]
-
-    def initial(self, n_out: int) -> Tensors:
-        """Normal weights of He's variance, biases of zero."""
-        from harness.learning.nets import init_perceptron
-
-        return named(init_perceptron([*self.sizes, n_out], self.rng.torch("initial weights")))
-
-    def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
-        """The perceptron."""
-        from harness.learning.nets import Perceptron
-
-        parameters = in_turn(tensors)
-        return Perceptron(
-            parameters[:-2] if activity else parameters,
-            activity=activity,
-            activation=self.activation,
-        )
-
-    def connectome(self) -> list[Synapses]:
-        """One bundle a layer."""
-        weights = in_turn(self.tensors)[::2]
-        return [
-            Synapses(name, weight)
-            for name, weight in zip(bundle_names(len(weights)), weights, strict=True)
-        ]
-
-
-def named(parameters: list[torch.Tensor]) -> Tensors:
-    """``[weight, bias, ...]`` under the names that a perceptron's state has."""
-    return {f"{('weight', 'bias')[i % 2]}{i // 2}": p for i, p in enumerate(parameters)}
-
-
-def in_turn(tensors: Tensors) -> list[torch.Tensor]:
-    """``weight0, bias0, weight1, ...``: the parameters of a perceptron out of its state."""
-    layers = sum(name.startswith("weight") for name in tensors)
-    return [tensors[f"{kind}{i}"] for i in range(layers) for kind in ("weight", "bias")]
-
-
-def bundle_names(layers: int) -> list[str]:
-    """``input->hidden1``, ..., ``hiddenN->output``."""
-    names = ["input", *(f"hidden{i + 1}" for i in range(layers - 1)), "output"]
-    return [f"{a}->{b}" for a, b in zip(names[:-1], names[1:], strict=True)]
-
-
-# ---------------------------------------------------------------------------------------------------- backpropagation
-
-
-class BackpropConfig(SupervisedConfig):
-    """Keys of backpropagation, whatever the network."""
-
-    optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or SGD with momentum 0.9")
-    l1: float = Field(
-        0.0, ge=0, description="penalty on sum |w|, applied as a proximal step: zeros are exact"
-    )
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay")
-    density: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="share of each layer's weights that magnitude pruning leaves, exactly",
-    )
-    non_negative: bool = Field(False, description="weights >= 0 by clamp")
-    pool: bool = Field(
-        True,
-        description="under non_negative: subtract each layer's mean input, as a uniform inhibitory pool "
-        "does; false: biases alone inhibit, as in constrained backpropagation",
-    )
-    adversarial_eps: float = Field(
-        0.0, ge=0, le=1, description="Linf budget of the examples trained on; 0: the images"
-    )
-    adversarial_steps: int = Field(
-        10,
-        ge=1,
-        description="PGD steps that find them, of 2.5 / steps of the budget; 1: fast FGSM, "
-        "one step of 1.25",
-    )
-    adversarial_warmup: float = Field(
-        0.0, ge=0, lt=1, description="share of training in which their budget grows to its size"
-    )
-
-    @property
-    def inhibited(self) -> bool:
-        """Whether each layer has an inhibitory pool."""
-        return self.non_negative and self.pool
-
-
-class BackpropLearner(SupervisedLearner):
-    """Backpropagation on the cross-entropy; a subclass gives the network."""
-
-    tunable = (Tunable("l1", 1e-6, 1e-1), Tunable("density", 0.01, 1.0, "linear"))
-
-    config: BackpropConfig
-
-    @abstractmethod
-    def forward(self, x: torch.Tensor, tensors: Tensors, training: bool) -> torch.Tensor:
-        """Images (B, C, H, W) to logits, differentiable in both; ``training``: normalise by the batch."""
-
-    def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
-        """Gradients through ``forward``."""
-        from harness.learning.backprop import Backprop
-
-        return Backprop(
-            self.forward,
-            tensors,
-            self.config,
-            self.rng.torch("adversarial start"),
-            adapting=adapting,
-        )
-
-    def synapses(
-        self, name: str, weight: torch.Tensor, *, presynaptic_sign: bool = True
-    ) -> Synapses:
-        """A bundle of weights (pre, post); where zeros are exact, they are synapses that do not exist."""
-        config = self.config
-        sparse = config.l1 > 0 or config.non_negative or config.density < 1
-        return Synapses(
-            name,
-            weight,
-            weight != 0 if sparse else None,
-            presynaptic_sign,
-            enforced=config.non_negative,
-        )

@@ -1,47 +1,59 @@
-"""The authors' ancestor rule (Stricker, Roehrbein & Knoblauch, arXiv 2603.00588), as far as it is published.
+"""The authors' ancestor rule (arXiv 2603.00588), as far as it is published.
 
-Published, second-hand by two summaries that agree: excitatory plastic weights from U(0.01, 0.1); one hidden layer with the
-activation 2 sigmoid(z) - 1 for z >= 0; a hidden layer that learns by purely local competitive Hebbian plasticity; an output
-that learns by Hebbian plasticity and weight perturbation of the cross-entropy; homeostatic biases. Derived from their table:
-about one surviving synapse per input neuron at every width, which is what a competition between the synapses that leave
-one input neuron ends in.
+Published (Stricker, Roehrbein & Knoblauch), second-hand by two summaries that agree: excitatory
+plastic weights from U(0.01, 0.1); one hidden layer with the activation 2 sigmoid(z) - 1 for z >= 0;
+a hidden layer that learns by purely local competitive Hebbian plasticity; an output that learns by
+Hebbian plasticity and weight perturbation of the cross-entropy; homeostatic biases. Derived from
+their table: about one synapse per input neuron survives at every width. A competition between the
+synapses that leave one input neuron ends like this.
 
-Ours, since the equations are not known to this project: that competition as a replicator equation in log w, uniform
-inhibition of the hidden layer, the rates, and the form of the output's Hebbian start.
+Ours, because this project does not know the equations: that competition as a replicator equation
+in log w, uniform inhibition of the hidden layer, the rates, and the form of the output's Hebbian
+start.
 """
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
+from harness import registry
 from harness.batching import in_batches
 from harness.data.base import Images
 from harness.lazy import nn, torch
-from harness.learning.fitting import UNLIMITED, labels_of
-from harness.learning.heads import FeatureLearner, HeadName
-from harness.learning.learner import Budget, Progress, Synapses, TrainingLog, silent
-from harness.registry import Config, learners
+from harness.learning.connectome import READOUT
+from harness.learning.feature_learner import FeatureLearner
+from harness.learning.fitting import labels_of
+from harness.learning.heads import HeadName
+from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
-from harness.rules import readouts as readout
+from harness.rules import readouts
+from harness.rules.competition import uniform_weights
 
 SILENT = 0.01
-"""At the end a synapse below this share of the mean of its input neuron's strongest synapses is silent, and is removed."""
+"""Weaker synapses are removed in the end; relative to the mean of the inputs' strongest ones."""
+
+TRACE = 0.01
+"""Strength of every output synapse, at least: perturbations multiply and cannot revive 0."""
+
+EMBED_BATCH = 512
 
 
-@learners.register("ancestor")
+@registry.learners.register("ancestor")
 class Ancestor(FeatureLearner):
-    """Competitive Hebbian layer whose inputs each choose a neuron, and weight perturbation (reconstruction of 2603.00588)."""
+    """Competitive Hebbian layer and weight perturbation (reconstruction of arXiv 2603.00588)."""
 
     regimes = frozenset({"class_transfer"})
 
-    class Config(Config):
+    class Config(registry.Config):
         """Every ingredient has a switch: a rate of 0, or false, turns it off."""
 
         hidden: int = Field(100, ge=2, description="hidden neurons H")
         epochs: int = Field(
             5, ge=1, description="passes over the training images for the hidden layer"
         )
-        batch: int = Field(50, ge=1, description="images a step")
+        batch: int = Field(50, ge=1, description="images per step")
         eta: float = Field(
             0.5, gt=0, le=1, description="Hebbian rate, in units of an input's mean coactivity"
         )
@@ -53,15 +65,15 @@ class Ancestor(FeatureLearner):
         activity_competition: float = Field(
             0.0,
             ge=0,
-            description="temperature of the competition between hidden neurons "
-            "that gates plasticity; 0: none",
+            description="temperature of a competition between hidden neurons that gates "
+            "plasticity; 0: none",
         )
         homeostasis: float = Field(
             2.0, ge=0, description="rate of the biases towards the target activity"
         )
         target: float = Field(0.1, gt=0, lt=1, description="mean activity that biases aim at")
         gain: float = Field(
-            3.0, gt=0, description="of a hidden neuron's drive above the pool's mean"
+            3.0, gt=0, description="gain of a hidden neuron's drive above the pool's mean"
         )
         clip: float = Field(0.3, gt=0, le=1, description="largest step in log w")
         readout_eta: float = Field(
@@ -70,53 +82,54 @@ class Ancestor(FeatureLearner):
         readout_steps: int = Field(
             600, ge=0, description="steps of weight perturbation; 0: the Hebbian start alone"
         )
-        readout_batch: int = Field(2000, ge=1, description="codes a step")
-        readout_gain: float = Field(10.0, gt=0, description="of the output")
+        readout_batch: int = Field(2000, ge=1, description="codes per step")
+        readout_gain: float = Field(10.0, gt=0, description="gain of the output")
         perturbation: float = Field(0.05, gt=0, description="size of the perturbation of log V")
-        trials: int = Field(8, ge=1, description="antithetic pairs of perturbations a step")
+        trials: int = Field(8, ge=1, description="antithetic pairs of perturbations per step")
         head: HeadName = Field("ridge", description="few-shot head, by class transfer")
 
     config: Config
 
-    def __init__(self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng):
+    def __init__(
+        self, config: Config, image_shape: tuple[int, int, int], n_classes: int, rng: Rng
+    ) -> None:
         super().__init__(config, image_shape, n_classes, rng)
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        n, hidden = int(torch.Size(self.image_shape).numel()), self.config.hidden
+    def _reset(self) -> None:
+        """Return to the state before learning."""
+        n = math.prod(self.image_shape)
+        hidden = self.config.hidden
 
-        def young(*size: int) -> torch.Tensor:
-            return (0.01 + 0.09 * torch.rand(*size, generator=self.rng.torch("weights", *size))).to(
-                self.device
-            )
+        def initial(*size: int) -> torch.Tensor:
+            weight = uniform_weights(*size, generator=self.rng.torch("weights", *size))
+            return weight.to(self.device)
 
         self.tensors = {
-            "W": young(n, hidden),
-            "V": young(hidden, self.n_classes),
+            "W": initial(n, hidden),
+            "V": initial(hidden, self.n_classes),
             "b": torch.zeros(hidden, device=self.device),
         }
 
     def fit(
-        self, train: Images, *, budget: Budget = UNLIMITED, progress: Progress = silent
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
-        """The hidden layer from images alone, then the output."""
-        labels, config, log = (
-            torch.from_numpy(labels_of(train, self)).to(self.device),
-            self.config,
-            TrainingLog(),
-        )
-        self._begin()
+        """Train the hidden layer on images alone, then the output."""
+        config = self.config
+        labels = torch.from_numpy(labels_of(train, self)).to(self.device)
+        self._reset()
+        log = TrainingLog()
         log.add(self)
         images = train.tensor(self.device).flatten(1)
+        # The output sees each image once more.
         total = max(config.batch, budget.cap((config.epochs + 1) * len(train)) - len(train))
         order = self.rng.torch("order")
         with torch.no_grad():
             while log.images_seen < total:
-                rows = torch.randperm(len(train), generator=order)[: total - log.images_seen].to(
-                    self.device
-                )
+                shuffled = torch.randperm(len(train), generator=order)
+                rows = shuffled[: total - log.images_seen].to(self.device)
                 for batch in rows.split(config.batch):
-                    self._learn(images[batch], 1 - log.images_seen / total)
+                    self.learn(images[batch], 1 - log.images_seen / total)
                     log.images_seen += len(batch)
                     log.step(self)
                 log.add(self, live=(self._strength() > SILENT).float().mean().item())
@@ -128,73 +141,79 @@ class Ancestor(FeatureLearner):
         return log
 
     def _strength(self) -> torch.Tensor:
-        """Each synapse as a share of the mean over input neurons of their strongest synapse."""
+        """Each synapse, relative to the mean over inputs of their strongest synapse."""
         weight = self.tensors["W"]
-        return weight / weight.max(1).values.mean().clamp_min(1e-30)
+        strongest = weight.max(1).values
+        return weight / strongest.mean().clamp_min(1e-30)
 
-    def _learn(self, images: torch.Tensor, fade: float) -> None:
-        """One Hebbian step on a batch (B, n).
+    def learn(self, images: torch.Tensor, fade: float) -> None:
+        """Take one Hebbian step on a batch of flat images (B, n); ``fade`` is f.
 
-        With s_ij = w_ij / sum_j w_ij: dlog w_ij = eta f (a_ij - sum_j' s_ij' a_ij') / mean_j a_ij, a_ij = <x_i y_j>.
-        Inputs that were silent in the batch do not learn.
+        With the coactivity a_ij = <x_i y_j>, weights change by w <- w exp(clip(D)) with
+
+            D_ij = eta f (a_ij - r_ij) / mean_j a_ij.
+
+        If synapses of an input compete, r_i = sum_j s_ij a_ij with their shares
+        s_ij = w_ij / sum_j w_ij. Otherwise, r_j = sum_i w_ij^2 a_ij / sum_i w_ij^2 keeps the length
+        of a neuron's weights. With ``activity_competition`` T, y_j is H softmax_j(T h) h_j, else
+        h_j. Inputs that were silent in the batch do not learn. Biases change by
+
+            b_j <- b_j + k f (target - <h_j>),  k the rate of homeostasis.
         """
-        config, weight = self.config, self.tensors["W"]
+        config = self.config
+        weight = self.tensors["W"]
         h = self.body()(images)
-        gate = (
-            torch.softmax(config.activity_competition * h, 1) * h.shape[1]
-            if config.activity_competition
-            else 1.0
-        )
-        coactivity = images.T @ (h * gate) / len(images)
+        y = h
+        if config.activity_competition:
+            y = h * (torch.softmax(config.activity_competition * h, 1) * h.shape[1])
+        coactivity = images.T @ y / len(images)  # a
         if config.presynaptic:
-            reference = (weight * coactivity).sum(1, keepdim=True) / weight.sum(
-                1, keepdim=True
-            ).clamp_min(1e-30)
+            total = weight.sum(1, keepdim=True).clamp_min(1e-30)
+            reference = (weight * coactivity).sum(1, keepdim=True) / total
         else:
             square = weight.square()
-            reference = (square * coactivity).sum(0, keepdim=True) / square.sum(
-                0, keepdim=True
-            ).clamp_min(1e-30)
+            total = square.sum(0, keepdim=True).clamp_min(1e-30)
+            reference = (square * coactivity).sum(0, keepdim=True) / total
         mean = coactivity.mean(1, keepdim=True)
-        change = config.eta * fade * (coactivity - reference) / mean.clamp_min(1e-9) * (mean > 1e-9)
+        is_active = mean > 1e-9
+        change = config.eta * fade * (coactivity - reference) / mean.clamp_min(1e-9) * is_active
         weight.mul_(change.clamp_(-config.clip, config.clip).exp_())
         self.tensors["b"].add_(config.target - h.mean(0), alpha=config.homeostasis * fade)
 
     def _fit_output(self, train: Images, labels: torch.Tensor, log: TrainingLog) -> None:
-        """V starts at each class's mean code (Hebb); weight perturbation of the cross-entropy refines it."""
-        config, generator = self.config, self.rng.torch("perturbation")
+        """Start V at each class's mean code (Hebb), then refine it by weight perturbation."""
+        config = self.config
+        generator = self.rng.torch("perturbation")
         codes = self.embed(train.tensor(self.device))
         log.images_seen += len(train)
-        weight = (
-            (readout.class_means(codes[None], labels[None], self.n_classes) + 0.01)
-            .transpose(1, 2)
-            .contiguous()
-        )
-        for step in range(config.readout_steps):
-            rows = torch.randint(
-                len(codes), (min(config.readout_batch, len(codes)),), generator=generator
-            ).to(self.device)
-            targets = readout.one_hot(labels[rows][None], self.n_classes)
-            push = readout.perturbation_drive(
+        targets = readouts.one_hot(labels, self.n_classes)
+        means = readouts.class_means(codes[None], labels[None], self.n_classes)
+        weight = (means + TRACE).transpose(1, 2).contiguous()
+        size = min(config.readout_batch, len(codes))
+
+        def push(v: torch.Tensor) -> torch.Tensor:
+            rows = torch.randint(len(codes), (size,), generator=generator).to(self.device)
+            return readouts.perturbation_drive(
                 codes[rows][None],
-                targets,
-                weight,
+                targets[rows][None],
+                v,
                 config.readout_gain,
                 config.perturbation,
                 config.trials,
                 generator,
             )
-            readout.step(
-                weight, push, config.readout_eta * (1 - step / config.readout_steps), config.clip
-            )
+
+        readouts.descend(
+            weight, push, steps=config.readout_steps, rate=config.readout_eta, clip=config.clip
+        )
         self.tensors["V"] = weight[0]
-        logits = readout.logits(codes[None], weight, config.readout_gain)[0]
+        logits = readouts.logits(codes[None], weight, config.readout_gain)[0]
         log.add(self, train_accuracy=(logits.argmax(1) == labels).float().mean().item())
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Hidden activity, (B, C, H, W) -> (B, H)."""
+        """The hidden activity, (B, C, H, W) to (B, hidden)."""
         with torch.no_grad():
-            return in_batches(self.body(), images, batch_size=512)
+            return in_batches(self.body(), images, batch_size=EMBED_BATCH)
 
     def body(self) -> nn.Module:
         """The hidden layer."""
@@ -206,13 +225,13 @@ class Ancestor(FeatureLearner):
         """The hidden layer and the output."""
         from harness.rules.modules.competitive import ExcitatoryReadout
 
-        return nn.Sequential(
-            self.body(), ExcitatoryReadout(self.tensors["V"].clone(), self.config.readout_gain)
-        ).eval()
+        output = ExcitatoryReadout(self.tensors["V"].clone(), self.config.readout_gain)
+        return nn.Sequential(self.body(), output).eval()
 
     def connectome(self) -> list[Synapses]:
+        """The hidden layer and the output."""
         weight = self.tensors["W"]
         return [
             Synapses("input->hidden", weight, weight > 0),
-            Synapses("hidden->output", self.tensors["V"]),
+            Synapses(READOUT, self.tensors["V"]),
         ]

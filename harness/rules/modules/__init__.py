@@ -1,1 +1,1 @@
-"""The rules' ``nn.Module`` classes. They import torch the ordinary way and are reached from inside functions."""
+"""The ``nn.Module`` classes of the rules; they import torch and must be imported lazily."""

@@ -1,4 +1,4 @@
-"""The forward pass of a competitive layer and the heads that read its code, as modules that only hold buffers."""
+"""How competitive layers and their read-outs compute, as modules that only hold buffers."""
 
 from __future__ import annotations
 
@@ -10,28 +10,30 @@ TINY = 1e-6
 
 
 def inhibited(images: torch.Tensor, divisive: bool = True) -> torch.Tensor:
-    """Flattened images (..., n), each divided by its length: one pool of feed-forward inhibition for the whole layer.
+    """Flatten images (..., C, H, W) and divide each by its length, (..., n).
 
-    Args:
-        images: (..., C, H, W).
-        divisive: False leaves the lengths as they are.
+    The division is that of one pool of feed-forward inhibition for the whole layer; without
+    ``divisive`` it is left out.
     """
     flat = images.flatten(-3)
-    return (
-        flat / (torch.linalg.vector_norm(flat, dim=-1, keepdim=True) + TINY) if divisive else flat
-    )
+    if not divisive:
+        return flat
+    return flat / (torch.linalg.vector_norm(flat, dim=-1, keepdim=True) + TINY)
 
 
 class CompetitiveCode(nn.Module):
-    """Images to the code h = softmax(T (u - b)), u_j = w_j . x / |w_j|: a soft winner-take-all.
+    """A soft winner-take-all: the code h = softmax(T (u - b)) with u_j = w_j . x / |w_j|.
 
     Args:
-        weight: (H, n) or, for E episodes at once, (E, H, n); excitatory.
-        threshold: (H,) or (E, H), the homeostatic b.
-        temperature: T; the larger, the fewer winners.
-        divisive: whether images are divided by their length.
-        scaling: whether each neuron's drive is divided by the length of its weights.
+        weight: w, excitatory, (H, n) or (E, H, n) for E episodes.
+        threshold: Homeostatic b, (H,) or (E, H).
+        temperature: T; the larger it is, the fewer neurons win.
+        divisive: Whether images are divided by their length.
+        scaling: Whether each neuron's drive is divided by the length of its weights.
     """
+
+    weight: torch.Tensor
+    threshold: torch.Tensor
 
     def __init__(
         self,
@@ -40,37 +42,37 @@ class CompetitiveCode(nn.Module):
         temperature: float,
         divisive: bool = True,
         scaling: bool = True,
-    ):
+    ) -> None:
         super().__init__()
-        self.temperature, self.divisive = temperature, divisive
-        read = (
-            weight / (torch.linalg.vector_norm(weight, dim=-1, keepdim=True) + 1e-12)
-            if scaling
-            else weight
-        )
-        self.register_buffer("weight", read.transpose(-1, -2).contiguous())
+        self.temperature = temperature
+        self.divisive = divisive
+        if scaling:
+            weight = weight / (torch.linalg.vector_norm(weight, dim=-1, keepdim=True) + 1e-12)
+        self.register_buffer("weight", weight.transpose(-1, -2).contiguous())
         self.register_buffer("threshold", threshold.unsqueeze(-2).contiguous())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) -> (B, H), or (E, B, C, H, W) -> (E, B, H)."""
-        drive = torch.matmul(inhibited(images, self.divisive), self.weight)
-        return torch.softmax(self.temperature * (drive - self.threshold), dim=-1)
+        """(B, C, H, W) to (B, H), or (E, B, C, H, W) to (E, B, H)."""
+        u = torch.matmul(inhibited(images, self.divisive), self.weight)
+        return torch.softmax(self.temperature * (u - self.threshold), dim=-1)
 
 
 class ExcitatoryReadout(nn.Module):
-    """Code to logits o_c = g (h . V_c - mean over c' of h . V_c'): excitation, and one pool of uniform inhibition.
+    """Logits o_c = g (h . V_c - mean over c' of h . V_c'): one pool of uniform inhibition.
 
     Args:
-        weight: V (H, C) or (E, H, C).
+        weight: V, (H, C) or (E, H, C).
         gain: g.
     """
 
-    def __init__(self, weight: torch.Tensor, gain: float):
+    weight: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, gain: float) -> None:
         super().__init__()
         self.gain = gain
         self.register_buffer("weight", weight)
 
     def forward(self, code: torch.Tensor) -> torch.Tensor:
-        """(B, H) -> (B, C), or (E, B, H) -> (E, B, C)."""
-        drive = torch.matmul(code, self.weight)
-        return self.gain * (drive - drive.mean(-1, keepdim=True))
+        """(B, H) to (B, C), or (E, B, H) to (E, B, C)."""
+        o = torch.matmul(code, self.weight)
+        return self.gain * (o - o.mean(-1, keepdim=True))

@@ -1,0 +1,67 @@
+"""Competitive layers: how E layers of neurons respond to an input, for rules that train them.
+
+All functions act on E layers at once that do not influence each other: E = 1 in ordinary training,
+E = episodes in few-shot adaptation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.lazy import torch
+
+
+@dataclass
+class Layer:
+    """E competitive layers of H neurons on n inputs.
+
+    Attributes:
+        weight: w, (E, H, n); positive where a synapse exists, 0 elsewhere.
+        threshold: Homeostatic threshold b, (E, H).
+        step: Number of plastic steps taken.
+    """
+
+    weight: torch.Tensor
+    threshold: torch.Tensor
+    step: int = 0
+    _scratch: tuple[torch.Tensor, torch.Tensor] | None = field(default=None, repr=False)
+
+    @property
+    def live(self) -> torch.Tensor:
+        """Bool (E, H, n): the synapses that exist."""
+        return self.weight > 0
+
+    def scratch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Two work arrays of the weights' shape, reused in every step."""
+        if self._scratch is None:
+            self._scratch = (torch.empty_like(self.weight), torch.empty_like(self.weight))
+        return self._scratch
+
+
+def uniform_weights(*size: int, generator: torch.Generator) -> torch.Tensor:
+    """Initial excitatory weights, w ~ U(0.01, 0.1)."""
+    return 0.01 + 0.09 * torch.rand(*size, generator=generator)
+
+
+def drive(layer: Layer, inputs: torch.Tensor, scaling: bool = True) -> torch.Tensor:
+    """The drive u_j = w_j . x of each neuron, divided by |w_j| with synaptic scaling.
+
+    Args:
+        layer: E layers.
+        inputs: x, (E, B, n).
+        scaling: Whether to divide by the length of the neuron's weights.
+
+    Returns:
+        u, (E, B, H).
+    """
+    u = torch.bmm(inputs, layer.weight.transpose(1, 2))
+    if scaling:
+        length = torch.linalg.vector_norm(layer.weight, dim=2).add_(1e-12)
+        u.div_(length.unsqueeze(1))
+    return u
+
+
+def compete(layer: Layer, u: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The soft winner-take-all response q = softmax_j(T (u - b)), (E, B, H)."""
+    above_threshold = u - layer.threshold.unsqueeze(1)
+    return torch.softmax(above_threshold.mul_(temperature), dim=2)
