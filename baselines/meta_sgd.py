@@ -38,7 +38,7 @@ class MetaSgd(MetaLearner):
     def untrained(self) -> nn.ModuleDict:
         """The network, and a rate for each of its parameters, those of the output layer first."""
         parts = super().untrained()
-        network = cast("nn.Module", parts["network"])
+        network = parts["network"]
         width = cast(int, network.width)
         output = [torch.zeros(width, 1), torch.zeros(1, 1)]
         start = self.config.inner_lr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -71,7 +71,7 @@ class BackboneLearner(TensorLearner):
 
     def part(self, name: str) -> nn.Module:
         """One of ``self.parts``."""
-        return cast(nn.Module, self.parts[name])
+        return self.parts[name]
 
     def connectome(self) -> list[Synapses]:
         """One bundle per layer of the backbone.

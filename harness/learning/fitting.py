@@ -84,9 +84,12 @@ class EpisodeShape:
     def within(cls, train: Images, requested: EpisodeShape) -> EpisodeShape:
         """Shrink ``requested`` to the classes, and the images per class, that ``train`` has.
 
+        ``train`` must have labels.
+
         Raises:
             HarnessError: There are fewer than two classes, or a class has fewer than two images.
         """
+        assert train.labels is not None
         smallest = int(np.bincount(train.labels, minlength=train.n_classes).min())
         if smallest < 2 or train.n_classes < 2:
             raise HarnessError(

@@ -102,7 +102,7 @@ class ProximalOptimiser:
                 metric = self._move(i, p, gradient, rate)
                 if is_weight and self.l1:
                     threshold = rate * self.lr * self.l1 / metric
-                    p.sub_(torch.clamp(p, -threshold, threshold))
+                    p.sub_(p.clamp(-threshold, threshold))
                 if is_weight and self.non_negative:
                     p.clamp_(min=0)
                 if i in self.masks:

@@ -15,7 +15,7 @@ published parts named in ``ech`` is our choice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -287,7 +287,7 @@ class EchStack(CompetitiveLearner):
             )
             codes.append(code)
         reads = [layer.read for layer in self.config.layers[: len(layers) - 1]]
-        return cast("Stack", local.Stack(self.config.surround, codes, reads).eval())
+        return local.Stack(self.config.surround, codes, reads).eval()
 
     def code(self) -> nn.Module:
         """Images to the compressed activity of the last layer, of length one, (B, D)."""

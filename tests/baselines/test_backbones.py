@@ -9,16 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.learning.bodies import (
-    Conv4,
-    Dense,
-    Grouped,
-    Headed,
-    adapt_dense,
-    backbone,
-    freeze,
-    widen,
-)
+from harness.learning.bodies import Conv4, Dense, GroupNorm, backbone, freeze
+from harness.learning.inner_loop import AdaptableNetwork, adapt_dense, add_outputs
 
 
 def generator() -> torch.Generator:
@@ -97,14 +89,14 @@ def test_group_normalisation_works_and_tells_images_apart_where_maps_are_one_pix
 
 def test_larger_maps_are_normalised_as_usual():
     x = torch.randn(2, 8, 2, 3, generator=generator())
-    assert torch.equal(Grouped(4, 8)(x), nn.GroupNorm(4, 8)(x))
+    assert torch.equal(GroupNorm(4, 8)(x), nn.GroupNorm(4, 8)(x))
 
 
 def test_widening_leaves_the_network_alone_and_begins_with_all_classes_alike():
-    network = Headed(Dense(9, 8, generator()), (1, 3, 3))
+    network = AdaptableNetwork(Dense(9, 8, generator()), (1, 3, 3))
     names = [name for name, _ in network.named_parameters()]
     clone = copy.deepcopy(network)
-    widen(clone, 3)
+    add_outputs(clone, 3)
     assert torch.equal(clone(torch.rand(5, 1, 3, 3)), torch.zeros(5, 3))
     assert [name for name, _ in network.named_parameters()] == names and all(
         n.startswith("body.") for n in names
@@ -115,7 +107,7 @@ def test_widening_leaves_the_network_alone_and_begins_with_all_classes_alike():
 @pytest.mark.parametrize(("ways", "shots"), [(3, 1), (5, 4)])
 def test_steps_side_by_side_are_plain_gradient_descent(ways, shots, scale):
     """Against torch.optim.SGD on one episode, from zero or from any other column that the classes share."""
-    network = Headed(Dense(16, 16, generator()), (1, 4, 4))
+    network = AdaptableNetwork(Dense(16, 16, generator()), (1, 4, 4))
     column = scale * torch.randn(16, 1, generator=generator())
     x, labels = (
         torch.rand(2, ways * shots, 1, 4, 4),

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.learning.backprop import Backprop
+from harness.learning.backprop import Backprop, BackpropConfig
 from harness.learning.convnets import convnet, folded, init_convnet
-from harness.learning.optimisers import Descent
-from harness.learning.supervised import BackpropConfig
+from harness.learning.optimisers import ProximalOptimiser
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -68,11 +67,11 @@ def test_from_scratch_too_a_network_is_pruned(digits):
 def test_what_is_pruned_is_smallest_and_stays_away():
     weight, bias = torch.randn(8, 5, generator=generator()), torch.zeros(1, 5)
     kept = weight.abs() >= weight.abs().flatten().sort(descending=True).values[9]
-    descent = Descent([weight, bias], optimiser="sgd", lr=0.1)
-    descent.prune(0.25)
+    optimiser = ProximalOptimiser([weight, bias], optimiser="sgd", lr=0.1)
+    optimiser.prune(0.25)
     assert torch.equal(weight != 0, kept) and kept.sum() == 10
     for _ in range(3):
-        descent.step([torch.randn(8, 5, generator=generator(1)), torch.ones(1, 5)])
+        optimiser.step([torch.randn(8, 5, generator=generator(1)), torch.ones(1, 5)])
         assert torch.equal(weight != 0, kept)
     assert (bias != 0).all()
 

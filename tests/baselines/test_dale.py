@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from harness.learning.nets import perceptron
-from harness.learning.supervised import in_turn
+from harness.learning.perceptron import in_turn
 from harness.registry import learners
 from harness.rng import Rng
 

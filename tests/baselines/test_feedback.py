@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from baselines.feedback_alignment import Alignment
 from baselines.target_propagation import DirectTargets
 from harness.learning.nets import init_perceptron, perceptron
-from harness.learning.supervised import in_turn, named
+from harness.learning.perceptron import in_turn, named
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -45,9 +45,9 @@ class Recorded:
 
 
 def gradients_of(rule, x, y) -> list[torch.Tensor]:
-    rule.descent = Recorded()
+    rule.optimiser = Recorded()
     rule.step(x, y, 0.5)
-    return rule.descent.gradients
+    return rule.optimiser.gradients
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
@@ -87,8 +87,8 @@ def test_sign_symmetric_feedback_has_the_signs_of_the_weights_and_one_magnitude(
         tensors, learners["feedback-alignment"].Config(), feedback="sign", fixed=[], adapting=False
     )
     assert (
-        torch.equal(rule.down(1).sign(), tensors["weight1"].T.sign())
-        and rule.down(1).abs().unique().numel() == 1
+        torch.equal(rule.weights_down(1).sign(), tensors["weight1"].T.sign())
+        and rule.weights_down(1).abs().unique().numel() == 1
     )
 
 
@@ -138,9 +138,8 @@ def test_targets_come_straight_from_the_output():
     rule = DirectTargets(
         tensors,
         learners["target-propagation"].Config(),
-        generator=torch.Generator().manual_seed(0),
+        torch.Generator().manual_seed(0),
         adapting=False,
-        activation="tanh",
     )
     back = [q.clone() for q in rule.feedback]
     h = torch.tanh(x.flatten(1) @ tensors["weight0"])
@@ -156,14 +155,13 @@ def test_feedback_learns_the_damped_pseudo_inverse_of_what_is_above_it():
     rule = DirectTargets(
         tensors,
         config,
-        generator=torch.Generator().manual_seed(0),
+        torch.Generator().manual_seed(0),
         adapting=False,
-        activation="tanh",
     )
     activities, _ = rule.run(x.flatten(1).repeat(16, 1))
     for step in range(900):
-        rule.feedback_descent.lr = 1e-2 * (1 - step / 900)
-        rule._learn_feedback(activities)
+        rule.feedback_optimiser.lr = 1e-2 * (1 - step / 900)
+        rule.learn_feedback(activities)
     weight = tensors["weight1"]  # (6, 3): logits = h W
     expected = torch.linalg.solve(weight.T @ weight + 0.1 * torch.eye(3), weight.T)
     assert F.cosine_similarity(rule.feedback[0].flatten(), expected.flatten(), 0) > 0.99

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from harness import api
 from harness.data.base import Images
 from harness.imports import import_learn2learn
-from harness.learning import trained_heads
-from harness.learning.bodies import widen
+from harness.learning import gradient_heads
 from harness.learning.fitting import EpisodeShape
+from harness.learning.gradient_heads import GradientDescent
+from harness.learning.inner_loop import add_outputs
 from harness.learning.relation import Relation
-from harness.learning.trained_heads import Descent
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -75,7 +75,7 @@ def test_maml_and_fomaml_have_the_gradients_that_define_them(kind, first_order):
     expected = [torch.zeros_like(p) for p in learner.network.body.parameters()]
     for support, queries in batch():
         network = copy.deepcopy(learner.network)
-        widen(network, 3)
+        add_outputs(network, 3)
         values = adapted_by_hand(network, support, LABELS, 3, 0.3, create_graph=not first_order)
         loss = F.cross_entropy(torch.func.functional_call(network, values, (queries,)), LABELS)
         body = [name for name in values if name.startswith("body.")]
@@ -148,7 +148,7 @@ def test_reptile_moves_to_the_mean_of_the_adapted_weights():
         [p.detach().clone() for p in learner.network.body.parameters()],
         copy.deepcopy(learner.network),
     )
-    widen(network, 3)
+    add_outputs(network, 3)
     values = adapted_by_hand(network, images, labels, 2, 0.3, create_graph=False)
     optimiser = learner.outer()
     learner.meta_gradient([(support, queries)], shape, 0)
@@ -168,11 +168,11 @@ def test_trained_heads_are_torch_sgd(head):
         torch.tensor([[0, 1, 2, 0, 1, 2, 1]] * 2),
         4.0,
     )
-    descent, queries = Descent(12, 0.3, 0.01), torch.randn(2, 5, 10, generator=generator)
+    descent, queries = GradientDescent(12, 0.3, 0.01), torch.randn(2, 5, 10, generator=generator)
     found = (
-        trained_heads.linear(support, labels, 3, descent)
+        gradient_heads.softmax_regression(support, labels, 3, descent)
         if head == "linear"
-        else trained_heads.cosine(support, labels, 3, descent, scale)
+        else gradient_heads.cosine_classifier(support, labels, 3, descent, scale)
     )
     for e in range(2):
         unit = F.normalize(support[e], dim=1)
@@ -206,7 +206,9 @@ def test_a_cosine_head_does_not_see_the_length_of_an_embedding():
     support, labels = torch.randn(1, 6, 10, generator=generator), LABELS[None]
     queries = torch.randn(1, 5, 10, generator=generator)
     logits = [
-        trained_heads.cosine(s * support, labels, 3, Descent(20, 0.1), 10.0)(t * queries)
+        gradient_heads.cosine_classifier(s * support, labels, 3, GradientDescent(20, 0.1), 10.0)(
+            t * queries
+        )
         for s, t in ((1, 1), (7, 0.2))
     ]
     torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)

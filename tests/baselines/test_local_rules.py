@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from baselines import forward_forward
 from harness.data.base import Images
 from harness.learning.nets import perceptron
-from harness.learning.supervised import in_turn
+from harness.learning.perceptron import in_turn
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -113,14 +113,14 @@ def test_layers_descend_on_their_own_objective_and_no_error_crosses_them(digits)
     learner = made("forward-forward", digits[0], hidden=[16, 12])
     rule = learner.rule(learner.tensors, adapting=False)
     false = (y + 3) % 10
-    rule._drawn = lambda weights: false
+    rule.draw = lambda weights: false
     leaves = [p.clone().requires_grad_() for p in in_turn(learner.tensors)]
 
     class Recorded:
         def step(self, gradients, rate):
             self.gradients = gradients
 
-    rule.descent = Recorded()
+    rule.optimiser = Recorded()
     rule.step(x, y, 0.5)
     flat, loss = x.flatten(1), 0.0
     for labels, sign in ((y, 1), (false, -1)):
@@ -131,7 +131,9 @@ def test_layers_descend_on_their_own_objective_and_no_error_crosses_them(digits)
             ).detach()
             h = F.relu(h @ leaves[2 * i] + leaves[2 * i + 1])
             loss = loss + F.softplus(sign * (2.0 - h.square().mean(1))).mean()
-    for ours, theirs in zip(rule.descent.gradients, torch.autograd.grad(loss, leaves), strict=True):
+    for ours, theirs in zip(
+        rule.optimiser.gradients, torch.autograd.grad(loss, leaves), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
@@ -154,10 +156,10 @@ def test_perturbation_estimates_the_gradient(digits, perturb):
         def step(self, gradients, rate):
             self.gradients = gradients
 
-    rule.descent = Recorded()
+    rule.optimiser = Recorded()
     rule.step(x, y, 0.5)
     ours, theirs = (
-        torch.cat([g.flatten() for g in part]) for part in (rule.descent.gradients, expected)
+        torch.cat([g.flatten() for g in part]) for part in (rule.optimiser.gradients, expected)
     )
     assert F.cosine_similarity(ours, theirs, 0) > 0.9
     assert ours @ theirs / (theirs @ theirs) == pytest.approx(1, abs=0.15)

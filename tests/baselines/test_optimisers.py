@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.learning.optimisers import Descent
+from harness.learning.optimisers import ProximalOptimiser
 
 
 def parameters(dtype=torch.float64):
@@ -36,9 +36,9 @@ def gradients(steps: int):
 )
 def test_without_constraints_it_is_torch_optim(ours, theirs):
     mine, reference = parameters(), [torch.nn.Parameter(p) for p in parameters()]
-    descent, optimiser = Descent(mine, optimiser=ours, lr=0.1), theirs(reference)
+    proximal, optimiser = ProximalOptimiser(mine, optimiser=ours, lr=0.1), theirs(reference)
     for step in gradients(30):
-        descent.step(step)
+        proximal.step(step)
         for p, g in zip(reference, step, strict=True):
             p.grad = g.clone()
         optimiser.step()
@@ -54,10 +54,10 @@ def test_l1_reaches_the_lasso_optimum_with_exact_zeros(optimiser, lr):
     truth = torch.tensor([[2.0], [-1.0], [0.5], [0.0], [0.0], [0.0]], dtype=torch.float64)
     y = x @ truth + 0.3 + 0.1 * torch.randn(200, 1, generator=generator, dtype=torch.float64)
     w, b = torch.zeros(6, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
-    descent, l1 = Descent([w, b], optimiser=optimiser, lr=lr, l1=0.1), 0.1
+    proximal, l1 = ProximalOptimiser([w, b], optimiser=optimiser, lr=lr, l1=0.1), 0.1
     for step in range(4000):
         residual = x @ w + b - y
-        descent.step([x.T @ residual / 200, residual.mean(0, keepdim=True)], rate=1 - step / 4000)
+        proximal.step([x.T @ residual / 200, residual.mean(0, keepdim=True)], rate=1 - step / 4000)
     slope = x.T @ (x @ w + b - y) / 200
     live = w != 0
     assert live.flatten().tolist() == [True, True, True, False, False, False]
@@ -68,16 +68,16 @@ def test_l1_reaches_the_lasso_optimum_with_exact_zeros(optimiser, lr):
 
 def test_non_negative_holds_after_every_step_and_leaves_biases_alone():
     mine = parameters()
-    descent = Descent(mine, optimiser="adam", lr=0.5, non_negative=True)
+    proximal = ProximalOptimiser(mine, optimiser="adam", lr=0.5, non_negative=True)
     for step in gradients(10):
-        descent.step(step)
+        proximal.step(step)
         assert (mine[0] >= 0).all()
     assert (mine[1] < 0).any()
 
 
 def test_weight_decay_shrinks_weights_only():
     w, b = torch.ones(2, 2), torch.ones(1, 2)
-    Descent([w, b], optimiser="sgd", lr=0.1, weight_decay=0.5).step(
+    ProximalOptimiser([w, b], optimiser="sgd", lr=0.1, weight_decay=0.5).step(
         [torch.zeros(2, 2), torch.zeros(1, 2)]
     )
     assert torch.equal(w, torch.full((2, 2), 0.95)) and torch.equal(b, torch.ones(1, 2))
@@ -86,6 +86,6 @@ def test_weight_decay_shrinks_weights_only():
 def test_the_rate_scales_the_step():
     whole, half = parameters(), parameters()
     step = gradients(1)[0]
-    Descent(whole, optimiser="adam", lr=0.1).step(step, rate=0.5)
-    Descent(half, optimiser="adam", lr=0.05).step(step)
+    ProximalOptimiser(whole, optimiser="adam", lr=0.1).step(step, rate=0.5)
+    ProximalOptimiser(half, optimiser="adam", lr=0.05).step(step)
     torch.testing.assert_close(whole, half)

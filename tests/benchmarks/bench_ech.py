@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from harness.rng import Rng
+from harness.rules.competition import Layer
 from harness.rules.ech import ECH
-from harness.rules.plasticity import Layer, learn
+from harness.rules.plasticity import learn
 
 
 def data(images: int) -> tuple[torch.Tensor, torch.Tensor]:

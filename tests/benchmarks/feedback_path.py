@@ -57,7 +57,7 @@ def under_attack(
 def main() -> None:
     """Print both numbers at each eps."""
     from harness.data import acquire
-    from harness.learning.supervised import in_turn
+    from harness.learning.perceptron import in_turn
     from harness.registry import datasets, learners
     from harness.rng import Rng
 

@@ -16,7 +16,7 @@ from torch import nn
 from harness.attacks.engine.poison import poison
 from harness.data.base import Facts, Loaded, SplitFacts
 from harness.learning import heads
-from harness.learning.heads import FeatureLearner
+from harness.learning.feature_learner import FeatureLearner
 from harness.learning.learner import Learner, silent
 from harness.protocols.attacked_episodes import KNOWN, AttackedEpisodes, _attackers, _merged
 from harness.protocols.base import Context

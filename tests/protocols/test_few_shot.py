@@ -13,7 +13,7 @@ from torch import nn
 from harness.data.base import Facts, Loaded, SplitFacts
 from harness.data.episodes import sample
 from harness.learning import heads
-from harness.learning.heads import FeatureLearner
+from harness.learning.feature_learner import FeatureLearner
 from harness.learning.learner import Learner, TrainingLog, silent
 from harness.protocols.base import Context
 from harness.protocols.few_shot import NOTHING, FewShot, episode_verdicts, list_of

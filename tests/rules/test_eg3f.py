@@ -31,12 +31,14 @@ def images(n: int = 300) -> Images:
 @pytest.mark.parametrize("winners", [None, 5])
 def test_drives_are_minus_the_gradient_of_the_cross_entropy(hidden, winners, monkeypatch):
     one = learner(hidden=hidden, winners=winners)
-    weights, drives = one._young(3), {}
+    weights, drives = one.initial_weights(3), {}
     monkeypatch.setattr(
-        eg3f._Course, "_grow", lambda self, depth, drive, fade: drives.__setitem__(depth, drive)
+        eg3f.ThreeFactorRule,
+        "_change_weights",
+        lambda self, depth, drive, fade: drives.__setitem__(depth, drive),
     )
     x, y = images(30).tensor().flatten(1)[None], torch.arange(30)[None] % 3
-    eg3f._Course(one, weights).step(x, y, 1.0)
+    eg3f.ThreeFactorRule(one, weights).step(x, y, 1.0)
     leaves = [w.clone().requires_grad_() for w in weights]
     h = x
     for weight in leaves[:-1]:

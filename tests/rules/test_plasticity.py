@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.rng import Rng
-from harness.rules import plasticity
-from harness.rules.plasticity import Layer
+from harness.rules import plasticity, structural
+from harness.rules.competition import Layer, compete, drive
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def test_the_fixed_point_is_the_mean_input_of_a_neurons_wins():
     layer, x = small_layer(), unit_inputs()
     q = torch.softmax(3 * torch.randn(1, 20, 6, generator=Rng(1).torch("q")), dim=2)
     for _ in range(800):
-        plasticity.grow(
+        plasticity.apply_log_step(
             layer, plasticity.hebbian_delta(layer, x, q, rate=0.3, offset=0.02), clip=0.5
         )
     expected = torch.einsum("ebh,ebn->ehn", q, x) / q.sum(1).unsqueeze(2)
@@ -161,7 +161,7 @@ def test_homeostasis_spreads_the_wins_over_the_neurons():
     layer, x = small_layer(10, 30), unit_inputs(200, 30)
 
     def usage() -> torch.Tensor:
-        return plasticity.compete(layer, plasticity.drive(layer, x), 40.0).mean((0, 1))
+        return compete(layer, drive(layer, x), 40.0).mean((0, 1))
 
     assert usage().min() < 0.05 and usage().max() > 0.15
     for _ in range(1500):
@@ -174,14 +174,14 @@ def test_pruning_removes_exactly_the_synapses_below_the_threshold():
     layer.weight[0, 0] = torch.tensor([1.0] * 8 + [0.05, 0.0])
     below = layer.weight < 0.1 * layer.weight.sum(2, keepdim=True) / layer.live.sum(2, keepdim=True)
     expected = int((below & layer.live).sum())
-    assert expected >= 1 and plasticity.prune(layer, 0.1) == expected
+    assert expected >= 1 and structural.prune(layer, 0.1) == expected
     assert layer.weight[0, 0].tolist() == [1.0] * 8 + [0.0, 0.0]
 
 
 def test_pruning_at_zero_removes_only_what_float32_cannot_carry():
     layer = small_layer()
     layer.weight[0, 0, 0] = 1e-35
-    assert plasticity.prune(layer, 0.0) == 1
+    assert structural.prune(layer, 0.0) == 1
 
 
 @given(gone=st.integers(1, 40), count=st.integers(0, 60), seed=st.integers(0, 99))
@@ -190,7 +190,7 @@ def test_regrowth_fills_that_many_empty_sites_and_touches_no_other(gone, count, 
     layer = small_layer(8, 10)
     layer.weight.view(-1)[torch.randperm(80, generator=Rng(seed).torch("gone"))[:gone]] = 0.0
     before, live = layer.weight.clone(), layer.live
-    assert plasticity.regrow(layer, count, Rng(seed).torch("regrow")) == min(count, gone)
+    assert structural.regrow(layer, count, Rng(seed).torch("regrow")) == min(count, gone)
     assert int(layer.live.sum()) == 80 - gone + min(count, gone)
     assert torch.equal(layer.weight[live], before[live]) and (layer.weight >= 0).all()
 
@@ -198,8 +198,8 @@ def test_regrowth_fills_that_many_empty_sites_and_touches_no_other(gone, count, 
 def test_the_third_factor_pulls_rewarded_neurons_towards_the_input_and_pushes_the_punished_away():
     layer, x = small_layer(2, 9), unit_inputs(1)
     error = torch.tensor([[[1.0, -1.0]]])
-    before = plasticity.drive(layer, x)[0, 0].clone()
+    before = drive(layer, x)[0, 0].clone()
     for _ in range(20):
         plasticity.third_factor(layer, x, error, 0.02, 30.0, 0.02, True)
-    after = plasticity.drive(layer, x)[0, 0]
+    after = drive(layer, x)[0, 0]
     assert after[0] > before[0] and after[1] < before[1] and (layer.weight > 0).all()

@@ -13,7 +13,8 @@ from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.registry import learners
 from harness.rng import Rng
-from harness.rules.modules.local import LocalCode, Stack, lengths, on_off, patches, some_patches
+from harness.rules import stack
+from harness.rules.modules.local import LocalCode, Stack, draw_patches, lengths, on_off, patches
 
 STACK = learners["ech-stack"]
 THREE = {
@@ -48,7 +49,7 @@ def test_drawn_patches_are_some_of_all_patches():
     x, generator = maps(), Rng(0).torch("draw")
     drawn = torch.randint(4 * 16, (50,), generator=Rng(0).torch("draw"))
     assert torch.equal(
-        some_patches(x, 3, 2, 50, generator), patches(x, 3, 2).flatten(1, 2)[:, drawn]
+        draw_patches(x, 3, 2, 50, generator), patches(x, 3, 2).flatten(1, 2)[:, drawn]
     )
 
 
@@ -135,10 +136,10 @@ def test_one_shot_heads_are_imprinted_and_more_shots_are_consolidated():
     one.fit(bars())
     codes = one.embed(bars().tensor())[None]
     labels = torch.arange(200)[None] % 4
-    single = one._own_head(codes[:, :4], labels[:, :4], 4)
-    assert torch.equal(single, one._imprint(codes[:, :4], labels[:, :4], 4))
-    many = one._own_head(codes, labels, 4)
-    assert not torch.equal(many, one._imprint(codes, labels, 4)) and (many > 0).all()
+    single = one.own_head(codes[:, :4], labels[:, :4], 4)
+    assert torch.equal(single, stack.imprint(codes[:, :4], labels[:, :4], 4))
+    many = one.own_head(codes, labels, 4)
+    assert not torch.equal(many, stack.imprint(codes, labels, 4)) and (many > 0).all()
 
 
 def test_a_kernel_that_does_not_fit_is_one_clear_error():
