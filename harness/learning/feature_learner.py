@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import Protocol, cast
 
 from harness.batching import in_batches
 from harness.lazy import nn, torch
 from harness.learning.fitting import TensorLearner
-from harness.learning.heads import fit
+from harness.learning.heads import HeadName, fit
 from harness.learning.learner import EpisodeClassifier
 
 EMBED_BATCH = 256
+
+
+class HasHead(Protocol):
+    """A config with a key for the few-shot head."""
+
+    @property
+    def head(self) -> HeadName:
+        """Name of the head."""
+        ...
 
 
 class EpisodeHead(Protocol):
@@ -49,7 +58,8 @@ class FeatureLearner(TensorLearner):
         self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> EpisodeHead:
         """The heads of E episodes, from embeddings (E, S, D) and labels (E, S)."""
-        return fit(self.config.head, support, support_labels, n_way)
+        config = cast(HasHead, self.config)
+        return fit(config.head, support, support_labels, n_way)
 
     def _eval_body(self) -> nn.Module:
         """The body in eval mode, even if a subclass forgot it: dropout must not act on features."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from harness.lazy import torch
 
@@ -101,8 +101,9 @@ class ProximalOptimiser:
                     p.mul_(1 - rate * self.lr * self.weight_decay)
                 metric = self._move(i, p, gradient, rate)
                 if is_weight and self.l1:
-                    threshold = rate * self.lr * self.l1 / metric
-                    p.sub_(p.clamp(-threshold, threshold))
+                    # A number for SGD; ``clamp`` takes both.
+                    threshold = cast("torch.Tensor", rate * self.lr * self.l1 / metric)
+                    p.sub_(torch.clamp(p, -threshold, threshold))
                 if is_weight and self.non_negative:
                     p.clamp_(min=0)
                 if i in self.masks:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:  # ``local`` imports torch
 TRACE = 0.001
 """Strength of every imprinted synapse, at least: the delta rule multiplies and cannot revive 0."""
 
+SIGMA_IMAGES = 200
+"""Training images that a layer's semi-saturation is estimated from."""
+
 
 @registry.learners.register("ech-stack")
 class EchStack(CompetitiveLearner):
@@ -142,7 +145,7 @@ class EchStack(CompetitiveLearner):
         depths = len(self.layers)
         for depth, layer in enumerate(self.layers):
             rows = self._shuffled(len(train), steps * batch, depth).reshape(steps, batch)
-            sample = self._input(train.take(slice(0, 200)), depth)
+            sample = self._input(train.take(np.arange(min(SIGMA_IMAGES, len(train)))), depth)
             self.sigma[depth] = self._semi_saturation(sample, depth)
             explained = []
             for step in range(steps):
@@ -261,8 +264,8 @@ class EchStack(CompetitiveLearner):
         chunk = 16 * self.embed_batch
         parts = []
         for start in range(0, len(train), chunk):
-            images = train.take(slice(start, start + chunk)).tensor(self.device)
-            parts.append(self.embed(images))
+            rows = np.arange(start, min(start + chunk, len(train)))
+            parts.append(self.embed(train.take(rows).tensor(self.device)))
         return torch.cat(parts)
 
     # ---------------------------------------------------------------------------- code and state

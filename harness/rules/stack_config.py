@@ -41,7 +41,9 @@ class StackConfig(CompetitiveConfig):
     """Keys of ``ech-stack``."""
 
     layers: list[LayerConfig] = Field(
-        [LayerConfig.model_validate({})], min_length=1, description="the layers, from the image upwards"
+        [LayerConfig.model_validate({})],
+        min_length=1,
+        description="the layers, from the image upwards",
     )
     surround: float | None = Field(
         None,
