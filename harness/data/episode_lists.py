@@ -1,15 +1,16 @@
-"""Lists of episodes as JSON: to use the very same episodes in other code, or other code's episodes
-here.
+"""Lists of episodes as JSON: the same episodes in other code, or episodes of other code here.
+
+An example::
 
     {"dataset": "omniglot", "splitting": "vinyals", "split": "test", "content": "fc94fb...",
      "ways": 2, "shots": 1, "queries": 2,
-     "episodes": [{"classes": ["Greek/character01", "Latin/character07"], "support": [[3], [0]],
-     "query": [[5, 9], [1, 2]]}]}
+     "episodes": [{"classes": ["Greek/character01", "Latin/character07"],
+                   "support": [[3], [0]], "query": [[5, 9], [1, 2]]}]}
 
-A class has its name, an image its number among the images of its class in the split, from 0 (for
-Omniglot that is the drawer, from 0). ``ways`` and ``shots`` are numbers or ranges such as
-``"1-10"``, and every episode is held to them. ``content``, the dataset's content hash, may be left
-out; where it stands, it must be that of the data.
+A class is given by its name. An image is given by its number among the images of its class in the
+split, from 0; for Omniglot that is the drawer. ``ways`` and ``shots`` are numbers or ranges such as
+``"1-10"``, and every episode must agree with them. ``content``, the content hash of the dataset,
+may be left out; if it is given, it must be that of the data.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from harness.errors import DataError, did_you_mean
 from harness.registry import Config
 
 MOST_BYTES = 1 << 28
+"""Most bytes of a file."""
+HOW_TO_WRITE = "`harness episodes SUITE.yaml --out FOLDER` writes such lists"
 Ranks = list[list[Annotated[int, Field(ge=0)]]]
+"""Numbers of the images of each class."""
 
 
 class Listed(Config):
@@ -53,71 +57,108 @@ class EpisodeList(Config):
 
     @property
     def sha256(self) -> str:
-        """Hash of what the list says."""
+        """Hash of the list."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def episodes_of(self, data: Loaded, where: str | None = None) -> Episodes:
-        """The episodes as rows of their split.
+        """Find the rows of the episodes in their split.
 
         Args:
             data: the dataset.
-            where: the list's file, for errors.
+            where: the file of the list, for errors.
 
         Raises:
-            DataError: a class or an image is not there, or the list was made for other data.
+            DataError: If a class or an image does not exist, or the list was made for other data.
         """
-        if self.content not in (None, found := data.content_hash()):
-            raise DataError(
-                f"the list is for other data: content {self.content[:16]}..., and this is {found[:16]}...",
-                where=where,
-                hint="use the release of the dataset that it was made with, or leave `content` out",
-            )
-        images, names = (
-            data.split(self.splitting, self.split),
-            data.split_classes(self.splitting, self.split),
-        )
-        number, order = (
-            {name: i for i, name in enumerate(names)},
-            np.argsort(images.labels, kind="stable"),
-        )
-        count = np.bincount(images.labels, minlength=len(names))
-        start = np.cumsum(count) - count
-        ways, shots = Span.of(self.ways).high, Span.of(self.shots).high
-        classes = np.full((len(self.episodes), ways), PAD)
-        support = np.full((len(self.episodes), ways, shots), PAD)
-        query = np.full((len(self.episodes), ways, self.queries), PAD)
+        self._check_content(data, where)
+        index = _ClassIndex.of(data, self.splitting, self.split)
+        count = len(self.episodes)
+        ways = Span.of(self.ways).high
+        shots = Span.of(self.shots).high
+        classes = np.full((count, ways), PAD)
+        support = np.full((count, ways, shots), PAD)
+        query = np.full((count, ways, self.queries), PAD)
         for place, episode in enumerate(self.episodes):
-            for way, name in enumerate(episode.classes):
-                if name not in number:
-                    raise DataError(
-                        f"episode {place}: {self.splitting}/{self.split} has no class {name!r}",
-                        where=where,
-                        hint=did_you_mean(name, names),
-                    )
-                classes[place, way] = label = number[name]
-                for rows, ranks in ((support, episode.support[way]), (query, episode.query[way])):
-                    if max(ranks) >= count[label]:
-                        raise DataError(
-                            f"episode {place}: there is no image {max(ranks)} of {name!r}",
-                            where=where,
-                            hint=f"its images are 0 to {count[label] - 1}",
-                        )
-                    rows[place, way, : len(ranks)] = order[start[label] + np.array(ranks)]
-        of = [
-            np.where(rows < 0, PAD, np.arange(ways)[:, None]).reshape(len(rows), -1)
-            for rows in (support, query)
-        ]
+            try:
+                for way, name in enumerate(episode.classes):
+                    label = index.label(name)
+                    classes[place, way] = label
+                    for rows, ranks in (
+                        (support, episode.support[way]),
+                        (query, episode.query[way]),
+                    ):
+                        rows[place, way, : len(ranks)] = index.rows(label, ranks)
+            except DataError as error:
+                raise DataError(
+                    f"episode {place}: {error.message}", where=where, hint=error.hint
+                ) from None
+        way_of = np.arange(ways)[:, None]
         return Episodes(
-            support.reshape(len(support), -1), of[0], query.reshape(len(query), -1), of[1], classes
+            support=support.reshape(count, -1),
+            support_labels=np.where(support < 0, PAD, way_of).reshape(count, -1),
+            query=query.reshape(count, -1),
+            query_labels=np.where(query < 0, PAD, way_of).reshape(count, -1),
+            classes=classes,
         )
 
+    def _check_content(self, data: Loaded, where: str | None) -> None:
+        if self.content is None:
+            return
+        actual = data.content_hash()
+        if self.content != actual:
+            raise DataError(
+                f"the list is for other data: content {self.content[:16]}..., "
+                f"but that of this dataset is {actual[:16]}...",
+                where=where,
+                hint="use the release of the dataset that it was made with, or remove `content`",
+            )
+
     def to_json(self) -> str:
-        """The list as text, one episode a line."""
+        """Write the list as text, one episode a line."""
         head = self.model_dump(mode="json", exclude={"episodes"}, exclude_none=True)
-        lines = ",\n".join(
-            json.dumps(episode.model_dump(), ensure_ascii=False) for episode in self.episodes
-        )
-        return json.dumps(head, ensure_ascii=False)[:-1] + f', "episodes": [\n{lines}\n]}}\n'
+        lines = [json.dumps(episode.model_dump(), ensure_ascii=False) for episode in self.episodes]
+        opening = json.dumps(head, ensure_ascii=False).removesuffix("}")
+        return opening + ', "episodes": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+class _ClassIndex:
+    """Finds the images of a split by class and number.
+
+    Args:
+        images: the images of the split.
+        names: the name of each class.
+        split: name of the split, for errors.
+    """
+
+    def __init__(self, images: Images, names: tuple[str, ...], split: str) -> None:
+        labels = images.known_labels
+        self._names = names
+        self._split = split
+        self._labels = {name: label for label, name in enumerate(names)}
+        self._order = np.argsort(labels, kind="stable")
+        self._count = np.bincount(labels, minlength=len(names))
+        self._start = np.cumsum(self._count) - self._count
+
+    @classmethod
+    def of(cls, data: Loaded, splitting: str, split: str) -> _ClassIndex:
+        images = data.split(splitting, split)
+        return cls(images, data.split_classes(splitting, split), f"{splitting}/{split}")
+
+    def label(self, name: str) -> int:
+        if name not in self._labels:
+            raise DataError(
+                f"{self._split} has no class {name!r}", hint=did_you_mean(name, self._names)
+            )
+        return self._labels[name]
+
+    def rows(self, label: int, ranks: list[int]) -> np.ndarray:
+        count = self._count[label]
+        if max(ranks) >= count:
+            raise DataError(
+                f"there is no image {max(ranks)} of {self._names[label]!r}",
+                hint=f"its images are 0 to {count - 1}",
+            )
+        return self._order[self._start[label] + np.array(ranks)]
 
 
 def listing(
@@ -131,30 +172,30 @@ def listing(
     shots: int | str,
     queries: int,
 ) -> EpisodeList:
-    """Episodes as a list.
+    """List episodes.
 
     Args:
-        data: what they were drawn from.
-        splitting, split: of ``data``; ``episodes`` are rows of it.
-        dataset: its kind.
-        ways, shots, queries: as they were asked for.
+        data: the dataset that they were drawn from.
+        splitting: name of the splitting.
+        split: name of the split; the episodes are rows of it.
+        episodes: the episodes.
+        dataset: name of the dataset.
+        ways: as requested, a number or a range.
+        shots: as requested, a number or a range.
+        queries: query images per class.
     """
-    images, names = data.split(splitting, split), data.split_classes(splitting, split)
-    rank = _ranks(images)
+    names = data.split_classes(splitting, split)
+    rank = _ranks(data.split(splitting, split))
 
-    def of(rows: np.ndarray, labels: np.ndarray, count: int) -> list[list[int]]:
-        return [rank[rows[labels == way]].tolist() for way in range(count)]
+    def ranks_of(rows: np.ndarray, labels: np.ndarray, ways: int) -> list[list[int]]:
+        return [rank[rows[labels == way]].tolist() for way in range(ways)]
 
     listed = []
     for i in range(len(episodes)):
         classes = [names[label] for label in episodes.classes[i] if label != PAD]
-        listed.append(
-            Listed(
-                classes=classes,
-                support=of(episodes.support[i], episodes.support_labels[i], len(classes)),
-                query=of(episodes.query[i], episodes.query_labels[i], len(classes)),
-            )
-        )
+        support = ranks_of(episodes.support[i], episodes.support_labels[i], len(classes))
+        query = ranks_of(episodes.query[i], episodes.query_labels[i], len(classes))
+        listed.append(Listed(classes=classes, support=support, query=query))
     return EpisodeList(
         dataset=dataset,
         splitting=splitting,
@@ -168,67 +209,79 @@ def listing(
 
 
 def _ranks(images: Images) -> np.ndarray:
-    """Each image's number among those of its class, (N,)."""
-    count = np.bincount(images.labels, minlength=images.n_classes)
+    """The number of each image among those of its class, (N,)."""
+    labels = images.known_labels
+    counts = np.bincount(labels, minlength=images.n_classes)
     rank = np.empty(len(images), np.int64)
-    rank[np.argsort(images.labels, kind="stable")] = np.concatenate([np.arange(n) for n in count])
+    by_class = np.argsort(labels, kind="stable")
+    rank[by_class] = np.concatenate([np.arange(count) for count in counts])
     return rank
 
 
 def read(path: str | Path) -> EpisodeList:
-    """A list.
+    """Read a list.
 
     Raises:
-        DataError: the file cannot be read, is no such list, or an episode is not what the list says
-            of itself.
+        DataError: If the file cannot be read, is not a list of episodes, or an episode does not
+            agree with the list's ways, shots and queries.
     """
+    file = Path(path)
+    where = str(path)
     try:
-        if Path(path).stat().st_size > MOST_BYTES:
+        if file.stat().st_size > MOST_BYTES:
             raise DataError(
-                f"larger than {MOST_BYTES >> 20} MiB", where=str(path), hint="split it up"
+                f"larger than {MOST_BYTES >> 20} MiB", where=where, hint="split it into parts"
             )
-        found = EpisodeList.model_validate_json(Path(path).read_bytes())
-        ways, shots = Span.of(found.ways), Span.of(found.shots)
+        listed = EpisodeList.model_validate_json(file.read_bytes())
+        ways = Span.of(listed.ways)
+        shots = Span.of(listed.shots)
     except OSError as error:
         raise DataError(
-            f"cannot be read: {error.strerror}",
-            where=str(path),
-            hint="`harness episodes SUITE.yaml --out FOLDER` writes such lists",
+            f"cannot be read: {error.strerror}", where=where, hint=HOW_TO_WRITE
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"
         raise DataError(
-            f"is no list of episodes: {place}: {first['msg']}",
-            where=str(path),
-            hint="`harness episodes SUITE.yaml --out FOLDER` writes such lists",
+            f"not a list of episodes: {place}: {first['msg']}", where=where, hint=HOW_TO_WRITE
         ) from None
     except ValueError as error:
-        raise DataError(f"ways or shots: {error}", where=str(path)) from None
-    for place, episode in enumerate(found.episodes):
-        if wrong := _wrong(episode, ways, shots, found.queries):
-            raise DataError(f"episode {place}: {wrong}", where=str(path))
-    return found
+        raise DataError(f"ways or shots: {error}", where=where) from None
+    for number, episode in enumerate(listed.episodes):
+        fault = _fault(episode, ways, shots, listed.queries)
+        if fault:
+            raise DataError(f"episode {number}: {fault}", where=where)
+    return listed
 
 
-def _wrong(episode: Listed, ways: Span, shots: Span, queries: int) -> str:
-    """What is wrong with an episode; empty where nothing is."""
+def _fault(episode: Listed, ways: Span, shots: Span, queries: int) -> str:
+    """The first fault of an episode; "" if there is none."""
     count = len(episode.classes)
     if not ways.low <= count <= ways.high:
-        return f"{count} classes, and the list says {ways.value} ways"
+        return f"{count} classes, but the list says {ways.value} ways"
     if len(set(episode.classes)) < count:
-        return "a class stands twice"
+        return "duplicate class"
     if not len(episode.support) == len(episode.query) == count:
-        return f"{count} classes, support images of {len(episode.support)} and query images of {len(episode.query)}"
+        return (
+            f"{count} classes, support images of {len(episode.support)} "
+            f"and query images of {len(episode.query)}"
+        )
     for name, support, query in zip(episode.classes, episode.support, episode.query, strict=True):
-        if not shots.low <= len(support) <= shots.high:
-            return (
-                f"{len(support)} support images of {name!r}, and the list says {shots.value} shots"
-            )
-        if len(query) != queries:
-            return f"{len(query)} query images of {name!r}, and the list says {queries} queries"
-        if both := set(support) & set(query):
-            return f"image {min(both)} of {name!r} is in support and query"
-        if len({*support, *query}) < len(support) + queries:
-            return f"an image of {name!r} stands twice"
+        fault = _class_fault(name, support, query, shots, queries)
+        if fault:
+            return fault
+    return ""
+
+
+def _class_fault(name: str, support: list[int], query: list[int], shots: Span, queries: int) -> str:
+    """The first fault of one class of an episode; "" if there is none."""
+    if not shots.low <= len(support) <= shots.high:
+        return f"{len(support)} support images of {name!r}, but the list says {shots.value} shots"
+    if len(query) != queries:
+        return f"{len(query)} query images of {name!r}, but the list says {queries} queries"
+    shared = set(support) & set(query)
+    if shared:
+        return f"image {min(shared)} of {name!r} is in support and query"
+    if len({*support, *query}) < len(support) + len(query):
+        return f"an image of {name!r} is used twice"
     return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data.base import Images
-from harness.data.episodes import BLOCK, sample
+from harness.data.sampler import BLOCK, sample
 from harness.errors import HarnessError
 from harness.lazy import torch
 from harness.learning.learner import Learner

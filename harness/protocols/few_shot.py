@@ -14,7 +14,8 @@ from harness.batching import in_batches
 from harness.data import episode_lists
 from harness.data.base import Images, Loaded, SplitFacts
 from harness.data.episode_lists import EpisodeList
-from harness.data.episodes import Episodes, Span, capacity, sample
+from harness.data.episodes import Episodes, Span
+from harness.data.sampler import capacity, sample
 from harness.errors import DataError
 from harness.lazy import torch
 from harness.learning.learner import Learner, Regime

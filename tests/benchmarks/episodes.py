@@ -25,7 +25,8 @@ import torch
 from harness.batching import in_batches
 from harness.data import acquire
 from harness.data.base import Images
-from harness.data.episodes import Episodes, sample
+from harness.data.episodes import Episodes
+from harness.data.sampler import sample
 from harness.imports import import_learn2learn
 from harness.learning.learner import Learner, silent
 from harness.protocols.base import Context

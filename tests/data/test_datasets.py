@@ -13,7 +13,7 @@ import pytest
 
 from harness.data import acquire, inventory
 from harness.data.base import SplitFacts
-from harness.data.episodes import sample
+from harness.data.sampler import sample
 from harness.errors import DataError
 from harness.registry import datasets
 from harness.rng import Rng

@@ -9,7 +9,7 @@ import pytest
 
 from harness.data.base import Loaded
 from harness.data.episode_lists import listing, read
-from harness.data.episodes import sample
+from harness.data.sampler import sample
 from harness.errors import DataError
 from harness.rng import Rng
 
@@ -69,15 +69,15 @@ def broken(change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (broken(lambda e: e["classes"].pop()), "episode 1: 2 classes, and the list says 3 ways"),
+        (broken(lambda e: e["classes"].pop()), "episode 1: 2 classes, but the list says 3 ways"),
         (broken(lambda e: e["support"].pop()), "support images of 2 and query images of 3"),
         (
             broken(lambda e: e["support"][0].pop()),
-            "1 support images of .*, and the list says 2 shots",
+            "1 support images of .*, but the list says 2 shots",
         ),
         (
             broken(lambda e: e["query"][2].append(e["query"][2][0])),
-            "3 query images of .*, and the list says 2 queries",
+            "3 query images of .*, but the list says 2 queries",
         ),
         (
             broken(lambda e: e["query"].__setitem__(0, [e["support"][0][0], e["query"][0][0]])),
@@ -87,7 +87,7 @@ def broken(change):
         (broken(lambda e: e["classes"].__setitem__(0, e["classes"][1])), "duplicate class"),
         (broken(lambda e: e["support"][0].__setitem__(0, -1)), r"episodes\.1\.support\.0\.0"),
         (lambda _: {"ways": "many"}, "neither a number nor a range"),
-        (lambda _: {"shots": "4-1"}, "no range"),
+        (lambda _: {"shots": "4-1"}, "does not run from"),
         (lambda _: {"episodes": []}, "at least 2"),
         (lambda _: {"colour": "red"}, "colour"),
     ],

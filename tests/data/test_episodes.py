@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from harness.data.base import Images
-from harness.data.episodes import BLOCK, PAD, Span, capacity, sample
+from harness.data.episodes import PAD, Span
+from harness.data.sampler import BLOCK, capacity, sample
 from harness.errors import HarnessError
 from harness.rng import Rng
 
@@ -230,6 +231,49 @@ def test_disjoint_within_groups():
         np.unique(groups[episodes.classes][:, 0])
     ) == 3
     assert capacity(np.full(10, 8), mode="replacement", **asked) is None
+
+
+def test_groups_of_episodes_are_uniform_and_each_episode_keeps_to_its_own():
+    """Groups of equal size are equally frequent; one that is too small for the ways is never used."""
+    groups = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 4, 4])
+    episodes = sample(
+        images_of([9] * 14), ways=3, shots=1, queries=1, episodes=4000, rng=Rng(0), groups=groups
+    )
+    of_way = groups[episodes.classes]
+    assert (of_way == of_way[:, :1]).all()
+    counts = np.bincount(of_way[:, 0], minlength=5)
+    assert counts[4] == 0 and chisquare(counts[:4]).pvalue > 0.001
+
+
+def test_a_large_group_is_no_more_likely_than_a_small_one():
+    groups = np.repeat([0, 1], [3, 12])
+    episodes = sample(
+        images_of([6] * 15), ways=2, shots=1, queries=1, episodes=4000, rng=Rng(1), groups=groups
+    )
+    counts = np.bincount(groups[episodes.classes[:, 0]])
+    assert chisquare(counts).pvalue > 0.001
+    # Within the large group, every class is as likely as another.
+    members = np.bincount(episodes.classes.ravel(), minlength=15)[3:]
+    assert chisquare(members).pvalue > 0.001
+
+
+@pytest.mark.parametrize("mode", ["class_disjoint", "image_disjoint"])
+def test_disjoint_episodes_of_groups_come_in_random_order(mode):
+    groups = np.repeat([0, 1, 2], 8)
+    episodes = sample(
+        images_of([20] * 24),
+        ways=2,
+        shots=1,
+        queries=1,
+        episodes=12,
+        rng=Rng(2),
+        groups=groups,
+        mode=mode,
+    )
+    of_way = groups[episodes.classes]
+    assert (of_way == of_way[:, :1]).all()
+    # Ordered by group, the first four would all be of one group.
+    assert len(np.unique(of_way[:4, 0])) > 1
 
 
 @pytest.mark.parametrize(

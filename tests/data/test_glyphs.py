@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import label as components
 
 from harness.data import acquire, strokes
-from harness.data.episodes import sample
+from harness.data.sampler import sample
 from harness.rng import Rng
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from harness.data.base import Facts, Loaded, SplitFacts
-from harness.data.episodes import sample
+from harness.data.sampler import sample
 from harness.learning import heads
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.learner import Learner, TrainingLog, silent
