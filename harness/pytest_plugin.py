@@ -1,28 +1,35 @@
 """``pytest --harness-suite suites/ci.yaml``: every number of a reference is a test.
 
-The suite runs once, before the first of them. Only the suite's tests run unless paths are given too. Registered as a
-pytest plugin by installing this package; it imports nothing until it is asked for.
+The suite runs once, before the first of these tests. Other tests are collected only if paths are
+given on the command line too. Installing this package registers the plugin; it imports nothing of
+the harness until the option is used.
 """
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+if TYPE_CHECKING:
+    from harness.report.gate import Finding
+    from harness.report.reference import Row
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options, in a group of their own."""
-    group = parser.getgroup("harness", "gate numbers against a reference")
+    """Add the options, in a group of their own."""
+    group = parser.getgroup("harness", "compare numbers with a reference")
     group.addoption(
         "--harness-suite",
         metavar="SUITE.yaml",
-        help="run this suite, each number of its reference a test",
+        help="run this suite; each number of its reference is a test",
     )
     group.addoption(
-        "--harness-reference", metavar="FILE", help="results/reference/NAME.json if left out"
+        "--harness-reference",
+        metavar="FILE",
+        help="the reference; default: results/reference/NAME.json",
     )
     group.addoption(
         "--harness-store", metavar="DIR", default="results/runs", help="folder of finished cells"
@@ -30,98 +37,116 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--harness-exact",
         action="store_true",
-        help="ask for equal verdicts, in the same environment",
+        help="require equal verdicts, in the same environment",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Without paths on the command line, nothing but the suite is collected."""
-    if (
-        config.getoption("--harness-suite")
-        and config.args_source is not pytest.Config.ArgsSource.ARGS
-    ):
+    """Collect only the suite, unless paths are given on the command line."""
+    paths_given = config.args_source is pytest.Config.ArgsSource.ARGS
+    if config.getoption("--harness-suite") and not paths_given:
         config.args = []
 
 
-@pytest.hookimpl(tryfirst=True)  # so that -k and -m choose among these tests too
+@pytest.hookimpl(tryfirst=True)  # so that -k and -m select among these tests too
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """One test a row of the reference."""
-    if config.getoption("--harness-suite"):
-        items += _Suite.from_parent(session, name=config.getoption("--harness-suite")).collect()
+    """Add one test per row of the reference."""
+    path = config.getoption("--harness-suite")
+    if path:
+        items += SuiteCollector.from_parent(session, name=path).collect()
 
 
-class _Suite(pytest.Collector):
-    """A suite and its reference."""
+class SuiteCollector(pytest.Collector):
+    """A suite and its reference; the name of the node is the path of the suite."""
+
+    findings: dict[str, Finding] | None = None
+    """Test name -> verdict of the gate; None until the suite has been run."""
 
     def collect(self) -> list[pytest.Item]:
+        """Make a test of each row.
+
+        Raises:
+            UsageError: the suite or the reference cannot be read.
+        """
         from harness.errors import HarnessError
         from harness.report import reference
 
         try:
-            self.rows = reference.load(self.path_of_reference()).rows
+            rows = reference.load(self._reference()).rows
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from None
-        self.findings: dict[str, Any] | None = None
-        return [_Number.from_parent(self, name=row.name.replace(": ", "/", 1)) for row in self.rows]
+        return [NumberItem.from_parent(self, name=_test_name(row)) for row in rows]
 
-    def path_of_reference(self) -> Path:
-        """As given, or where the suite's name says."""
-        from harness.report import checking
-        from harness.suite import load as suite
+    def finding(self, name: str) -> Finding:
+        """The verdict on one number; the first call runs the suite."""
+        if self.findings is None:
+            self.findings = self._check()
+        return self.findings[name]
 
-        given = self.config.getoption("--harness-reference")
-        return (
-            Path(given)
-            if given
-            else checking.reference_of(suite.read_tree(Path(self.name)).value.get("name", ""))
-        )
-
-    def judged(self) -> dict[str, Any]:
-        """Row name -> finding; runs the suite when first asked."""
+    def _check(self) -> dict[str, Finding]:
         from harness import api
 
-        if self.findings is None:
-            done = api.check(
-                self.name,
-                against=self.path_of_reference(),
-                store=self.config.getoption("--harness-store"),
-                exact=self.config.getoption("--harness-exact"),
-            )
-            self.findings = {
-                finding.name.replace(": ", "/", 1): finding for finding in done.report.findings
-            }
-        return self.findings
+        done = api.check(
+            self.name,
+            against=self._reference(),
+            store=self.config.getoption("--harness-store"),
+            exact=self.config.getoption("--harness-exact"),
+        )
+        findings = done.report.findings if done.report else []
+        return {_test_name(finding): finding for finding in findings}
+
+    def _reference(self) -> Path:
+        from harness.report import checking
+        from harness.suite import load
+
+        option = self.config.getoption("--harness-reference")
+        if option:
+            return Path(option)
+        suite = load.read_tree(Path(self.name)).value
+        return checking.reference_of(suite.get("name", ""))
 
 
-class _Number(pytest.Item):
-    """One number of one learner."""
+def _test_name(number: Row | Finding) -> str:
+    # `learner: protocol, ...` becomes `learner/protocol, ...`: a colon would split a test id.
+    return number.name.replace(": ", "/", 1)
+
+
+class NumberItem(pytest.Item):
+    """One number of one learner, as a test."""
 
     def runtest(self) -> None:
-        finding = self.parent.judged()[self.name]
+        """Fail if the number has changed, warn if it cannot be decided.
+
+        Raises:
+            Changed: the gate does not let the number pass.
+        """
+        if not isinstance(self.parent, SuiteCollector):
+            raise TypeError(f"{self.name}: not collected from a suite")
+        finding = self.parent.finding(self.name)
         if finding.fails:
             raise Changed(finding)
         if finding.outcome == "undecided":
             warnings.warn(f"{finding.name}: {finding.said}", stacklevel=1)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show a changed number, or an error of the harness, without a traceback."""
         from harness.errors import HarnessError
 
-        return (
-            str(excinfo.value)
-            if isinstance(excinfo.value, Changed | HarnessError)
-            else super().repr_failure(excinfo, style)
-        )
+        if isinstance(excinfo.value, Changed | HarnessError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return Path(self.parent.name), 0, self.name
+        """Where the number comes from: its suite."""
+        suite = self.parent.name if self.parent else ""
+        return Path(suite), 0, self.name
 
 
 class Changed(Exception):
     """A number that the gate does not let pass."""
 
-    def __init__(self, finding: Any):
-        super().__init__(
-            "; ".join([f"{finding.name}: {finding.outcome}: {finding.said}", *finding.notes])
-        )
+    def __init__(self, finding: Finding) -> None:
+        verdict = f"{finding.name}: {finding.outcome}: {finding.said}"
+        super().__init__("; ".join([verdict, *finding.notes]))

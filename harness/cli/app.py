@@ -21,9 +21,12 @@ GROUPS = (RUN, WRITE, READ, PUBLISH, MAINTAIN)
 
 
 class Commands(typer.core.TyperGroup):
-    """Commands under headings; an interrupt ends each of them in the same way."""
+    """Commands under headings; an interrupt ends each of them in the same way.
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    Contexts are ``Any`` because their class is click's or typer's, depending on typer's release.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
         """Run a command.
 
         Raises:
@@ -35,7 +38,7 @@ class Commands(typer.core.TyperGroup):
             err.print("interrupted; finished cells are kept, run the same command to resume")
             raise typer.Exit(130) from None
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one section per heading, with the descriptions aligned."""
         names = self.list_commands(ctx)
         width = max(len(name) for name in names)

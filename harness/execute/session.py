@@ -23,6 +23,7 @@ from harness.data import acquire
 from harness.errors import HarnessError
 from harness.execute import display, schedule
 from harness.execute.base import Executor, Outcome, executors, training_key
+from harness.execute.display import Bars, Lines
 from harness.execute.signals import handling
 from harness.registry import Config
 from harness.storage.location import DEFAULT_STORE
@@ -140,16 +141,7 @@ def run(
             executor(config, conditions) as workplace,
             display.show(console or quiet, total, expected, workplace.size) as progress,
         ):
-            outcome.add(schedule.run(todo, workplace, store, progress, options.time_limit))
-            # A finished match settles the cells behind it, unless they are behind another one.
-            while layout.waiting:
-                waiting = len(layout.waiting)
-                layout = _laid_out(loaded, options.device, store)
-                if len(layout.waiting) == waiting:
-                    break  # the remaining matches have failed
-                todo, expected = _todo(layout, store, outcome.failed)
-                progress.clock.expect(expected)
-                outcome.add(schedule.run(todo, workplace, store, progress, options.time_limit))
+            layout, outcome = _compute(layout, todo, workplace, store, progress, options)
     settled = {*outcome.done, *outcome.found, *outcome.failed}
     outcome.found += sorted({cell.key for cell in layout.unique} - settled)
     return Run(layout, outcome, collect.collect(layout, store, outcome.failed))
@@ -178,6 +170,39 @@ def _conditions(suite: Suite, options: RunOptions, store: Store) -> Conditions:
     for entry in suite.protocols:
         files |= entry.protocol.files()
     return Conditions(store, options.data_folder, options.device, options.batch_size, files)
+
+
+def _compute(
+    layout: Plan,
+    todo: list[Cell],
+    workplace: Executor,
+    store: Store,
+    progress: Bars | Lines,
+    options: RunOptions,
+) -> tuple[Plan, Outcome]:
+    """Compute cells, then those whose matches have been found meanwhile.
+
+    Args:
+        layout: the plan.
+        todo: its cells that can be computed now, in this order.
+        workplace: an executor that has been entered.
+        store: where results go.
+        progress: the display.
+        options: of the run.
+
+    Returns:
+        The plan with all matches resolved that were found, and what became of the cells.
+    """
+    outcome = schedule.run(todo, workplace, store, progress, options.time_limit)
+    while layout.waiting:
+        waiting = len(layout.waiting)
+        layout = _laid_out(layout.suite, options.device, store)
+        if len(layout.waiting) == waiting:
+            break  # the remaining matches have failed
+        todo, expected = _todo(layout, store, outcome.failed)
+        progress.clock.expect(expected)
+        outcome.add(schedule.run(todo, workplace, store, progress, options.time_limit))
+    return layout, outcome
 
 
 def _todo(
