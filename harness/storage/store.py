@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
@@ -78,7 +79,7 @@ class Store:
         root: folder or URL.
 
     Raises:
-        StoreError: ``root`` is empty, or fsspec cannot open the URL.
+        StoreError: ``root`` is empty or a file, or fsspec cannot open the URL.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -95,6 +96,8 @@ class Store:
             self.files = Bucket(str(root))
         else:
             self.root = Path(str(root).removeprefix("file://"))
+            if os.path.exists(self.root) and not os.path.isdir(self.root):
+                raise StoreError("a store is a folder, and this is a file", where=str(root))
             self.files = Folder(self.root)
         self.packs = Packs(self.files)
 
@@ -117,10 +120,8 @@ class Store:
         """Return the keys of all finished cells; their checksums are not verified here.
 
         Raises:
-            StoreError: the store is a file, or a pack is damaged.
+            StoreError: a pack is damaged.
         """
-        if isinstance(self.root, Path) and self.root.is_file():
-            raise StoreError("a store is a folder, and this is a file", where=str(self.root))
         loose = self.files.folders_with(CELL, inside="cells")
         self.packs.refresh()  # after listing: a cell is in its pack before it ceases to be loose
         return sorted({*loose, *self.packs})
