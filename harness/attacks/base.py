@@ -1,7 +1,8 @@
-"""What an attack is: a frozen config, and one function from images to perturbed images of them.
+"""What an attack is: a frozen config, and one method that turns images into perturbed images.
 
-Attacks know a network (through ``Victim``), images and labels; they know nothing of suites, learners or stores. The
-sweep engine decides which samples are attacked, judges what comes back, and keeps the books.
+Attacks know a network (through ``Victim``), images and labels; they know nothing of suites,
+learners or stores. The sweep engine decides which samples are attacked, judges the results and
+records them.
 """
 
 from __future__ import annotations
@@ -9,115 +10,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from harness.attacks.engine.losses import LEAST_CLASSES
-from harness.attacks.engine.victim import Backward, Victim, View
-from harness.errors import did_you_mean
+from harness.attacks.config import AttackConfig
+from harness.attacks.engine.losses import MIN_CLASSES
+from harness.attacks.engine.victim import Victim, View
 from harness.lazy import torch
-from harness.registry import Config, attacks
 from harness.rng import Rng
 
-Norm = Literal["linf", "l2", "l1", "l0"]
-Loss = Literal["ce", "margin", "ce-norm", "dlr"]
-
 TOLERANCE = 1e-6
-"""By how much a norm may exceed its eps: float32 rounding of ``image + perturbation`` (up to 6e-8 a pixel, measured)."""
+"""By how much a norm may exceed its eps: float32 rounding of image + perturbation (measured: 6e-8 a pixel)."""
 
-ABSURD_L2 = 1000.0
-"""No image of a million pixels is further than this from any other, in L2."""
-
-
-def faulty(
-    errors: list[tuple[tuple[str | int, ...], str, Any]], title: str = "attack"
-) -> ValidationError:
-    """A pydantic error at places below the value that is being validated: (path, message, value) each."""
-    return ValidationError.from_exception_data(
-        title,
-        [
-            InitErrorDetails(
-                type=PydanticCustomError("attack", "{problem}", {"problem": text}),
-                loc=path,
-                input=value,
-            )
-            for path, text, value in errors
-        ],
-    )
-
-
-class AttackConfig(Config):
-    """Keys that every attack has."""
-
-    attack: str = Field(description="which attack: a name from `harness list attacks`")
-    label: str | None = Field(
-        None, min_length=1, max_length=60, description="its name in tables; made up if left out"
-    )
-    norm: Norm = Field("linf", description="how a perturbation is measured, in pixel units")
-    eps: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="budgets, ascending")
-    sweep: Literal["nested", "bisect", "independent"] = Field(
-        "nested",
-        description="nested: from the smallest eps up, a sample that is broken is not attacked again; bisect: from the "
-        "middle of the grid, a sample that withstands counts as robust at smaller eps too; independent: each at each eps",
-    )
-    samples: int = Field(
-        1,
-        ge=1,
-        le=1000,
-        description="passes of a network that draws random numbers that are averaged: its "
-        "logits for every verdict, its gradients for the attack (expectation over transformation)",
-    )
-
-    @field_validator("eps")
-    @classmethod
-    def _grid(cls, grid: list[float], info: ValidationInfo) -> list[float]:
-        top = {"linf": 1.0, "l2": ABSURD_L2}.get(info.data.get("norm"), float("inf"))
-        errors = []
-        for place, eps in enumerate(grid):
-            if eps > top:
-                errors.append(
-                    ((place,), f"eps {eps:g} is outside [0, {top:g}] (pixels are in [0, 1])", eps)
-                )
-            elif place and eps <= grid[place - 1]:
-                errors.append(
-                    ((place,), f"eps must ascend: {eps:g} follows {grid[place - 1]:g}", eps)
-                )
-        if errors:
-            raise faulty(errors)
-        return grid
-
-
-class GradientConfig(AttackConfig):
-    """Keys of the attacks that climb a loss."""
-
-    norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
-    loss: list[Loss] = Field(
-        ["ce"],
-        min_length=1,
-        description="ce: cross-entropy; margin: best wrong logit minus the right one; "
-        "ce-norm: cross-entropy of standardised logits; dlr: margin over the spread of the largest logits. "
-        "Each is run, the worst counts",
-    )
-    backward: Backward = Field(
-        "exact",
-        description="straight-through: while a gradient is computed, rounding, steps and the picks of a competition "
-        "pass one on (BPDA), for networks with such parts",
-    )
-
-    @field_validator("loss")
-    @classmethod
-    def _once(cls, losses: list[str]) -> list[str]:
-        twice = [
-            ((place,), f"{loss!r} stands twice", loss)
-            for place, loss in enumerate(losses)
-            if loss in losses[:place]
-        ]
-        if twice:
-            raise faulty(twice)
-        return losses
+Fault = tuple[tuple[str | int, ...], str, str]
+"""What makes a config impossible: path below the attack's mapping, message, hint."""
 
 
 @dataclass(frozen=True)
@@ -137,18 +44,19 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One run of an attack: what it may read.
+class Task:
+    """The input of one run of an attack.
 
     Attributes:
         images: float32 (B, C, H, W) in [0, 1].
         labels: int64 (B,).
         targets: int64 (B,), the class to reach; None: any wrong one.
-        identity: int64 (B,), what each sample's randomness belongs to.
+        identity: int64 (B,), seeds each sample's randomness.
         eps: the budget.
         objective: what to aim at.
         restart: counts from 0.
-        start: float32 like ``images``: perturbations within ``eps`` to start from; None: the attack's own start.
+        start: float32 like ``images``: perturbations within ``eps`` to start from; None: the attack
+            chooses its start.
         rng: source of randomness.
     """
 
@@ -164,43 +72,48 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What one run gives.
+class Candidates:
+    """The output of one run of an attack. The sweep engine judges it.
 
     Attributes:
         adversarial: float32 (B, C, H, W), in the box and within the budget.
-        last: where an iterative attack stood at its end, as perturbations: the next larger eps may start there.
+        warm_start: perturbations, float32 (B, C, H, W), from which the run at the next larger eps
+            may start; None: it starts afresh.
     """
 
     adversarial: torch.Tensor
-    last: torch.Tensor | None = None
+    warm_start: torch.Tensor | None = None
 
 
 class Attack(ABC):
     """One attack. A subclass registers itself with ``@attacks.register(name)`` and has a nested ``Config``.
 
+    ``words`` and ``perturb`` must be implemented; everything else has a default.
+
     Args:
         config: an instance of the class's ``Config``.
+
+    Attributes:
+        kind: the registered name.
+        keeps_failures: where the attack fails it may return the clean image.
     """
 
     kind: ClassVar[str]
     Config: ClassVar[type[AttackConfig]]
     keeps_failures: ClassVar[bool] = False
-    """Where it fails it may give back the image as it was."""
 
-    def __init__(self, config: AttackConfig):
+    def __init__(self, config: Any):
         self.config = config
 
     @property
     def label(self) -> str:
         """Its name in tables."""
-        return self.config.label or self.name + (
-            "" if self.config.norm == "linf" else f"-{self.config.norm}"
-        )
+        suffix = "" if self.config.norm == "linf" else f"-{self.config.norm}"
+        return self.config.label or self.name + suffix
 
     @property
     def name(self) -> str:
-        """Kind and the one setting that people quote with it, e.g. ``pgd-20``."""
+        """Kind and the setting that papers quote with it, e.g. ``pgd-20``."""
         return self.kind
 
     @property
@@ -215,22 +128,28 @@ class Attack(ABC):
 
     @property
     def climbs(self) -> tuple[str, ...]:
-        """Names of the losses (harness.attacks.engine.losses) whose gradient it needs; none: it sees outputs only (black box)."""
+        """Names of the losses (``harness.attacks.engine.losses``) whose gradient it uses.
+
+        Empty for a black-box attack, which sees outputs only.
+        """
         return tuple(dict.fromkeys(objective.loss for objective in self.objectives))
 
     @property
     def block(self) -> int:
-        """Samples handed over at once: never the batch size, so that no result depends on that."""
+        """Samples that are attacked at once. Never the batch size, so that no result depends on it."""
         return 1024
 
     @property
     def surrogate(self) -> dict[str, Any] | None:
-        """The learner (kind and config) whose network it also reads; whoever runs it sets ``network`` to that."""
+        """Kind and config of a learner whose network it also reads.
+
+        Whoever runs the attack trains that learner and sets the attribute ``network``.
+        """
         return None
 
     @property
     def minimal(self) -> bool:
-        """Whether it takes no budget and looks for the smallest perturbation: one run then serves every eps."""
+        """Whether it has no budget and looks for the smallest perturbation: one run serves every eps."""
         return False
 
     @property
@@ -240,81 +159,38 @@ class Attack(ABC):
 
     @abstractmethod
     def words(self) -> str:
-        """Its settings, as the protocol block prints them."""
+        """Describe its settings, for the protocol block of a table."""
 
     @abstractmethod
-    def perturb(self, victim: Victim, trial: Trial) -> Attempt:
-        """Perturb every image of a trial."""
+    def perturb(self, victim: Victim, task: Task) -> Candidates:
+        """Perturb every image of a task."""
 
     @classmethod
     def members(cls) -> list[str]:
-        """What its key ``name`` may say, where it stands for a family: ``attack: family.member`` is short for that."""
+        """Allowed values of the key ``name``, if the attack is a family.
+
+        ``attack: family.member`` is short for ``attack: family`` and ``name: member``.
+        """
         return []
 
     def stronger(self) -> Attack | None:
-        """The same attack with twice the steps; None where it has none."""
+        """The same attack with twice the steps; None if it has no steps."""
         return None
 
-    def faults(
-        self, image_shape: tuple[int, int, int], n_classes: int
-    ) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-        """What cannot be on such images: (path below the attack's mapping, message, hint)."""
+    def faults(self, image_shape: tuple[int, int, int], n_classes: int) -> Iterator[Fault]:
+        """Find settings that are impossible on such images."""
         aimed = any(objective.target for objective in self.objectives)
         for place, loss in enumerate(getattr(self.config, "loss", [])):
-            least = LEAST_CLASSES.get(loss, (2, 2))[aimed]
+            least = MIN_CLASSES.get(loss, (2, 2))[aimed]
             if n_classes < least:
                 towards = " towards a target" if aimed else ""
-                yield (
-                    ("loss", place),
-                    f"{loss}{towards} needs {least} classes, there are {n_classes}",
-                    "ce and margin need 2",
-                )
+                message = f"{loss}{towards} needs {least} classes, there are {n_classes}"
+                yield ("loss", place), message, "ce and margin need 2"
 
     def notes(self, logits: torch.Tensor) -> list[str]:
-        """What it does otherwise than its name says on a network that gives such clean logits (B, n_classes)."""
+        """What it replaces on a network with such clean logits (B, n_classes), in words."""
         return []
 
     def __repr__(self) -> str:
-        return f"{self.kind}({', '.join(f'{k}={v!r}' for k, v in self.config.model_dump().items() if k != 'attack')})"
-
-
-def grid_words(config: AttackConfig) -> str:
-    """``"linf, eps 0, 0.1, nested sweep"``, and how the network is looked at where that is not as usual."""
-    averaged = f", {config.samples} passes averaged" if config.samples > 1 else ""
-    through = (
-        ", straight-through backward" if getattr(config, "backward", "exact") != "exact" else ""
-    )
-    return f"{config.norm}, eps {', '.join(f'{eps:g}' for eps in config.eps)}, {config.sweep} sweep{averaged}{through}"
-
-
-def spelt_out(keys: dict[str, Any]) -> dict[str, Any]:
-    """``{attack: family.member, ...}`` as ``{attack: family, name: member, ...}``; anything else as it is.
-
-    Raises:
-        ValidationError: the family has no such member, or the mapping has a name already.
-    """
-    family, dot, member = str(keys.get("attack")).partition(".")
-    members = attacks[family].members() if dot and family in attacks else []
-    if not members:
-        return keys
-    if member not in members:
-        raise faulty(
-            [
-                (
-                    ("attack",),
-                    f"{family} has no attack {member!r}; {did_you_mean(member, members)}",
-                    keys["attack"],
-                )
-            ]
-        )
-    if "name" in keys:
-        raise faulty(
-            [
-                (
-                    ("name",),
-                    f"the attack is named twice: {keys['attack']} needs no name",
-                    keys["name"],
-                )
-            ]
-        )
-    return {**keys, "attack": family, "name": member}
+        keys = {name: value for name, value in self.config.model_dump().items() if name != "attack"}
+        return f"{self.kind}({', '.join(f'{name}={value!r}' for name, value in keys.items())})"

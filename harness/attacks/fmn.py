@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.attacks.base import Attack, AttackConfig, Attempt, Trial
-from harness.attacks.engine.geometry import direction, nearest, norms
+from harness.attacks.base import Attack, Candidates, Task
+from harness.attacks.config import AttackConfig, eps_words, view_words
+from harness.attacks.engine.geometry import finite, norms, project_exactly, steepest_direction
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.victim import Backward, Victim, judge
 from harness.batching import ROWS
@@ -16,11 +17,13 @@ from harness.lazy import torch
 from harness.registry import attacks
 
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
-STEPS = (1.0, 0.01)
+"""Norm of the perturbation -> norm of the gradient that turns a margin into a distance."""
+
+STEP_LENGTHS = (1.0, 0.01)
 """First and last length of a step, in L2; in between they follow half a cosine."""
 
-SHARE = (0.05, 0.001)
-"""First and last share by which a budget is changed."""
+BUDGET_CHANGES = (0.05, 0.001)
+"""First and last share by which a budget grows or shrinks."""
 
 
 @attacks.register("fmn")
@@ -38,80 +41,95 @@ class FMN(Attack):
             "exact", description="straight-through: rounding and steps pass a gradient on (BPDA)"
         )
 
+    config: Config
+
     @property
     def name(self) -> str:
+        """With the number of steps."""
         return f"fmn-{self.config.steps}"
 
     @property
     def climbs(self) -> tuple[str, ...]:
+        """The margin."""
         return ("margin",)
 
     @property
     def minimal(self) -> bool:
+        """It looks for the smallest perturbation."""
         return True
 
     def words(self) -> str:
-        c = self.config
-        averaged = f", {c.samples} passes averaged" if c.samples > 1 else ""
-        through = ", straight-through backward" if c.backward != "exact" else ""
+        """Describe its settings."""
+        config = self.config
         return (
-            f"{c.norm}, eps {', '.join(f'{eps:g}' for eps in c.eps)}, {c.steps} steps on the margin, smallest perturbation "
-            f"found, counted where its norm is within eps{averaged}{through}"
+            f"{config.norm}, eps {eps_words(config)}, {config.steps} steps on the margin, smallest "
+            f"perturbation found, counted where its norm is within eps{view_words(config)}"
         )
 
-    def perturb(self, victim: Victim, trial: Trial) -> Attempt:
-        """The smallest perturbation of each sample that was found; the image itself where none was."""
-        size = (
-            -(-victim.batch_size // ROWS) * ROWS
-        )  # a sample keeps its place among 16, see harness.batching
-        found = [
-            self._chunk(victim, trial, slice(start, start + size))
-            for start in range(0, len(trial.images), size)
+    def perturb(self, victim: Victim, task: Task) -> Candidates:
+        """The smallest misleading perturbation found for each sample; the image itself if there is none."""
+        # Chunks of whole lanes: a sample keeps its place among 16 (harness.batching).
+        size = -(-victim.batch_size // ROWS) * ROWS
+        chunks = [
+            self._perturb_chunk(victim, task, slice(start, start + size))
+            for start in range(0, len(task.images), size)
         ]
-        return Attempt(torch.cat(found))
+        return Candidates(torch.cat(chunks))
 
-    def _chunk(self, victim: Victim, trial: Trial, rows: slice) -> torch.Tensor:
-        images, labels, norm = trial.images[rows], trial.labels[rows], self.config.norm
-        points, found = images.clone(), images.clone()
+    def _perturb_chunk(self, victim: Victim, task: Task, rows: slice) -> torch.Tensor:
+        images = task.images[rows]
+        labels = task.labels[rows]
+        norm = self.config.norm
+        points = images.clone()
+        best = images.clone()
         least = torch.full((len(images),), float("inf"), device=images.device)
         eps = least.clone()
         for step in range(self.config.steps):
             gradient, logits = victim.gradient(points, labels, None, LOSSES["margin"])
-            gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+            gradient = finite(gradient)
             correct, margin = judge(logits, labels)
-            now = norms(points - images, norm)
-            better = ~correct & (now < least)
-            found[better], least = points[better], torch.where(better, now, least)
-            slope, share = norms(gradient, DUAL[norm]), _annealed(SHARE, step, self.config.steps)
-            eps = _budget(eps, now, least, correct, margin, slope, share)
-            moved_on = points + _annealed(STEPS, step, self.config.steps) * direction(
-                gradient, "l2"
-            )
-            points = nearest(moved_on, images, norm, eps)
+            size = norms(points - images, norm)
+            better = ~correct & (size < least)
+            best[better] = points[better]
+            least = torch.where(better, size, least)
+            slope = norms(gradient, DUAL[norm])
+            change = _annealed(BUDGET_CHANGES, step, self.config.steps)
+            eps = _next_budget(eps, size, least, correct, margin, slope, change)
+            length = _annealed(STEP_LENGTHS, step, self.config.steps)
+            ahead = points + length * steepest_direction(gradient, "l2")
+            points = project_exactly(ahead, images, norm, eps)
         correct, _ = judge(victim.logits(points), labels)
         better = ~correct & (norms(points - images, norm) < least)
-        found[better] = points[better]
-        return found
+        best[better] = points[better]
+        return best
 
     def stronger(self) -> FMN:
+        """The same attack with twice the steps."""
         return FMN(self.config.model_copy(update={"steps": 2 * self.config.steps}))
 
 
-def _budget(
+def _next_budget(
     eps: torch.Tensor,
-    now: torch.Tensor,
+    size: torch.Tensor,
     least: torch.Tensor,
     correct: torch.Tensor,
     margin: torch.Tensor,
     slope: torch.Tensor,
-    share: float,
+    change: float,
 ) -> torch.Tensor:
-    """Smaller than the best where a sample is misled, larger where it is not; before that, just beyond the boundary it seems."""
-    seems = (now + margin.clamp_min(0) / slope.clamp_min(1e-12)) * (1 + share)
-    inward = torch.minimum(eps, least) * (1 - share)
-    return torch.where(least.isinf(), seems, torch.where(correct, eps * (1 + share), inward))
+    """Each sample's next budget, (B,).
+
+    Until a sample is misled for the first time, the budget reaches just beyond the boundary, which
+    is estimated from margin and slope. Then it shrinks below the best while the sample is misled,
+    and grows while it is not.
+    """
+    estimate = (size + margin.clamp_min(0) / slope.clamp_min(1e-12)) * (1 + change)
+    inward = torch.minimum(eps, least) * (1 - change)
+    afterwards = torch.where(correct, eps * (1 + change), inward)
+    return torch.where(least.isinf(), estimate, afterwards)
 
 
 def _annealed(ends: tuple[float, float], step: int, steps: int) -> float:
-    """From the first to the last along half a cosine."""
-    return ends[1] + (ends[0] - ends[1]) * (1 + math.cos(math.pi * step / steps)) / 2
+    """A value between the first and the last, along half a cosine."""
+    first, last = ends
+    return last + (first - last) * (1 + math.cos(math.pi * step / steps)) / 2

@@ -1,33 +1,119 @@
-"""The Square attack as one of a sweep: random search, without gradients."""
+"""The Square attack (Andriushchenko et al. 2020): random search, without gradients."""
 
 from __future__ import annotations
 
+import bisect
 from typing import Literal
 
 from pydantic import Field
 
-from harness.attacks.base import Attack, AttackConfig, Attempt, Trial, grid_words
-from harness.attacks.engine import blackbox
-from harness.attacks.engine.victim import Victim
+from harness.attacks.base import Attack, Candidates, Task
+from harness.attacks.config import AttackConfig, grid_words
+from harness.attacks.engine.victim import Victim, judge
+from harness.lazy import torch
 from harness.registry import attacks
+
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Of 10 000 queries, those after which the area of the squares is halved (section 4 of the paper)."""
+
+_FIRST_SHARE = 0.8
+"""Area of the first squares, as a share of the image."""
 
 
 @attacks.register("square")
 class Square(Attack):
-    """Square attack on the margin (black box): random squares are kept where they hurt (Andriushchenko et al. 2020)."""
+    """Square attack on the margin: random squares are kept where they hurt (black box)."""
 
     class Config(AttackConfig):
         """Keys of Square."""
 
         norm: Literal["linf"] = Field("linf", description="linf")
-        queries: int = Field(1000, ge=1, le=10_000, description="forward passes a sample")
+        queries: int = Field(1000, ge=1, le=10_000, description="forward passes for each sample")
+
+    config: Config
 
     @property
     def climbs(self) -> tuple[str, ...]:
+        """No loss: a black-box attack."""
         return ()
 
     def words(self) -> str:
+        """Describe its settings."""
         return f"{grid_words(self.config)}, {self.config.queries} queries, margin loss"
 
-    def perturb(self, victim: Victim, trial: Trial) -> Attempt:
-        return Attempt(blackbox.square(victim, trial, self.config.queries))
+    def perturb(self, victim: Victim, task: Task) -> Candidates:
+        """Search for the point of smallest margin."""
+        return Candidates(search_squares(victim, task, self.config.queries))
+
+
+def search_squares(victim: Victim, task: Task, queries: int) -> torch.Tensor:
+    """Square attack in Linf on the margin, untargeted (algorithms 1 and 2 of the paper).
+
+    The first candidate adds vertical stripes of +eps and -eps. Each further one sets a random
+    square to +eps or -eps in every channel, and is kept if it lowers the margin. The draws are each
+    sample's own.
+
+    Args:
+        victim: the network; only its logits are used.
+        task: the images.
+        queries: forward passes for each sample.
+
+    Returns:
+        float32 (B, C, H, W): for each image the point of smallest margin, or the first one that is
+        misclassified.
+    """
+    images = task.images
+    n, channels, height, width = images.shape
+    rng = task.rng
+    stripes = rng.per_sample_uniform("square stripes", task.identity, 0, (channels, 1, width))
+    draws = rng.per_sample_uniform("square", task.identity, 0, (queries, 2 + channels))
+    places = torch.from_numpy((draws[..., :2] + 1) / 2).to(images.device)
+    signs = _signs(torch.from_numpy(draws[..., 2:])).to(images.device)
+
+    striped = (task.eps * _signs(torch.from_numpy(stripes)).to(images)).expand_as(images)
+    correct, lowest = _query(victim, task, striped)
+    delta = striped
+    unbroken = correct
+    for query in range(1, queries):
+        if not unbroken.any():
+            break
+        side = _side(query / queries, height, width)
+        inside = _squares(places[:, query], side, height, width)
+        tried = torch.where(inside, task.eps * signs[:, query, :, None, None], delta)
+        correct, margin = _query(victim, task, tried)
+        better = unbroken & (~correct | (margin < lowest))
+        delta = torch.where(better[:, None, None, None], tried, delta)
+        lowest = torch.where(better, margin, lowest)
+        unbroken = unbroken & correct
+    return (images + delta).clamp(0, 1)
+
+
+def _query(victim: Victim, task: Task, delta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Verdict and margin of each perturbed image, bool (B,) and float32 (B,)."""
+    logits = victim.logits((task.images + delta).clamp(0, 1))
+    correct, margin = judge(logits, task.labels)
+    # If the network draws, a mistake may be the noise's: the search goes on.
+    return correct | victim.stochastic, margin
+
+
+def _signs(uniform: torch.Tensor) -> torch.Tensor:
+    """+1 or -1, from uniform values in [-1, 1)."""
+    return torch.where(uniform < 0, -1.0, 1.0)
+
+
+def _side(progress: float, height: int, width: int) -> int:
+    """Side of the squares after a share of the queries."""
+    halvings = bisect.bisect_left(_HALVINGS, 10_000 * progress)
+    share = _FIRST_SHARE / 2**halvings
+    return min(max(1, round((share * height * width) ** 0.5)), height, width)
+
+
+def _squares(places: torch.Tensor, side: int, height: int, width: int) -> torch.Tensor:
+    """Masks of squares at places in [0, 1), (B, 2) to bool (B, 1, height, width)."""
+    top = (places[:, 0] * (height - side + 1)).floor()[:, None]
+    left = (places[:, 1] * (width - side + 1)).floor()[:, None]
+    y = torch.arange(height, device=places.device)
+    x = torch.arange(width, device=places.device)
+    rows = (y >= top) & (y < top + side)
+    columns = (x >= left) & (x < left + side)
+    return (rows[:, :, None] & columns[:, None, :])[:, None]

@@ -1,16 +1,18 @@
-"""Transfer: perturbations found on another network, which the attacker has trained. A check on masked gradients.
+"""Transfer: perturbations found on a surrogate network, which the attacker has trained.
 
-Papernot et al. 2016 (Transferability in machine learning). What breaks the victim here was found without its gradient.
+Papernot et al. 2016 (Transferability in machine learning). It needs no gradient of the victim, so
+what it breaks shows that a gradient attack was misled.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
 
-from harness.attacks.base import Attempt, Trial
-from harness.attacks.engine.ascent import ascend
+from harness.attacks.base import Candidates, Task
+from harness.attacks.engine.ascent import projected_ascent
 from harness.attacks.engine.victim import Victim
 from harness.attacks.pgd import PGD
 from harness.lazy import nn
@@ -26,8 +28,8 @@ class Transfer(PGD):
 
         surrogate: dict[str, Any] = Field(
             {"kind": "mlp", "hidden": 400, "epochs": 10},
-            description="the learner whose "
-            "network is attacked in the victim's place, e.g. {kind: mlp, hidden: 400}",
+            description="the learner whose network is attacked instead of the victim, "
+            "e.g. {kind: mlp, hidden: 400}",
         )
 
     config: Config
@@ -36,38 +38,40 @@ class Transfer(PGD):
 
     @property
     def name(self) -> str:
+        """With the kind of the surrogate."""
         return f"transfer-{self.config.surrogate.get('kind')}"
 
     @property
     def climbs(self) -> tuple[str, ...]:
+        """No loss of the victim: a black-box attack."""
         return ()
 
     @property
     def surrogate(self) -> dict[str, Any]:
+        """Kind and config of the learner whose network is attacked."""
         return self.config.surrogate
 
     def words(self) -> str:
+        """Describe its settings."""
         keys = ", ".join(f"{key} {value}" for key, value in self.surrogate.items() if key != "kind")
-        return f"{super().words()}, on a surrogate: {self.surrogate['kind']}{f' ({keys})' if keys else ''}"
+        config = f" ({keys})" if keys else ""
+        return f"{super().words()}, on a surrogate: {self.surrogate['kind']}{config}"
 
-    def perturb(self, victim: Victim, trial: Trial) -> Attempt:
-        """The last iterate: the surrogate's own mistakes are not what counts, so it does not stop at one."""
+    def perturb(self, victim: Victim, task: Task) -> Candidates:
+        """Climb the surrogate's loss; the last iterate, because its own mistakes do not matter here."""
         if self.network is None:
-            raise RuntimeError(
-                "a transfer attack is given its surrogate's network before it is run"
-            )
-        cold = Trial(**{**vars(trial), "start": None})
-        attempt = ascend(
+            raise RuntimeError("transfer: set the attribute `network` before the attack is run")
+        candidates = projected_ascent(
             Victim(self.network, victim.batch_size),
-            cold,
+            replace(task, start=None),
             norm=self.config.norm,
             steps=self.config.steps,
-            step_size=self.relative_step * trial.eps,
+            step_size=self.relative_step * task.eps,
             random_start=self.config.random_start,
             best=False,
             momentum=self.config.momentum,
         )
-        return Attempt(attempt.adversarial)
+        return Candidates(candidates.adversarial)
 
     def stronger(self) -> None:
-        """More steps on a surrogate need not be stronger against the victim."""
+        """None: more steps on a surrogate need not be stronger against the victim."""

@@ -15,7 +15,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from harness.attacks.base import Attack, AttackConfig, faulty, spelt_out
+from harness.attacks.base import Attack
+from harness.attacks.config import AttackConfig, config_error, expand_name
 from harness.errors import HarnessError
 from harness.protocols.base import Fault, ProtocolConfig
 from harness.registry import attacks
@@ -63,7 +64,7 @@ class _Registered:
         if not isinstance(value, dict):
             raise ValueError("an attack is a mapping, e.g. {attack: fgsm, eps: [0, 0.1]}")
         if not isinstance(value.get("attack"), str):
-            raise faulty(
+            raise config_error(
                 [
                     (
                         ("attack",),
@@ -72,19 +73,19 @@ class _Registered:
                     )
                 ]
             )
-        value = spelt_out(value)
+        value = expand_name(value)
         try:
             attack = attacks[value["attack"]]
         except HarnessError as error:
             text = f"{error.message}; {error.hint}" if error.hint else error.message
-            raise faulty([(("attack",), text, value["attack"])]) from None
+            raise config_error([(("attack",), text, value["attack"])]) from None
         except (
             AttributeError,
             TypeError,
         ):  # the registry marks what it loads, and some things cannot be marked
             attack = None
         if not (isinstance(attack, type) and issubclass(attack, Attack)):
-            raise faulty(
+            raise config_error(
                 [
                     (
                         ("attack",),
@@ -116,7 +117,7 @@ class AttacksConfig(ProtocolConfig):
             if label and label in given[:place]
         ]
         if errors:
-            raise faulty(errors)
+            raise config_error(errors)
         return self
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from harness.attacks.base import Attack
-from harness.attacks.engine.poison import Classify, Poisoned, passes_gradient, poison
+from harness.attacks.engine.poisoning import Classify, Poisoned, passes_gradient, poison
 from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded

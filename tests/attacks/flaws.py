@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from harness.attacks.base import Objective, Trial
+from harness.attacks.base import Objective, Task
 from harness.attacks.engine.sweep import Sweep, sweep
 from harness.attacks.engine.victim import Victim, judge
 from harness.attacks.trust import check
@@ -250,9 +250,9 @@ def _transferred(
             attack="pgd", eps=eps, steps=40, loss=["margin"], iterate="last", samples=samples
         )
     )
-    victim = Victim.met(net, images, 256, attack.view, Rng(1))
+    victim = Victim.of(net, images, 256, attack.view, Rng(1))
     for budget in eps:
-        trial = Trial(
+        task = Task(
             images,
             labels,
             None,
@@ -263,7 +263,7 @@ def _transferred(
             None,
             Rng(1),
         )
-        moved = attack.perturb(Victim(sound), trial).adversarial if budget else images
+        moved = attack.perturb(Victim(sound), task).adversarial if budget else images
         worst.append(judge(victim.logits(moved), labels)[0].numpy())
     return np.logical_and.accumulate(worst)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.attacks.base import Attack
-from harness.attacks.catalogue import entry, names
+from harness.attacks.torchattacks_source import names, signature
 from harness.errors import HarnessError
 from harness.registry import attacks
 
@@ -116,12 +116,12 @@ def test_the_catalogue_read_from_source_is_what_torchattacks_has():
         parameters = list(
             inspect.signature(getattr(torchattacks, name).__init__).parameters.values()
         )[2:]
-        assert {p.name: p.default for p in parameters} == entry(name).parameters
+        assert {p.name: p.default for p in parameters} == signature(name).parameters
 
 
 def test_a_wrapper_of_torchattacks_is_no_attack():
     with pytest.raises(HarnessError, match="MultiAttack"):
-        entry("MultiAttack")
+        signature("MultiAttack")
 
 
 def test_validating_imports_neither_torch_nor_torchattacks():

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.attacks.engine.geometry import (
-    climb,
-    direction,
-    moved,
-    nearest,
+    apply_delta,
     norms,
     project,
+    project_exactly,
     random_in_ball,
+    steepest_direction,
+    steepest_step,
 )
 from harness.attacks.engine.losses import LOSSES
 from harness.rng import Rng
@@ -45,7 +45,7 @@ def test_projection_is_inside_and_leaves_alone_what_was(seed, eps, norm):
 @settings(max_examples=90, deadline=None)
 def test_the_nearest_point_is_nearer_than_any_other_of_ball_and_box(seed, eps, norm):
     centres, far, others = points(seed), points(seed + 1, -2, 3), points(seed + 2, -1, 2)
-    found = nearest(far, centres, norm, torch.full((4,), eps)).double()
+    found = project_exactly(far, centres, norm, torch.full((4,), eps)).double()
     feasible = project(others, centres, norm, eps).double()
     # of a convex set p is the nearest point to y just where (y - p) . (z - p) <= 0 for every z of it
     assert (((far.double() - found) * (feasible - found)).flatten(1).sum(1) <= 1e-5).all()
@@ -55,9 +55,12 @@ def test_the_nearest_point_takes_each_samples_own_budget():
     centres, far, eps = points(0), points(1, -2, 3), torch.tensor([0.0, 0.1, 0.5, 3.0])
     for norm in ("linf", "l2", "l1"):
         each = torch.cat(
-            [nearest(far[i : i + 1], centres[i : i + 1], norm, eps[i : i + 1]) for i in range(4)]
+            [
+                project_exactly(far[i : i + 1], centres[i : i + 1], norm, eps[i : i + 1])
+                for i in range(4)
+            ]
         )
-        torch.testing.assert_close(nearest(far, centres, norm, eps), each, rtol=0, atol=0)
+        torch.testing.assert_close(project_exactly(far, centres, norm, eps), each, rtol=0, atol=0)
 
 
 @given(SEEDS, st.integers(1, 5000))
@@ -70,7 +73,8 @@ def test_rounding_never_leaves_the_l1_ball(seed, pixels):
         assert (norms(project(start, centres, "l1", eps) - centres, "l1") <= np.float32(eps)).all()
     delta = torch.randn(3, pixels, generator=generator) / 10
     assert (
-        (moved(centres, delta, "l1").double() - centres.double()).abs() <= delta.double().abs()
+        (apply_delta(centres, delta, "l1").double() - centres.double()).abs()
+        <= delta.double().abs()
     ).all()
 
 
@@ -80,7 +84,7 @@ def test_an_l1_step_is_the_best_on_a_linear_function(seed, size):
     from scipy.optimize import linprog
 
     start, gradient = points(seed)[:1], points(seed + 1, -1, 1)[:1]
-    gained = ((climb(start, gradient, "l1", size) - start) * gradient).double().sum()
+    gained = ((steepest_step(start, gradient, "l1", size) - start) * gradient).double().sum()
     # the same as a linear programme in what each pixel gains and loses
     w, x = gradient.flatten().double().numpy(), start.flatten().double().numpy()
     best = linprog(
@@ -107,15 +111,17 @@ def test_a_step_is_of_size_one_however_small_the_gradient(size):
     gradient = points(0, 0.5, 1).double().mul(size).float()
     for norm in ("linf", "l2"):
         torch.testing.assert_close(
-            norms(direction(gradient, norm), norm), torch.ones(4), rtol=1e-5, atol=0
+            norms(steepest_direction(gradient, norm), norm), torch.ones(4), rtol=1e-5, atol=0
         )
 
 
 def test_no_step_without_gradient_or_with_one_that_is_not_a_number():
     for value in (0.0, float("nan"), float("inf")):
         for norm in ("linf", "l2"):
-            assert (direction(torch.full((2, 1, 3, 3), value), norm) == 0).all()
-        assert (climb(points(0), torch.full((4, 1, 3, 5), value), "l1", 1.0) == points(0)).all()
+            assert (steepest_direction(torch.full((2, 1, 3, 3), value), norm) == 0).all()
+        assert (
+            steepest_step(points(0), torch.full((4, 1, 3, 5), value), "l1", 1.0) == points(0)
+        ).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])

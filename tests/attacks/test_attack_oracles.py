@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.attacks.base import Objective, Trial
+from harness.attacks.base import Objective, Task
 from harness.attacks.engine.sweep import sweep
 from harness.attacks.engine.victim import Victim
 from harness.rng import Rng
@@ -148,7 +148,7 @@ def perturbed(attack, model, images, labels, eps, start=None) -> torch.Tensor:
     objective = Objective("ce")
     return attack.perturb(
         Victim(model, 96),
-        Trial(images, labels, None, np.arange(len(images)), eps, objective, 0, start, RNG),
+        Task(images, labels, None, np.arange(len(images)), eps, objective, 0, start, RNG),
     ).adversarial
 
 

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from harness.attacks.base import Objective, Trial
-from harness.attacks.engine import blackbox
+from harness.attacks.base import Objective, Task
+from harness.attacks.engine.class_means import from_class_means
 from harness.attacks.engine.sweep import sweep
 from harness.attacks.engine.victim import Victim, judge
+from harness.attacks.square import search_squares
 from harness.rng import Rng
 
 
-def trial(digits, rows, eps):
+def task(digits, rows, eps):
     rows = np.asarray(rows)
-    return Trial(
+    return Task(
         digits.images[rows],
         digits.labels[rows],
         None,
@@ -35,11 +36,11 @@ def correct(model, digits, rows, found):
 @pytest.mark.parametrize("eps", [0.03, 0.2])
 def test_perturbations_stay_in_the_ball_and_the_box(mlp, digits, eps):
     rows = np.arange(40)
-    given = trial(digits, rows, eps)
+    given = task(digits, rows, eps)
     found = {
-        "square": blackbox.square(Victim(mlp), given, 60),
-        "linf": blackbox.from_class_means(digits.images, digits.labels, given, "linf"),
-        "l2": blackbox.from_class_means(digits.images, digits.labels, given, "l2"),
+        "square": search_squares(Victim(mlp), given, 60),
+        "linf": from_class_means(digits.images, digits.labels, given, "linf"),
+        "l2": from_class_means(digits.images, digits.labels, given, "l2"),
     }
     for name, images in found.items():
         size = torch.linalg.vector_norm(
@@ -49,8 +50,8 @@ def test_perturbations_stay_in_the_ball_and_the_box(mlp, digits, eps):
 
 
 def test_square_is_the_samples_own_whatever_the_company_or_batch(mlp, digits):
-    whole = blackbox.square(Victim(mlp, 16), trial(digits, np.arange(50), 0.1), 60)
-    some = blackbox.square(Victim(mlp, 256), trial(digits, [3, 11, 40], 0.1), 60)
+    whole = search_squares(Victim(mlp, 16), task(digits, np.arange(50), 0.1), 60)
+    some = search_squares(Victim(mlp, 256), task(digits, [3, 11, 40], 0.1), 60)
     assert torch.equal(whole[[3, 11, 40]], some)
 
 
@@ -59,7 +60,7 @@ def test_square_comes_near_that_of_torchattacks_and_more_queries_break_more(atta
     few, many = (
         int(
             correct(
-                mlp, digits, rows, blackbox.square(Victim(mlp), trial(digits, rows, 0.1), queries)
+                mlp, digits, rows, search_squares(Victim(mlp), task(digits, rows, 0.1), queries)
             ).sum()
         )
         for queries in (5, 200)
@@ -86,7 +87,7 @@ def test_transfer_breaks_far_more_than_noise(attack, mlp, digits):
         mlp,
         digits,
         rows,
-        blackbox.from_class_means(digits.images, digits.labels, trial(digits, rows, 0.2), "linf"),
+        from_class_means(digits.images, digits.labels, task(digits, rows, 0.2), "linf"),
     )
     noise = sweep(
         mlp,
@@ -101,7 +102,7 @@ def test_transfer_breaks_far_more_than_noise(attack, mlp, digits):
 
 def test_transfer_leaves_the_global_randomness_and_copes_with_one_class(digits):
     state, rows = torch.get_rng_state(), np.flatnonzero(digits.labels.numpy() == 4)[:5]
-    found = blackbox.from_class_means(
-        digits.images[rows], digits.labels[rows], trial(digits, rows, 0.1), "linf"
+    found = from_class_means(
+        digits.images[rows], digits.labels[rows], task(digits, rows, 0.1), "linf"
     )
     assert found.isfinite().all() and torch.equal(state, torch.get_rng_state())

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.attacks.engine.losses import LOSSES
-from harness.attacks.engine.surrogates import StraightThrough, surrogate
+from harness.attacks.engine.straight_through import StraightThrough
+from harness.attacks.engine.surrogate import surrogate
 from harness.attacks.engine.victim import Victim, View
 from harness.rng import Rng
 
@@ -189,7 +190,7 @@ def test_the_mean_of_passes_approaches_the_expectation_and_repeats(digits, mlp):
 
     def seen(samples):
         state = torch.get_rng_state()
-        victim = Victim.met(Noisy(mlp), images, 256, View(samples), Rng(5))
+        victim = Victim.of(Noisy(mlp), images, 256, View(samples), Rng(5))
         found = victim.logits(images), victim.gradient(images, labels, None, LOSSES["margin"])[0]
         assert torch.equal(torch.get_rng_state(), state) and victim.stochastic
         return found
@@ -203,7 +204,7 @@ def test_the_mean_of_passes_approaches_the_expectation_and_repeats(digits, mlp):
     assert (
         4 * errors[0] < errors[1] < errors[2]
     )  # as 1 / sqrt(samples): 1, 8 and 16 times the smallest
-    plain = Victim.met(mlp, images, 256, View(8), Rng(5))
+    plain = Victim.of(mlp, images, 256, View(8), Rng(5))
     assert not plain.stochastic and torch.equal(
         plain.logits(images), Victim(mlp).logits(images)
     )  # one pass says all

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.attacks.base import Attempt
+from harness.attacks.base import Candidates
 from harness.attacks.engine.sweep import SKIPPED, sweep
 from harness.rng import Rng
 
@@ -314,8 +314,8 @@ def test_an_attack_of_ones_own_is_judged_by_the_engine(attack, mlp, digits):
     fgsm = attack("fgsm", eps=[0.1])
 
     class Boastful(type(fgsm)):
-        def perturb(self, victim, trial):
-            return Attempt(trial.images)
+        def perturb(self, victim, task):
+            return Candidates(task.images)
 
     result = run(mlp, digits, Boastful(fgsm.config))
     np.testing.assert_array_equal(result.worst[0], result.clean)

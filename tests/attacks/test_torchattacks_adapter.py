@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from harness.attacks.catalogue import entry, names
 from harness.attacks.engine.network_state import NetworkState
 from harness.attacks.engine.sweep import SKIPPED, sweep
+from harness.attacks.torchattacks_source import names, signature
 from harness.rng import Rng
 
 FEW = slice(0, 48)
@@ -68,7 +68,7 @@ def test_network_and_global_random_states_are_left_as_found(attack, digits, name
     images = digits.images[:3]
     labels = model(images).argmax(1)
     small = {"params": {"n_queries": 20}} if name == "Square" else {}
-    eps = [2.0] if entry(name).norms[0] == "l0" else [0.05]
+    eps = [2.0] if signature(name).norms[0] == "l0" else [0.05]
     sweep(
         model,
         images,
@@ -174,7 +174,7 @@ def test_cw_moves_pixels_that_are_black_or_white(attack, digits, monkeypatch):
     labels = model(images).argmax(1)
     cw = attack("torchattacks", name="CW", eps=[8.0], params={"c": 10, "lr": 0.1, "steps": 100})
     assert sweep(model, images, labels, np.arange(32), cw, Rng(0)).accuracy()[0] < 0.5
-    monkeypatch.setattr("harness.attacks.adapter.CW_MARGIN", 0.0)
+    monkeypatch.setattr("harness.attacks.torchattacks_adapter.CW_MARGIN", 0.0)
     assert sweep(model, images, labels, np.arange(32), cw, Rng(0)).accuracy()[0] == 1
 
 
@@ -241,7 +241,7 @@ def test_every_attack_of_torchattacks_runs_by_its_name(attack, name, channels):
     ).eval()
     images = torch.rand(10, channels, 12, 12, generator=generator)
     labels, found = model(images).argmax(1), NetworkState.of(model)
-    grid = [0.0, 0.02, 0.1] if entry(name).norms[0] == "linf" else [0.0, 1.0, 20.0]
+    grid = [0.0, 0.02, 0.1] if signature(name).norms[0] == "linf" else [0.0, 1.0, 20.0]
     chosen = attack("torchattacks", name=name, eps=grid)
     if list(chosen.faults((channels, 12, 12), 5)):
         return

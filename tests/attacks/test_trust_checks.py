@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.attacks.base import Attempt
+from harness.attacks.base import Candidates
 from harness.attacks.engine.network_state import NetworkState
 from harness.attacks.engine.sweep import sweep
 from harness.attacks.trust import check
@@ -189,18 +189,18 @@ def changed(attack, **methods):
     "perturb, name",
     [
         (
-            lambda self, victim, trial: Attempt((trial.images + 1.1 * trial.eps).clamp(0, 1)),
+            lambda self, victim, task: Candidates((task.images + 1.1 * task.eps).clamp(0, 1)),
             "inside the budget and the box",
         ),
         (
-            lambda self, victim, trial: Attempt(trial.images + trial.eps),
+            lambda self, victim, task: Candidates(task.images + task.eps),
             "inside the budget and the box",
         ),
-        (lambda self, victim, trial: Attempt(trial.images), "perturbs"),
-        (lambda self, victim, trial: Attempt(trial.images), "black box not stronger"),
-        (lambda self, victim, trial: Attempt(1 - trial.images), "eps 0 equals clean"),
+        (lambda self, victim, task: Candidates(task.images), "perturbs"),
+        (lambda self, victim, task: Candidates(task.images), "black box not stronger"),
+        (lambda self, victim, task: Candidates(1 - task.images), "eps 0 equals clean"),
         (
-            lambda self, victim, trial: Attempt(trial.images + 0 * torch.rand(1)),
+            lambda self, victim, task: Candidates(task.images + 0 * torch.rand(1)),
             "model left as found",
         ),
     ],
@@ -214,11 +214,11 @@ def test_an_attack_that_fails_with_more_budget_is_caught_where_its_failures_are_
 ):
     pgd = attack("pgd", eps=[0.02, 0.06, 0.1], steps=10, sweep="bisect")
 
-    def perturb(self, victim, trial):
+    def perturb(self, victim, task):
         return (
-            type(pgd).perturb(self, victim, trial)
-            if trial.eps < 0.06
-            else Attempt(trial.images + 0.01)
+            type(pgd).perturb(self, victim, task)
+            if task.eps < 0.06
+            else Candidates(task.images + 0.01)
         )
 
     grid = attack("pgd", eps=[0.05, 0.06, 0.1], steps=10, sweep="bisect")

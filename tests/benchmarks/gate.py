@@ -37,8 +37,8 @@ PLANTED = {
     ),
     "one step of PGD removed": (
         "harness/attacks/engine/ascent.py",
-        "done = work.steps >= steps",
-        "done = work.steps >= steps - 1",
+        "iterates.finish(work, work.steps >= steps)",
+        "iterates.finish(work, work.steps >= steps - 1)",
     ),
     "one class never drawn": (
         "harness/data/episodes.py",

@@ -12,8 +12,8 @@ import time
 import torch
 from torch import nn
 
-from harness.attacks.engine.layout import channels_last, rows_at_once
 from harness.attacks.engine.losses import LOSSES
+from harness.attacks.engine.memory_layout import channels_last, rows_per_pass
 from harness.attacks.engine.victim import Victim
 
 
@@ -65,7 +65,7 @@ def main() -> None:
         model = make().eval().requires_grad_(False)
         found = took(model, images, labels, 256)
         with channels_last(model, images):
-            laid = took(model, images, labels, rows_at_once(model, images, 256))
+            laid = took(model, images, labels, rows_per_pass(model, images, 256))
         print(
             f"{make.__name__:12} as found {found:.3f} s, laid out {laid:.3f} s: {laid / found:.2f}"
         )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scipy.stats import t
 from torch import nn
 
-from harness.attacks.engine.poison import poison
+from harness.attacks.engine.poisoning import poison
 from harness.data.base import Facts, Loaded, SplitFacts
 from harness.learning import heads
 from harness.learning.feature_learner import FeatureLearner

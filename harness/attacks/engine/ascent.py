@@ -1,14 +1,25 @@
 """Projected gradient ascent over many samples, each of which leaves as soon as it is broken.
 
-The working set is kept full: a sample that is broken, or has taken its steps, makes room for the next one. Matrix
-products round a row by its place among 16 (harness.batching), so a sample keeps its lane, its number modulo 16, as
-long as it is under way: its path depends on itself and its lane, and the size of the working set changes no bit of it.
+The working set is kept full: a sample that is broken, or has taken all its steps, makes room for
+the next one. Matrix products round a row by its place among 16 (``harness.batching``). So a sample
+keeps its lane, its number modulo 16, as long as it is in the set: its path depends on itself and
+its lane, and the size of the working set changes no bit of it.
 """
 
 from __future__ import annotations
 
-from harness.attacks.base import Attempt, Trial
-from harness.attacks.engine.geometry import climb, column, moved, norms, project, random_in_ball
+from collections.abc import Callable
+
+from harness.attacks.base import Candidates, Task
+from harness.attacks.engine.geometry import (
+    apply_delta,
+    column,
+    finite,
+    norms,
+    project,
+    random_in_ball,
+    steepest_step,
+)
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.victim import LossFunction, Victim, judge
 from harness.batching import ROWS
@@ -16,27 +27,37 @@ from harness.lazy import torch
 
 
 class WorkingSet:
-    """Samples under way. Row i of every tensor belongs to sample ``index[i]`` of the trial.
+    """The samples that are being attacked. Row i of every tensor belongs to sample ``index[i]``.
 
-    Most steps drop nobody, so nothing is copied or placed anew but when somebody came or went.
+    Attributes:
+        index: int64 (B,), rows of the task.
+        points: float32 (B, C, H, W), the current iterates.
+        centres: float32 (B, C, H, W), the clean images.
+        labels: int64 (B,).
+        steps: int64 (B,), steps taken so far.
     """
 
-    def __init__(self, trial: Trial, norm: str, random_start: bool, momentum: float = 0.0):
-        self.trial, self.norm, self.random_start = trial, norm, random_start
-        images = trial.images
+    def __init__(self, task: Task, norm: str, random_start: bool, momentum: float = 0.0):
+        self.task = task
+        self.norm = norm
+        self.random_start = random_start
+        images = task.images
         self.waiting = torch.arange(len(images), device=images.device)
         self.index = self.waiting[:0]
-        self.points, self.centres, self.labels = images[:0], images[:0], trial.labels[:0]
+        self.points = images[:0]
+        self.centres = images[:0]
+        self.labels = task.labels[:0]
         self.steps = self.index
-        self._lanes: tuple[torch.Tensor, torch.Tensor] | None = None
-        self.memory = torch.zeros_like(images) if momentum else None
         self.momentum = momentum
+        self._accumulated = torch.zeros_like(images) if momentum else None
+        self._lanes: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def fill(self, size: int) -> None:
-        """Take in waiting samples until every lane is full: ``size`` are under way, rounded up to a multiple of 16."""
+        """Add waiting samples until every lane is full: ``size`` samples, rounded up to a multiple of 16."""
         if not len(self.waiting):
             return
-        room = -(-size // ROWS) - torch.bincount(self.index % ROWS, minlength=ROWS)
+        per_lane = -(-size // ROWS)
+        room = per_lane - torch.bincount(self.index % ROWS, minlength=ROWS)
         fits = _place_in_lane(self.waiting) < room[self.waiting % ROWS]
         new = self.waiting[fits]
         if not len(new):
@@ -45,74 +66,171 @@ class WorkingSet:
         self.index = torch.cat([self.index, new])
         self.points = torch.cat([self.points, self._start(new)])
         self.steps = torch.cat([self.steps, torch.zeros_like(new)])
-        self._settle()
+        self._update_lanes()
 
     def _start(self, rows: torch.Tensor) -> torch.Tensor:
-        trial, images = self.trial, self.trial.images[rows]
-        if trial.start is not None:
-            return moved(images, trial.start[rows], self.norm)
+        task = self.task
+        images = task.images[rows]
+        if task.start is not None:
+            return apply_delta(images, task.start[rows], self.norm)
         if not self.random_start:
             return images
-        identity = trial.identity[rows.cpu().numpy()]
-        noise = random_in_ball(
-            trial.rng, identity, trial.restart, tuple(images.shape[1:]), self.norm, trial.eps
-        )
-        return moved(images, noise.to(images.device), self.norm)
+        identity = task.identity[rows.cpu().numpy()]
+        shape = tuple(images.shape[1:])
+        noise = random_in_ball(task.rng, identity, task.restart, shape, self.norm, task.eps)
+        return apply_delta(images, noise.to(images.device), self.norm)
+
+    @property
+    def targets(self) -> torch.Tensor | None:
+        """The classes to reach, int64 (B,); None if any wrong class will do."""
+        return None if self.task.targets is None else self.task.targets[self.index]
 
     def gradient(self, victim: Victim, loss: LossFunction) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradient of the loss at the points, and the logits there, every sample in its lane."""
-        targets = None if self.trial.targets is None else self.trial.targets[self.index]
+        """Gradient of the loss at the points, and the logits there, with every sample in its lane."""
         if self._lanes is None:
-            return victim.gradient(self.points, self.labels, targets, loss)
+            return victim.gradient(self.points, self.labels, self.targets, loss)
         rows, slots = self._lanes
-        targets = None if targets is None else targets[rows]
+        targets = None if self.targets is None else self.targets[rows]
         gradient, logits = victim.gradient(self.points[rows], self.labels[rows], targets, loss)
         return gradient[slots], logits[slots]
 
-    def _settle(self) -> None:
-        """What follows from ``index``: whose images and labels, and who sits where (None: everybody in line already)."""
-        self.centres, self.labels = self.trial.images[self.index], self.trial.labels[self.index]
+    def _update_lanes(self) -> None:
+        """Set what follows from ``index``. Called only if samples came or went, as most steps drop none."""
+        self.centres = self.task.images[self.index]
+        self.labels = self.task.labels[self.index]
         slots = _place_in_lane(self.index) * ROWS + self.index % ROWS
-        in_line = torch.arange(len(slots), device=slots.device)
-        if not len(slots) or torch.equal(slots, in_line):
+        in_order = torch.arange(len(slots), device=slots.device)
+        if not len(slots) or torch.equal(slots, in_order):
             self._lanes = None
             return
-        rows = torch.zeros(
-            -(-(int(slots.max()) + 1) // ROWS) * ROWS, dtype=torch.int64, device=slots.device
-        )
-        rows[slots] = in_line  # an empty slot repeats the first sample
+        size = -(-(int(slots.max()) + 1) // ROWS) * ROWS
+        rows = torch.zeros(size, dtype=torch.int64, device=slots.device)
+        rows[slots] = in_order  # an empty slot repeats the first sample
         self._lanes = rows, slots
 
-    def remembered(self, gradient: torch.Tensor) -> torch.Tensor:
-        """Each sample's gradients so far, at L1 norm one and fading by ``momentum`` a step (Dong et al. 2018, eq. 6)."""
-        if self.memory is None:
+    def accumulate(self, gradient: torch.Tensor) -> torch.Tensor:
+        """Add the gradient, at L1 norm 1, to each sample's sum, which decays by ``momentum`` a step.
+
+        Dong et al. 2018, eq. 6. Without momentum the gradient itself is returned.
+        """
+        if self._accumulated is None:
             return gradient
-        finite = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-        size = column(norms(finite, "l1"), finite).clamp_min(torch.finfo(finite.dtype).tiny)
-        self.memory[self.index] = self.momentum * self.memory[self.index] + finite / size
-        return self.memory[self.index]
+        gradient = finite(gradient)
+        size = column(norms(gradient, "l1"), gradient)
+        unit = gradient / size.clamp_min(torch.finfo(gradient.dtype).tiny)
+        self._accumulated[self.index] = self.momentum * self._accumulated[self.index] + unit
+        return self._accumulated[self.index]
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop the rows that are False."""
         if not bool(rows.all()):
-            self.index, self.points, self.steps = (
-                self.index[rows],
-                self.points[rows],
-                self.steps[rows],
-            )
-            self._settle()
+            self.index = self.index[rows]
+            self.points = self.points[rows]
+            self.steps = self.steps[rows]
+            self._update_lanes()
 
 
 def _place_in_lane(index: torch.Tensor) -> torch.Tensor:
-    """For each sample, how many of the same lane stand before it: (B,) -> (B,)."""
+    """For each sample, how many samples of its lane come before it: (B,) to (B,)."""
     lane = index % ROWS
     one_hot = lane[:, None] == torch.arange(ROWS, device=index.device)
     return one_hot.long().cumsum(0).gather(1, lane[:, None]).squeeze(1) - 1
 
 
+class Iterates:
+    """What is remembered of every sample of a task: its best iterate so far, and its last one.
+
+    Attributes:
+        best: float32 (N, C, H, W), the iterate of smallest margin.
+        last: float32 (N, C, H, W).
+        lowest: float32 (N,), the margin of ``best``; -inf once the sample is broken.
+    """
+
+    def __init__(self, task: Task):
+        self.task = task
+        self.best = task.images.clone()
+        self.last = task.images.clone()
+        n = len(task.images)
+        self.lowest = torch.full((n,), float("inf"), device=self.best.device)
+
+    def update(self, victim: Victim, logits: torch.Tensor, work: WorkingSet) -> torch.Tensor:
+        """Record the iterates that are the best so far. Returns which samples are not broken, (B,)."""
+        correct, margin = judge(logits, work.labels)
+        # If the network draws, a mistake may be the noise's: go on, and keep the smallest margin.
+        correct = correct | victim.stochastic
+        margin = torch.where(correct, margin, torch.full_like(margin, float("-inf")))
+        better = margin < self.lowest[work.index]
+        self.best[work.index[better]] = work.points[better]
+        self.lowest[work.index[better]] = margin[better]
+        self.last[work.index[~correct]] = work.points[~correct]
+        return correct
+
+    def finish(self, work: WorkingSet, finished: torch.Tensor) -> None:
+        """Record the last iterates of the samples that have taken all steps, and drop them."""
+        if bool(finished.any()):
+            self.last[work.index[finished]] = work.points[finished]
+            work.keep(~finished)
+
+    def choose(self, victim: Victim) -> torch.Tensor:
+        """The best iterates, with the last ones, which nobody has judged yet, among them."""
+        unbroken = (self.lowest > float("-inf")).nonzero().squeeze(1)
+        if not len(unbroken):
+            return self.best
+        logits = victim.logits(self.last[unbroken])
+        correct, margin = judge(logits, self.task.labels[unbroken])
+        better = unbroken[(margin < self.lowest[unbroken]) | ~correct]
+        self.best[better] = self.last[better]
+        return self.best
+
+
+Move = Callable[[WorkingSet, "torch.Tensor", "torch.Tensor"], None]
+"""Moves ``work.points`` by one step, from the gradient of the loss (B, C, H, W) and the logits (B, n) there."""
+
+
 def ascend(
     victim: Victim,
-    trial: Trial,
+    task: Task,
+    work: WorkingSet,
+    move: Move,
+    *,
+    steps: int,
+    best: bool,
+) -> Candidates:
+    """Climb ``task.objective`` from every image of a task.
+
+    Args:
+        victim: the network whose gradient is climbed.
+        task: the images.
+        work: an empty working set of the task.
+        move: makes one step.
+        steps: gradients that a sample may use.
+        best: return the iterate of smallest margin, and stop at the first mistake; otherwise return
+            the last iterate.
+    """
+    loss = LOSSES[task.objective.loss]
+    iterates = Iterates(task)
+    while True:
+        work.fill(victim.batch_size)
+        if not len(work.index):
+            break
+        gradient, logits = work.gradient(victim, loss)
+        if best:
+            correct = iterates.update(victim, logits, work)
+            if not bool(correct.all()):
+                gradient = gradient[correct]
+                logits = logits[correct]
+                work.keep(correct)
+        if len(work.index):
+            move(work, gradient, logits)
+        work.steps = work.steps + 1
+        iterates.finish(work, work.steps >= steps)
+    adversarial = iterates.choose(victim) if best else iterates.last
+    return Candidates(adversarial, iterates.last - task.images)
+
+
+def projected_ascent(
+    victim: Victim,
+    task: Task,
     *,
     norm: str,
     steps: int,
@@ -120,75 +238,23 @@ def ascend(
     random_start: bool,
     best: bool,
     momentum: float = 0.0,
-) -> Attempt:
-    """Climb ``trial.objective`` within the ball.
+) -> Candidates:
+    """Projected gradient ascent with steps of one size (Madry et al. 2018).
 
     Args:
-        norm: ``linf`` (Madry et al. 2018), ``l2`` or ``l1``.
-        steps: gradients a sample may use.
+        victim: the network whose gradient is climbed.
+        task: the images.
+        norm: ``linf``, ``l2`` or ``l1``.
+        steps: gradients that a sample may use.
         step_size: in pixel units.
-        random_start: start at a random point of the ball, unless the trial brings a start.
-        best: return the iterate of smallest margin and stop at the first mistake; otherwise the last iterate.
-        momentum: decay of the accumulated gradients that are climbed (Dong et al. 2018); 0: the last gradient alone.
+        random_start: start at a random point of the ball, unless the task brings a start.
+        best: as for ``ascend``.
+        momentum: decay of the accumulated gradients (Dong et al. 2018); 0: the last gradient alone.
     """
-    loss = LOSSES[trial.objective.loss]
-    work = WorkingSet(trial, norm, random_start, momentum)
-    found, last = trial.images.clone(), trial.images.clone()
-    lowest = torch.full((len(found),), float("inf"), device=found.device)
-    while True:
-        work.fill(victim.batch_size)
-        if not len(work.index):
-            break
-        gradient, logits = work.gradient(victim, loss)
-        if best:
-            correct = keep_best(victim, logits, work, found, last, lowest)
-            gradient = gradient if bool(correct.all()) else gradient[correct]
-            work.keep(correct)
-        work.points = project(
-            climb(work.points, work.remembered(gradient), norm, step_size),
-            work.centres,
-            norm,
-            trial.eps,
-        )
-        work.steps = work.steps + 1
-        done = work.steps >= steps
-        if bool(done.any()):
-            last[work.index[done]] = work.points[done]
-            work.keep(~done)
-    return Attempt(
-        choose(victim, trial, found, last, lowest) if best else last, last - trial.images
-    )
+    work = WorkingSet(task, norm, random_start, momentum)
 
+    def move(work: WorkingSet, gradient: torch.Tensor, logits: torch.Tensor) -> None:
+        ahead = steepest_step(work.points, work.accumulate(gradient), norm, step_size)
+        work.points = project(ahead, work.centres, norm, task.eps)
 
-def keep_best(
-    victim: Victim,
-    logits: torch.Tensor,
-    work: WorkingSet,
-    found: torch.Tensor,
-    last: torch.Tensor,
-    lowest: torch.Tensor,
-) -> torch.Tensor:
-    """Note the iterates that are the best so far; which samples still stand."""
-    correct, margin = judge(logits, work.labels)
-    correct = (
-        correct | victim.stochastic
-    )  # a mistake may be the noise's: climb on, and keep the deepest
-    margin = torch.where(correct, margin, torch.full_like(margin, float("-inf")))
-    better = margin < lowest[work.index]
-    found[work.index[better]] = work.points[better]
-    lowest[work.index[better]] = margin[better]
-    last[work.index[~correct]] = work.points[~correct]
-    return correct
-
-
-def choose(
-    victim: Victim, trial: Trial, found: torch.Tensor, last: torch.Tensor, lowest: torch.Tensor
-) -> torch.Tensor:
-    """The last iterates have not been judged yet: take them where they are better than the best before them."""
-    open_rows = (lowest > float("-inf")).nonzero().squeeze(1)
-    if not len(open_rows):
-        return found
-    correct, margin = judge(victim.logits(last[open_rows]), trial.labels[open_rows])
-    better = open_rows[(margin < lowest[open_rows]) | ~correct]
-    found[better] = last[better]
-    return found
+    return ascend(victim, task, work, move, steps=steps, best=best)

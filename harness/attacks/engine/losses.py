@@ -1,4 +1,7 @@
-"""Losses that an attack climbs, one value a row; a higher loss is nearer to a mistake (or to the target class)."""
+"""Losses that attacks climb, one value a row: the higher, the nearer to a mistake or to the target class.
+
+Each takes logits (B, n), labels (B,) and targets (B,) or None (any wrong class), and gives (B,).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from harness.lazy import F, torch
 def cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None
 ) -> torch.Tensor:
-    """Cross-entropy (Goodfellow et al. 2015); towards a target: its negative. (B, n), (B,) -> (B,).
+    """Cross-entropy (Goodfellow et al. 2015); its negative, towards a target.
 
     Its gradient is exactly zero in float32 where the margin exceeds about 100.
     """
@@ -20,7 +23,14 @@ def cross_entropy(
 def margin(
     logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None
 ) -> torch.Tensor:
-    """Best wrong logit (or the target's) minus the right one (Carlini & Wagner 2017, f6). (B, n), (B,) -> (B,)."""
+    """Best wrong logit (or the target's) minus the right one (Carlini & Wagner 2017, f6).
+
+    >>> import torch
+    >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]), None)
+    tensor([-1.])
+    >>> margin(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]), torch.tensor([1]))
+    tensor([-2.])
+    """
     right = logits.gather(1, labels[:, None]).squeeze(1)
     if targets is None:
         return logits.scatter(1, labels[:, None], float("-inf")).amax(1) - right
@@ -30,27 +40,29 @@ def margin(
 def standardised_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None
 ) -> torch.Tensor:
-    """Cross-entropy of each row's logits divided by their standard deviation, which counts as a constant.
+    """Cross-entropy of each row's logits after they are centred and divided by their standard deviation.
 
-    So a network and the same network with rescaled logits are attacked alike. (B, n), (B,) -> (B,).
+    Mean and deviation count as constants. A network is attacked like the same network with rescaled
+    logits.
     """
     fixed = logits.detach()
-    spread = fixed.std(1, correction=0, keepdim=True).clamp_min(torch.finfo(logits.dtype).tiny)
+    smallest = torch.finfo(logits.dtype).tiny
+    spread = fixed.std(1, correction=0, keepdim=True).clamp_min(smallest)
     return cross_entropy((logits - fixed.mean(1, keepdim=True)) / spread, labels, targets)
 
 
 def logit_ratio(
     logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None
 ) -> torch.Tensor:
-    """Difference of logits ratio (Croce & Hein 2020, eqs. 6 and 7), which sees neither scale nor shift. (B, n), (B,) -> (B,).
+    """Difference of logits ratio (Croce & Hein 2020, eqs. 6 and 7), blind to scale and shift.
 
-    The margin over what lies between the largest logit and the third; towards a target, the mean of third and fourth.
+    The margin divided by the largest logit minus the third; towards a target, minus the mean of the
+    third and the fourth.
     """
     largest = logits.topk(3 if targets is None else 4, dim=1).values
     below = largest[:, 2] if targets is None else largest[:, 2:].mean(1)
-    return margin(logits, labels, targets) / (largest[:, 0] - below).clamp_min(
-        torch.finfo(logits.dtype).tiny
-    )
+    smallest = torch.finfo(logits.dtype).tiny
+    return margin(logits, labels, targets) / (largest[:, 0] - below).clamp_min(smallest)
 
 
 LOSSES = {
@@ -59,6 +71,7 @@ LOSSES = {
     "ce-norm": standardised_cross_entropy,
     "dlr": logit_ratio,
 }
+"""Name in a suite -> loss."""
 
-LEAST_CLASSES = {"dlr": (3, 4)}
-"""Loss -> the classes that it needs: untargeted, towards a target."""
+MIN_CLASSES = {"dlr": (3, 4)}
+"""Loss -> the classes that it needs: untargeted, towards a target. All others need 2."""

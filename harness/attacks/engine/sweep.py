@@ -1,24 +1,23 @@
-"""The sweep engine: one attack over an ascending grid of budgets, and only the work that can change a verdict."""
+"""The sweep engine: one attack over an ascending grid of budgets, doing only what can change a verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.attacks.base import TOLERANCE, Attack, Objective, Trial
+from harness.attacks.base import TOLERANCE, Attack, Objective, Task
 from harness.attacks.engine.geometry import column, norms
-from harness.attacks.engine.layout import channels_last
+from harness.attacks.engine.memory_layout import channels_last
 from harness.attacks.engine.network_state import NetworkState
-from harness.attacks.engine.victim import Victim, as_found, judge
+from harness.attacks.engine.victim import Victim, judge, restoring
 from harness.lazy import nn, torch
 from harness.learning.learner import Progress, silent
 from harness.rng import Rng
 
 SKIPPED = 2
-"""In ``Sweep.correct``: not attacked, because its verdict was known (a clean error, or carried from another eps)."""
+"""In ``Sweep.correct``: not attacked, because the verdict was known (a clean error, or from another eps)."""
 
 
 def verdict_name(eps: float, of: str = "correct") -> str:
@@ -117,15 +116,15 @@ def sweep(
     """Attack every image at every eps of the attack's grid.
 
     A sample that the network gets wrong without an attack counts as broken at every eps and is not
-    attacked. A perturbation that breaks a sample at one eps is feasible at every larger one, so verdicts
-    are carried upwards (``sweep: nested``). With ``sweep: bisect`` they are carried downwards too: the
-    smallest eps that breaks a sample is found by halving the grid, which takes two or three attacks
-    instead of six on a grid of six. What withstood the larger ball has no adversary in the smaller one,
-    as far as the attack can tell; one of the trust checks tests that.
+    attacked. A perturbation that breaks a sample at one eps is feasible at every larger one, so
+    verdicts are carried upwards (``sweep: nested``). With ``sweep: bisect`` they are carried
+    downwards too: the smallest eps that breaks a sample is found by halving the grid, which takes
+    two or three attacks instead of six on a grid of six. What withstood the larger ball has no
+    adversary in the smaller one, as far as the attack can tell; one of the trust checks tests that.
 
     Args:
-        model: float32 (B, C, H, W) in [0, 1] to logits. Its flags, gradients and parameters are restored
-            afterwards; ``Sweep.changed`` names what the attack changed nevertheless.
+        model: float32 (B, C, H, W) in [0, 1] to logits. Its flags, gradients and parameters are
+            restored afterwards; ``Sweep.changed`` names what the attack changed nevertheless.
         images: float32 (N, C, H, W) in [0, 1], N >= 1.
         labels: int64 (N,).
         identity: int (N,), seeds each sample's random starts.
@@ -140,8 +139,8 @@ def sweep(
     if not (images.amin() >= 0 and images.amax() <= 1):
         raise ValueError("images must be finite and in [0, 1]")
     before = NetworkState.of(model)
-    with as_found(model), channels_last(model, images):
-        victim = Victim.met(model, images, batch_size, attack.view, rng)
+    with restoring(model), channels_last(model, images):
+        victim = Victim.of(model, images, batch_size, attack.view, rng)
         result = sweep_victim(victim, images, labels, identity, attack, rng, progress)
     return replace(result, changed=tuple(before.changed(model)))
 
@@ -165,158 +164,210 @@ def sweep_victim(
     return _join(parts)
 
 
-@dataclass
-class _Block:
-    """A stretch of samples on its way through the grid."""
+@dataclass(frozen=True)
+class _Run:
+    """What one run found, a value for each of the rows attacked: bool, float32 and float32 (B,)."""
 
-    victim: Victim
-    attack: Attack
-    images: torch.Tensor
-    labels: torch.Tensor
-    identity: np.ndarray
-    rng: Rng
-    outside: float = 0.0
-    _last: dict[Objective, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
-    _once: dict[tuple, tuple[torch.Tensor, ...]] = field(default_factory=dict)
+    correct: torch.Tensor
+    margin: torch.Tensor
+    norm: torch.Tensor
+
+
+class _Block:
+    """Some of the samples, on their way through the grid.
+
+    Attributes:
+        broken_at: int64 (N,), index of the smallest eps known to break a sample: 0 if it is wrong
+            without an attack, the length of the grid if nothing has broken it.
+        outside: how far the worst perturbed image left the box.
+    """
+
+    def __init__(
+        self,
+        victim: Victim,
+        attack: Attack,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        identity: np.ndarray,
+        rng: Rng,
+    ):
+        self.victim = victim
+        self.attack = attack
+        self.images = images
+        self.labels = labels
+        self.identity = identity
+        self.rng = rng
+        self.grid = attack.config.eps
+        self.outside = 0.0
+        clean_logits = victim.logits(images)
+        self.clean, self.clean_margin = judge(clean_logits, labels)
+        wrong = clean_logits.scatter(1, labels[:, None], float("-inf"))
+        self.runners_up = wrong.argsort(dim=1, descending=True, stable=True)
+        self.broken_at = torch.where(self.clean, len(self.grid), 0)
+        shape = (len(self.grid), len(attack.objectives), attack.restarts, len(images))
+        self.correct = np.full(shape, SKIPPED, np.uint8)
+        self.margin = np.full(shape, np.nan, np.float32)
+        self.norm = np.full(shape, np.nan, np.float32)
+        self._warm_starts: dict[Objective, _WarmStarts] = {}
+        self._minimal_runs: dict[tuple[Objective, int], _Run] = {}
 
     def run(self) -> Sweep:
-        grid, attack = self.attack.config.eps, self.attack
-        clean_logits = self.victim.logits(self.images)
-        self.clean, clean_margin = judge(clean_logits, self.labels)
-        wrong = clean_logits.scatter(1, self.labels[:, None], float("-inf"))
-        self.runners_up = wrong.argsort(dim=1, descending=True, stable=True)
-        shape = (len(grid), len(attack.objectives), attack.restarts, len(self.images))
-        self.correct = np.full(shape, SKIPPED, np.uint8)
-        self.margin, self.norm = (
-            np.full(shape, np.nan, np.float32),
-            np.full(shape, np.nan, np.float32),
-        )
-        self.broken_at = torch.where(
-            self.clean, len(grid), 0
-        )  # place of the smallest eps known to break a sample
-        if grid[0] == 0:
-            self._unattacked(clean_margin)
-        if attack.minimal or attack.config.sweep != "bisect":
-            self._ascend()
+        """Attack the samples at every eps where their verdict is open."""
+        if self.grid[0] == 0:
+            self._record_clean()
+        if self.attack.minimal or self.attack.config.sweep != "bisect":
+            self._from_the_smallest()
         else:
             self._bisect()
-        worst = _numpy(
-            torch.arange(len(grid), device=self.broken_at.device)[:, None] < self.broken_at
-        )
+        places = torch.arange(len(self.grid), device=self.broken_at.device)
         return Sweep(
-            tuple(grid),
-            tuple(map(str, attack.objectives)),
-            _numpy(self.clean),
-            _numpy(clean_margin),
-            self.correct,
-            self.margin,
-            self.norm,
-            worst,
-            self.outside,
+            eps=tuple(self.grid),
+            objectives=tuple(map(str, self.attack.objectives)),
+            clean=_numpy(self.clean),
+            clean_margin=_numpy(self.clean_margin),
+            correct=self.correct,
+            margin=self.margin,
+            norm=self.norm,
+            worst=_numpy(places[:, None] < self.broken_at),
+            outside=self.outside,
         )
 
-    def _unattacked(self, clean_margin: torch.Tensor) -> None:
+    def _record_clean(self) -> None:
+        """The verdicts at eps 0 are those without an attack."""
         rows = _numpy(self.clean)
         self.correct[0][..., rows] = 1
-        self.margin[0][..., rows] = _numpy(clean_margin)[rows]
+        self.margin[0][..., rows] = _numpy(self.clean_margin)[rows]
         self.norm[0][..., rows] = 0
 
-    def _ascend(self) -> None:
-        """Every eps in turn, from the smallest."""
+    def _from_the_smallest(self) -> None:
+        """Sweep ``nested`` or ``independent``: every eps in turn, from the smallest."""
         nested = self.attack.config.sweep == "nested" and not self.attack.minimal
-        for place, eps in enumerate(self.attack.config.eps):
+        for place, eps in enumerate(self.grid):
             if eps > 0:
-                self._at(place, self.broken_at > place if nested else self.clean, nested)
+                attacked = self.broken_at > place if nested else self.clean
+                self._attack(place, attacked, stop_when_broken=nested)
 
     def _bisect(self) -> None:
-        """Each sample at the middle of what is open about it, until nothing is."""
-        grid = self.attack.config.eps
-        stood_at = torch.full_like(self.broken_at, 0 if grid[0] == 0 else -1)
-        while (unsettled := self.broken_at - stood_at > 1).any():
-            middle = torch.where(unsettled, (stood_at + self.broken_at) // 2, -1)
-            for place in middle[unsettled].unique().tolist():
+        """Sweep ``bisect``: every sample at the middle of the eps that are open for it, until none are."""
+        withstood = torch.full_like(self.broken_at, 0 if self.grid[0] == 0 else -1)
+        while True:
+            open_rows = self.broken_at - withstood > 1
+            if not open_rows.any():
+                return
+            middle = torch.where(open_rows, (withstood + self.broken_at) // 2, -1)
+            for place in middle[open_rows].unique().tolist():
                 here = middle == place
-                self._at(place, here, True)
-                stood_at[here & (self.broken_at > place)] = place
+                self._attack(place, here, stop_when_broken=True)
+                withstood[here & (self.broken_at > place)] = place
 
-    def _at(self, place: int, tried: torch.Tensor, sparing: bool) -> None:
-        """Every run at one eps, on the samples ``tried``, bool (N,); ``sparing``: each only until it is broken."""
-        eps = self.attack.config.eps[place]
-        for restart, (number, objective) in product(
-            range(self.attack.restarts), enumerate(self.attack.objectives)
-        ):
-            rows = (tried & (self.broken_at > place) if sparing else tried).nonzero().squeeze(1)
-            if not len(rows):
-                continue
-            stood, margin, norm = self._attempt(rows, eps, objective, restart, sparing)
-            cell = (place, number, restart, _numpy(rows))
-            self.correct[cell], self.margin[cell], self.norm[cell] = (
-                _numpy(stood),
-                _numpy(margin),
-                _numpy(norm),
-            )
-            broken = rows[~stood]
-            self.broken_at[broken] = self.broken_at[broken].clamp(max=place)
+    def _attack(self, place: int, attacked: torch.Tensor, *, stop_when_broken: bool) -> None:
+        """Make every run at one eps.
 
-    def _attempt(
-        self, rows: torch.Tensor, eps: float, objective: Objective, restart: int, nested: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Stood, margin and norm of one run over ``rows``."""
-        if self.attack.minimal:
-            if (objective, restart) not in self._once:
-                self._once[objective, restart] = self._run(rows, eps, objective, restart, None)
-            correct, margin, norm = self._once[objective, restart]
-            return correct | (norm > eps + TOLERANCE), margin, norm
-        start = self._warm(rows, eps, objective) if nested and restart == 0 else None
-        return self._run(rows, eps, objective, restart, start)
-
-    def _warm(self, rows: torch.Tensor, eps: float, objective: Objective) -> torch.Tensor | None:
-        """Where each sample's last run ended, stretched or shrunk to this eps; None while there was none.
-
-        A sample that fell to the first objective has no run of the others: they start where the first ended.
+        Args:
+            place: index of the eps.
+            attacked: bool (N,), the samples to attack.
+            stop_when_broken: attack a sample only until one run has broken it.
         """
-        if objective not in self._last:
-            return None
-        before, deltas = (tensor[rows] for tensor in self._last[objective])
-        if (unknown := before.isinf()).any():
-            first = self._last[self.attack.objectives[0]]
-            before[unknown], deltas[unknown] = (tensor[rows[unknown]] for tensor in first)
-        return deltas * column((eps / before).to(deltas.dtype), deltas)
+        eps = self.grid[place]
+        for restart in range(self.attack.restarts):
+            for number, objective in enumerate(self.attack.objectives):
+                chosen = attacked & (self.broken_at > place) if stop_when_broken else attacked
+                rows = chosen.nonzero().squeeze(1)
+                if not len(rows):
+                    continue
+                result = self._run(rows, eps, objective, restart, warm=stop_when_broken)
+                cell = (place, number, restart, _numpy(rows))
+                self.correct[cell] = _numpy(result.correct)
+                self.margin[cell] = _numpy(result.margin)
+                self.norm[cell] = _numpy(result.norm)
+                broken = rows[~result.correct]
+                self.broken_at[broken] = self.broken_at[broken].clamp(max=place)
 
     def _run(
+        self, rows: torch.Tensor, eps: float, objective: Objective, restart: int, *, warm: bool
+    ) -> _Run:
+        """One run over some rows; of an attack without a budget, the first one serves every eps."""
+        if self.attack.minimal:
+            key = (objective, restart)
+            if key not in self._minimal_runs:
+                self._minimal_runs[key] = self._perturb(rows, eps, objective, restart, None)
+            found = self._minimal_runs[key]
+            too_large = found.norm > eps + TOLERANCE
+            return _Run(found.correct | too_large, found.margin, found.norm)
+        start = self._start(rows, eps, objective) if warm and restart == 0 else None
+        return self._perturb(rows, eps, objective, restart, start)
+
+    def _start(self, rows: torch.Tensor, eps: float, objective: Objective) -> torch.Tensor | None:
+        """Where each sample's last run ended, scaled to this eps; None if there was no run.
+
+        A sample that was broken by the first objective has no run of the others. They start where
+        the first one ended.
+        """
+        if objective not in self._warm_starts:
+            return None
+        own = self._warm_starts[objective]
+        before = own.eps[rows]
+        deltas = own.deltas[rows]
+        unknown = before.isinf()
+        if unknown.any():
+            first = self._warm_starts[self.attack.objectives[0]]
+            before[unknown] = first.eps[rows[unknown]]
+            deltas[unknown] = first.deltas[rows[unknown]]
+        return deltas * column((eps / before).to(deltas.dtype), deltas)
+
+    def _perturb(
         self,
         rows: torch.Tensor,
         eps: float,
         objective: Objective,
         restart: int,
         start: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        images, labels = self.images[rows], self.labels[rows]
+    ) -> _Run:
+        """Perturb some rows, and judge the result."""
+        images = self.images[rows]
+        labels = self.labels[rows]
         targets = self.runners_up[rows, objective.target - 1] if objective.target else None
-        trial = Trial(
-            images,
-            labels,
-            targets,
-            self.identity[_numpy(rows)],
-            eps,
-            objective,
-            restart,
-            start,
-            self.rng,
+        task = Task(
+            images=images,
+            labels=labels,
+            targets=targets,
+            identity=self.identity[_numpy(rows)],
+            eps=eps,
+            objective=objective,
+            restart=restart,
+            start=start,
+            rng=self.rng,
         )
-        attempt = self.attack.perturb(self.victim, trial)
-        if attempt.last is not None and restart == 0:
-            if objective not in self._last:
-                unknown = torch.full(
-                    (len(self.images),), float("inf"), dtype=torch.float64, device=rows.device
-                )
-                self._last[objective] = unknown, torch.zeros_like(self.images)
-            before, deltas = self._last[objective]
-            before[rows], deltas[rows] = eps, attempt.last
-        adversarial = attempt.adversarial
+        candidates = self.attack.perturb(self.victim, task)
+        if candidates.warm_start is not None and restart == 0:
+            if objective not in self._warm_starts:
+                self._warm_starts[objective] = _WarmStarts.none(self.images)
+            self._warm_starts[objective].eps[rows] = eps
+            self._warm_starts[objective].deltas[rows] = candidates.warm_start
+        adversarial = candidates.adversarial
         self.outside = max(self.outside, float((adversarial - 0.5).abs().max() - 0.5))
         correct, margin = judge(self.victim.logits(adversarial), labels)
-        return correct, margin, norms(adversarial - images, self.attack.config.norm)
+        return _Run(correct, margin, norms(adversarial - images, self.attack.config.norm))
+
+
+@dataclass(frozen=True)
+class _WarmStarts:
+    """Where each sample's last run of one objective ended.
+
+    Attributes:
+        eps: float64 (N,), the budget of that run; infinite if there was none.
+        deltas: float32 (N, C, H, W), the perturbations.
+    """
+
+    eps: torch.Tensor
+    deltas: torch.Tensor
+
+    @classmethod
+    def none(cls, images: torch.Tensor) -> _WarmStarts:
+        """No run has been made yet."""
+        size = (len(images),)
+        eps = torch.full(size, float("inf"), dtype=torch.float64, device=images.device)
+        return cls(eps, torch.zeros_like(images))
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -324,13 +375,20 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _join(parts: list[Sweep]) -> Sweep:
-    def along(name: str) -> np.ndarray:
+    """One sweep of the sweeps of several blocks of samples."""
+    first = parts[0]
+
+    def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts], axis=-1)
 
-    arrays = {
-        name: along(name)
-        for name in ("clean", "clean_margin", "correct", "margin", "norm", "worst")
-    }
     return Sweep(
-        parts[0].eps, parts[0].objectives, **arrays, outside=max(part.outside for part in parts)
+        eps=first.eps,
+        objectives=first.objectives,
+        clean=joined("clean"),
+        clean_margin=joined("clean_margin"),
+        correct=joined("correct"),
+        margin=joined("margin"),
+        norm=joined("norm"),
+        worst=joined("worst"),
+        outside=max(part.outside for part in parts),
     )

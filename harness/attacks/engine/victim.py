@@ -1,14 +1,14 @@
-"""The network under attack, seen as two functions; and the network left as it was found."""
+"""The network under attack, seen as two functions: images to logits, and images to input gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from harness.attacks.engine.layout import rows_at_once
-from harness.attacks.engine.sealed import sealed
+from harness.attacks.engine.memory_layout import rows_per_pass
+from harness.attacks.engine.random_state import isolated_random_state
 from harness.batching import in_batches, padded
 from harness.lazy import nn, torch
 from harness.rng import Rng, derive
@@ -16,14 +16,18 @@ from harness.rng import Rng, derive
 LossFunction = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
 """Logits (B, n), labels (B,), targets (B,) or None, to one loss a row (B,), to be climbed."""
 
+Network = Callable[["torch.Tensor"], "torch.Tensor"]
+"""Images (B, C, H, W) in [0, 1] to logits (B, n_classes); a module, for a victim that is swept."""
 
 Backward = Literal["exact", "straight-through"]
 
-NOISE = 1e-5
-"""Of the largest logit: passes that differ by more differ by what the network draws, not by rounding."""
+ROUNDING = 1e-5
+"""Share of the largest logit: passes that differ by more do so because the network draws random numbers."""
 
-AT_ONCE = 256
-"""Rows pushed through a network that draws: always so many, or what it draws would depend on the batch size."""
+STOCHASTIC_BATCH = 256
+"""Rows a pass of a network that draws: always the same, because what it draws depends on their number."""
+
+Passed = TypeVar("Passed")
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class View:
     """How an attack looks at a network.
 
     Attributes:
-        samples: passes that are averaged where the network draws random numbers, for logits and for gradients
-            (expectation over transformation: Athalye et al. 2018, section 4.2).
-        backward: ``straight-through``: functions without a gradient are given one (harness.attacks.engine.surrogates).
+        samples: for networks that draw random numbers: passes that are averaged, for logits and for
+            gradients (expectation over transformation: Athalye et al. 2018, section 4.2).
+        backward: ``straight-through`` gives a surrogate gradient to functions that have none
+            (``harness.attacks.engine.straight_through``).
     """
 
     samples: int = 1
@@ -41,51 +46,51 @@ class View:
 
 
 class Victim:
-    """A classifier whose answers about a sample do not depend on its company: rows are padded (harness.batching).
+    """A classifier whose answer for a sample does not depend on the other samples of a batch.
 
-    What a network draws from global random states is drawn from a seed of ours, another one in each pass, and the states
-    are as before afterwards.
+    Rows are padded (``harness.batching``). What the network draws from the global random generators
+    comes from a seed, a different one in each pass; the generators are restored after each pass.
 
     Args:
         model: images (B, C, H, W) in [0, 1] to logits (B, n_classes).
-        batch_size: rows pushed through at once.
-        view: how it is looked at.
-        seed: of what the network draws; None: it draws nothing, and one pass says all.
+        batch_size: rows a pass.
+        view: how the network is looked at.
+        seed: of what the network draws; None: it draws nothing, so one pass is enough.
     """
 
     def __init__(
-        self, model: nn.Module, batch_size: int = 256, view: View = View(), seed: int | None = None
+        self, model: Network, batch_size: int = 256, view: View = View(), seed: int | None = None
     ):
-        self.model, self.view, self.seed = model, view, seed
-        self.batch_size = batch_size if seed is None else AT_ONCE
-        self._drawn = 0
+        self.model = model
+        self.view = view
+        self.seed = seed
+        self.batch_size = batch_size if seed is None else STOCHASTIC_BATCH
+        self._passes = 0
 
     @classmethod
-    def met(
+    def of(
         cls, model: nn.Module, images: torch.Tensor, batch_size: int, view: View, rng: Rng
     ) -> Victim:
-        """The victim that a network is: it is tried on a few of ``images``, whether it draws random numbers."""
+        """Make a victim of a network, after trying on a few images whether it draws random numbers."""
         seed = rng.child("network").seed
-        return cls(
-            model,
-            rows_at_once(model, images, batch_size),
-            view,
-            seed if _draws(model, images[:16], seed) else None,
-        )
+        draws = _draws(model, images[:16], seed)
+        rows = rows_per_pass(model, images, batch_size)
+        return cls(model, rows, view, seed if draws else None)
 
     @property
     def stochastic(self) -> bool:
-        """Whether the network draws: a single mistake may then be the noise's, not the perturbation's."""
+        """Whether the network draws: a single mistake may then be the noise's, not the attack's."""
         return self.seed is not None
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to (B, n_classes), without gradient; the mean over passes."""
 
-        def once() -> torch.Tensor:
+        def single_pass() -> tuple[torch.Tensor]:
             with torch.no_grad():
-                return in_batches(self.model, images, batch_size=self.batch_size)
+                return (in_batches(self.model, images, batch_size=self.batch_size),)
 
-        return self._averaged(once)
+        (logits,) = self._averaged(single_pass)
+        return logits
 
     def gradient(
         self,
@@ -94,14 +99,17 @@ class Victim:
         targets: torch.Tensor | None,
         loss: LossFunction,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradient of the loss with respect to at most ``batch_size`` images, and the logits there; means over passes.
+        """Gradient of the loss with respect to at most ``batch_size`` images, and the logits there.
 
-        The loss is summed, not averaged: dividing by the batch size would make a gradient depend on the company, and
-        push the smallest to zero. Where the network passes no gradient it is zero.
+        Both are means over passes. Losses are summed, not averaged: dividing by the batch size
+        would make a gradient depend on the other samples, and push the smallest to zero.
+
+        Returns:
+            float32 (B, C, H, W), zero where the network passes no gradient; and (B, n_classes).
         """
         rows = len(images)
 
-        def once() -> tuple[torch.Tensor, torch.Tensor]:
+        def single_pass() -> tuple[torch.Tensor, torch.Tensor]:
             inputs = padded(images).clone().requires_grad_()
             padded_targets = None if targets is None else padded(targets)
             with torch.enable_grad():
@@ -113,32 +121,32 @@ class Victim:
                 gradient = input_gradient(total, inputs)
             return gradient[:rows], logits[:rows].detach()
 
-        return self._averaged(once)
+        return self._averaged(single_pass)
 
-    def _backward(self) -> AbstractContextManager:
+    def _backward(self) -> AbstractContextManager[Any]:
         if self.view.backward == "exact":
             return nullcontext()
-        from harness.attacks.engine.surrogates import StraightThrough
+        from harness.attacks.engine.straight_through import StraightThrough
 
         return StraightThrough()
 
-    def _averaged(self, once: Callable[[], Any]) -> Any:
-        """What ``once`` gives, a tensor or a pair of them; for a network that draws the mean over ``view.samples`` calls."""
+    def _averaged(self, single_pass: Callable[[], Passed]) -> Passed:
+        """The tensors of one pass; for a network that draws, their means over ``view.samples`` passes."""
         if not self.stochastic:
-            return once()
-        passes = [self._sealed(once) for _ in range(self.view.samples)]
-        if isinstance(passes[0], tuple):
-            return tuple(torch.stack(values).mean(0) for values in zip(*passes, strict=True))
-        return torch.stack(passes).mean(0)
+            return single_pass()
+        passes: list[Any] = [self._seeded(single_pass) for _ in range(self.view.samples)]
+        means: Any = tuple(torch.stack(values).mean(0) for values in zip(*passes, strict=True))
+        return means  # type: ignore[no-any-return]  # a tuple of tensors, as each pass
 
-    def _sealed(self, once: Callable[[], Any]) -> Any:
-        self._drawn += 1
-        with sealed(derive(self.seed, "pass", self._drawn)):
-            return once()
+    def _seeded(self, single_pass: Callable[[], Passed]) -> Passed:
+        self._passes += 1
+        with isolated_random_state(derive(self.seed, "pass", self._passes)):
+            return single_pass()
 
 
 def input_gradient(total: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    """Gradient of a sum of losses; zero where none comes through, or torch has none to give (``heaviside``)."""
+    """Gradient of a sum of losses; zero if none arrives, or torch has none to give (``heaviside``)."""
+    gradient: torch.Tensor | None
     try:
         (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
     except RuntimeError as error:
@@ -149,20 +157,26 @@ def input_gradient(total: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _draws(model: nn.Module, images: torch.Tensor, seed: int) -> bool:
-    """Whether two passes of the same images, from different seeds, give different logits, or torch's random state moves."""
-    passes, moved = [], False
+    """Whether two passes from different seeds give different logits, or move torch's random state."""
+    passes = []
+    moved = False
     for number in range(2):
-        with torch.no_grad(), sealed(derive(seed, "met", number)):
+        with torch.no_grad(), isolated_random_state(derive(seed, "met", number)):
             before = torch.get_rng_state()
             passes.append(model(padded(images)))
             moved |= not torch.equal(torch.get_rng_state(), before)
-    return moved or spread(torch.stack(passes)) > NOISE
+    return moved or relative_spread(torch.stack(passes)) > ROUNDING
 
 
-def spread(passes: torch.Tensor) -> float:
-    """By how much repeated passes (P, B, n_classes) differ at most, as a part of the largest logit."""
-    differ = float((passes.amax(0) - passes.amin(0)).max())
-    return differ / max(torch.finfo(passes.dtype).tiny, float(passes.abs().max()))
+def relative_spread(passes: torch.Tensor) -> float:
+    """The largest difference between repeated passes (P, B, n_classes), relative to the largest logit.
+
+    >>> import torch
+    >>> relative_spread(torch.tensor([[[4.0, 1.0]], [[4.0, 2.0]]]))
+    0.25
+    """
+    largest_difference = float((passes.amax(0) - passes.amin(0)).max())
+    return largest_difference / max(torch.finfo(passes.dtype).tiny, float(passes.abs().max()))
 
 
 def judge(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -173,7 +187,11 @@ def judge(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, tor
         labels: int64 (B,).
 
     Returns:
-        bool (B,), and float32 (B,): right logit minus the best wrong one.
+        bool (B,), and float32 (B,): the right logit minus the best wrong one.
+
+    >>> import torch
+    >>> judge(torch.tensor([[3.0, 1.0], [0.0, 2.0]]), torch.tensor([0, 0]))
+    (tensor([ True, False]), tensor([ 2., -2.]))
     """
     right = logits.gather(1, labels[:, None]).squeeze(1)
     best_wrong = logits.scatter(1, labels[:, None], float("-inf")).amax(1)
@@ -182,11 +200,11 @@ def judge(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 @contextmanager
-def as_found(model: nn.Module) -> Iterator[None]:
-    """Parameters ask for no gradient inside; on the way out, also after an exception, every flag is what it was.
+def restoring(model: nn.Module) -> Iterator[None]:
+    """Freeze the parameters; afterwards, also after an exception, restore every flag and gradient.
 
-    Kept: the training flag of every module, ``requires_grad`` and ``grad`` of every parameter. Code inside may switch
-    modes and call ``backward``: nothing of it stays.
+    Restored are the training flag of every module, and ``requires_grad`` and ``grad`` of every
+    parameter, so code inside may switch modes and call ``backward``.
     """
     modes = [(module, module.training) for module in model.modules()]
     parameters = [

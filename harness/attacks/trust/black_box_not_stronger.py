@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from harness.attacks.base import Objective
-from harness.attacks.engine import blackbox
+from harness.attacks.engine.class_means import from_class_means
 from harness.attacks.engine.victim import judge
 from harness.attacks.noise import Noise
+from harness.attacks.square import search_squares
 from harness.attacks.trust.base import Check, Judgement
 from harness.attacks.trust.context import CheckContext
 from harness.attacks.trust.thresholds import BLACK_BOX, QUERIES, WEAKER
@@ -44,13 +45,13 @@ def _broken(context: CheckContext, rows: np.ndarray) -> dict[str, np.ndarray]:
     victim = context.victim
     noise = Noise(Noise.Config(attack="noise", norm=norm, eps=[eps], draws=5))
     broken = {"5 draws of noise": ~context.survives(noise, rows)}
-    trial = context.trial(rows, eps, Objective("margin"))
-    transferred = blackbox.from_class_means(context.images, context.labels, trial, norm)
+    task = context.task(rows, eps, Objective("margin"))
+    transferred = from_class_means(context.images, context.labels, task, norm)
     candidates = {"transfer from class means": transferred}
     if norm == "linf":
-        candidates[f"{QUERIES} queries of Square"] = blackbox.square(victim, trial, QUERIES)
+        candidates[f"{QUERIES} queries of Square"] = search_squares(victim, task, QUERIES)
     for name, adversarial in candidates.items():
-        correct, _ = judge(victim.logits(adversarial), trial.labels)
+        correct, _ = judge(victim.logits(adversarial), task.labels)
         broken[name] = (~correct).cpu().numpy()
     return broken
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.attacks.base import Attack, Objective, Trial
+from harness.attacks.base import Attack, Objective, Task
 from harness.attacks.engine.losses import LOSSES
-from harness.attacks.engine.sealed import sealed
+from harness.attacks.engine.random_state import isolated_random_state
 from harness.attacks.engine.sweep import SKIPPED, Sweep, sweep_victim
-from harness.attacks.engine.victim import Victim, as_found, input_gradient
+from harness.attacks.engine.victim import Victim, input_gradient, restoring
 from harness.attacks.trust.base import Check
 from harness.batching import padded
 from harness.lazy import nn, torch
@@ -20,7 +20,7 @@ from harness.records import TrustCheck
 from harness.rng import Rng
 
 if TYPE_CHECKING:
-    from harness.attacks.engine.surrogates import StraightThrough
+    from harness.attacks.engine.straight_through import StraightThrough
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class CheckContext:
     def victim(self) -> Victim:
         """The network, seen as the attack sees it."""
         rng = self.rng.child("trust")
-        return Victim.met(self.model, self.images, self.batch_size, self.attack.view, rng)
+        return Victim.of(self.model, self.images, self.batch_size, self.attack.view, rng)
 
     @cached_property
     def clean_sample(self) -> tuple[np.ndarray, torch.Tensor]:
@@ -68,12 +68,12 @@ class CheckContext:
     @cached_property
     def surrogates(self) -> StraightThrough:
         """Functions without a gradient that were met between some images and their margins."""
-        from harness.attacks.engine.surrogates import StraightThrough
+        from harness.attacks.engine.straight_through import StraightThrough
 
         everything = np.ones(len(self.images), bool)
         rows = self.index(self.pick(everything, self.sample_size(10, 100), "parts"))
         inputs = padded(self.images[rows]).clone().requires_grad_()
-        with torch.enable_grad(), sealed(0):
+        with torch.enable_grad(), isolated_random_state(0):
             with StraightThrough() as mode:
                 logits = self.model(inputs)
             if logits.requires_grad:
@@ -156,11 +156,11 @@ class CheckContext:
 
     # ---------------------------------------------------------------------------------- another attack
 
-    def trial(self, rows: np.ndarray, eps: float, objective: Objective) -> Trial:
+    def task(self, rows: np.ndarray, eps: float, objective: Objective) -> Task:
         """One run over ``rows``."""
         at = self.index(rows)
         rng = self.rng.child("trust")
-        return Trial(
+        return Task(
             images=self.images[at],
             labels=self.labels[at],
             targets=None,
@@ -177,7 +177,7 @@ class CheckContext:
         if not len(rows):
             return np.zeros(0, bool)
         at = self.index(rows)
-        with as_found(self.model):
+        with restoring(self.model):
             result = sweep_victim(
                 self.victim,
                 self.images[at],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.attacks.engine.victim import NOISE, Victim, View, spread
+from harness.attacks.engine.victim import ROUNDING, Victim, View, relative_spread
 from harness.attacks.trust.base import Check, Judgement
 from harness.attacks.trust.context import CheckContext
 from harness.attacks.trust.thresholds import FLIPS, Threshold
@@ -27,13 +27,13 @@ class Deterministic(Check):
         images = context.images[context.index(rows)]
         seed = context.rng.child("trust", "passes").seed
         single = Victim(context.model, context.batch_size, View(), seed)
-        relative = spread(torch.stack([single.logits(images) for _ in range(PASSES)]))
+        relative = relative_spread(torch.stack([single.logits(images) for _ in range(PASSES)]))
         detail = (
             f"logits differ by up to {100 * relative:.2g} % over {PASSES} passes "
             f"of {len(rows)} images"
         )
-        if relative <= NOISE:
-            return Threshold(0, NOISE).level(relative), detail
+        if relative <= ROUNDING:
+            return Threshold(0, ROUNDING).level(relative), detail
         samples = context.attack.view.samples
         if samples == 1:
             return "FAIL", f"{detail}, and each verdict is of one: set samples"
@@ -41,6 +41,6 @@ class Deterministic(Check):
         flips = float((means[0].argmax(1) != means[1].argmax(1)).float().mean())
         return (
             "WARN" if flips <= FLIPS else "FAIL",
-            f"{detail}, means of {samples} passes by {100 * spread(means):.2g} %, "
+            f"{detail}, means of {samples} passes by {100 * relative_spread(means):.2g} %, "
             f"which changes {100 * flips:.1f} % of verdicts",
         )

@@ -48,7 +48,7 @@ def _broken_at_zero(context: CheckContext, rows: np.ndarray) -> int:
     """How many samples the attack breaks with a budget of 0, which the sweep itself never runs."""
     if not len(rows):
         return 0
-    trial = context.trial(rows, 0.0, Objective(context.attack.objectives[0].loss))
-    adversarial = context.attack.perturb(context.victim, trial).adversarial
-    correct, _ = judge(context.victim.logits(adversarial), trial.labels)
+    task = context.task(rows, 0.0, Objective(context.attack.objectives[0].loss))
+    adversarial = context.attack.perturb(context.victim, task).adversarial
+    correct, _ = judge(context.victim.logits(adversarial), task.labels)
     return int((~correct).sum())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from harness.attacks.base import Objective, Trial
-from harness.attacks.engine.geometry import direction, random_in_ball
+from harness.attacks.base import Objective, Task
+from harness.attacks.engine.geometry import random_in_ball, steepest_direction
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.victim import judge
 from harness.attacks.trust.base import Check, Judgement
@@ -45,8 +45,8 @@ class GradientMatchesFunction(Check):
         rows = context.pick(robust, context.sample_size(10, 100), "slope")
         if not len(rows):
             return "PASS", f"nothing stands at eps {eps:g}"
-        trial = context.trial(rows, eps, Objective("margin"))
-        step = _test_step(context, trial.images, trial)
+        task = context.task(rows, eps, Objective("margin"))
+        step = _test_step(context, task.images, task)
         usable = int(step.usable.sum())
         if usable < len(rows) / 2:
             return (
@@ -62,7 +62,7 @@ class GradientMatchesFunction(Check):
             f"of what it promises, median of {usable}"
         )
         if level == "FAIL" and context.attack.stronger() is not None:
-            away = _share_at_random_points(context, trial)
+            away = _share_at_random_points(context, task)
             detail += f", and {away:.2f} at random points of the ball"
             level = _forgive_corner(level, share, away)
         if level == "FAIL" and 1 - share <= CURVATURE and not searches_win:
@@ -88,16 +88,16 @@ class _Step(NamedTuple):
         return float((self.gained[self.usable] / self.promised[self.usable]).median())
 
 
-def _test_step(context: CheckContext, points: torch.Tensor, trial: Trial) -> _Step:
+def _test_step(context: CheckContext, points: torch.Tensor, task: Task) -> _Step:
     """Take a central difference of the margin along its gradient."""
-    gradient, _ = context.victim.gradient(points, trial.labels, None, LOSSES["margin"])
-    step = STEP * trial.eps * direction(gradient, context.attack.config.norm)
+    gradient, _ = context.victim.gradient(points, task.labels, None, LOSSES["margin"])
+    step = STEP * task.eps * steepest_direction(gradient, context.attack.config.norm)
     ahead = (points + step).clamp(0, 1)
     behind = (points - step).clamp(0, 1)
     near = context.victim.logits(behind)
     far = context.victim.logits(ahead)
-    _, margin_before = judge(near, trial.labels)
-    _, margin_after = judge(far, trial.labels)
+    _, margin_before = judge(near, task.labels)
+    _, margin_after = judge(far, task.labels)
     gained = margin_before - margin_after
     promised = (gradient.nan_to_num(0, 0, 0) * (ahead - behind)).flatten(1).sum(1)
     usable = promised > RESOLUTION * near.abs().amax(1)
@@ -117,13 +117,13 @@ def _judge_surrogate(step: _Step, eps: float) -> Judgement:
     return SURROGATE_SLOPE.level(1 - rising), detail
 
 
-def _share_at_random_points(context: CheckContext, trial: Trial) -> float:
+def _share_at_random_points(context: CheckContext, task: Task) -> float:
     """Median share gained at a random point of each ball instead of at the image; 0 if unknown."""
-    shape = tuple(trial.images.shape[1:])
+    shape = tuple(task.images.shape[1:])
     norm = context.attack.config.norm
-    noise = random_in_ball(trial.rng, trial.identity, 0, shape, norm, trial.eps)
-    points = (trial.images + noise.to(trial.images.device)).clamp(0, 1)
-    step = _test_step(context, points, trial)
+    noise = random_in_ball(task.rng, task.identity, 0, shape, norm, task.eps)
+    points = (task.images + noise.to(task.images.device)).clamp(0, 1)
+    step = _test_step(context, points, task)
     return step.median_share() if step.usable.any() else 0.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.attacks.engine.victim import NOISE, spread
+from harness.attacks.engine.victim import ROUNDING, relative_spread
 from harness.attacks.trust.base import Check, Judgement
 from harness.attacks.trust.context import CheckContext
 from harness.registry import checks
@@ -16,7 +16,7 @@ class NotConstant(Check):
 
     def judge(self, context: CheckContext) -> Judgement:
         rows, logits = context.clean_sample
-        if spread(logits[:, None]) <= NOISE:
+        if relative_spread(logits[:, None]) <= ROUNDING:
             return "FAIL", f"the logits of {len(rows)} images are all the same: constant output"
         predicted = len(logits.argmax(1).unique())
         present = len(context.labels[context.index(rows)].unique())

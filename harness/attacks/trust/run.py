@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from harness.attacks.base import Attack
-from harness.attacks.engine.layout import channels_last
+from harness.attacks.engine.memory_layout import channels_last
 from harness.attacks.engine.sweep import Sweep
-from harness.attacks.engine.victim import as_found
+from harness.attacks.engine.victim import restoring
 from harness.attacks.trust.base import Check
 from harness.attacks.trust.context import CheckContext
 from harness.lazy import nn, torch
@@ -46,7 +46,7 @@ def check(
         model, images, labels, np.asarray(identity), attack, rng, result, batch_size
     )
     results: list[TrustCheck] = []
-    with as_found(model), channels_last(model, images):
+    with restoring(model), channels_last(model, images):
         for each in _in_order():
             results += context.results_of(each)
     return results

@@ -1,4 +1,4 @@
-"""Running code that draws from, or resets, the global random states: it sees its own, and ours are as before."""
+"""Isolation of code that draws from, or reseeds, the global random generators."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from harness.lazy import torch
 
 
 @contextlib.contextmanager
-def sealed(seed: int) -> Iterator[None]:
-    """Global random states of torch (every device), numpy and Python are seeded inside and put back outside.
+def isolated_random_state(seed: int) -> Iterator[None]:
+    """Seed the global generators of torch (all devices), numpy and Python, and restore them afterwards.
 
-    Printing goes nowhere. The states come back after an exception too.
+    They are restored after an exception too. Anything printed inside is discarded.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    state, numpy_state = random.getstate(), np.random.get_state()
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
     with torch.random.fork_rng(devices=devices), contextlib.redirect_stdout(io.StringIO()):
         try:
             torch.manual_seed(seed)
@@ -27,5 +28,5 @@ def sealed(seed: int) -> Iterator[None]:
             random.seed(seed)
             yield
         finally:
-            random.setstate(state)
+            random.setstate(python_state)
             np.random.set_state(numpy_state)

@@ -1,0 +1,155 @@
+"""The keys that attacks share: config models, and how an attack's name is spelt in YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
+
+from harness.attacks.engine.victim import Backward
+from harness.errors import did_you_mean
+from harness.registry import Config, attacks
+
+Norm = Literal["linf", "l2", "l1", "l0"]
+Loss = Literal["ce", "margin", "ce-norm", "dlr"]
+
+LARGEST_EPS = {"linf": 1.0, "l2": 1000.0}
+"""Norm -> the largest budget that makes sense: in L2 no two images of a million pixels differ by more."""
+
+Problem = tuple[tuple[str | int, ...], str, Any]
+"""Path below the value that is being validated, message, offending value."""
+
+
+def config_error(problems: list[Problem], title: str = "attack") -> ValidationError:
+    """Make a pydantic error of several problems, each reported at its own place."""
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError("attack", "{problem}", {"problem": message}),
+            loc=path,
+            input=value,
+        )
+        for path, message, value in problems
+    ]
+    return ValidationError.from_exception_data(title, details)
+
+
+class AttackConfig(Config):
+    """Keys that every attack has."""
+
+    attack: str = Field(description="which attack: a name from `harness list attacks`")
+    label: str | None = Field(
+        None,
+        min_length=1,
+        max_length=60,
+        description="its name in tables; derived from its settings if left out",
+    )
+    norm: Norm = Field("linf", description="how a perturbation is measured, in pixel units")
+    eps: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="budgets, ascending")
+    sweep: Literal["nested", "bisect", "independent"] = Field(
+        "nested",
+        description="nested: from the smallest eps up, a broken sample is not attacked again; "
+        "bisect: from the middle of the grid, a sample that withstands counts as robust at smaller "
+        "eps too; independent: every sample at every eps",
+    )
+    samples: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="for networks that draw random numbers: how many passes are averaged, for the "
+        "logits of every verdict and for gradients (expectation over transformation)",
+    )
+
+    @field_validator("eps")
+    @classmethod
+    def _grid(cls, grid: list[float], info: ValidationInfo) -> list[float]:
+        largest = LARGEST_EPS.get(info.data.get("norm", ""), float("inf"))
+        problems: list[Problem] = []
+        for place, eps in enumerate(grid):
+            if eps > largest:
+                message = f"eps {eps:g} is outside [0, {largest:g}] (pixels are in [0, 1])"
+                problems.append(((place,), message, eps))
+            elif place and eps <= grid[place - 1]:
+                message = f"eps must ascend: {eps:g} follows {grid[place - 1]:g}"
+                problems.append(((place,), message, eps))
+        if problems:
+            raise config_error(problems)
+        return grid
+
+
+class GradientConfig(AttackConfig):
+    """Keys of the attacks that climb a loss."""
+
+    norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
+    loss: list[Loss] = Field(
+        ["ce"],
+        min_length=1,
+        description="ce: cross-entropy; margin: best wrong logit minus the right one; "
+        "ce-norm: cross-entropy of standardised logits; dlr: margin over the spread of the largest "
+        "logits. Each is run, and the worst counts",
+    )
+    backward: Backward = Field(
+        "exact",
+        description="straight-through: rounding, steps and winner-take-all pass on a surrogate "
+        "gradient (BPDA), for networks with such parts",
+    )
+
+    @field_validator("loss")
+    @classmethod
+    def _distinct(cls, losses: list[str]) -> list[str]:
+        problems: list[Problem] = []
+        for place, loss in enumerate(losses):
+            if loss in losses[:place]:
+                problems.append(((place,), f"duplicate loss {loss!r}", loss))
+        if problems:
+            raise config_error(problems)
+        return losses
+
+
+class IteratedConfig(GradientConfig):
+    """Keys of the attacks that take many steps from several starts."""
+
+    steps: int = Field(ge=1, le=10_000, description="gradient steps of each restart")
+    restarts: int = Field(1, ge=1, le=1000, description="random starts for each loss")
+    targets: int = Field(
+        0, ge=0, le=1000, description="also aim at this many runner-up classes, one after the other"
+    )
+
+
+def grid_words(config: AttackConfig) -> str:
+    """Norm, budgets and sweep in words, with the view of the network where it is not the default."""
+    words = f"{config.norm}, eps {eps_words(config)}, {config.sweep} sweep"
+    return words + view_words(config)
+
+
+def eps_words(config: AttackConfig) -> str:
+    """The budgets, ``"0, 0.1"``."""
+    return ", ".join(f"{eps:g}" for eps in config.eps)
+
+
+def view_words(config: AttackConfig) -> str:
+    """How the network is looked at, if not by single passes and exact gradients."""
+    averaged = f", {config.samples} passes averaged" if config.samples > 1 else ""
+    exact = getattr(config, "backward", "exact") == "exact"
+    return averaged + ("" if exact else ", straight-through backward")
+
+
+def expand_name(keys: dict[str, Any]) -> dict[str, Any]:
+    """Rewrite ``{attack: family.member, ...}`` as ``{attack: family, name: member, ...}``.
+
+    Keys of attacks that are not families are returned as they are.
+
+    Raises:
+        ValidationError: the family has no such member, or the mapping has a name already.
+    """
+    family, dot, member = str(keys.get("attack")).partition(".")
+    members = attacks[family].members() if dot and family in attacks else []
+    if not members:
+        return keys
+    if member not in members:
+        message = f"{family} has no attack {member!r}; {did_you_mean(member, members)}"
+        raise config_error([(("attack",), message, keys["attack"])])
+    if "name" in keys:
+        message = f"the attack is named twice: remove name, or write attack: {family}"
+        raise config_error([(("name",), message, keys["name"])])
+    return {**keys, "attack": family, "name": member}
