@@ -26,7 +26,7 @@ from harness.protocols.few_shot import FewShot, list_of
 from harness.publish import reading
 from harness.report import checking
 from harness.report.checking import Check
-from harness.report.gate import Limits
+from harness.report.findings import Limits
 from harness.report.reference import Reference
 from harness.storage.location import DEFAULT_STORE
 from harness.suite import load as suites

@@ -15,7 +15,7 @@ from harness.files import make_folder, write_atomically
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from harness.report.gate import Report
+    from harness.report.findings import Report
 
 
 class Undecided(StrEnum):
@@ -82,7 +82,8 @@ def check(
     Example: harness check suites/ci.yaml --reference results/reference/ci.json
     """
     from harness.execute.session import RunOptions
-    from harness.report import checking, gate
+    from harness.report import checking
+    from harness.report.findings import Limits
 
     options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
     done = checking.check(
@@ -92,7 +93,7 @@ def check(
         against=reference,
         exact=exact,
         update=update,
-        limits=gate.Limits(tolerance, margin, level),
+        limits=Limits(tolerance, margin, level),
         undecided=undecided.value,
         rises=not allow_rise,
         console=err,

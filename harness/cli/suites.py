@@ -109,7 +109,7 @@ def diff(
     Example: harness diff suites/quickstart.yaml suites/ci.yaml
     """
     from harness import api
-    from harness.report.gate import changes
+    from harness.report.changes import changes
 
     before = api.resolved(a, data_root=data_root)
     after = api.resolved(b, data_root=data_root)

@@ -23,7 +23,7 @@ from harness.data.base import Dataset
 from harness.environment import versions
 from harness.errors import HarnessError
 from harness.files import write_atomically
-from harness.report.gate import changes
+from harness.report.changes import changes
 from harness.storage.store import CellResult
 
 FILE = "provenance.json"

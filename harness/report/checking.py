@@ -14,6 +14,7 @@ from harness.environment import made_by
 from harness.execute import session
 from harness.execute.session import Run, RunOptions
 from harness.report import gate, reference
+from harness.report.findings import Limits, Report
 from harness.report.reference import Reference
 
 REFERENCES = Path("results/reference")
@@ -31,7 +32,7 @@ class Check:
 
     run: Run
     measured: Reference
-    report: gate.Report | None
+    report: Report | None
 
 
 def check(
@@ -42,7 +43,7 @@ def check(
     against: str | Path | None = None,
     exact: bool = False,
     update: bool = False,
-    limits: gate.Limits | None = None,
+    limits: Limits | None = None,
     undecided: str = "auto",
     rises: bool = True,
     console: Console | None = None,

@@ -1,22 +1,37 @@
-"""Two runs, or two learners of one run, number by number: differences with intervals, paired where samples are the same."""
+"""Compare two runs, or two learners of one run, number by number.
+
+Differences have intervals; they are paired where both sides measured the same samples.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import HarnessError, did_you_mean
 from harness.metrics.statistics import holm, paired_t
-from harness.report.gate import Difference, changes, difference
-from harness.report.reference import Reference, Row, is_plain
+from harness.report.changes import changes
+from harness.report.difference import Difference, difference
+from harness.report.reference import Reference, Row, RowKey, is_plain
 from harness.report.ties import LEVEL
+
+Keys = Mapping[str, Sequence[str]]
+"""Protocol -> keys of the setting that distinguish its numbers."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One number of both sides; ``difference`` is b - a with its 95 % interval, ``p`` Holm-corrected over all lines.
+    """One number of both sides.
 
-    ``paired`` says whether the same images or episodes were compared, ``apart`` how the two were set differently.
+    Attributes:
+        learner, where, metric: The number.
+        a, b: Means over seeds.
+        difference, low, high: b - a and its 95 % interval; None if it cannot be tested.
+        p: Two-sided, Holm-corrected over all lines.
+        paired: Whether the same images or episodes were compared.
+        n: Units or seeds that the comparison is over.
+        apart: How the two sides were set differently.
     """
 
     learner: str
@@ -38,32 +53,42 @@ class Line:
         return self.p is not None and self.p <= LEVEL
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """One number of both sides, the name that it is printed under, and config changes."""
+
+    name: str
+    a: Row
+    b: Row
+    config_changes: Sequence[str] = ()
+
+
 def runs(a: Reference, b: Reference) -> list[Line]:
-    """Every number that both have.
+    """Compare every number that both runs have.
 
     Raises:
-        HarnessError: they have none in common.
+        HarnessError: They have no number in common.
     """
-    pairs = _pairs(a.rows, b.rows, _united(a.keys, b.keys))
+    pairs = _matching_rows(a.rows, b.rows, _united(a.keys, b.keys))
     if not pairs:
         raise HarnessError(
             f"{a.suite} and {b.suite} have no number in common",
             where="compare",
-            hint="numbers are matched by protocol, learner, metric and setting; `harness diff` compares suites",
+            hint="numbers are matched by protocol, learner, metric and setting; "
+            "`harness diff` compares suites",
         )
-    configs = {
-        name: changes(a.learners.get(name), config)
-        for name, config in b.learners.items()
-        if name in a.learners
-    }
-    return _lines(pairs, [row.learner for row, _ in pairs], configs)
+    configs = {}
+    for name, config in b.learners.items():
+        if name in a.learners:
+            configs[name] = changes(a.learners.get(name), config)
+    return _lines([_Pair(x.learner, x, y, configs.get(x.learner, ())) for x, y in pairs])
 
 
 def learners(measured: Reference, a: str, b: str) -> list[Line]:
-    """Two learners of one run, on every number that both have.
+    """Compare two learners of one run on every number that both have.
 
     Raises:
-        HarnessError: a learner that is not there, or nothing in common.
+        HarnessError: Unknown learner, or no number in common.
     """
     known = list(dict.fromkeys(row.learner for row in measured.rows))
     for name in (a, b):
@@ -71,109 +96,130 @@ def learners(measured: Reference, a: str, b: str) -> list[Line]:
             raise HarnessError(
                 f"unknown learner {name!r}", where="compare", hint=did_you_mean(name, known)
             )
-    one, other = (
-        [replace(row, learner="") for row in measured.rows if row.learner == name]
-        for name in (a, b)
+    pairs = _matching_rows(
+        _without_learner(measured, a), _without_learner(measured, b), measured.keys
     )
-    pairs = _pairs(one, other, measured.keys)
     if not pairs:
         raise HarnessError(f"{a} and {b} have no number in common", where="compare")
-    return _lines(pairs, [f"{b} - {a}"] * len(pairs), {})
+    return _lines([_Pair(f"{b} - {a}", x, y) for x, y in pairs])
 
 
-def _united(a: dict[str, list[str]], b: dict[str, list[str]]) -> dict[str, list[str]]:
+def _without_learner(measured: Reference, learner: str) -> list[Row]:
+    """The rows of a learner, without its name, so that they match those of another one."""
+    return [replace(row, learner="") for row in measured.rows if row.learner == learner]
+
+
+# -------------------------------------------------------------------------------------- matching
+
+
+def _united(a: Keys, b: Keys) -> Keys:
     return {
         protocol: list(dict.fromkeys([*a.get(protocol, ()), *b.get(protocol, ())]))
         for protocol in {**a, **b}
     }
 
 
-def _pairs(a: list[Row], b: list[Row], keys: dict[str, list[str]]) -> list[tuple[Row, Row]]:
-    """Rows of the same number: told by what tells the rows of either side apart, and where that leaves several, by all of the
-    setting and the data.
+def _matching_rows(a: Sequence[Row], b: Sequence[Row], keys: Keys) -> list[tuple[Row, Row]]:
+    """Match the rows of the same number.
+
+    Rows are matched by the keys that distinguish rows on either side. If that leaves several,
+    the whole setting and the data must agree.
     """
-    ours, theirs = _by_key(a, keys), _by_key(b, keys)
-    found = []
-    for key in (key for key in ours if key in theirs):
-        every = list(itertools.product(ours[key], theirs[key]))
-        found += (
-            every
-            if len(every) == 1
-            else [(x, y) for x, y in every if (x.setting, x.dataset) == (y.setting, y.dataset)]
-        )
-    return found
+    a_by_key = _by_key(a, keys)
+    b_by_key = _by_key(b, keys)
+    matching = []
+    for key in a_by_key:
+        candidates = list(itertools.product(a_by_key[key], b_by_key.get(key, ())))
+        if len(candidates) == 1:
+            matching += candidates
+            continue
+        for x, y in candidates:
+            if x.setting == y.setting and x.dataset == y.dataset:
+                matching.append((x, y))
+    return matching
 
 
-def _by_key(rows: list[Row], keys: dict[str, list[str]]) -> dict[tuple, list[Row]]:
-    """Rows by what they are known by, once some keys of the setting count as telling them apart."""
-    found: dict[tuple, list[Row]] = {}
+def _by_key(rows: Sequence[Row], keys: Keys) -> dict[RowKey, list[Row]]:
+    """Group rows by what identifies them, given the keys that distinguish numbers."""
+    groups: dict[RowKey, list[Row]] = {}
     for row in rows:
-        whole = {**dict(row.at), **row.setting}
-        at = {key: whole[key] for key in keys.get(row.protocol, ()) if is_plain(whole.get(key, ()))}
-        row = replace(
-            row,
-            at=tuple(at.items()),
-            setting={key: value for key, value in whole.items() if key not in at},
+        setting = {**dict(row.at), **row.setting}
+        at = {}
+        for key in keys.get(row.protocol, ()):
+            if key in setting and is_plain(setting[key]):
+                at[key] = setting[key]
+        rest = {key: value for key, value in setting.items() if key not in at}
+        row = replace(row, at=tuple(at.items()), setting=rest)
+        groups.setdefault(row.key, []).append(row)
+    return groups
+
+
+# ----------------------------------------------------------------------------------- differences
+
+
+def _lines(pairs: Sequence[_Pair]) -> list[Line]:
+    differences = [_fair_difference(pair.a, pair.b) for pair in pairs]
+    corrected = iter(holm([found.p for found in differences if found]))
+    lines = []
+    for pair, found in zip(pairs, differences, strict=True):
+        row = pair.a
+        line = Line(
+            learner=pair.name,
+            where=row.where,
+            metric=row.metric,
+            a=_mean(row),
+            b=_mean(pair.b),
+            difference=None,
+            low=None,
+            high=None,
+            p=None,
+            paired=False,
+            n=len(row.seeds),
+            apart=(*pair.config_changes, *_setting_changes(row, pair.b)),
         )
-        found.setdefault(row.key, []).append(row)
-    return found
+        if found:
+            line = replace(
+                line,
+                difference=found.mean,
+                low=found.low,
+                high=found.high,
+                p=float(next(corrected)),
+                paired=found.paired,
+                n=found.n,
+            )
+        lines.append(line)
+    return lines
 
 
-def _lines(
-    pairs: list[tuple[Row, Row]], names: list[str], configs: dict[str, list[str]]
-) -> list[Line]:
-    found = [_fair(row, other) for row, other in pairs]
-    ps = iter(holm([one.p for one in found if one]))
-    return [
-        Line(
-            name,
-            row.where,
-            row.metric,
-            _mean(row),
-            _mean(other),
-            *(
-                (d.mean, d.low, d.high, float(next(ps)), d.paired, d.n)
-                if d
-                else (None, None, None, None, False, len(row.seeds))
-            ),
-            (*configs.get(row.learner, ()), *_apart(row, other)),
-        )
-        for name, (row, other), d in zip(names, pairs, found, strict=True)
-    ]
-
-
-def _apart(row: Row, other: Row) -> list[str]:
+def _setting_changes(row: Row, other: Row) -> list[str]:
     """How two numbers were measured differently, in words."""
-    return [
-        *changes(row.dataset[:12], other.dataset[:12], "data"),
-        *changes(row.setting, other.setting),
-    ]
+    data = changes(row.dataset[:12], other.dataset[:12], "data")
+    return [*data, *changes(row.setting, other.setting)]
 
 
-def _fair(row: Row, other: Row) -> Difference | None:
-    """The difference; unit by unit only where the units are the same ones."""
+def _fair_difference(row: Row, other: Row) -> Difference | None:
+    """The difference; unit by unit only if the units are the same ones."""
     shared = row.seeds.keys() & other.seeds.keys()
-    same = row.dataset == other.dataset and all(
-        row.seeds[s].samples == other.seeds[s].samples for s in shared
-    )
-    if same:
-        return _over_seeds(row, other, difference(row, other))
-    alone = replace(
-        other, seeds={-1 - seed: number for seed, number in other.seeds.items()}
-    )  # no seed in common: unpaired
-    return difference(row, alone)
+    same_samples = all(row.seeds[s].samples == other.seeds[s].samples for s in shared)
+    if row.dataset == other.dataset and same_samples:
+        return _widened_by_seeds(row, other, difference(row, other))
+    # Without a seed in common, the difference is not paired.
+    unshared = {-1 - seed: number for seed, number in other.seeds.items()}
+    return difference(row, replace(other, seeds=unshared))
 
 
-def _over_seeds(row: Row, other: Row, found: Difference | None) -> Difference | None:
-    """Of several seeds the wider interval and the larger p of two: over units, as if there were no other seeds than these, and
-    over seeds. Learners that are alike differ from seed to seed, and units alone would call that a difference.
+def _widened_by_seeds(row: Row, other: Row, found: Difference | None) -> Difference | None:
+    """Use the wider interval and the larger p of two tests: over units, and over seeds.
+
+    A test over units takes these seeds as the only ones. Equal learners differ from seed to
+    seed, and units alone would call that a difference.
     """
     shared = sorted(row.seeds.keys() & other.seeds.keys())
     if found is None or not found.paired or len(shared) < 2:
         return found
-    _, low, high, p = paired_t(
-        *([side.seeds[seed].value for seed in shared] for side in (other, row))
-    )
+    now = [other.seeds[seed].value for seed in shared]
+    before = [row.seeds[seed].value for seed in shared]
+    _, low, high, p = paired_t(now, before)
     return replace(found, low=min(low, found.low), high=max(high, found.high), p=max(p, found.p))
 
 

@@ -152,6 +152,8 @@ def _worst_record(used: list[Record], eps: float, name: str, units: np.ndarray) 
         for key, value in first.setting.items()
         if all(record.setting.get(key) == value for record in used)
     }
+    low: float | None
+    high: float | None
     if first.unit == "sample":
         low, high = wilson(int(units.sum()), len(units))
     else:

@@ -102,8 +102,9 @@ def _draw_ridge(
     if episodes:
         counts = np.histogram(np.concatenate(episodes), bins=edges)[0]
         ridge = base + 0.75 * counts / max(1, counts.max())
-        filled = {"fill": True, "alpha": 0.28, "linewidth": 0}
-        axis.stairs(ridge, 100 * edges, baseline=base, color=colour, **filled)
+        axis.stairs(
+            ridge, 100 * edges, baseline=base, color=colour, fill=True, alpha=0.28, linewidth=0
+        )
         axis.stairs(ridge, 100 * edges, baseline=base, color=colour, linewidth=0.7)
     mean = aggregate(records, results.verdicts)
     text = f"{100 * mean.value:.1f}"

@@ -1,93 +1,102 @@
-"""A check's report for a terminal, for GitHub's step summary (Markdown), and for CI servers (JUnit XML)."""
+"""A check's report for a terminal, for GitHub (Markdown), and for CI servers (JUnit XML)."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree as xml
 
-from harness.report.gate import Finding, Report, counted, remarkable
+from harness.report.findings import Finding, Report, counted, noteworthy
 
-SHOWN = 50
-"""Findings of a summary; CI pages cut longer ones."""
+MOST_SHOWN = 50
+"""Findings in a summary; CI pages cut longer ones."""
 
 
 def headline(report: Report) -> str:
-    """The verdict in a line."""
+    """The verdict in one line."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in counted(report.findings).items())
-    verdict = (
-        "PASSED" if report.passed else f"FAILED ({len(report.failed)} of {len(report.findings)})"
-    )
+    verdict = "PASSED"
+    if not report.passed:
+        verdict = f"FAILED ({len(report.failed)} of {len(report.findings)})"
     return f"{report.suite}: {verdict}, {report.mode}: {counts or 'nothing to judge'}"
 
 
 def lines(report: Report) -> list[str]:
-    """What failed or is undecided, then the notes, then the verdict."""
-    found = [
-        f"{'FAIL' if f.fails else 'warn'} {f.name}: {f.outcome}: {f.said}"
-        + (f" [{'; '.join(f.notes)}]" if f.notes else "")
-        for f in remarkable(report)
-    ]
-    return [*found, *(f"note: {note}" for note in report.notes), _rule(report), headline(report)]
+    """What failed or is undecided, then the notes, the rule and the verdict."""
+    shown = []
+    for finding in noteworthy(report):
+        level = "FAIL" if finding.fails else "warn"
+        notes = f" [{'; '.join(finding.notes)}]" if finding.notes else ""
+        shown.append(f"{level} {finding.name}: {finding.outcome}: {finding.said}{notes}")
+    notes_below = [f"note: {note}" for note in report.notes]
+    return [*shown, *notes_below, _rule(report), headline(report)]
 
 
 def _rule(report: Report) -> str:
     if report.mode == "exact":
-        return "rule: every value and every verdict equal, in the same environment"
+        return "rule: every value and every verdict must be equal, in the same environment"
     limits = report.limits
     return (
-        f"rule: fails if a change is shown (p <= {limits.level:g}, Holm over all numbers) that is larger than "
-        f"{100 * limits.tolerance:g} points; passes if a fall by {100 * limits.margin:g} points is excluded (95 % interval)"
+        f"rule: fails if a change is shown (p <= {limits.level:g}, Holm over all numbers) that is "
+        f"larger than {100 * limits.tolerance:g} points; passes if a fall by "
+        f"{100 * limits.margin:g} points is excluded (95 % interval)"
     )
 
 
 def markdown(report: Report) -> str:
-    """For ``$GITHUB_STEP_SUMMARY``."""
-    parts = [f"## {'✅' if report.passed else '❌'} {headline(report)}", ""]
-    shown = list(remarkable(report))
+    """The report as Markdown, for ``$GITHUB_STEP_SUMMARY``."""
+    text = [f"## {'✅' if report.passed else '❌'} {headline(report)}", ""]
+    shown = list(noteworthy(report))
     if shown:
-        parts += [
+        text += [
             "| | learner | number | outcome | what was found |",
             "| :--- | :--- | :--- | :--- | :--- |",
-            *(_row(f) for f in shown[:SHOWN]),
+            *map(_markdown_row, shown[:MOST_SHOWN]),
             "",
         ]
-        if len(shown) > SHOWN:
-            parts += [f"... and {len(shown) - SHOWN} more.", ""]
-    origin = ", ".join(
-        filter(None, [report.reference.get("git_commit"), report.reference.get("git_date")])
-    )
-    notes = [*report.notes, _rule(report), *([f"reference made at {origin}"] if origin else [])]
-    return "\n".join([*parts, *(f"- {_cell(note)}" for note in notes)]) + "\n"
+        if len(shown) > MOST_SHOWN:
+            text += [f"... and {len(shown) - MOST_SHOWN} more.", ""]
+    notes = [*report.notes, _rule(report)]
+    origin = [report.reference.get("git_commit"), report.reference.get("git_date")]
+    if any(origin):
+        notes.append(f"reference made at {', '.join(filter(None, origin))}")
+    text += [f"- {_markdown_cell(note)}" for note in notes]
+    return "\n".join(text) + "\n"
 
 
-def _row(f: Finding) -> str:
-    said = "; ".join([f.said, *f.notes])
-    return f"| {'❌' if f.fails else '⚠️'} | {' | '.join(map(_cell, (f.learner, f.where, f.outcome, said)))} |"
+def _markdown_row(finding: Finding) -> str:
+    mark = "❌" if finding.fails else "⚠️"
+    texts = [finding.learner, finding.where, finding.outcome, _with_notes(finding)]
+    return f"| {' | '.join([mark, *map(_markdown_cell, texts)])} |"
 
 
-def _cell(text: str) -> str:
+def _markdown_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def _with_notes(finding: Finding) -> str:
+    return "; ".join([finding.said, *finding.notes])
+
+
 def junit(report: Report) -> str:
-    """One test case a number; an undecided one that fails nothing is skipped."""
-    skipped = [f for f in report.findings if f.outcome == "undecided" and not f.fails]
+    """The report as JUnit XML: one test case per number.
+
+    An undecided number that does not fail is skipped.
+    """
     suite = xml.Element(
         "testsuite",
         name=f"harness.{report.suite}",
         tests=str(len(report.findings)),
         errors="0",
         failures=str(len(report.failed)),
-        skipped=str(len(skipped)),
+        skipped=str(len(report.undecided)),
     )
-    for f in report.findings:
-        case = xml.SubElement(
-            suite, "testcase", classname=f"{report.suite}.{f.learner}", name=f.where, time="0"
-        )
-        text = "; ".join([f.said, *f.notes])
-        if f.fails:
-            xml.SubElement(case, "failure", message=f"{f.outcome}: {f.said}").text = text
-        elif f in skipped:
-            xml.SubElement(case, "skipped", message=f"{f.outcome}: {f.said}")
+    for finding in report.findings:
+        name = f"{report.suite}.{finding.learner}"
+        case = xml.SubElement(suite, "testcase", classname=name, name=finding.where, time="0")
+        message = f"{finding.outcome}: {finding.said}"
+        if finding.fails:
+            xml.SubElement(case, "failure", message=message).text = _with_notes(finding)
+        elif finding.outcome == "undecided":
+            xml.SubElement(case, "skipped", message=message)
     root = xml.Element("testsuites")
     root.append(suite)
     xml.indent(root)

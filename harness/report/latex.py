@@ -1,4 +1,4 @@
-"""A table in LaTeX; the preamble needs ``\\usepackage{booktabs,siunitx}`` and nothing else."""
+r"""A table in LaTeX; the preamble needs ``\usepackage{booktabs,siunitx}`` and nothing else."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Rivals:
     def resampled(self) -> np.ndarray:
         """Means of every learner over the same resampled seeds and units, (draws, learners)."""
         chunks = resampled_means(
-            self.units.swapaxes(0, 1),
+            list(self.units.swapaxes(0, 1)),
             Rng(0).numpy("pairs bootstrap"),
             enough_draws(len(self.units) - 1),
             crossed=self.first.unit in CROSSED,

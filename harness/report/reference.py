@@ -1,6 +1,7 @@
-"""A reference: what a suite measured, verdict by verdict, in a small file that can be read, reviewed and committed.
+"""A reference: what a suite measured, verdict by verdict, in a small file to review and commit.
 
-Rows stand one a line with their numbers; the verdicts behind them follow, packed, each under the hash of what it holds.
+Rows come first, one per line with their numbers. The verdicts behind them follow, packed, each
+under the hash of its content.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,15 @@ from harness.records import Record, Trust
 from harness.report.formats import captions, metric_name
 
 SCHEMA = 1
+
 SAMPLES = ("index", "classes")
 """Stored arrays that say which images, or which classes of episodes, were measured."""
 
 At = tuple[tuple[str, Any], ...]
+"""Keys and values of a setting, e.g. ``(("attack", "pgd"), ("eps", 0.1))``."""
+
+RowKey = tuple[str, str, str, At]
+"""Protocol, learner, metric, and the part of the setting that distinguishes numbers."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,9 @@ class Number:
     """One seed's number.
 
     Attributes:
-        units: float64 (n,), what ``value`` is the mean of; None where it is of no units.
-        samples: hash of which images or episodes the units are; "" where that is not stored.
+        value, low, high, n, trust: As in a record.
+        units: What ``value`` is the mean of, float64 (n,); None if no units are stored.
+        samples: Hash of which images or episodes the units are; empty if that is not stored.
     """
 
     value: float
@@ -52,10 +59,11 @@ class Row:
     """One number of one learner, over seeds.
 
     Attributes:
-        at: what tells it from the protocol's other numbers, e.g. ``(("attack", "pgd"), ("eps", 0.1))``.
-        setting: all else that it was measured under.
-        dataset: hash of the data.
-        seeds: suite seed -> number.
+        protocol, learner, metric, unit: As in a record.
+        at: The part of the setting that distinguishes it from the protocol's other numbers.
+        setting: The rest of the setting.
+        dataset: Hash of the data.
+        seeds: Seed of the suite -> number.
     """
 
     protocol: str
@@ -68,26 +76,21 @@ class Row:
     seeds: dict[int, Number]
 
     @property
-    def key(self) -> tuple[str, str, str, At]:
-        """What two runs of a suite know it by."""
+    def key(self) -> RowKey:
+        """What identifies the number in two runs of a suite."""
         return self.protocol, self.learner, self.metric, self.at
 
     @property
     def where(self) -> str:
         """Everything but the learner, in words: ``"robust, pgd-8, eps 0.1"``."""
+        keys = [key for key, _ in self.at]
+        values = [value for _, value in self.at]
         metric = "" if self.metric == "accuracy" else metric_name(self.metric)
-        return ", ".join(
-            filter(
-                None,
-                [self.protocol, *captions(*zip(*self.at, strict=True)), metric]
-                if self.at
-                else [self.protocol, metric],
-            )
-        )
+        return ", ".join(filter(None, [self.protocol, *captions(keys, values), metric]))
 
     @property
     def name(self) -> str:
-        """In words: ``"bio: robust, pgd-8, eps 0.1"``."""
+        """Learner and number in words: ``"bio: robust, pgd-8, eps 0.1"``."""
         return f"{self.learner}: {self.where}"
 
 
@@ -96,9 +99,11 @@ class Reference:
     """What a suite measured.
 
     Attributes:
-        learners: name -> kind and config.
-        keys: protocol -> keys of the setting that tell its numbers apart.
-        made_by: command, commit, data, environment.
+        suite: Its name.
+        rows: Its numbers.
+        learners: Name -> kind and config.
+        keys: Protocol -> keys of the setting that distinguish its numbers.
+        made_by: Command, commit, data, environment.
     """
 
     suite: str
@@ -108,81 +113,84 @@ class Reference:
     made_by: dict[str, Any] = field(default_factory=dict)
 
 
+# ------------------------------------------------------------------------- results to a reference
+
+
 def of_results(
     results: Results,
     learners: dict[str, dict[str, Any]] | None = None,
     made_by: dict[str, Any] | None = None,
     keys: dict[str, list[str]] | None = None,
 ) -> Reference:
-    """Results as a reference.
+    """Turn results into a reference.
 
     Args:
-        keys: of an earlier reference, so that rows are known by the same ones.
+        results: Everything measured.
+        learners: Name -> kind and config.
+        made_by: Command, commit, data, environment.
+        keys: Those of an earlier reference, so that rows are identified by the same ones.
     """
-    found = telling(results.records) | (keys or {})
+    keys = distinguishing_keys(results.records) | (keys or {})
     rows: dict[tuple, Row] = {}
     for record in results.records:
-        at = tuple(
-            (key, record.setting[key]) for key in found[record.protocol] if key in record.setting
-        )
-        setting = {key: value for key, value in record.setting.items() if key not in dict(at)}
-        key = (
-            record.protocol,
-            record.learner,
-            record.metric,
-            at,
-            json.dumps(setting, sort_keys=True),
-            record.dataset_hash,
-        )
-        row = rows.setdefault(
-            key,
-            Row(
-                record.protocol,
-                record.learner,
-                record.metric,
-                record.unit,
-                at,
-                setting,
-                record.dataset_hash,
-                {},
-            ),
-        )
-        row.seeds[record.seed] = _number(record, results)
-    return Reference(results.suite, list(rows.values()), learners or {}, found, made_by or {})
+        row = _row_of(record, keys[record.protocol])
+        identity = (*row.key, json.dumps(row.setting, sort_keys=True), row.dataset)
+        row = rows.setdefault(identity, row)
+        row.seeds[record.seed] = _number_of(record, results)
+    return Reference(results.suite, list(rows.values()), learners or {}, keys, made_by or {})
 
 
-def telling(records: Iterable[Record]) -> dict[str, list[str]]:
-    """Protocol -> plain keys of the setting in which its records differ, or which only some of them have."""
-    seen: dict[str, list[dict[str, Any]]] = {}
+def _row_of(record: Record, keys: Iterable[str]) -> Row:
+    """The row of a record, without any number yet."""
+    at = {key: record.setting[key] for key in keys if key in record.setting}
+    rest = {key: value for key, value in record.setting.items() if key not in at}
+    return Row(
+        protocol=record.protocol,
+        learner=record.learner,
+        metric=record.metric,
+        unit=record.unit,
+        at=tuple(at.items()),
+        setting=rest,
+        dataset=record.dataset_hash,
+        seeds={},
+    )
+
+
+def distinguishing_keys(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Find the keys of settings that distinguish a protocol's records.
+
+    Returns:
+        Protocol -> keys with a plain value that differs, or that only some records have.
+    """
+    settings: dict[str, list[dict[str, Any]]] = {}
     for record in records:
         plain = {key: value for key, value in record.setting.items() if is_plain(value)}
-        seen.setdefault(record.protocol, []).append(plain)
-    return {
-        protocol: [
-            key
-            for key in dict.fromkeys(key for setting in settings for key in setting)
-            if len({setting.get(key, ...) for setting in settings}) > 1
-        ]
-        for protocol, settings in seen.items()
-    }
+        settings.setdefault(record.protocol, []).append(plain)
+    return {protocol: _differing_keys(each) for protocol, each in settings.items()}
+
+
+def _differing_keys(settings: list[dict[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    # The ellipsis stands for a missing key: None is a value.
+    return [key for key in keys if len({setting.get(key, ...) for setting in settings}) > 1]
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a key of a setting with this value can tell rows apart."""
+    """Whether a key of a setting with this value can distinguish rows."""
     return value is None or isinstance(value, str | int | float)
 
 
-def _number(record: Record, results: Results) -> Number:
-    units = (
-        None
-        if record.verdicts is None
-        else np.asarray(results.verdicts(record.cell, record.verdicts), np.float64)
-    )
-    samples = "" if units is None else _samples(record, results)
+def _number_of(record: Record, results: Results) -> Number:
+    units = None
+    samples = ""
+    if record.verdicts is not None:
+        units = np.asarray(results.verdicts(record.cell, record.verdicts), np.float64)
+        samples = _samples_of(record, results)
     return Number(record.value, record.low, record.high, record.n, record.trust, units, samples)
 
 
-def _samples(record: Record, results: Results) -> str:
+def _samples_of(record: Record, results: Results) -> str:
+    """Hash of which images or episodes were measured; empty if that is not stored."""
     for name in SAMPLES:
         try:
             return digest(results.verdicts(record.cell, name).astype(np.int64))
@@ -191,45 +199,57 @@ def _samples(record: Record, results: Results) -> str:
     return ""
 
 
+# ---------------------------------------------------------------------------------- packed arrays
+
+
 def digest(array: np.ndarray) -> str:
-    """Hash of an array's shape and content."""
+    """Hash an array's shape and content."""
     content = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return hashlib.sha256(
-        f"{array.shape} {array.dtype.kind}".encode() + content.tobytes()
-    ).hexdigest()[:16]
+    head = f"{array.shape} {array.dtype.kind}".encode()
+    return hashlib.sha256(head + content.tobytes()).hexdigest()[:16]
 
 
 def pack(units: np.ndarray) -> dict[str, Any]:
-    """An array (n,) of few different values, as those values and a code of a few bits a unit; lossless.
+    """Pack an array (n,) with few different values: the values, and a few bits per unit. Lossless.
 
     >>> pack(np.array([1.0, 0.0, 1.0]))
     {'n': 3, 'levels': [0.0, 1.0], 'codes': 'oA=='}
     """
     levels, codes = np.unique(units, return_inverse=True)
-    width = max(1, int(len(levels) - 1).bit_length())
+    width = _code_width(len(levels))
     bits = (codes[:, None] >> np.arange(width)) & 1
+    packed = np.packbits(bits.astype(np.uint8).ravel())
     return {
         "n": len(units),
         "levels": levels.tolist(),
-        "codes": base64.b64encode(np.packbits(bits.astype(np.uint8).ravel()).tobytes()).decode(),
+        "codes": base64.b64encode(packed.tobytes()).decode(),
     }
 
 
-def unpack(packed: dict[str, Any]) -> np.ndarray:
-    """What ``pack`` packed, float64 (n,)."""
-    levels, n = np.asarray(packed["levels"], np.float64), packed["n"]
-    width = max(1, (len(levels) - 1).bit_length())
-    bits = np.unpackbits(
-        np.frombuffer(base64.b64decode(packed["codes"], validate=True), np.uint8), count=n * width
-    )
-    return levels[(bits.reshape(n, width).astype(np.int64) << np.arange(width)).sum(axis=1)]
+def unpack(packed: Mapping[str, Any]) -> np.ndarray:
+    """Restore what ``pack`` packed, float64 (n,)."""
+    levels = np.asarray(packed["levels"], np.float64)
+    n = packed["n"]
+    width = _code_width(len(levels))
+    codes = np.frombuffer(base64.b64decode(packed["codes"], validate=True), np.uint8)
+    bits = np.unpackbits(codes, count=n * width).reshape(n, width).astype(np.int64)
+    units: np.ndarray = levels[(bits << np.arange(width)).sum(axis=1)]
+    return units
+
+
+def _code_width(levels: int) -> int:
+    """Bits of a code for one of so many levels."""
+    return max(1, (levels - 1).bit_length())
+
+
+# -------------------------------------------------------------------------------------- to a file
 
 
 def save(reference: Reference, path: Path) -> None:
-    """Write a reference; the same content gives the same bytes."""
+    """Write a reference. The same content gives the same bytes."""
     settings: dict[str, Any] = {}
     verdicts: dict[str, Any] = {}
-    rows = [_row_out(row, settings, verdicts) for row in reference.rows]
+    rows = [_row_to_json(row, settings, verdicts) for row in reference.rows]
     parts = [
         f' "schema": {SCHEMA}',
         f' "suite": {_line(reference.suite)}',
@@ -243,22 +263,10 @@ def save(reference: Reference, path: Path) -> None:
     write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
 
 
-def _row_out(row: Row, settings: dict[str, Any], verdicts: dict[str, Any]) -> dict[str, Any]:
+def _row_to_json(row: Row, settings: dict[str, Any], verdicts: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON; adds its setting and its verdicts to those of the file."""
     setting = hashlib.sha256(_line(row.setting).encode()).hexdigest()[:8]
     settings[setting] = row.setting
-    seeds = {}
-    for seed, number in row.seeds.items():
-        out = {
-            "value": number.value,
-            "low": number.low,
-            "high": number.high,
-            "n": number.n,
-            "trust": number.trust,
-        }
-        if number.units is not None:
-            out |= {"verdicts": digest(number.units), "samples": number.samples}
-            verdicts[out["verdicts"]] = pack(number.units)
-        seeds[str(seed)] = out
     return {
         "protocol": row.protocol,
         "learner": row.learner,
@@ -267,8 +275,24 @@ def _row_out(row: Row, settings: dict[str, Any], verdicts: dict[str, Any]) -> di
         "unit": row.unit,
         "setting": setting,
         "dataset": row.dataset,
-        "seeds": seeds,
+        "seeds": {str(seed): _number_to_json(one, verdicts) for seed, one in row.seeds.items()},
     }
+
+
+def _number_to_json(one: Number, verdicts: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "value": one.value,
+        "low": one.low,
+        "high": one.high,
+        "n": one.n,
+        "trust": one.trust,
+    }
+    if one.units is not None:
+        name = digest(one.units)
+        verdicts[name] = pack(one.units)
+        content["verdicts"] = name
+        content["samples"] = one.samples
+    return content
 
 
 def _line(value: Any) -> str:
@@ -276,72 +300,88 @@ def _line(value: Any) -> str:
 
 
 def _lines(entries: dict[str, Any]) -> str:
-    return (
-        "{\n  "
-        + ",\n  ".join(f"{_line(key)}: {_line(value)}" for key, value in entries.items())
-        + "\n }"
-    )
+    """A JSON object with one entry per line."""
+    lines = [f"{_line(key)}: {_line(value)}" for key, value in entries.items()]
+    return "{\n  " + ",\n  ".join(lines) + "\n }"
 
 
 def _block(value: Any) -> str:
+    """A JSON object with one value per line, at every level."""
     return json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n ")
 
 
+# ------------------------------------------------------------------------------------ from a file
+
+
 def load(path: File) -> Reference:
-    """Read a reference, a file on disk or of a commit, each array held against its hash.
+    """Read a reference, on disk or in a commit, and check each array against its hash.
 
     Raises:
-        HarnessError: no such file, or one that is no reference, or damaged.
+        HarnessError: No such file, not a reference, or a damaged one.
     """
     try:
         with path.open("rb") as file:
-            data = json.loads(file.read())
+            content = json.loads(file.read())
     except OSError as error:
         raise HarnessError(
             f"cannot read the reference: {error.strerror}",
             where=str(path),
-            hint="`harness check SUITE.yaml --update` writes one",
+            hint="write one with `harness check SUITE.yaml --update`",
         ) from None
     except (ValueError, RecursionError):
         raise _damaged(path) from None
     try:
-        if data["schema"] != SCHEMA:
-            raise HarnessError(
-                f"a reference of schema {data['schema']}, and this release reads {SCHEMA}",
-                where=str(path),
-                hint="remove it, then write it anew with `harness check SUITE.yaml --update`",
-            )
-        arrays = {name: unpack(packed) for name, packed in data["verdicts"].items()}
-        if any(digest(array) != name for name, array in arrays.items()):
-            raise _damaged(path)
-        rows = [_row_in(row, data["settings"], arrays) for row in data["rows"]]
-        return Reference(data["suite"], rows, data["learners"], data["keys"], data["made_by"])
+        return _from_json(content, path)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
         raise _damaged(path) from None
 
 
-def _row_in(row: dict[str, Any], settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Row:
-    seeds = {
-        int(seed): Number(
-            one["value"],
-            one["low"],
-            one["high"],
-            one["n"],
-            one["trust"],
-            arrays[one["verdicts"]] if "verdicts" in one else None,
-            one.get("samples", ""),
+def _from_json(content: dict[str, Any], path: File) -> Reference:
+    if content["schema"] != SCHEMA:
+        raise HarnessError(
+            f"the reference has schema {content['schema']}, this release reads {SCHEMA}",
+            where=str(path),
+            hint="remove it and write a new one with `harness check SUITE.yaml --update`",
         )
-        for seed, one in row["seeds"].items()
-    }
+    arrays = {name: unpack(packed) for name, packed in content["verdicts"].items()}
+    if any(digest(array) != name for name, array in arrays.items()):
+        raise _damaged(path)
+    rows = [_row_from_json(row, content["settings"], arrays) for row in content["rows"]]
+    return Reference(
+        suite=content["suite"],
+        rows=rows,
+        learners=content["learners"],
+        keys=content["keys"],
+        made_by=content["made_by"],
+    )
+
+
+def _row_from_json(
+    row: dict[str, Any], settings: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> Row:
+    # Older references list the trust checks in a setting; they are cells of their own now.
+    setting = {key: value for key, value in settings[row["setting"]].items() if key != "trust"}
     return Row(
-        row["protocol"],
-        row["learner"],
-        row["metric"],
-        row["unit"],
-        tuple(row["at"].items()),
-        settings[row["setting"]],
-        row["dataset"],
-        seeds,
+        protocol=row["protocol"],
+        learner=row["learner"],
+        metric=row["metric"],
+        unit=row["unit"],
+        at=tuple(row["at"].items()),
+        setting=setting,
+        dataset=row["dataset"],
+        seeds={int(seed): _number_from_json(one, arrays) for seed, one in row["seeds"].items()},
+    )
+
+
+def _number_from_json(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Number:
+    return Number(
+        value=content["value"],
+        low=content["low"],
+        high=content["high"],
+        n=content["n"],
+        trust=content["trust"],
+        units=arrays[content["verdicts"]] if "verdicts" in content else None,
+        samples=content.get("samples", ""),
     )
 
 
@@ -349,6 +389,6 @@ def _damaged(path: File) -> HarnessError:
     return HarnessError(
         "not a reference, or a damaged one",
         where=str(path),
-        hint="take it from version control again, or remove it and write it anew with "
+        hint="restore it from version control, or remove it and write a new one with "
         "`harness check SUITE.yaml --update`",
     )

@@ -1,4 +1,4 @@
-"""A table as a file: Markdown, CSV, LaTeX or JSON. (``terminal`` shows it on a screen.)"""
+"""A table as a file: Markdown, CSV, LaTeX or JSON. Module ``terminal`` shows it on a screen."""
 
 from __future__ import annotations
 

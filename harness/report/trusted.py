@@ -1,8 +1,8 @@
-"""Which attack sweeps are to be believed: the trust checks of a suite's results, or of all that lie in a store."""
+"""Which attack sweeps are reliable: the trust checks of a suite's results, or of a whole store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,13 +19,14 @@ class Row:
     """One attack sweep of one learner and seed.
 
     Attributes:
-        learner: its name in the suite; from a store, where it has none, its kind and the keys that are not at their default.
-        protocol: its name in the suite; from a store the dataset's.
-        attack: its label.
-        seed: of the suite.
-        cell: key in the store.
-        level: the worst of its checks; ``"-"``: none was made.
-        checks: all of them.
+        learner: Its name in the suite. In a store, which has no names, its kind and the keys
+            that differ from their defaults.
+        protocol: Its name in the suite; in a store, the name of the dataset.
+        attack: Its label.
+        seed: Seed of the suite.
+        cell: Key in the store.
+        level: The worst level of its checks; ``"-"`` if there were none.
+        checks: All checks.
     """
 
     learner: str
@@ -39,10 +40,8 @@ class Row:
     @property
     def remarks(self) -> list[TrustCheck]:
         """The checks that did not pass, failed ones first."""
-        return sorted(
-            (check for check in self.checks if check.level in ("FAIL", "WARN")),
-            key=lambda check: check.level,
-        )
+        remarks = [check for check in self.checks if check.level in ("FAIL", "WARN")]
+        return sorted(remarks, key=lambda check: check.level)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dict, ready for JSON."""
@@ -50,36 +49,38 @@ class Row:
 
 
 def of_results(results: Results) -> list[Row]:
-    """Every attack sweep of a suite's results, in their order, with the checks across attacks.
+    """List every attack sweep of a suite's results, with the checks across attacks.
 
     Raises:
-        HarnessError: there is none.
+        HarnessError: The suite has no attack sweep, or none has been run.
     """
-    sweeps = {
-        (record.learner, record.protocol, record.setting["attack"], record.seed, record.cell): None
-        for record in results.records
-        if results.protocols[record.protocol] in ATTACKED
-    }
     if not {*ATTACKED} & {*results.protocols.values()}:
         raise HarnessError(
-            "it has no attack sweep",
+            "the suite has no attack sweep",
             where=results.suite,
-            hint="a protocol of kind attack_sweep is one",
+            hint="add a protocol of kind attack_sweep",
         )
     trust = with_worst_case(results).trust
-    return _some([_row(*sweep, trust[sweep[-1]]) for sweep in sweeps], f"of {results.suite}")
+    rows: dict[tuple, Row] = {}
+    for record in results.records:
+        if results.protocols[record.protocol] not in ATTACKED:
+            continue
+        attack = record.setting["attack"]
+        # The records of a sweep differ in eps only; they share their cell.
+        sweep = (record.learner, record.protocol, attack, record.seed, record.cell)
+        if sweep not in rows:
+            rows[sweep] = _row(*sweep, trust[record.cell])
+    return _not_empty(list(rows.values()), f"of {results.suite}")
 
 
 def of_store(store: Store) -> list[Row]:
-    """Every attack sweep in a store, whichever suite asked for it.
+    """List every attack sweep in a store, whichever suite asked for it.
 
     Raises:
-        HarnessError: there is none.
+        HarnessError: There is none.
     """
-    return _some(
-        sorted(_stored(store), key=lambda row: (row.protocol, row.learner, row.seed, row.attack)),
-        f"in {store.root}",
-    )
+    rows = sorted(_stored(store), key=lambda row: (row.protocol, row.learner, row.seed, row.attack))
+    return _not_empty(rows, f"in {store.root}")
 
 
 def _stored(store: Store) -> Iterator[Row]:
@@ -87,30 +88,32 @@ def _stored(store: Store) -> Iterator[Row]:
         identity = result.identity
         if identity.get("protocol", {}).get("kind") in ATTACKED:
             yield _row(
-                collect.title(result),
-                identity["dataset"]["kind"],
-                identity["setting"]["attack"],
-                identity["seed"],
-                key,
-                [TrustCheck(**check) for check in result.trust],
+                learner=collect.title(result),
+                protocol=identity["dataset"]["kind"],
+                attack=identity["setting"]["attack"],
+                seed=identity["seed"],
+                cell=key,
+                checks=[TrustCheck(**check) for check in result.trust],
             )
 
 
 def _row(
-    learner: str, protocol: str, attack: str, seed: int, cell: str, checks: list[TrustCheck]
+    learner: str, protocol: str, attack: str, seed: int, cell: str, checks: Sequence[TrustCheck]
 ) -> Row:
     return Row(
-        learner,
-        protocol,
-        attack,
-        seed,
-        cell,
-        worst_level(check.level for check in checks),
-        tuple(checks),
+        learner=learner,
+        protocol=protocol,
+        attack=attack,
+        seed=seed,
+        cell=cell,
+        level=worst_level(check.level for check in checks),
+        checks=tuple(checks),
     )
 
 
-def _some(rows: list[Row], where: str) -> list[Row]:
+def _not_empty(rows: list[Row], where: str) -> list[Row]:
     if not rows:
-        raise HarnessError(f"no attack sweep {where}", hint="`harness run SUITE.yaml` makes them")
+        raise HarnessError(
+            f"no attack sweep {where}", hint="measure one with `harness run SUITE.yaml`"
+        )
     return rows

@@ -1,8 +1,13 @@
-"""The published numbers that come with the package: ``shelf/FILE.csv``, one line a number, cited as ``FILE/LEARNER``.
+"""Published numbers that come with the package, in ``shelf/FILE.csv``; cited as ``FILE/LEARNER``.
 
-Columns: who (``learner``), how measured (``protocol``, a kind, and ``setting``), which number (``metric``, ``value``), its 95 %
-interval as reported (``low``, ``high``; empty where none is), what independent reproductions reach (``band_low``,
-``band_high``, ``band_source``), the ``source``, and ``second_hand``: ``yes`` where it was not read at the source.
+Each line is one number:
+
+* ``learner``, ``protocol`` (a kind) and ``setting``: what was measured;
+* ``metric`` and ``value``: the number;
+* ``low`` and ``high``: its 95 % interval as reported, empty if none was;
+* ``band_low``, ``band_high`` and ``band_source``: the range of independent reproductions;
+* ``source``: where it was reported;
+* ``second_hand``: ``yes`` if it was not read at the source.
 """
 
 from __future__ import annotations
@@ -18,75 +23,89 @@ from harness.suite.specs.published import PublishedSpec
 
 SHELF = Path(__file__).parent / "shelf"
 
+Line = dict[str, str]
+"""Column -> text."""
+
 
 @lru_cache
-def shelf() -> dict[str, list[dict[str, str]]]:
-    """``FILE/LEARNER`` -> its lines."""
-    found: dict[str, list[dict[str, str]]] = {}
+def shelf() -> dict[str, list[Line]]:
+    """Read the shelf: ``FILE/LEARNER`` -> its lines."""
+    lines: dict[str, list[Line]] = {}
     for path in sorted(SHELF.glob("*.csv")):
         with open(path, encoding="utf-8", newline="") as file:
             for line in csv.DictReader(file):
-                found.setdefault(f"{path.stem}/{line['learner']}", []).append(line)
-    return found
+                lines.setdefault(f"{path.stem}/{line['learner']}", []).append(line)
+    return lines
 
 
 def cited(spec: PublishedSpec, kind: str) -> list[PublishedSpec]:
-    """What a citation stands for: a spec with its value for each line that is of this kind of protocol.
+    """Resolve a citation: one spec with its value for each line that it selects.
 
-    Of a spec that names neither a learner nor a row the numbers stand in a row called as their learner is.
+    A citation that names neither a learner nor a row puts its numbers in a row with the name of
+    the cited learner.
 
     Args:
-        spec: with ``cite``; its setting, and its metric where given, choose among the lines.
-        kind: of the protocol that it names.
+        spec: A spec with ``cite``; its setting, and its metric if given, select lines.
+        kind: Kind of the protocol that it names.
 
     Raises:
-        HarnessError: nobody on the shelf is called so, or has no such number.
+        HarnessError: Unknown citation, or no such number.
     """
-    if spec.cite not in shelf():
-        raise HarnessError(
-            f"no published numbers of {spec.cite!r}", hint=did_you_mean(spec.cite, shelf())
-        )
-    lines = [
-        line
-        for line in shelf()[spec.cite]
-        if line["protocol"] == kind
-        and ("metric" not in spec.model_fields_set or line["metric"] == spec.metric)
-        and all(_setting(line).get(key) == value for key, value in spec.setting.items())
-    ]
+    cite = str(spec.cite)
+    if cite not in shelf():
+        raise HarnessError(f"no published numbers of {cite!r}", hint=did_you_mean(cite, shelf()))
+    lines = [line for line in shelf()[cite] if _is_selected(line, spec, kind)]
     if not lines:
-        there = ", ".join(
-            dict.fromkeys(f"{line['metric']} ({line['protocol']})" for line in shelf()[spec.cite])
-        )
+        available = [f"{line['metric']} ({line['protocol']})" for line in shelf()[cite]]
         raise HarnessError(
-            f"{spec.cite!r} has no such number for {kind}", hint=f"there are: {there}"
+            f"{cite!r} has no such number for {kind}",
+            hint=f"available: {', '.join(dict.fromkeys(available))}",
         )
     return [_spec(spec, line) for line in lines]
 
 
-def _spec(spec: PublishedSpec, line: dict[str, str]) -> PublishedSpec:
-    row = line["learner"] if spec.row is None and spec.learner is None else spec.row
-    source = line["source"] + ("; second-hand" if line["second_hand"] == "yes" else "")
-    return PublishedSpec(
-        learner=spec.learner,
-        row=row,
-        protocol=spec.protocol,
-        metric=line["metric"],
-        setting=_setting(line),
-        value=float(line["value"]),
-        interval=_span(line, "low", "high"),
-        source=source,
-        band=_span(line, "band_low", "band_high"),
-        band_source=line["band_source"] or None,
+def _is_selected(line: Line, spec: PublishedSpec, kind: str) -> bool:
+    if line["protocol"] != kind:
+        return False
+    if "metric" in spec.model_fields_set and line["metric"] != spec.metric:
+        return False
+    setting = _setting(line)
+    return all(setting.get(key) == value for key, value in spec.setting.items())
+
+
+def _spec(spec: PublishedSpec, line: Line) -> PublishedSpec:
+    """The citation with the number of one line."""
+    row = spec.row
+    if spec.row is None and spec.learner is None:
+        row = line["learner"]
+    source = line["source"]
+    if line["second_hand"] == "yes":
+        source += "; second-hand"
+    return PublishedSpec.model_validate(
+        {
+            "learner": spec.learner,
+            "row": row,
+            "protocol": spec.protocol,
+            "metric": line["metric"],
+            "setting": _setting(line),
+            "value": float(line["value"]),
+            "interval": _interval(line, "low", "high"),
+            "source": source,
+            "band": _interval(line, "band_low", "band_high"),
+            "band_source": line["band_source"] or None,
+        }
     )
 
 
-def _span(line: dict[str, str], low: str, high: str) -> tuple[float, float] | None:
+def _interval(line: Line, low: str, high: str) -> tuple[float, float] | None:
+    """The bounds in two columns; None if they are empty."""
     return (float(line[low]), float(line[high])) if line[low] else None
 
 
-def _setting(line: dict[str, str]) -> dict[str, Any]:
-    """``"ways=5 shots=1"`` as a setting."""
-    return {
-        key: json.loads(value)
-        for key, _, value in (pair.partition("=") for pair in line["setting"].split())
-    }
+def _setting(line: Line) -> dict[str, Any]:
+    """Parse a setting such as ``"ways=5 shots=1"``."""
+    setting = {}
+    for pair in line["setting"].split():
+        key, _, value = pair.partition("=")
+        setting[key] = json.loads(value)
+    return setting

@@ -198,7 +198,7 @@ def test_one_seed_against_another_is_not_judged():
     assert (
         finding.outcome == "undecided"
         and not finding.fails
-        and "one seed says nothing" in finding.said
+        and "a single seed does not show" in finding.said
     )
 
 

@@ -1,4 +1,4 @@
-"""Every pair on one number: the same tests as tables use, and ranks that agree with what is bold."""
+"""Every pair on one number: the same tests as in tables, and ranks that agree with bold."""
 
 from __future__ import annotations
 
@@ -82,6 +82,54 @@ def test_few_seeds_have_a_t_interval_over_seeds_and_the_larger_p(draw):
         t_interval(np.subtract(*means))
     )
     assert rivals.pair(0, 1).p >= paired_t(*means)[3]
+
+
+def quantiles(rivals: Rivals) -> tuple[float, float]:
+    drawn = rivals.resampled[:, 0] - rivals.resampled[:, 1]
+    return tuple(np.quantile(drawn, [0.025, 0.975]))
+
+
+def test_seeds_that_differ_more_than_units_have_the_t_interval_and_its_p(draw):
+    shifts = [0.08, -0.02, 0.05, 0.01, -0.04]
+    base = draw.normal(0.6, 0.001, (5, 40))
+    rivals = rivals_of(
+        *[episodes("a", base[s] + shift, seed=s) for s, shift in enumerate(shifts)],
+        *[episodes("b", base[s], seed=s) for s in range(5)],
+    )
+    pair = rivals.pair(0, 1)
+    low, high = quantiles(rivals)
+    assert (pair.low, pair.high) == pytest.approx(t_interval(shifts))
+    assert pair.low < low and pair.high > high
+    means = rivals.means
+    assert pair.difference == pytest.approx(np.mean(shifts))
+    assert pair.p >= paired_t(means[0], means[1])[3]
+
+
+def test_seeds_that_are_alike_have_the_bootstrap_interval_and_its_p():
+    """Every seed has the same mean difference: the t interval over seeds has almost no width."""
+    wiggle = np.tile([0.3, -0.26], 20)
+    base = np.full(40, 0.5)
+    rivals = rivals_of(
+        *[episodes("a", base + wiggle, seed=s) for s in range(5)],
+        *[episodes("b", base, seed=s) for s in range(5)],
+    )
+    pair = rivals.pair(0, 1)
+    assert (pair.low, pair.high) == pytest.approx(quantiles(rivals))
+    assert pair.low < 0 < 0.02 < pair.high
+    drawn = rivals.resampled[:, 0] - rivals.resampled[:, 1]
+    assert pair.p == pytest.approx(2 * ((drawn <= 0).sum() + 1) / (len(drawn) + 1))
+
+
+@pytest.mark.parametrize("seeds", [2, 4])
+def test_few_seeds_are_not_resampled_for_an_interval(seeds):
+    wiggle = np.tile([0.3, -0.26], 20)
+    rivals = rivals_of(
+        *[episodes("a", 0.5 + wiggle + 0.01 * s, seed=s) for s in range(seeds)],
+        *[episodes("b", np.full(40, 0.5), seed=s) for s in range(seeds)],
+    )
+    gaps = [0.02 + 0.01 * s for s in range(seeds)]
+    pair = rivals.pair(0, 1)
+    assert (pair.low, pair.high) == pytest.approx(t_interval(gaps))
 
 
 def test_a_hundred_rivals_and_more_are_not_all_of_one_rank(draw):

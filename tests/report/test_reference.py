@@ -75,3 +75,15 @@ def test_a_damaged_reference_is_refused(tmp_path, damage):
 def test_a_missing_reference_says_how_to_make_one(tmp_path):
     with pytest.raises(HarnessError, match="--update"):
         reference.load(tmp_path / "none.json")
+
+
+def test_trust_checks_that_older_references_have_in_a_setting_are_ignored(tmp_path):
+    path = tmp_path / "a.json"
+    reference.save(measured(), path)
+    content = json.loads(path.read_text())
+    for setting in content["settings"].values():
+        setting["trust"] = {"checks": ["finite"]}
+    path.write_text(json.dumps(content))
+    assert [row.setting for row in reference.load(path).rows] == [
+        row.setting for row in measured().rows
+    ]

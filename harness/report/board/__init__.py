@@ -1,1 +1,1 @@
-"""A leaderboard as a static site: one page that carries all it needs, and its tables as files beside it."""
+"""A leaderboard as a static site: one self-contained page, and its tables as files."""
