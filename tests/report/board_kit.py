@@ -22,7 +22,7 @@ TABLES = [
 
 
 def beside_published(board: Division) -> Division:
-    """The board with numbers of others beside its first learner's: below ours at 1 shot, above ours at 5."""
+    """The board with published numbers beside its first learner: lower at 1 shot, higher at 5."""
     first, shots = board.results.learners[0], ((1, 0.5), (5, 0.99))
     return replace(
         board,
@@ -40,7 +40,10 @@ def beside_published(board: Division) -> Division:
 
 
 def division(*names: str, seeds: int = 1, suite: str = "suite") -> Division:
-    """Learners from best to worst under two attacks, over episodes and in the audit; the second warned, the last failed."""
+    """Learners from best to worst in sweeps, episodes and the audit.
+
+    Trust checks warn on the second and fail on the last.
+    """
     draw, cells = np.random.default_rng(0), []
     for place, name in enumerate(names):
         skill, level = (

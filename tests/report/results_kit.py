@@ -10,12 +10,13 @@ import numpy as np
 from harness.cells.results import Results
 from harness.metrics.statistics import t_interval, wilson
 from harness.records import Record, Trust
+from harness.report.table import Table
 
 Cells = list[tuple[Record, np.ndarray | None]]
 
 
 def record(learner: str, setting: dict, value: float, **more) -> Record:
-    """A record with everything that tables do not read left plain."""
+    """A record with defaults for everything that tables do not read."""
     base = dict(
         suite="suite",
         cell="cell",
@@ -132,3 +133,16 @@ def results_of(*cells: Cells, **more) -> Results:
         failures=[],
     )
     return Results(**(base | more))
+
+
+def marks(table: Table, j: int = 0) -> dict[str, str]:
+    """Marks of one column: row -> B for best, t for tie, . for neither."""
+    return {
+        row[0]: "B" if cells[j].best else "t" if cells[j].tie else "."
+        for row, cells in zip(table.rows, table.cells, strict=True)
+    }
+
+
+def correct(n: int, wrong: int, first: int = 0) -> list[int]:
+    """``n`` verdicts of which ``wrong`` in a row are 0."""
+    return [0 if first <= i < first + wrong else 1 for i in range(n)]

@@ -28,18 +28,18 @@ def bootstrap_of(units, *, crossed):
 
 
 @given(ends, ends, ends, ends)
-def test_the_wider_interval_holds_both_and_ends_where_one_of_them_does(a, b, c, d):
+def test_the_wider_interval_contains_both_and_adds_no_bounds(a, b, c, d):
     one, other = tuple(sorted((a, b))), tuple(sorted((c, d)))
     low, high = wider(one, other)
     assert low <= one[0] and low <= other[0] and high >= one[1] and high >= other[1]
     assert low in (one[0], other[0]) and high in (one[1], other[1])
 
 
-def test_of_an_undefined_interval_the_other_is_the_wider():
+def test_wider_returns_the_other_interval_if_the_first_is_undefined():
     assert wider((None, None), (0.1, 0.2)) == (0.1, 0.2)
 
 
-def test_seeds_that_differ_more_than_units_have_the_t_interval():
+def test_t_interval_is_used_if_seeds_differ_more_than_units():
     means = [0.2, 0.35, 0.5, 0.65, 0.8]
     spread = np.linspace(-0.01, 0.01, 50)
     mean = mean_of(*[episodes("a", m + spread, seed=s) for s, m in enumerate(means)])
@@ -48,7 +48,7 @@ def test_seeds_that_differ_more_than_units_have_the_t_interval():
 
 
 @pytest.mark.parametrize("crossed", [False, True])
-def test_seeds_that_are_alike_have_the_bootstrap_if_it_is_wider(crossed):
+def test_bootstrap_is_used_if_it_is_wider_than_t(crossed):
     """Equal seeds have a t interval of no width; the units still vary."""
     draw = np.random.default_rng(0)
     if crossed:
@@ -65,7 +65,7 @@ def test_seeds_that_are_alike_have_the_bootstrap_if_it_is_wider(crossed):
     assert (mean.low, mean.high) == (low, high) and low < mean.value < high
 
 
-def test_fewer_seeds_have_no_bootstrap():
+def test_few_seeds_have_no_bootstrap():
     cells = [episodes("a", np.linspace(0.2, 0.8, 30), seed=s) for s in range(MANY_SEEDS - 1)]
     results = results_of(*cells)
     assert not is_bootstrapped(results.records)

@@ -1,4 +1,4 @@
-"""Attacked episodes in tables: the worst case over attacks, one clean column an episode shape, tests by episode."""
+"""Attacked episodes in tables: worst case, one clean column per episode shape, tests by episode."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPS = (0.0, 0.1, 0.2)
 
 
 def correct(learner: str, attack: str, ways: int, eps: float) -> np.ndarray:
-    """Verdicts (episodes, queries): fewer are right at larger eps, and with fewer ways in another number of episodes."""
+    """Verdicts (episodes, queries): fewer are right at larger eps; ways set the episode count."""
     share = (
         {"strong": 0.95, "weak": 0.6}[learner]
         - 2 * eps * (eps > 0) * {"fgsm": 0.5, "pgd": 1.0}[attack]
@@ -124,7 +124,7 @@ def test_bold_is_by_a_t_test_paired_by_episode():
     assert any("t test paired by episode" in note for note in table.notes)
 
 
-def test_budgets_of_the_support_set_are_columns_that_are_called_so():
+def test_budgets_of_the_support_set_have_named_columns():
     one, other = (hunted(support_eps=eps) for eps in (0.0, 0.1))
     both = results_of(
         plain(
@@ -140,7 +140,7 @@ def test_budgets_of_the_support_set_are_columns_that_are_called_so():
     )
 
 
-def test_curves_have_a_panel_an_attack():
+def test_curves_have_a_panel_per_attack():
     figure = curve_figure(with_worst_case(hunted()), "hunted")
     assert [axis.get_title("left") for axis in figure.axes if axis.get_visible()][:2] == [
         "fgsm (linf)",

@@ -26,7 +26,7 @@ from harness.suite.specs.tables import TableSpec
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser would make of a page, as far as these tests ask."""
+    """The parts of a parsed page that these tests check."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -68,7 +68,7 @@ def site(tmp_path_factory):
     return folder
 
 
-def test_tables_beside_the_page_are_the_suites_tables(site):
+def test_downloads_are_the_tables_of_the_suite(site):
     whole = division("alpha", "beta", "gamma", "delta")
     for table in build_all(whole.results, whole.tables):
         for form, ending in (
@@ -110,7 +110,7 @@ def test_only_the_pages_own_scripts_may_run(site):
     )
 
 
-def test_what_comes_from_suites_is_text(tmp_path):
+def test_suite_content_is_escaped(tmp_path):
     hostile = division(
         HOSTILE, "</template><img src=x onerror=alert(2)>", "plain", "last", suite="suite"
     )
@@ -140,7 +140,7 @@ def test_same_results_same_bytes(tmp_path):
     )
 
 
-def test_a_failed_row_has_no_rank_and_says_why():
+def test_a_row_with_failed_checks_has_no_rank_and_lists_them():
     table = tabs(division("a", "b", "c", "d"))[0].tables[0]
     assert all(cell.rank is None and not cell.bold for cell in table.rows[3].cells)
     assert [remark.level for remark in table.rows[3].remarks] == ["FAIL", "FAIL"]
@@ -150,7 +150,7 @@ def test_a_failed_row_has_no_rank_and_says_why():
     ]
 
 
-def test_pairs_are_over_all_who_are_ranked_and_numbers_agree_with_the_table():
+def test_pairs_cover_all_ranked_learners_and_agree_with_the_table():
     table = tabs(division("a", "b", "c", "d"))[0].tables[0]
     assert sorted(table.pairs) == ["0,1", "0,2", "1,2"] and table.all_pairs
     for key, pair in table.pairs.items():
@@ -161,14 +161,14 @@ def test_pairs_are_over_all_who_are_ranked_and_numbers_agree_with_the_table():
             )
 
 
-def test_of_many_learners_each_is_compared_with_the_best():
+def test_many_learners_are_compared_with_the_best_only():
     table = tabs(division(*[f"l{i}" for i in range(70)]))[0].tables[0]
     best = {row.learner for row in table.rows if row.cells[table.first].rank == 1}
     assert len(table.pairs) <= 1500 and not table.all_pairs
     assert {i for key in table.pairs for i in map(int, key.split(","))} >= set(range(1, 69)) | best
 
 
-def test_the_pareto_front_leaves_out_the_distrusted_and_the_dominated():
+def test_the_pareto_front_excludes_distrusted_and_dominated_learners():
     chart = next(c for c in tabs(division("a", "b", "c", "d"))[0].charts if c["type"] == "scatter")
     for choice in chart["choices"]:
         front = {p["learner"]: (p["x"][0], p["y"][0]) for p in choice["points"] if p["front"]}
@@ -177,7 +177,7 @@ def test_the_pareto_front_leaves_out_the_distrusted_and_the_dominated():
             assert any(x >= p["x"][0] and y >= p["y"][0] for x, y in front.values())
 
 
-def test_the_libraries_inside_are_those_that_were_published():
+def test_vendored_libraries_match_their_checksums():
     vendor = files("harness.report.board") / "vendor"
     for line in vendor.joinpath("SHA256SUMS").read_text().splitlines():
         digest, name = line.split()
@@ -188,7 +188,7 @@ def test_the_libraries_inside_are_those_that_were_published():
         )
 
 
-def test_headings_of_columns_that_published_numbers_stand_beside():
+def test_headings_of_columns_with_published_numbers():
     table = next(
         tab for tab in tabs(beside_published(division("a", "b", "c"))) if tab.protocol == "few"
     ).tables[0]
@@ -208,7 +208,7 @@ def test_headings_of_columns_that_published_numbers_stand_beside():
     ]
 
 
-def test_a_level_that_only_some_columns_have_leaves_each_column_its_own_name():
+def test_every_column_has_a_name_if_only_some_have_a_level():
     whole = division("a", "b", "c")
     spec = PublishedSpec(
         learner="a",
@@ -235,7 +235,7 @@ def test_a_level_that_only_some_columns_have_leaves_each_column_its_own_name():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("protocol", ["robust", "few", "audit"])
-def test_what_is_no_number_is_not_drawn(tmp_path, protocol, value):
+def test_non_finite_numbers_are_not_drawn(tmp_path, protocol, value):
     whole = division("a", "b", "c", "d")
     odd = {"value": value, "low": None, "high": None, "verdicts": None}
     records = [
@@ -257,7 +257,7 @@ def test_what_is_no_number_is_not_drawn(tmp_path, protocol, value):
         )
 
 
-def test_a_protocol_that_nothing_was_measured_of_has_no_charts():
+def test_a_protocol_without_records_has_no_charts():
     whole = division("a", "b")
     results = replace(whole.results, protocols=whole.results.protocols | {"later": "attack_sweep"})
     tab = tabs(

@@ -1,4 +1,4 @@
-"""The board as its readers meet it, in a real headless Chromium (the extra `browser`, and a Chromium of the system)."""
+"""The board in a real headless Chromium (needs the extra `browser` and an installed Chromium)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, site):
-    """The board, opened; afterwards nothing may have been complained of or asked of the network."""
+    """The open board; afterwards there must be no console errors and no network requests."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page, complaints, asked = context.new_page(), [], []
     page.on("console", lambda message: complaints.append(message.text))
@@ -127,13 +127,14 @@ def test_every_tab_opens_by_keyboard(page):
         page.wait_for_selector(".panel.current .charts svg")
         seen.append(
             page.evaluate(
-                "[document.activeElement.dataset.tab, document.querySelector('.panel.current').dataset.view]"
+                "[document.activeElement.dataset.tab, "
+                "document.querySelector('.panel.current').dataset.view]"
             )
         )
     assert all(tab == view for tab, view in seen) and len({tab for tab, _ in seen}) == 6
 
 
-def test_trust_marks_tell_on_hover_and_on_focus(page):
+def test_trust_marks_show_details_on_hover_and_focus(page):
     tip, mark = (
         page.locator("#tip"),
         page.locator(".panel.current tr:has(a:text-is('omega')) .mark"),
@@ -200,22 +201,31 @@ def test_a_downloaded_table_is_the_file_beside_the_page(page, site):
     )
 
 
-def test_refused_rows_are_told(page):
+def test_refused_rows_are_listed(page):
     assert page.text_content(".refused summary").strip() == "1 row of submissions refused"
     assert "data a, the board's is b" in page.text_content(".refused li")
 
 
-STRAY = """() => [...document.querySelectorAll('.panel.current svg[role=img], .page svg[role=img]')].flatMap(svg => {
-  // Marks outside their chart, and labels of an axis that overlap their neighbours or the axis' name.
-  const frame = svg.getBoundingClientRect();
-  const boxed = all => [...svg.querySelectorAll(all)].map(one => [one, one.getBoundingClientRect()]);
-  const stray = boxed('path, line, rect, circle').filter(([, box]) =>
-    box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1);
-  const labels = boxed('[aria-label^="x-axis"] text, [aria-label^="y-axis"] text').filter(([text]) => text.textContent);
-  const over = labels.flatMap(([one, a], i) => labels.slice(i + 1).filter(([, b]) =>
-    a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom).map(([other]) => [one, other]));
-  return [...stray.map(([mark]) => mark.outerHTML), ...over.map(pair => pair.map(text => text.textContent))];
-})"""
+STRAY = """() => {
+  // Marks outside their chart, and axis labels that overlap their neighbours or the axis title.
+  const boxed = (svg, selector) =>
+    [...svg.querySelectorAll(selector)].map(each => [each, each.getBoundingClientRect()]);
+  const overlap = (a, b) =>
+    a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom;
+  const check = svg => {
+    const frame = svg.getBoundingClientRect();
+    const stray = boxed(svg, 'path, line, rect, circle').filter(([, box]) =>
+      box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1);
+    const labels = boxed(svg, '[aria-label^="x-axis"] text, [aria-label^="y-axis"] text')
+      .filter(([text]) => text.textContent);
+    const overlaps = labels.flatMap(([text, box], i) => labels.slice(i + 1)
+      .filter(([, other]) => overlap(box, other))
+      .map(([other]) => [text.textContent, other.textContent]));
+    return [...stray.map(([mark]) => mark.outerHTML), ...overlaps];
+  };
+  const charts = '.panel.current svg[role=img], .page svg[role=img]';
+  return [...document.querySelectorAll(charts)].flatMap(check);
+}"""
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -229,7 +239,7 @@ STRAY = """() => [...document.querySelectorAll('.panel.current svg[role=img], .p
         "compare/suite/robust/robust/beta/delta",
     ],
 )
-def test_charts_keep_to_their_frames_and_labels_apart(page, place, width):
+def test_charts_stay_in_their_frames_without_overlapping_labels(page, place, width):
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"{page.url.partition('#')[0]}#{place}")
     page.reload()
@@ -239,7 +249,7 @@ def test_charts_keep_to_their_frames_and_labels_apart(page, place, width):
     assert page.evaluate(STRAY) == []
 
 
-def test_published_numbers_stand_in_the_chart_of_ours(page):
+def test_published_numbers_are_in_the_chart_of_ours(page):
     page.goto(f"{page.url.partition('#')[0]}#other/few")
     charts = page.locator(".panel.current .charts figure")
     playwright.expect(charts).to_have_count(
@@ -258,7 +268,7 @@ def test_pages_opened_by_their_address_lead_back_to_their_own_suite(page):
     ] == ["other"]
 
 
-def test_what_a_mark_tells_can_be_pointed_at(page):
+def test_the_tooltip_of_a_mark_can_be_hovered(page):
     mark = page.locator(".panel.current tr:has(a:text-is('omega')) .mark")
     mark.hover()
     page.locator("#tip").hover()
@@ -289,7 +299,7 @@ PLACES = [
     "compare/suite/robust/robust/beta/delta",
 ]
 CONTRAST = """() => {
-  // Whatever the browser calls a colour, drawn on a canvas it is bytes.
+  // Drawn on a canvas, a colour becomes bytes in whichever notation it was written.
   const dot = Object.assign(document.createElement('canvas'), {width: 1, height: 1});
   const canvas = dot.getContext('2d', {willReadFrequently: true});
   const parse = text => {
@@ -298,22 +308,33 @@ CONTRAST = """() => {
     canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
-  const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = element => {
+  // Relative luminance and contrast ratio of WCAG 2.
+  const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) =>
+    0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const contrast = (colour, other) => {
+    const [light, dark] = [luminance(colour), luminance(other)].sort((x, y) => y - x);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const background = element => {
     for (let e = element; e; e = e.parentElement) {
       const colour = parse(getComputedStyle(e).backgroundColor);
       if (colour[3] === 255) return colour;
     }
     return [255, 255, 255, 255];
   };
-  const none = ['SCRIPT', 'TEMPLATE', 'STYLE', 'OPTION', 'TITLE', 'NOSCRIPT'], found = [];
+  const hidden = ['SCRIPT', 'TEMPLATE', 'STYLE', 'OPTION', 'TITLE', 'NOSCRIPT'];
+  const hasText = element => [...element.childNodes].some(
+    node => node.nodeType === 3 && node.textContent.trim());
+  const found = [];
   for (const element of document.querySelectorAll('body *')) {
-    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.checkVisibility() || none.includes(element.tagName)) continue;
-    const style = getComputedStyle(element), text = element.closest('svg') && element.tagName !== 'svg';
-    const [a, b] = [light(parse(text ? style.fill : style.color)), light(behind(element))].sort((x, y) => y - x);
-    found.push([(a + 0.05) / (b + 0.05), element.tagName + ' ' + element.textContent.trim().slice(0, 30)]);
+    const tag = element.tagName;
+    if (!hasText(element) || !element.checkVisibility() || hidden.includes(tag)) continue;
+    const style = getComputedStyle(element);
+    const drawn = element.closest('svg') && tag !== 'svg';
+    const colour = parse(drawn ? style.fill : style.color);
+    const text = element.textContent.trim().slice(0, 30);
+    found.push([contrast(colour, background(element)), tag + ' ' + text]);
   }
   return found.sort((x, y) => x[0] - y[0]);
 }"""
@@ -321,7 +342,7 @@ CONTRAST = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("place", PLACES)
-def test_every_text_can_be_read(page, scheme, place):
+def test_every_text_has_enough_contrast(page, scheme, place):
     page.emulate_media(color_scheme=scheme)
     page.evaluate("place => { location.hash = place; }", place)
     page.locator(".view.current svg, .page svg").locator("visible=true").first.wait_for()
@@ -329,7 +350,7 @@ def test_every_text_can_be_read(page, scheme, place):
     assert len(found) > 30 and found[0][0] >= 4.5, found[:5]
 
 
-def test_the_button_overrules_the_systems_colours(page):
+def test_the_button_overrides_the_system_colours(page):
     ground = "getComputedStyle(document.body).backgroundColor"
     page.emulate_media(color_scheme="light")
     bright = page.evaluate(ground)
@@ -340,14 +361,14 @@ def test_the_button_overrules_the_systems_colours(page):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_nothing_is_wider_than_a_phone(page, place):
+def test_nothing_overflows_a_phone_screen(page, place):
     page.set_viewport_size({"width": 360, "height": 740})
     page.evaluate("place => { location.hash = place; }", place)
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_print_has_light_paper_and_no_controls(page):
+def test_print_is_light_and_has_no_controls(page):
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") in (
         "rgb(255, 255, 255)",

@@ -102,7 +102,7 @@ def test_below_controls_mirrors_above():
     assert (row.control, row.verdict) == ("b", "holds") and row.difference == pytest.approx(-0.05)
 
 
-def test_more_controls_ask_for_more():
+def test_more_controls_widen_the_interval():
     generator = np.random.default_rng(0)
     base = list(generator.normal(0.5, 0.02, 5))
     alone = results_of(audit("bio", base), audit("a", list(generator.normal(0.45, 0.02, 5))))
@@ -152,7 +152,7 @@ def test_controls_that_are_not_comparable_are_left_out_and_named():
     assert (row.control, row.verdict) == ("near", "holds") and "far left out" in row.notes[0]
 
 
-def test_what_is_missing_or_not_trusted_confirms_nothing():
+def test_missing_or_distrusted_numbers_confirm_nothing():
     assert (
         decide(results_of(), spec({"protocol": "audit", "at_least": 0}))[0].verdict
         == "not measured"
@@ -170,7 +170,7 @@ def test_what_is_missing_or_not_trusted_confirms_nothing():
     assert row.verdict == "not measured" and "gone" in row.notes[0]
 
 
-def test_seeds_that_did_not_come_through_leave_a_claim_undecided():
+def test_missing_seeds_leave_a_claim_undecided():
     measure = {"protocol": "audit", "metric": "ks_log_w", "at_most": 0.05}
     (row,) = decide(
         results_of(audit("bio", [0.01] * 3), seeds={"audit": [0, 1, 2, 3]}), spec(measure)
@@ -199,7 +199,7 @@ def test_seeds_that_did_not_come_through_leave_a_claim_undecided():
     )
 
 
-def test_a_setting_that_fits_several_numbers_is_an_error_and_a_summary_is_none():
+def test_an_ambiguous_setting_is_an_error_unless_there_is_a_summary():
     two = plain(
         *(
             record("bio", {"bundle": b}, 0.01, metric="ks_log_w", protocol="audit", cell=b)

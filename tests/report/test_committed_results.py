@@ -1,4 +1,4 @@
-"""What lies under results/ and stands in README and docs is what its command writes, byte for byte, from what was measured."""
+"""Files under results/ are what their commands write, byte for byte; README and docs quote them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def short(path: Path) -> str:
 
 
 def table_of(path: Path) -> Table:
-    """The table that its JSON holds."""
+    """Read a table from its JSON."""
     data = json.loads(path.read_text())
 
     def cell(known: dict | None) -> Cell | None:
@@ -67,7 +67,7 @@ def table_of(path: Path) -> Table:
     )
 
 
-def test_there_is_something_to_hold_to():
+def test_committed_results_were_found():
     assert (
         len(TABLES) > 30
         and folders_with("records.jsonl")
@@ -83,8 +83,8 @@ def test_every_format_of_a_table_says_what_its_json_says(path):
         assert path.with_suffix(ending).read_text() == render(printed), ending
 
 
-def test_no_two_tables_have_one_label():
-    """A paper may take them all."""
+def test_latex_labels_are_unique():
+    """One paper may include every table."""
     found = [
         label
         for path in RESULTS.rglob("*.tex")
@@ -169,7 +169,7 @@ def test_provenance_lists_every_file_as_it_is(folder):
 
 
 def large(folder: Path) -> bool:
-    """Whether its intervals take more than some seconds to draw again."""
+    """Whether bootstrapping its intervals takes more than a few seconds."""
     return (folder / "records.jsonl").read_bytes().count(b"\n") > 1500
 
 
@@ -180,9 +180,7 @@ def large(folder: Path) -> bool:
         for folder in folders_with(paper.MEASURED)
     ],
 )
-def test_everything_is_made_again_byte_for_byte_from_what_was_measured(
-    folder, tmp_path, monkeypatch
-):
+def test_results_are_reproduced_byte_for_byte_from_the_measurements(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     known = provenance.read(folder)
     loaded = suite.load((ROOT / "suites" / folder.relative_to(RESULTS)).with_suffix(".yaml"))
@@ -202,7 +200,7 @@ def test_everything_is_made_again_byte_for_byte_from_what_was_measured(
             assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-# ------------------------------------------------------------------------------------------------------- pages that quote them
+# ---------------------------------------------------------------------------- pages that quote them
 
 
 def markdown_tables(text: str) -> list[list[str]]:
@@ -211,8 +209,8 @@ def markdown_tables(text: str) -> list[list[str]]:
     ]
 
 
-def test_tables_that_pages_quote_are_the_committed_ones():
-    """One with the heading of a committed table is that table (or another one with this heading)."""
+def test_quoted_tables_are_committed_tables():
+    """A quoted table with the heading of a committed one is one of those with that heading."""
     committed = [
         table for path in TABLES for table in markdown_tables(path.with_suffix(".md").read_text())
     ]
@@ -226,8 +224,8 @@ def test_tables_that_pages_quote_are_the_committed_ones():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_numbers_of_a_page_are_those_of_the_folder_that_it_names(page):
-    """Also in tables of its own: what stands in a row that is called as a committed row stands in that row."""
+def test_numbers_on_a_page_are_in_the_folder_that_it_names(page):
+    """This holds for a page's own tables too: a row named like a committed row has its numbers."""
     text, looked, place = page.read_text(), 0, 0
     for table in markdown_tables(text):
         place = text.index("\n".join(table), place)

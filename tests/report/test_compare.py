@@ -1,4 +1,4 @@
-"""Numbers of two runs are matched by what they are of, and it is said how they were measured differently."""
+"""Numbers of two runs are matched by what they measure; differences in settings are reported."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def measured(*cells, learners=None, **more) -> reference.Reference:
     return reference.of_results(results_of(*cells, **more), learners)
 
 
-def test_runs_of_other_settings_are_compared_on_those_that_both_have():
-    """Eps tells numbers apart in one run only; in the other it is a condition of the single one that there is."""
+def test_runs_are_compared_on_the_settings_that_both_have():
+    """Eps distinguishes the numbers of one run; in the other it belongs to its only number."""
     long, short = (
         measured(sweep("bio", "pgd", BY_EPS)),
         measured(sweep("bio", "pgd", {0.1: BY_EPS[0.1]})),
@@ -31,7 +31,7 @@ def test_runs_of_other_settings_are_compared_on_those_that_both_have():
         assert (line.where, line.difference, line.apart) == ("robust, eps 0.1", 0.0, ())
 
 
-def test_what_tells_no_numbers_apart_may_differ_and_is_said():
+def test_other_settings_may_differ_and_are_reported():
     a = measured(
         sweep("bio", "pgd", BY_EPS, steps=20),
         learners={"bio": {"kind": "ech", "config": {"hidden": 40}}},
@@ -61,8 +61,8 @@ def test_a_fall_is_shown_pair_by_pair_and_corrected_over_all_numbers():
     assert lines[0].p == pytest.approx(3 * alone[0].p) and lines[0].differs
 
 
-def test_of_several_of_one_key_those_of_the_same_setting_are_compared():
-    """Losses are lists, which tell no rows apart: without this rule each would be held against each."""
+def test_rows_with_equal_keys_are_matched_by_setting():
+    """Lists of losses do not distinguish rows: without this rule, all would match each other."""
 
     def run(*losses):
         return measured(
@@ -88,7 +88,7 @@ def test_a_key_may_be_plain_in_one_run_and_a_list_in_the_other():
         compare.runs(a, b)
 
 
-def test_other_data_is_said_and_never_paired():
+def test_other_data_is_reported_and_never_paired():
     def on(digest):
         cells = [
             (replace(record, dataset_hash=digest), array)
@@ -115,8 +115,8 @@ def test_nothing_in_common_and_unknown_learners_are_errors():
     ]
 
 
-def test_seeds_that_disagree_are_no_difference_however_many_images():
-    """Each learner is ahead in one seed by what 1,000 images tell apart without doubt: over seeds that is nothing."""
+def test_disagreeing_seeds_show_no_difference_however_many_images():
+    """Each learner is clearly ahead in one seed of 1,000 images: no difference over seeds."""
 
     def verdicts(wrong):
         return {0.1: [0] * wrong + [1] * (1000 - wrong)}

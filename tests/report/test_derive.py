@@ -55,7 +55,7 @@ def test_one_attack_has_no_worst_case():
     assert worst(results_of(sweep("a", "pgd", PGD))) == {}
 
 
-def test_a_learner_that_missed_an_attack_has_none():
+def test_a_learner_without_one_of_the_attacks_has_no_worst_case():
     results = results_of(sweep("a", "fgsm", FGSM), sweep("a", "pgd", PGD), sweep("b", "fgsm", FGSM))
     assert len(worst(results, "a")) == 3
     assert worst(results, "b") == {}

@@ -79,7 +79,7 @@ def test_other_seeds_are_compared_by_their_means():
     assert found.spread == pytest.approx(math.sqrt(0.0625 + 0.125))
 
 
-def test_one_seed_against_another_one_says_nothing():
+def test_a_single_seed_per_side_is_not_compared():
     assert difference(images([1, 1, 0]), images([1, 0, 0], first=3)) is None
 
 

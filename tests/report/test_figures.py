@@ -36,7 +36,7 @@ def results():
     return results_of(*cells, *few)
 
 
-def test_files_repeat_their_bytes_and_leave_settings_alone(results, tmp_path):
+def test_writing_twice_gives_the_same_bytes_and_keeps_settings(results, tmp_path):
     before = dict(matplotlib.rcParams)
     first = figures.write_figures(results, tmp_path / "one")
     second = figures.write_figures(results, tmp_path / "two")
@@ -81,7 +81,7 @@ def test_severities_begin_with_clean_images():
     )
 
 
-def test_a_learning_curve_shows_images_a_class_and_their_mean_where_all_are_used(tmp_path):
+def test_a_learning_curve_is_over_images_per_class(tmp_path):
     cells = [
         record(
             "a", {"per_class": count, "labelled": labelled, "ways": 4}, value, protocol="few labels"
@@ -102,14 +102,14 @@ def test_a_learning_curve_shows_images_a_class_and_their_mean_where_all_are_used
     assert len(figures.write_figures(found, tmp_path)) == 2
 
 
-def test_a_panel_a_setting_and_the_mean_in_figures(results):
+def test_episodes_have_a_panel_per_setting_and_printed_means(results):
     figure = episode_accuracies(results, "few")
     assert [axis.get_title("left") for axis in figure.axes] == ["5-way 1-shot", "5-way 5-shot"]
     shown = {text.get_text().split()[0] for text in figure.axes[0].texts}
     assert shown == {f"{100 * r.value:.1f}" for r in results.records if r.setting.get("shots") == 1}
 
 
-def test_fonts_are_embedded_as_publishers_ask_and_no_clock_is_in_a_file(results, tmp_path):
+def test_fonts_are_embedded_and_files_have_no_dates(results, tmp_path):
     drawn = {path.name: path.read_bytes() for path in figures.write_figures(results, tmp_path)}
     for name in ("robust.pdf", "few.pdf"):
         assert (
@@ -123,13 +123,13 @@ def test_fonts_are_embedded_as_publishers_ask_and_no_clock_is_in_a_file(results,
     )
 
 
-def test_a_learner_has_one_style_and_no_other_learner_has_it():
+def test_every_learner_has_its_own_style():
     many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(24))))
     styles = [style_of(name, many) for name in many.learners]
     assert len({tuple(style.values()) for style in styles}) == 24
 
 
-def test_lines_are_told_apart_without_colour():
+def test_lines_are_distinguishable_without_colour():
     many = results_of(plain(*(record(f"learner {i}", {}, 0.5) for i in range(32))))
     grey = [
         (style["marker"], style["linestyle"])
@@ -140,7 +140,7 @@ def test_lines_are_told_apart_without_colour():
     )
 
 
-def test_nothing_measured_is_no_figure(tmp_path):
+def test_no_figure_without_measurements(tmp_path):
     assert figures.write_figures(results_of(), tmp_path) == []
 
 

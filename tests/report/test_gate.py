@@ -44,11 +44,11 @@ def judged(before, now, **more):
     return only(gate.statistical(side(before), side(now), **more))
 
 
-def test_equal_verdicts_pass_however_few():
+def test_equal_verdicts_pass_even_if_few():
     assert judged(robust(8, 10), robust(8, 10)).outcome == "same"
 
 
-def test_a_fall_is_caught_with_row_size_and_certainty():
+def test_a_fall_is_reported_with_row_size_and_certainty():
     finding = judged(robust(900), robust(870))
     assert (
         finding.fails
@@ -87,7 +87,7 @@ def test_noise_passes_where_there_are_enough_images():
     assert finding.outcome == "kept" and finding.difference == 0 and -0.02 < finding.low < 0
 
 
-def test_too_little_power_says_how_much_would_do():
+def test_too_little_power_says_how_many_images_are_needed():
     finding = judged(robust(45, 50), robust(45, 50, shift=2))
     assert finding.outcome == "undecided" and finding.fails and finding.needed > 50
     assert f"about {finding.needed} images would tell, 50 were compared" in finding.said
@@ -106,8 +106,8 @@ def test_a_real_fall_of_two_points_never_passes(loss):
         assert judged(robust(900), after).fails
 
 
-def test_false_alarms_are_as_rare_as_said():
-    """A hundred numbers that differ by chance alone, many times: hardly ever a fall or a rise is shown."""
+def test_false_alarms_are_rare():
+    """A hundred numbers that differ by chance only, many times: a change is almost never shown."""
     generator, alarms = np.random.default_rng(1), 0
     for _ in range(20):
         pairs = [(generator.random(600) < 0.8, generator.random(600) < 0.8) for _ in range(100)]
@@ -171,7 +171,7 @@ def test_a_changed_config_is_noted_beside_the_finding():
 
 
 def test_other_seeds_are_compared_by_their_means():
-    """Learners trained anew differ by more than images tell: 3 points between seeds are noise here."""
+    """Retrained learners differ by more than images show: 3 points between seeds are noise."""
     before = [c for seed, right in enumerate((880, 900, 920)) for c in robust(right, seeds=(seed,))]
     now = [
         c for seed, right in enumerate((870, 890, 910)) for c in robust(right, seeds=(seed + 5,))
@@ -211,7 +211,7 @@ def audit(values, first=0):
     )
 
 
-def test_numbers_without_units_are_held_against_the_spread_of_seeds():
+def test_numbers_without_units_are_compared_with_the_spread_of_seeds():
     assert judged(audit([0.5, 0.51, 0.52]), audit([0.505, 0.51, 0.525])).outcome == "steady"
     assert judged(audit([0.5, 0.501, 0.502]), audit([0.6, 0.601, 0.602])).outcome == "moved"
     assert judged(audit([1.0, 1.0]), audit([1.0, 1.0])).outcome == "same"
@@ -228,11 +228,11 @@ def test_exact_finds_a_single_verdict():
     assert gate.exact(side(robust(900)), side(robust(900))).passed
 
 
-def test_exact_wants_every_seed():
+def test_exact_requires_every_seed():
     assert only(gate.exact(side(robust(900, seeds=(0, 1))), side(robust(900)))).outcome == "missing"
 
 
-def test_exact_cannot_be_asked_elsewhere():
+def test_exact_requires_the_same_environment():
     with pytest.raises(HarnessError, match="torch 2.10 here, 2.9 there"):
         gate.exact(side(robust(900)), side(robust(900), environment={"torch": "2.10"}))
     report = gate.statistical(side(robust(900)), side(robust(900), environment={"torch": "2.10"}))
@@ -246,7 +246,7 @@ def failing():
     )
 
 
-def test_every_form_names_what_failed(failing):
+def test_every_format_names_what_failed(failing):
     assert (
         gate_text.lines(failing)[0].startswith("FAIL bio: robust")
         and "FAILED (1 of 2)" in gate_text.lines(failing)[-1]

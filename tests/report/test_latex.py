@@ -1,4 +1,4 @@
-"""LaTeX that compiles as it stands: its structure always, and with a TeX engine where there is one."""
+"""LaTeX that compiles: its structure is checked always, compilation where TeX is installed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def special():
 
 
 def mixed():
-    """Flags, counts, families, what is missing, distrusted, negative, far from one in size, or no number at all."""
+    """Flags, counts, families; missing, negative, very large, very small, and not a number."""
     numbers = {
         "enforced": 1.0,
         "sign_changes": 123456.0,
@@ -121,7 +121,7 @@ TEXTS = {make.__name__: lambda make=make: render(make(), "latex") for make in TA
 
 
 def unescaped(text: str) -> str:
-    """What is left of escaped text once every command that we emit is taken away."""
+    """Escaped text without the commands that we emit."""
     text = re.sub(
         r"\\text(backslash|asciitilde|asciicircum|less|greater|bar|dagger)\{\}|\\ldots\{\}",
         "",
@@ -129,7 +129,8 @@ def unescaped(text: str) -> str:
     )
     text = text.replace(r"\textsuperscript{2}", "")
     return re.sub(
-        r"\\[&%$#_{}]|\$\\(pm|sigma|eta|times|geq|leq|approx|varepsilon|cdot)\$|\$-\$|\{\[\}|\{\]\}",
+        r"\\[&%$#_{}]|\$\\(pm|sigma|eta|times|geq|leq|approx|varepsilon|cdot)\$"
+        r"|\$-\$|\{\[\}|\{\]\}",
         "",
         text,
     )
@@ -141,12 +142,12 @@ def test_escaped_text_has_nothing_special_left(text):
 
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1))
-def test_plain_text_stays_as_it_is(text):
+def test_plain_text_is_unchanged(text):
     assert escape(text) == text
 
 
 def rows_of(text: str) -> list[tuple[int, list[str]]]:
-    """Every line of every tabular: how many columns it should have, and its cells."""
+    """For every line of every tabular: the number of columns it should have, and its cells."""
     out = []
     body = r"\\begin\{tabular\}\{((?:[^{}]|\{[^{}]*\})*)\}(.*?)\\end\{tabular\}"
     for spec, lines in re.findall(body, text, re.DOTALL):
@@ -204,7 +205,7 @@ def test_the_best_is_bold_its_interval_is_small_and_a_distrusted_row_is_marked()
     )
 
 
-def test_what_is_too_wide_is_stacked_and_what_is_too_long_goes_on_under_the_same_number():
+def test_wide_tables_are_stacked_and_long_ones_continue():
     text = TEXTS["long"]()
     tabulars = [spec.count("S[") for spec in re.findall(r"\\begin\{tabular\}(.*)", text)]
     assert sum(tabulars) == 2 * 13 and max(tabulars) <= 6  # 45 rows stand twice under a heading
@@ -218,7 +219,7 @@ def test_what_is_too_wide_is_stacked_and_what_is_too_long_goes_on_under_the_same
     )
 
 
-# ------------------------------------------------------------------------------------------------------- TeX itself
+# --------------------------------------------------------------------------------------- TeX itself
 
 
 def compiled(texts: list[str], folder: Path) -> str:

@@ -46,7 +46,7 @@ def test_one_seed_of_episodes_is_a_paired_t_test(draw):
 
 
 @pytest.mark.parametrize(("kind", "crossed"), [("images", True), ("episodes", False)])
-def test_many_seeds_resample_as_the_tables_do(kind, crossed, draw):
+def test_many_seeds_are_resampled_as_in_tables(kind, crossed, draw):
     shares = {"a": 0.72, "b": 0.66}
     units = {
         name: [
@@ -89,7 +89,7 @@ def quantiles(rivals: Rivals) -> tuple[float, float]:
     return tuple(np.quantile(drawn, [0.025, 0.975]))
 
 
-def test_seeds_that_differ_more_than_units_have_the_t_interval_and_its_p(draw):
+def test_t_interval_and_p_are_used_if_seeds_differ_more_than_units(draw):
     shifts = [0.08, -0.02, 0.05, 0.01, -0.04]
     base = draw.normal(0.6, 0.001, (5, 40))
     rivals = rivals_of(
@@ -105,7 +105,7 @@ def test_seeds_that_differ_more_than_units_have_the_t_interval_and_its_p(draw):
     assert pair.p >= paired_t(means[0], means[1])[3]
 
 
-def test_seeds_that_are_alike_have_the_bootstrap_interval_and_its_p():
+def test_bootstrap_interval_and_p_are_used_if_they_are_wider():
     """Every seed has the same mean difference: the t interval over seeds has almost no width."""
     wiggle = np.tile([0.3, -0.26], 20)
     base = np.full(40, 0.5)
@@ -132,7 +132,7 @@ def test_few_seeds_are_not_resampled_for_an_interval(seeds):
     assert (pair.low, pair.high) == pytest.approx(t_interval(gaps))
 
 
-def test_a_hundred_rivals_and_more_are_not_all_of_one_rank(draw):
+def test_more_than_a_hundred_rivals_are_still_distinguished(draw):
     hard = draw.normal(0.6, 0.1, (5, 20))
     rivals = rivals_of(
         *[
@@ -146,7 +146,7 @@ def test_a_hundred_rivals_and_more_are_not_all_of_one_rank(draw):
     assert sum(rank > 2 for rank in found) == 118
 
 
-def test_turned_round_a_pair_says_the_same(draw):
+def test_a_pair_is_antisymmetric(draw):
     rivals = rivals_of(
         *[episodes(name, draw.normal(0.7, 0.1, 40), seed=s) for name in "ab" for s in range(5)]
     )
@@ -157,7 +157,7 @@ def test_turned_round_a_pair_says_the_same(draw):
     assert (one.p, one.first, one.second) == (other.p, other.second, other.first)
 
 
-def test_others_seeds_are_no_rivals():
+def test_rivals_must_share_their_seeds():
     with pytest.raises(ValueError, match="same seeds"):
         rivals_of(episodes("a", [0.5, 0.6], seed=0), episodes("b", [0.5, 0.6], seed=1))
 
@@ -179,7 +179,7 @@ def test_ranks_count_learners_and_never_rise_with_a_lower_mean(means, p):
             assert found[i] <= found[j]
 
 
-def test_rank_one_is_what_the_table_has_bold():
+def test_bold_rows_have_rank_one():
     cells = [
         sweep(f"l{k}", "pgd", {0.1: [0] * wrong + [1] * (200 - wrong)})
         for k, wrong in enumerate((20, 24, 80, 84, 160))

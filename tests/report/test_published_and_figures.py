@@ -45,7 +45,7 @@ def few(*learners: str):
     )
 
 
-def test_published_numbers_stand_beside_ours_and_are_never_bold():
+def test_published_numbers_are_beside_ours_and_never_bold():
     (table,) = build_all(
         results_of(few("bio", "bp")), [TableSpec(protocol="few", columns=["shots"])], [PUBLISHED]
     )
@@ -61,7 +61,7 @@ def test_published_numbers_stand_beside_ours_and_are_never_bold():
         assert "98.7" in render(table, form) or "0.987" in render(table, form)
 
 
-def test_a_single_number_is_named_when_there_are_two_of_it():
+def test_a_single_number_is_named_if_one_was_published():
     spec = PublishedSpec(learner="bio", protocol="few", value=0.9, source="s")
     (table,) = build_all(
         results_of(plain(record("bio", {}, 0.8, protocol="few"))),
@@ -83,7 +83,7 @@ def test_a_difference_has_the_interval_of_ours():
     assert (gap.value, gap.low, gap.high) == pytest.approx((-0.1, -0.2, -0.05))
 
 
-def test_a_setting_may_leave_out_what_a_protocol_has_one_of():
+def test_a_setting_may_omit_keys_with_a_single_value():
     spec = PublishedSpec(learner="bio", protocol="few", setting={"shots": 2}, value=0.9, source="s")
     (table,) = build_all(
         results_of(few("bio")), [TableSpec(protocol="few", columns=["ways", "shots"])], [spec]
@@ -93,7 +93,7 @@ def test_a_setting_may_leave_out_what_a_protocol_has_one_of():
     ]
 
 
-def test_what_is_of_no_learner_has_a_row_of_its_own():
+def test_numbers_of_no_learner_have_their_own_row():
     people = PublishedSpec(
         row="people", protocol="few", setting={"ways": 5, "shots": 1}, value=0.955, source="a paper"
     )
@@ -127,7 +127,7 @@ def test_a_published_number_is_of_a_learner_or_has_a_row(who):
         PublishedSpec(**who, protocol="few", value=0.5, source="s")
 
 
-def test_a_difference_has_the_interval_of_both_where_there_are_two():
+def test_a_difference_combines_both_intervals():
     """Symmetric intervals of two independent means: their half widths add in squares."""
     results = results_of(plain(record("bio", {}, 0.8, low=0.77, high=0.83, protocol="few")))
     spec = PublishedSpec(
@@ -158,7 +158,7 @@ def test_a_difference_from_an_exact_number_has_our_interval_moved(value, below, 
         (0.9, None, None, "below"),
     ],
 )
-def test_where_ours_stands_to_the_band(value, low, high, said):
+def test_position_relative_to_the_band(value, low, high, said):
     results = results_of(plain(record("bio", {}, value, low=low, high=high, protocol="few")))
     spec = PublishedSpec(
         learner="bio",
@@ -191,12 +191,12 @@ def test_where_ours_stands_to_the_band(value, low, high, said):
         ),
     ],
 )
-def test_half_a_published_number_is_refused(given, said):
+def test_an_incomplete_published_number_is_refused(given, said):
     with pytest.raises(ValidationError, match=said):
         PublishedSpec.model_validate({"protocol": "few", **given})
 
 
-def test_every_number_on_the_shelf_is_whole_and_says_where_it_is_from():
+def test_every_number_on_the_shelf_is_complete_and_has_a_source():
     for name, lines in shelf.shelf().items():
         kinds = {line["protocol"] for line in lines}
         assert kinds <= {*protocols} and all(
@@ -215,7 +215,7 @@ def test_every_number_on_the_shelf_is_whole_and_says_where_it_is_from():
         assert len(settings) == len(set(settings)), name
 
 
-def test_a_citation_stands_for_all_numbers_of_its_kind_that_its_setting_chooses():
+def test_a_citation_selects_numbers_by_kind_and_setting():
     spec = PublishedSpec(cite="omniglot/MAML", learner="mine", protocol="few", setting={"shots": 1})
     found = shelf.cited(spec, "few_shot")
     assert [each.setting for each in found] == [{"ways": 5, "shots": 1}, {"ways": 20, "shots": 1}]
@@ -233,13 +233,14 @@ def test_a_citation_stands_for_all_numbers_of_its_kind_that_its_setting_chooses(
 CITING = """
 name: citing
 learners: {pixels: {kind: nearest-mean}}
-protocols: {few: {kind: few_shot, dataset: glyphs, ways: [5], shots: [1, 5], queries: 5, episodes: 10}}
+protocols:
+  few: {kind: few_shot, dataset: glyphs, ways: [5], shots: [1, 5], queries: 5, episodes: 10}
 published:
   - {cite: CITED, protocol: few}
 """
 
 
-def test_a_learner_without_a_name_is_a_fault_and_not_a_row():
+def test_an_empty_row_name_is_refused():
     spec = PublishedSpec(cite="omniglot/MAML", learner="", protocol="few", setting={"shots": 1})
     assert {(found.learner, found.row) for found in shelf.cited(spec, "few_shot")} == {("", None)}
 
@@ -252,14 +253,14 @@ def test_a_suite_cites_what_its_protocol_measures(write_suite):
     ]
 
 
-def test_a_citation_of_nobody_is_an_error_with_its_place(write_suite):
+def test_an_unknown_citation_is_an_error_with_its_position(write_suite):
     with pytest.raises(
         HarnessError, match=r"yaml:6:12: no published numbers .*\n  did you mean 'omniglot/ProtoN"
     ):
         suite.load(write_suite(CITING.replace("CITED", "omniglot/ProtoNut")))
 
 
-def test_a_table_without_published_numbers_is_as_before():
+def test_a_table_without_published_numbers_is_unchanged():
     specs = [TableSpec(protocol="few", columns=["shots"])]
     other = PUBLISHED.model_copy(update={"setting": {"shots": 20}})
     assert build_all(results_of(few("bio")), specs, [other]) == build_all(
@@ -344,6 +345,6 @@ def test_the_audit_has_all_its_figures(tmp_path):
     )
 
 
-def test_no_figure_where_there_is_nothing_to_show():
+def test_no_figure_without_content():
     results = results_of(plain(record("bio", {}, 0.5, metric="live_share", protocol="audit")))
     assert all(make(results, "audit") is None for make in biology_figures.MAKERS.values())

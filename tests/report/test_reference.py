@@ -28,7 +28,7 @@ def measured(**more):
 
 
 @given(st.lists(st.sampled_from([i / 25 for i in range(26)]), min_size=1, max_size=300))
-def test_packing_loses_nothing(units):
+def test_packing_is_lossless(units):
     packed = json.loads(json.dumps(reference.pack(np.array(units))))
     assert np.array_equal(reference.unpack(packed), units)
 
@@ -47,7 +47,7 @@ def test_a_saved_reference_is_what_was_measured(tmp_path):
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
-def test_rows_are_named_by_what_tells_them_apart():
+def test_rows_are_named_by_their_distinguishing_keys():
     assert [row.name for row in measured().rows][:2] == [
         "bio: robust, pgd, clean",
         "bio: robust, pgd, eps 0.1",
@@ -72,12 +72,12 @@ def test_a_damaged_reference_is_refused(tmp_path, damage):
         reference.load(path)
 
 
-def test_a_missing_reference_says_how_to_make_one(tmp_path):
+def test_the_error_on_a_missing_reference_says_how_to_make_one(tmp_path):
     with pytest.raises(HarnessError, match="--update"):
         reference.load(tmp_path / "none.json")
 
 
-def test_trust_checks_that_older_references_have_in_a_setting_are_ignored(tmp_path):
+def test_trust_checks_in_settings_of_older_references_are_ignored(tmp_path):
     path = tmp_path / "a.json"
     reference.save(measured(), path)
     content = json.loads(path.read_text())

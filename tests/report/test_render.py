@@ -44,7 +44,8 @@ def test_markdown_golden():
 | bp | 90.0 ±7.4 | – |
 | odd † | 0.0 +3.7 | 0.0 +3.7 |
 
-- ±: 95 % Wilson interval over test images; the longer side if they differ; + or − alone: the only side.
+- ±: 95 % Wilson interval over test images; the longer side if they differ; \
++ or − alone: the only side.
 - Bold: the best of each column and all that are not significantly worse (exact McNemar, \
 Holm-corrected over rows, p > 0.05); rows marked † are excluded.
 - Protocol: split: test; steps: 20.
@@ -53,7 +54,7 @@ Holm-corrected over rows, p > 0.05); rows marked † are excluded.
 
 
 @given(st.integers(1, 300), st.data())
-def test_printed_arms_reach_both_bounds_and_no_further_than_rounding(n, data):
+def test_error_bars_reach_the_farther_bound(n, data):
     right = data.draw(st.integers(0, n))
     low, high = wilson(right, n)
     arms = error_bar("accuracy", right / n, low, high)
@@ -62,7 +63,7 @@ def test_printed_arms_reach_both_bounds_and_no_further_than_rounding(n, data):
     assert arms[0] == ("+" if right == 0 else "−" if right == n else "±")
 
 
-def test_a_symmetric_interval_is_half_its_width_and_the_note_leaves_arms_out():
+def test_a_symmetric_interval_prints_half_its_width():
     table = build(
         results_of(episodes("a", [0.2, 0.4, 0.9])),
         TableSpec(protocol="few", columns=["ways", "shots"]),
@@ -102,11 +103,11 @@ def test_unknown_format_is_explained():
         render(build(robust(), SPEC), "markdwon")
 
 
-# ------------------------------------------------------------------------------------------------------ terminal
+# ----------------------------------------------------------------------------------------- terminal
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_the_terminal_cuts_no_number_and_fits(width):
+def test_the_terminal_never_truncates_numbers(width):
     cells = [
         sweep(
             f"learner-{i}",
@@ -133,10 +134,10 @@ def test_the_terminal_shows_markup_as_text():
     assert "[red]x[/red]" in out.getvalue()
 
 
-# --------------------------------------------------------------------------------------------------------- files
+# -------------------------------------------------------------------------------------------- files
 
 
-def test_files_repeat_their_bytes_and_leave_nothing_else(tmp_path):
+def test_writing_twice_gives_the_same_bytes_and_no_other_files(tmp_path):
     written = write_tables(robust(), [SPEC], tmp_path / "new")
     before = {path: path.read_bytes() for path in written}
     assert write_tables(robust(), [SPEC], tmp_path / "new") == written

@@ -1,4 +1,4 @@
-"""What lands in which cell, with which interval, and what is bold."""
+"""What each cell holds, with which interval, and what is bold."""
 
 from __future__ import annotations
 
@@ -7,33 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from results_kit import episodes, plain, record, results_of, sweep
+from results_kit import correct, episodes, marks, plain, record, results_of, sweep
 
 from harness.errors import HarnessError
-from harness.metrics.statistics import hierarchical_bootstrap, paired_t, t_interval, wilson
-from harness.records import TrustCheck, worst_level
-from harness.report import ties
+from harness.metrics.statistics import t_interval, wilson
+from harness.records import TrustCheck
 from harness.report.printed import lay_out
 from harness.report.render import render
 from harness.report.tables import build, build_all
-from harness.report.ties import LEAST_P
 from harness.suite.specs.tables import TableSpec
 
 ROBUST = TableSpec(protocol="robust", columns=["attack", "eps"])
 FEW = TableSpec(protocol="few", columns=["ways", "shots"])
-
-
-def column(table, j: int = 0) -> dict[str, str]:
-    """Row -> B for best, t for tie, . for neither."""
-    return {
-        row[0]: "B" if cells[j].best else "t" if cells[j].tie else "."
-        for row, cells in zip(table.rows, table.cells, strict=True)
-    }
-
-
-def correct(n: int, wrong: int, first: int = 0) -> list[int]:
-    """``n`` verdicts of which ``wrong`` in a row are 0."""
-    return [0 if first <= i < first + wrong else 1 for i in range(n)]
 
 
 def test_spec_refuses_unknown_keys_and_strange_file_names():
@@ -61,7 +46,7 @@ def test_rows_follow_the_suite_and_columns_ascend():
     )
 
 
-def test_order_of_records_changes_nothing():
+def test_the_order_of_records_does_not_matter():
     cells = [
         sweep(name, attack, {0.1: [1, 0, 1]}, seed=seed)
         for name in "ab"
@@ -108,17 +93,17 @@ def test_equal_seeds_do_not_make_the_units_certain(seeds):
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_equal_learners_are_rarely_told_apart_however_many_seeds(seeds):
-    """Seeds that differ more than episodes do, and five equal learners: how often one of them loses its bold."""
-    draw, told_apart = np.random.default_rng(0), 0
+def test_equal_learners_are_rarely_distinguished(seeds):
+    """Five equal learners, seeds that differ more than episodes: how often one loses its bold."""
+    draw, distinguished = np.random.default_rng(0), 0
     for _ in range(40):
         cells = [
             episodes(name, draw.normal(0.7 + draw.normal(0, 0.05), 0.1, 60), seed=s)
             for name in "abcde"
             for s in range(seeds)
         ]
-        told_apart += "." in column(build(results_of(*cells), FEW)).values()
-    assert told_apart <= 8  # about 2; a bootstrap alone tells some apart in 16 and more of 40
+        distinguished += "." in marks(build(results_of(*cells), FEW)).values()
+    assert distinguished <= 8  # about 2; a bootstrap alone tells some apart in 16 and more of 40
 
 
 def test_a_metric_without_units_has_a_t_interval_over_seeds():
@@ -143,151 +128,7 @@ def test_names_have_no_mean(families, printed):
     assert f"| a | {printed} |" in render(table, "markdown") and printed in render(table, "latex")
 
 
-# --------------------------------------------------------------------------------------------------------- bold
-
-
-def test_second_best_is_a_tie_and_the_third_is_not():
-    results = results_of(
-        sweep("best", "pgd", {0.1: correct(200, 10)}),
-        sweep("second", "pgd", {0.1: correct(200, 14)}),
-        sweep("third", "pgd", {0.1: correct(200, 30)}),
-    )
-    # McNemar against the best: 4 discordant images give p = 0.125, 20 give p = 2e-6.
-    assert column(build(results, ROBUST)) == {"best": "B", "second": "t", "third": "."}
-
-
-def test_pairing_finds_what_unpaired_intervals_would_not():
-    hard = np.random.default_rng(0).normal(0.6, 0.15, 100)
-    results = results_of(
-        episodes("a", hard + 0.02),
-        episodes("b", hard + np.random.default_rng(1).normal(0, 0.01, 100)),
-    )
-    table = build(results, FEW)
-    assert table.cells[0][0].low < table.cells[1][0].value
-    assert column(table) == {"a": "B", "b": "."}
-
-
-def test_holm_makes_ties_of_what_one_test_alone_would_reject():
-    best = np.full(40, 0.6)
-    rivals = [best - 0.0113 + np.linspace(-0.05, 0.05, 40)] * 6
-    assert 0.05 / 6 < paired_t(best, rivals[0])[3] < 0.05  # else the case shows nothing
-    table = build(
-        results_of(episodes("best", best), *(episodes(f"r{i}", r) for i, r in enumerate(rivals))),
-        FEW,
-    )
-    assert set(column(table).values()) == {"B", "t"}
-    pair = build(results_of(episodes("best", best), episodes("r", rivals[0])), FEW)
-    assert column(pair) == {"best": "B", "r": "."}
-
-
-def test_equal_bests_are_both_best():
-    assert column(build(results_of(episodes("a", [0.5, 0.7]), episodes("b", [0.7, 0.5])), FEW)) == {
-        "a": "B",
-        "b": "B",
-    }
-
-
-def test_no_bootstrap_gives_less_than_what_spares_one():
-    values = [np.full(50, 1.0), np.full(50, 2.0), np.full(50, 3.0)]
-    assert hierarchical_bootstrap(values, np.random.default_rng(0), crossed=True)[2] == LEAST_P
-
-
-def test_several_seeds_are_compared_by_paired_bootstrap():
-    draw = np.random.default_rng(3)
-    hard = draw.normal(0.6, 0.15, (5, 100))
-    cells = [
-        episodes(name, hard[s] + shift + draw.normal(0, 0.02, 100), seed=s)
-        for name, shift in (("a", 0.02), ("b", 0.0199), ("c", 0.0))
-        for s in range(5)
-    ]
-    marks = column(build(results_of(*cells), FEW))
-    assert sorted((marks["a"], marks["b"])) == ["B", "t"] and marks["c"] == "."
-
-
-@pytest.mark.parametrize("seeds", [4, 5])
-def test_a_hundred_rivals_and_more_are_still_told_from_the_best(seeds):
-    draw = np.random.default_rng(3)
-    hard = draw.normal(0.6, 0.1, (seeds, 30))
-    shifts = {"best": 0.1, "alike": 0.0999, **{f"worse-{i}": 0.0 for i in range(110)}}
-    cells = [
-        episodes(name, hard[s] + shift + draw.normal(0, 0.005, 30), seed=s)
-        for name, shift in shifts.items()
-        for s in range(seeds)
-    ]
-    results = results_of(*cells)
-    best, tied = ties.same_as_best(
-        [[r for r in results.records if r.learner == name] for name in shifts], results.verdicts
-    )
-    assert sorted([*best, *tied]) == [0, 1]
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda name, v, s: sweep(name, "pgd", {0.1: [int(x > 0.6) for x in v]}, seed=s),
-        lambda name, v, s: episodes(name, v[: 100 - s], seed=s),
-    ],
-    ids=["images", "episodes"],
-)
-def test_with_many_rivals_p_is_what_it_is_with_few(make):
-    draw = np.random.default_rng(4)
-    cells = [
-        make(name, draw.normal(mean, 0.2, 100), s)
-        for name, mean in (("a", 0.7), ("b", 0.68))
-        for s in range(5)
-    ]
-    results = results_of(*cells)
-    pair = {
-        0: ties.paired_units(
-            *([r for r in results.records if r.learner == name] for name in "ab"), results.verdicts
-        )
-    }
-    few, many = (
-        ties.bootstrapped_p(pair, results.records[0], ties.enough_draws(n))[0] for n in (1, 500)
-    )
-    assert 0.02 < few < 0.8 and many == pytest.approx(few, abs=0.04)
-
-
-def test_a_distrusted_row_is_marked_and_never_bold():
-    results = results_of(
-        sweep("a", "pgd", {0.1: correct(100, 1)}, trust="FAIL"),
-        sweep("b", "pgd", {0.1: correct(100, 30)}),
-        sweep("c", "pgd", {0.1: correct(100, 60)}),
-    )
-    table = build(results, ROBUST)
-    assert table.distrusted == {0} and column(table) == {"a": ".", "b": "B", "c": "."}
-
-
-def test_nothing_is_bold_without_a_rival_or_without_verdicts():
-    assert column(build(results_of(sweep("a", "pgd", {0.1: [1, 1]})), ROBUST)) == {"a": "."}
-    bare = plain(
-        *(
-            record(name, {"attack": "pgd", "eps": 0.1}, value)
-            for name, value in (("a", 0.1), ("b", 0.9))
-        )
-    )
-    assert column(build(results_of(bare), ROBUST)) == {"a": ".", "b": "."}
-
-
-def test_other_tasks_are_not_rivals():
-    results = results_of(episodes("a", [0.8, 0.9], ways=2), episodes("a", [0.5, 0.6], ways=5))
-    assert set(
-        column(build(results, TableSpec(protocol="few", rows="ways", columns=["shots"]))).values()
-    ) == {"."}
-
-
-def test_the_worst_level_of_some_and_of_none():
-    assert worst_level(["PASS", "FAIL", "-", "WARN"]) == "FAIL" and worst_level(iter(())) == "-"
-
-
-def test_rows_measured_on_other_images_are_not_compared():
-    results = results_of(
-        sweep("a", "pgd", {0.1: correct(100, 1)}), sweep("b", "pgd", {0.1: correct(50, 1)})
-    )
-    assert column(build(results, ROBUST))["b"] == "."
-
-
-# -------------------------------------------------------------------------------------------------------- cells
+# -------------------------------------------------------------------------------------------- cells
 
 
 def test_missing_and_failed_cells():
@@ -303,7 +144,7 @@ def test_missing_and_failed_cells():
     assert "Failed: gone, seed 3: ValueError: no" in table.notes
 
 
-def test_nothing_at_all_is_an_empty_table():
+def test_a_table_without_records_is_empty():
     table = build(results_of(), ROBUST)
     assert table.rows == () and table.cells == ()
 
@@ -318,14 +159,14 @@ def test_different_measurements_never_share_a_cell():
     assert [c.value for c in table.cells[0]] == [0.5, 0.0, 0.0]
 
 
-def test_what_is_not_in_rows_becomes_a_column_learners_too():
+def test_learners_become_columns_if_they_are_not_rows():
     results = results_of(episodes("a", [0.5, 0.7]), episodes("b", [0.1, 0.3]))
     table = build(results, TableSpec(protocol="few", rows="ways", columns=["shots"]))
     assert table.columns == ((1, "a"), (1, "b")) and table.column_keys == ("shots", "learner")
     assert [c.value for c in table.cells[0]] == pytest.approx([0.6, 0.2])
 
 
-def test_one_measurement_with_two_values_is_an_error_and_with_one_is_shown_once():
+def test_duplicates_are_shown_once_and_conflicts_are_errors():
     def twice(value):
         return results_of(
             plain(
@@ -344,7 +185,7 @@ def test_one_measurement_with_two_values_is_an_error_and_with_one_is_shown_once(
     assert [c.value for row in build(twice(0.5), FEW).cells for c in row] == [0.5]
 
 
-def test_only_a_breakdown_of_the_same_thing_steps_back():
+def test_only_breakdowns_of_the_same_measurement_are_dropped():
     """A setting that one has and the other lacks does not make one a part of the other."""
     rows = plain(
         *(
@@ -367,7 +208,7 @@ def test_only_a_breakdown_of_the_same_thing_steps_back():
         ("eps", ["attack"], [("pgd",)], "clean"),
     ],
 )
-def test_eps_zero_is_called_clean_wherever_it_stands(rows, columns, heads, first):
+def test_eps_zero_is_called_clean_on_every_axis(rows, columns, heads, first):
     clean, attacked = [1, 1, 0], [1, 0, 0]
     one = results_of(sweep("a", "pgd", {0.0: clean, 0.1: attacked}))
     table = build(one, TableSpec(protocol="robust", rows=rows, columns=columns))
@@ -376,7 +217,7 @@ def test_eps_zero_is_called_clean_wherever_it_stands(rows, columns, heads, first
     assert table.cells[0][0].value == pytest.approx(2 / 3)
 
 
-def test_clean_accuracy_of_several_attacks_is_one_column_or_one_number_an_attack():
+def test_clean_accuracy_is_one_column_or_one_number_per_attack():
     results = results_of(
         *(sweep("a", attack, {0.0: [1, 1, 0], 0.1: [1, 0, 0]}) for attack in ("fgsm", "pgd"))
     )
@@ -386,7 +227,7 @@ def test_clean_accuracy_of_several_attacks_is_one_column_or_one_number_an_attack
     assert all(cell is not None for row in table.cells for cell in row)
 
 
-def test_a_metric_that_nothing_has_is_named_with_those_there_are():
+def test_unmeasured_metrics_are_named_with_the_measured_ones():
     results = results_of(episodes("a", [0.5, 0.7]))
     table = build(results, TableSpec(protocol="few", metric="acuracy"))
     assert table.rows == () and table.notes == (
@@ -400,7 +241,7 @@ def test_a_metric_that_nothing_has_is_named_with_those_there_are():
     ].value == pytest.approx(0.6)
 
 
-# -------------------------------------------------------------------------------------------------------- seeds
+# -------------------------------------------------------------------------------------------- seeds
 
 
 def uneven(**more):
@@ -418,7 +259,7 @@ def uneven(**more):
 
 def test_a_column_over_different_seeds_is_named_and_not_bold():
     table = build(uneven(), FEW)
-    assert column(table, 0) == {"a": "B", "b": "."} and column(table, 1) == {"a": ".", "b": "."}
+    assert marks(table, 0) == {"a": "B", "b": "."} and marks(table, 1) == {"a": ".", "b": "."}
     assert [note for note in table.notes if note.startswith("Partial")] == [
         "Partial: b has only seed 0 of 0, 1 in 5-way 5-shot; "
         "a column with a partial number has no bold."
@@ -437,7 +278,7 @@ def test_fewer_seeds_than_planned_are_named_even_if_all_rows_lack_them():
     assert any(note.startswith("Partial: a has only seed 0 of 0, 1") for note in failed)
 
 
-def test_a_table_by_seed_has_one_seed_a_cell_and_its_own_interval():
+def test_a_table_by_seed_keeps_each_seeds_interval():
     table = build(uneven(), TableSpec(protocol="few", rows=["learner", "seed"], columns=["shots"]))
     assert table.notes == ("±: 95 % t interval over episodes.",)
 
@@ -447,7 +288,7 @@ def test_the_note_names_each_cells_own_interval():
     assert notes[0].startswith("±: 95 % t interval over episodes / 95 % t interval over seeds")
 
 
-def test_a_breakdown_steps_back_behind_its_summary():
+def test_a_breakdown_is_dropped_for_its_summary():
     rows = plain(
         *(
             record("a", setting, value, metric="live_share", protocol="audit")
@@ -460,13 +301,13 @@ def test_a_breakdown_steps_back_behind_its_summary():
     assert [c.value for c in detail.cells[0]] == [0.5, 0.2, 0.8]
 
 
-def test_build_all_defaults_to_a_table_a_protocol_and_numbers_equal_names():
+def test_build_all_defaults_to_a_table_per_protocol_and_numbers_equal_names():
     results = results_of(episodes("a", [0.5, 0.7]))
     assert [t.name for t in build_all(results, [])] == ["robust", "few", "audit"]
     assert [t.name for t in build_all(results, [FEW, FEW])] == ["few", "few-2"]
 
 
-def test_the_note_names_the_test_that_one_and_several_seeds_have():
+def test_the_note_names_the_tests_for_one_and_several_seeds():
     for seeds, words in (
         (1, "t test paired by episode, Holm"),
         (2, "paired t over 2 seeds"),
@@ -511,7 +352,7 @@ def test_failed_checks_are_footnotes():
     )
 
 
-def test_a_warning_is_named_once_for_all_that_it_was_given_to():
+def test_a_warning_is_one_note_for_all_learners():
     results = results_of(
         *(sweep(name, "pgd", {0.1: correct(100, 5), 0.2: correct(100, 50)}) for name in "ab")
     )
@@ -521,44 +362,3 @@ def test_a_warning_is_named_once_for_all_that_it_was_given_to():
     )
     notes = build(results, ROBUST).notes
     assert "Warning, converged: a (pgd), b (pgd)." in notes
-
-
-def test_mean_ranks_share_ties_and_leave_out_who_lacks_a_column():
-    """a and b are told apart by nothing, c is worse; d has no number in the second column."""
-    rng = np.random.default_rng(0)
-    easy = (rng.random(400) < 0.9).astype(int).tolist()
-    near = [1 - v if i == 7 else v for i, v in enumerate(easy)]
-    poor = [v if i % 3 else 0 for i, v in enumerate(easy)]
-    cells = [
-        made
-        for shots in (1, 5)
-        for name, verdicts in (("a", easy), ("b", near), ("c", poor), ("d", easy))
-        if (name, shots) != ("d", 5)
-        for made in episodes(name, verdicts, shots=shots)
-    ]
-    (table,) = build_all(
-        results_of(cells), [TableSpec(protocol="few", columns=["shots"], ranks=True)]
-    )
-    assert table.columns == ((1, None), (5, None), (None, "mean rank")) and table.column_keys == (
-        "shots",
-        "summary",
-    )
-    shown = {
-        row[0]: line[-1] and line[-1].value
-        for row, line in zip(table.rows, table.cells, strict=True)
-    }
-    assert shown == {"a": 1.5, "b": 1.5, "c": 3.0, "d": None}
-    assert any("Mean rank" in note for note in table.notes)
-    for form in ("markdown", "csv", "latex", "json"):
-        assert "mean rank" in render(table, form)
-
-
-def test_of_errors_the_lowest_is_the_best():
-    rng = np.random.default_rng(1)
-    wrong = {"good": rng.random(300) < 0.1, "bad": rng.random(300) < 0.5}
-    cells = [
-        made for name, verdicts in wrong.items() for made in episodes(name, verdicts.astype(float))
-    ]
-    cells = [(replace(made, metric="error"), verdicts) for made, verdicts in cells]
-    (table,) = build_all(results_of(cells), [TableSpec(protocol="few", columns=["shots"])])
-    assert [line[0].bold for line in table.cells] == [True, False]
