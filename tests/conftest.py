@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings of all tests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Two test processes of two threads each run small networks slower than one thread each.
+# Small networks run faster in two test processes of one thread than of two threads each.
 torch.set_num_threads(1)
 
-# A job in the background is deaf to Ctrl-C, and so is what it starts: tests that send one would wait for ever.
+# A background job ignores Ctrl-C, and so do its children: tests that send one would wait forever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The data root, for tests that need datasets that are not embedded; they skip without it."""
+    """The data root, for tests of datasets that are not embedded; skips if there is none."""
     root = os.environ.get("HARNESS_DATA")
     if not root or not Path(root).is_dir():
         pytest.skip("HARNESS_DATA is not set: no data root")
@@ -29,7 +29,7 @@ def data_root() -> Path:
 
 @pytest.fixture
 def write_suite(tmp_path: Path):
-    """Write a suite's text to a file and give its path."""
+    """A function that writes the text of a suite to a file and returns its path."""
 
     def write(text: str, name: str = "suite.yaml") -> Path:
         path = tmp_path / name

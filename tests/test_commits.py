@@ -20,7 +20,7 @@ def git(*words):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """Two commits of ``results/a.json``, the first under a tag, and a folder that holds ``measured.zip``."""
+    """Two commits of ``results/a.json``, the first tagged, and a folder with ``measured.zip``."""
     monkeypatch.chdir(tmp_path)
     git("init", "--quiet")
     (tmp_path / "results" / "packed").mkdir(parents=True)

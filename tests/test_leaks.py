@@ -1,4 +1,4 @@
-"""No learner sees, before it is measured, a class that it is measured on."""
+"""No learner is trained on a class that it is measured on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ protocols:
 
 
 class Seen(Exception):
-    """What a learner was given to learn from."""
+    """Carries the training images that a learner received."""
 
 
 @pytest.mark.parametrize("kind", list(learners))
@@ -58,21 +58,29 @@ def test_training_classes_are_not_those_of_twenty_thousand_test_episodes(
         assert len(given) and not np.isin(data.labels[given], tested).any()
 
 
-def test_learn2learn_gives_algorithms_and_no_tasks():
-    """Its task sets draw classes without regard to splits, so nothing of ours may reach for them."""
+def imported_packages(node: ast.AST) -> set[str]:
+    """Top-level names of the packages that an import statement names."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        return {(node.module or "").partition(".")[0]}
+    return set()
+
+
+def used_of_learn2learn(node: ast.AST) -> set[str]:
+    """``{"x"}`` for ``import_learn2learn().x``."""
+    match node:
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="import_learn2learn"))):
+            return {node.attr}
+    return set()
+
+
+def test_only_algorithms_of_learn2learn_are_used():
+    """Its task sets draw classes without regard to splits, so no code here may use them."""
     used = set()
     root = Path(harness.__file__).parent.parent
     for path in [*root.glob("harness/**/*.py"), *root.glob("baselines/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
-                if getattr(node.value.func, "id", "") == "import_learn2learn":
-                    used.add(node.attr)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
-                assert not any(name.name.split(".")[0] == "learn2learn" for name in node.names), (
-                    path
-                )
-                assert not (
-                    isinstance(node, ast.ImportFrom)
-                    and (node.module or "").split(".")[0] == "learn2learn"
-                ), path
+            used |= used_of_learn2learn(node)
+            assert "learn2learn" not in imported_packages(node), path
     assert used == {"algorithms"}

@@ -1,4 +1,4 @@
-"""What is installed: the wheel holds all that is needed, and works in an environment of its own, from any folder."""
+"""The wheel contains everything it needs, and works in a new environment, from any folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUILD = "from setuptools import build_meta; print(build_meta.{hook}({folder!r}))
 
 
 def copy_of_the_source(folder: Path) -> Path:
-    """What belongs to the project, without what builds and runs leave beside it."""
+    """The files of the project, without products of builds and runs."""
     skip = shutil.ignore_patterns(
         ".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "*.png", "*.svg"
     )
@@ -38,7 +38,7 @@ def built(hook: str, source: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory):
-    """(wheel, source distribution), both built from the tree as it is."""
+    """(wheel, source distribution), both built from the present tree."""
     folder = tmp_path_factory.mktemp("distributions")
     source = copy_of_the_source(folder)
     return built("build_wheel", source, folder), built("build_sdist", source, folder)
@@ -149,7 +149,7 @@ def test_the_shell_completes_commands_and_suites(shell, answer):
 
 @pytest.fixture(scope="module")
 def clean(distributions, tmp_path_factory):
-    """The wheel in an environment of its own, without extras; what is installed beside it is what pip finds."""
+    """A new environment with the wheel and no extras; pip chooses the other packages."""
     spec = importlib.util.spec_from_file_location("install", ROOT / "third_party" / "install.py")
     install = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(install)
@@ -194,7 +194,10 @@ def test_the_extras_can_be_installed_beside_the_pinned_set(clean, distributions)
 
 SMALL = """
 name: small
-learners: {pixels: {kind: nearest-mean}, backprop: {kind: mlp, hidden: 16, epochs: 1}, maml: {kind: maml}}
+learners:
+  pixels: {kind: nearest-mean}
+  backprop: {kind: mlp, hidden: 16, epochs: 1}
+  maml: {kind: maml}
 protocols:
   plain: {kind: classification, dataset: mnist5k, learners: [pixels, backprop]}
   robust: {kind: attack_sweep, dataset: digits, images: 20, learners: [pixels],

@@ -51,7 +51,9 @@ class Target:
 
 TARGETS = {
     "metrics": Target(("harness/metrics",), ("tests/metrics",)),
-    "episodes": Target(("harness/data/episodes.py",), ("tests/data/test_episodes.py",)),
+    "episodes": Target(
+        ("harness/data/episodes.py", "harness/data/sampler.py"), ("tests/data/test_episodes.py",)
+    ),
     "geometry": Target(
         ("harness/attacks/engine/geometry.py",), ("tests/attacks/test_attack_geometry.py",)
     ),
