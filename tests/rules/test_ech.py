@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,9 @@ from harness.learning.heads import viewed
 from harness.learning.learner import Budget
 from harness.registry import learners
 from harness.rng import Rng
+from harness.rules import plasticity, structural
 from harness.rules.ech import ECH
+from harness.rules.training_plan import TrainingPlan, plan_training
 
 SHAPE, CLASSES = (1, 8, 8), 4
 
@@ -325,3 +328,65 @@ def test_global_random_state_is_left_alone():
         torch.equal(before[0], torch.get_rng_state())
         and (before[1] == np.random.get_state()[1]).all()
     )
+
+
+def test_the_temperature_rises_geometrically():
+    config = ECH.Config(temperature_start=10.0, temperature_end=160.0)
+    assert [config.temperature(done) for done in (0.0, 0.5, 1.0)] == pytest.approx([10, 40, 160])
+
+
+def test_synapses_are_pruned_and_regrown_within_their_window_alone(monkeypatch):
+    calls = []
+    monkeypatch.setattr(structural, "prune", lambda layer, theta: calls.append(theta) or 50)
+    monkeypatch.setattr(structural, "regrow", lambda layer, count, _: calls.append(count))
+    learner(epochs=5, prune=0.2, regrow=0.5, prune_from=2, prune_until=0.8).fit(
+        blobs().unlabelled()
+    )
+    assert calls == [0.0, 0.2, 25, 0.2, 25, 0.2, 25, 0.0]
+
+
+@pytest.mark.parametrize("feedback", ["v", "random"])
+def test_the_third_factor_gets_the_output_error_through_the_feedback(feedback, monkeypatch):
+    """e = (t - p) B^T, with B the centred read-out or fixed random weights."""
+    made, calls = learner(third_factor=0.05, third_factor_epochs=1, feedback=feedback), []
+    monkeypatch.setattr(
+        plasticity,
+        "third_factor",
+        lambda layer, x, error, rate, *rest: calls.append((x[0], error[0], rate, rest)),
+    )
+    made.fit(blobs())
+    x, error, _, rest = calls[0]
+    h = torch.softmax(
+        15.0 * (x @ F.normalize(made.layer.weight[0], dim=1).T - made.layer.threshold[0]), 1
+    )
+    back = made.output - made.output.mean(1, keepdim=True)
+    if feedback == "random":
+        back = torch.randn(32, CLASSES, generator=Rng(0).torch("feedback"))
+    drive = h @ made.output
+    p = torch.softmax(3.2 * (drive - drive.mean(1, keepdim=True)), 1)
+    # The hidden layer never changes here, so that both read-outs are alike but for their batches.
+    order = torch.randperm(240, generator=Rng(0).torch("gated order", 1))
+    t = F.one_hot(torch.from_numpy(blobs().labels)[order[:20]], CLASSES)
+    assert F.cosine_similarity(error.flatten(), ((t - p) @ back.T).flatten(), 0) > 0.98
+    assert error.norm() == pytest.approx(((t - p) @ back.T).norm().item(), rel=0.1)
+    assert [rate for _, _, rate, _ in calls] == pytest.approx(
+        [0.05 * (1 - i / 12) for i in range(12)]
+    )
+    assert rest == (30.0, 0.02, True)
+
+
+@pytest.mark.parametrize(
+    ("budget", "labelled", "expected"),
+    [
+        (None, True, TrainingPlan(20, 10, 10, 50)),
+        (None, False, TrainingPlan(20, 0, 10, 50)),
+        (400, True, TrainingPlan(20, 10, 10, 50)),
+        (200, True, TrainingPlan(5, 5, 10, 50)),
+        (100, True, TrainingPlan(3, 2, 10, 25)),
+        (60, False, TrainingPlan(6, 0, 10, 50)),
+        (4, True, TrainingPlan(1, 0, 2, 1)),
+    ],
+)
+def test_a_budget_is_divided_between_the_stages(budget, labelled, expected):
+    plan = plan_training(50, 10, epochs=4, gated_epochs=2, labelled=labelled, budget=Budget(budget))
+    assert plan == expected

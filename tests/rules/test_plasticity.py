@@ -203,3 +203,92 @@ def test_the_third_factor_pulls_rewarded_neurons_towards_the_input_and_pushes_th
         plasticity.third_factor(layer, x, error, 0.02, 30.0, 0.02, True)
     after = drive(layer, x)[0, 0]
     assert after[0] > before[0] and after[1] < before[1] and (layer.weight > 0).all()
+
+
+def softmax_competition(w, b, x, temperature, scaling=True):
+    """Drives and responses of one layer, (B, H), in float64."""
+    u = x @ w.T
+    if scaling:
+        u = u / np.linalg.norm(w, axis=1)
+    e = np.exp(temperature * (u - b))
+    return u, e / e.sum(1, keepdims=True)
+
+
+def arrays(layer: Layer, x: torch.Tensor):
+    """Weights, thresholds and inputs of a single layer, as float64 arrays."""
+    return tuple(t[0].double().numpy().copy() for t in (layer.weight, layer.threshold, x))
+
+
+@pytest.mark.parametrize("scaling", [True, False])
+def test_a_gate_scales_the_response_to_each_input(scaling):
+    """q_j <- gate q_j, in the Hebbian step, the thresholds and what is explained."""
+    layer, x = small_layer(), unit_inputs()
+    w, b, inputs = arrays(layer, x)
+    gate = 0.2 + torch.rand(1, 20, generator=Rng(3).torch("gate"))
+    gate = gate / gate.mean(1, keepdim=True)
+    rates = Rates(synaptic_scaling=scaling)
+    got = plasticity.learn(layer, x, 20.0, 0.7, rates, Rng(0).torch("noise"), gate)
+    u, q = softmax_competition(w, b, inputs, 20.0, scaling)
+    q = q * gate[0].double().numpy()[:, None]
+    a, m = q.T @ inputs / 20, q.mean(0)[:, None]
+    s = 0.3 * 0.7 * np.minimum(1, 6 * m)
+    delta = s * (a - m * w) / (m * (w + rates.offset))
+    expected = w * np.exp(np.clip(delta, -rates.clip, rates.clip))
+    np.testing.assert_allclose(layer.weight[0].numpy(), expected, rtol=2e-5)
+    b = b + rates.homeostasis * 0.7 * (q.mean(0) - 1 / 6)
+    np.testing.assert_allclose(layer.threshold[0].numpy(), b, rtol=1e-5, atol=1e-8)
+    assert got.item() == pytest.approx((q * u).sum(1).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_turnover_adds_its_two_terms(every):
+    """D - k lambda (log w - log mean w) + sqrt(k) nu xi, the mean over live synapses."""
+    layer = small_layer()
+    layer.weight[0, 1, :3] = 0.0
+    w = layer.weight[0].double().numpy()
+    change = 0.1 * torch.randn(1, 6, 9, generator=Rng(5).torch("change"))
+    before = change[0].double().numpy().copy()
+    rates = Rates(maintenance=0.05, noise=0.04, turnover_every=every)
+    plasticity.add_turnover(layer, change, rates, Rng(0).torch("noise"))
+    xi = torch.randn(6, 9, generator=Rng(0).torch("noise")).double().numpy()
+    live = w > 0
+    mean = w.sum(1, keepdims=True) / live.sum(1, keepdims=True)
+    pull = every * 0.05 * (np.log(w, where=live, out=np.zeros_like(w)) - np.log(mean))
+    expected = before - pull + np.sqrt(every) * 0.04 * xi
+    np.testing.assert_allclose(change[0].numpy()[live], expected[live], rtol=1e-4, atol=1e-6)
+    plasticity.apply_log_step(layer, change, 0.5)
+    assert (layer.weight[0].numpy()[~live] == 0).all()
+
+
+@pytest.mark.parametrize("scaling", [True, False])
+def test_the_third_factor_is_its_equation(scaling):
+    """g = q e, D = eta_3 (<g x> - <g> w) / (<|g|> (w + c)), with e centred and at RMS one."""
+    layer, x = small_layer(), unit_inputs()
+    w, b, inputs = arrays(layer, x)
+    error = torch.randn(1, 20, 6, generator=Rng(2).torch("error")) + 0.5
+    plasticity.third_factor(layer, x, error, 0.04, 30.0, 0.03, scaling, clip=0.02)
+    e = error[0].double().numpy()
+    e = e - e.mean(1, keepdims=True)
+    e = e / np.sqrt((e**2).mean())
+    _, q = softmax_competition(w, b, inputs, 30.0, scaling)
+    g = q * e
+    size = np.abs(g).mean(0)[:, None]
+    delta = 0.04 * (g.T @ inputs / 20 - g.mean(0)[:, None] * w) / (size * (w + 0.03))
+    assert (np.abs(delta) > 0.02).any() and (np.abs(delta) < 0.02).any()
+    expected = w * np.exp(np.clip(delta, -0.02, 0.02))
+    np.testing.assert_allclose(layer.weight[0].numpy(), expected, rtol=1e-5)
+
+
+def test_new_synapses_are_a_log_normal_share_of_their_neurons_mean():
+    """w = 0.3 mean exp(0.5 xi), the mean over the neuron's live synapses."""
+    layer = small_layer(3, 8)
+    layer.weight[0, :, :4] = 0.0
+    w = layer.weight[0].double().numpy().copy()
+    structural.regrow(layer, 5, Rng(4).torch("regrow"))
+    generator = Rng(4).torch("regrow")
+    torch.rand(3, 8, generator=generator)
+    xi = torch.randn(5, generator=generator).double().numpy()
+    mean = w.sum(1) / 4
+    ratio = layer.weight[0].double().numpy() / mean[:, None]
+    grown = ratio[(w == 0) & (layer.weight[0].numpy() > 0)]
+    np.testing.assert_allclose(np.sort(grown), np.sort(0.3 * np.exp(0.5 * xi)), rtol=1e-5)

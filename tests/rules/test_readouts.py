@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
@@ -87,3 +88,64 @@ def test_class_means_are_the_means_of_each_class():
     for task in range(3):
         for c in range(4):
             torch.testing.assert_close(means[task, c], codes[task, labels[task] == c].mean(0))
+
+
+def test_logits_are_the_gain_times_the_drive_above_the_pool():
+    codes, _, weight = problem()
+    h, v = codes.double().numpy(), weight.double().numpy()
+    drive = np.einsum("esh,ehc->esc", h, v)
+    expected = GAIN * (drive - drive.mean(2, keepdims=True))
+    np.testing.assert_allclose(readouts.logits(codes, weight, GAIN).numpy(), expected, atol=1e-6)
+
+
+def test_a_step_multiplies_by_the_exponential_of_the_push_in_units_of_its_rms():
+    """V exp(clip(eta G / rms(G))), the RMS over each task's G."""
+    _, _, weight = problem()
+    push = torch.randn(weight.shape, generator=Rng(0).torch("push"))
+    push = push * torch.tensor([1.0, 30.0, 0.01])[:, None, None]
+    v, g = weight.double().numpy().copy(), push.double().numpy()
+    readouts.step(weight, push, 0.2, 0.25)
+    log_step = 0.2 * g / np.sqrt((g**2).mean((1, 2), keepdims=True))
+    assert (np.abs(log_step) > 0.25).any()
+    expected = v * np.exp(np.clip(log_step, -0.25, 0.25))
+    np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-5)
+
+
+def test_the_rate_of_a_descent_falls_linearly_to_zero():
+    weight, push = torch.ones(1, 3, 2), torch.tensor([[[1.0, -1.0]] * 3])
+    seen = []
+
+    def drive(v: torch.Tensor) -> torch.Tensor:
+        seen.append(v.clone())
+        return push
+
+    readouts.descend(weight, drive, steps=4, rate=0.1, clip=1.0)
+    total = 0.1 * (1 + 0.75 + 0.5 + 0.25)
+    np.testing.assert_allclose(weight.numpy(), np.exp(total * push.numpy()), rtol=1e-5)
+    assert len(seen) == 4 and torch.equal(seen[0], torch.ones(1, 3, 2))
+
+
+def test_perturbations_are_antithetic_losses_times_the_perturbation():
+    """Two trials by hand: -(L(V e^{s xi}) - L(V e^{-s xi})) xi / 2 s, averaged."""
+    codes, labels, weight = problem(tasks=1)
+    targets = one_hot(labels, 4).float()
+    sigma, generator, expected = 0.3, Rng(0).torch("trials"), np.zeros((12, 4))
+    for _ in range(2):
+        xi = torch.randn(12, 4, generator=generator)
+        up, down = (
+            losses(codes, labels, weight * (sign * sigma * xi).exp()).item() for sign in (1, -1)
+        )
+        expected += -(up - down) * xi.numpy() / (2 * sigma) / 2
+    got = readouts.perturbation_drive(
+        codes, targets, weight, GAIN, sigma, 2, Rng(0).torch("trials")
+    )
+    np.testing.assert_allclose(got[0].numpy(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_batch_is_drawn_with_replacement_and_all_codes_are_taken_if_they_fit():
+    codes, targets = torch.arange(12.0).view(6, 2), torch.eye(6)
+    x, t = readouts.draw_batch(codes, targets, 4, Rng(0).torch("rows"))
+    rows = torch.randint(6, (4,), generator=Rng(0).torch("rows"))
+    assert torch.equal(x, codes[rows][None]) and torch.equal(t, targets[rows][None])
+    x, t = readouts.draw_batch(codes, targets, 6, Rng(0).torch("rows"))
+    assert torch.equal(x, codes[None]) and torch.equal(t, targets[None])

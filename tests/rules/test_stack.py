@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from harness.data.base import Images
 from harness.errors import HarnessError
@@ -182,3 +183,88 @@ def test_a_layer_that_is_read_beside_the_last_one_is_there_as_if_it_were_alone()
     assert torch.allclose(code.norm(dim=1), torch.ones(20), atol=1e-4)
     assert torch.allclose(code[:, : first.width] * 2**0.5, first.embed(images), atol=1e-5)
     assert torch.allclose(code[:, first.width :] * 2**0.5, last.embed(images), atol=1e-5)
+
+
+def test_on_off_channels_are_differences_with_a_gaussian_surround():
+    """Against scipy's filter: mirrored borders, two sigma to each side."""
+    x = torch.rand(2, 1, 11, 9, generator=Rng(0).torch("x"), dtype=torch.float64)
+    blurred = np.stack(
+        [gaussian_filter(image, 1.5, mode="mirror", radius=3) for image in x[:, 0].numpy()]
+    )
+    difference = x[:, 0].numpy() - blurred
+    seen = on_off(x, 1.5).numpy()
+    np.testing.assert_allclose(seen[:, 0], difference.clip(0), atol=1e-12)
+    np.testing.assert_allclose(seen[:, 1], (-difference).clip(0), atol=1e-12)
+
+
+def test_colours_are_opponent_pairs():
+    rgb = torch.rand(1, 3, 8, 8, generator=Rng(0).torch("x"))
+    red, green, blue = rgb[0]
+    pairs = torch.stack(
+        [(red + green + blue) / 3, (red - green) / 2, blue / 2 - (red + green) / 4]
+    )[None]
+    # Single channels skip the colour conversion.
+    alone = [on_off(pairs[:, i : i + 1], 1.0) for i in range(3)]
+    on, off = (torch.cat([each[:, i : i + 1] for each in alone], 1) for i in (0, 1))
+    torch.testing.assert_close(on_off(rgb, 1.0), torch.cat([on, off], 1))
+
+
+def test_the_embedding_is_compressed_and_of_length_one():
+    """sqrt(h + rest) - sqrt(rest) at length one."""
+    one = learner({})
+    one.fit(bars())
+    module, x = one._stack(one.layers, one.sigma), bars(6).tensor()
+    activity = module.maps(x[None])[0].flatten(1).double().numpy()
+    code = np.sqrt(activity + 1e-4) - 1e-2
+    expected = code / np.linalg.norm(code, axis=1, keepdims=True)
+    np.testing.assert_allclose(one.embed(x).numpy(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_classes_are_imprinted_at_length_one_with_a_trace():
+    codes, labels = torch.rand(1, 9, 5, generator=Rng(0).torch("h")), torch.arange(9)[None] % 3
+    got = stack.imprint(codes, labels, 3)[0].numpy()
+    for c in range(3):
+        mean = codes[0, labels[0] == c].mean(0).double().numpy()
+        np.testing.assert_allclose(got[:, c], mean / np.linalg.norm(mean) + 0.001, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_plastic_step_sees_unit_patches_gated_by_their_length(shared, monkeypatch):
+    """x / |x|, gate |x| / (|x| + sigma) over its mean; T rises geometrically and the rate falls."""
+    one = learner({"layers": [{"shared": shared, "kernel": 4, "stride": 2, "neurons": 5}]})
+    given = {}
+
+    def learn(layer, inputs, temperature, fade, rates, noise, gate):
+        given.update(inputs=inputs, temperature=temperature, fade=fade, gate=gate)
+        return torch.zeros(len(inputs))
+
+    monkeypatch.setattr(stack.plasticity, "learn", learn)
+    maps, sigma = torch.rand(2, 4, 1, 12, 12, generator=Rng(0).torch("m")), torch.tensor([0.3, 2.0])
+    layer = one._initial_layer(0, 2)
+    one._learn(0, layer, maps, sigma, done=0.25, patches=30, generator=Rng(1).torch("patches"))
+    if shared:
+        seen = draw_patches(maps, 4, 2, 30, Rng(1).torch("patches"))
+        half = sigma
+    else:
+        seen = patches(maps, 4, 2).transpose(1, 2).flatten(0, 1)
+        half = sigma.repeat_interleave(25)
+    length = seen.norm(dim=2)
+    torch.testing.assert_close(given["inputs"], seen / length[..., None], rtol=1e-4, atol=1e-5)
+    gate = length / (length + half[:, None])
+    torch.testing.assert_close(given["gate"], gate / gate.mean(1, keepdim=True))
+    assert given["temperature"] == pytest.approx(20 * 20**0.25) and given["fade"] == 0.75
+
+
+def test_the_semi_saturation_is_a_share_of_the_usual_length_of_a_patch():
+    one, x = learner({"semi_saturation": 0.4}), maps(2, 1)
+    rms = patches(x, 7, 1).square().sum(3).mean((1, 2)).sqrt()
+    torch.testing.assert_close(one._semi_saturation(x, 0), 0.4 * rms)
+
+
+def test_replays_grow_with_the_number_of_examples(monkeypatch):
+    one = learner({"head_steps": 40})
+    asked = []
+    monkeypatch.setattr(stack.readouts, "descend", lambda *_, steps, **__: asked.append(steps))
+    for shots in (1, 2, 10):
+        one.own_head(torch.rand(1, 4 * shots, 6), torch.arange(4).repeat(shots)[None], 4)
+    assert asked == [0, 20, 36]
