@@ -180,6 +180,7 @@ def third_factor(
         g_j = q_j e_j,  D_ij = eta_3 (<g_j x_i> - <g_j> w_ij) / (<|g_j|> (w_ij + c))
 
     The error e is first centred over the neurons and divided by its RMS over batch and neurons.
+    The division does not change D, whose scale <|g_j|> cancels; it keeps the numbers moderate.
 
     Args:
         layer: E layers, changed in place.

@@ -1,4 +1,4 @@
-"""What tests of baselines share."""
+"""Fixtures that tests of baselines share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies: shapes at every image size, folding, adaptation side by side."""
+"""Bodies: shapes at every image size, folding, adaptation of many episodes together."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_group_normalisation_sees_one_image_at_a_time(training):
 
 @pytest.mark.parametrize("size", [4, 8, 12])
 @pytest.mark.parametrize("width", [1, 2, 8, 12])
-def test_group_normalisation_works_and_tells_images_apart_where_maps_are_one_pixel(size, width):
+def test_group_normalisation_distinguishes_images_on_maps_of_one_pixel(size, width):
     body = backbone("conv4", (1, size, size), width, generator(), norm="group")
     images = torch.rand(64, 1, size, size, generator=generator())
     out = body(images)
@@ -92,7 +92,7 @@ def test_larger_maps_are_normalised_as_usual():
     assert torch.equal(GroupNorm(4, 8)(x), nn.GroupNorm(4, 8)(x))
 
 
-def test_widening_leaves_the_network_alone_and_begins_with_all_classes_alike():
+def test_added_outputs_start_equal_and_only_on_the_clone():
     network = AdaptableNetwork(Dense(9, 8, generator()), (1, 3, 3))
     names = [name for name, _ in network.named_parameters()]
     clone = copy.deepcopy(network)
@@ -105,8 +105,8 @@ def test_widening_leaves_the_network_alone_and_begins_with_all_classes_alike():
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 @pytest.mark.parametrize(("ways", "shots"), [(3, 1), (5, 4)])
-def test_steps_side_by_side_are_plain_gradient_descent(ways, shots, scale):
-    """Against torch.optim.SGD on one episode, from zero or from any other column that the classes share."""
+def test_episodes_adapted_together_take_plain_gradient_steps(ways, shots, scale):
+    """Against torch.optim.SGD, from zero or from any other column that all classes share."""
     network = AdaptableNetwork(Dense(16, 16, generator()), (1, 4, 4))
     column = scale * torch.randn(16, 1, generator=generator())
     x, labels = (

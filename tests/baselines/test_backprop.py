@@ -1,4 +1,4 @@
-"""Backpropagation in all its forms: pruning, constraints, adversarial training, convolutional networks."""
+"""Variants of backpropagation: pruning, constraints, adversarial training, convolutions."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_pruning_leaves_exactly_the_share_asked_for(digits, switches, density):
         assert bundle.mask.sum() == kept == (bundle.weight != 0).sum()
 
 
-def test_a_pruned_network_still_knows_its_digits(digits):
+def test_a_pruned_network_stays_accurate(digits):
     assert accuracy(fitted("mlp", digits[0], hidden=400, density=0.1), digits[1]) > 0.9
 
 
-def test_from_scratch_too_a_network_is_pruned(digits):
+def test_a_network_is_pruned_from_scratch_too(digits):
     images, labels = digits[1].tensor()[:20], torch.from_numpy(digits[1].labels[:20])
     module = made("mlp", digits[0], hidden=50, density=0.2).adapt(images, labels, 10)
     assert [(w != 0).sum() for w in list(module.layers)[::2]] == [
@@ -64,7 +64,7 @@ def test_from_scratch_too_a_network_is_pruned(digits):
     ]
 
 
-def test_what_is_pruned_is_smallest_and_stays_away():
+def test_the_smallest_weights_are_pruned_and_stay_zero():
     weight, bias = torch.randn(8, 5, generator=generator()), torch.zeros(1, 5)
     kept = weight.abs() >= weight.abs().flatten().sort(descending=True).values[9]
     optimiser = ProximalOptimiser([weight, bias], optimiser="sgd", lr=0.1)
@@ -90,8 +90,8 @@ def test_constrained_backpropagation_has_no_inhibitory_pool(digits):
     )
 
 
-def test_adversarial_examples_of_a_linear_network_are_the_worst_there_are():
-    """For two classes the loss grows along one direction: every pixel goes to its end of the budget, or of the box."""
+def test_adversarial_examples_of_a_linear_network_are_the_worst_case():
+    """With two classes, every pixel goes to the end of the budget or of [0, 1]."""
     tensors = {"weight0": torch.randn(6, 2, generator=generator()), "bias0": torch.zeros(1, 2)}
     x, y = torch.rand(9, 1, 2, 3, generator=generator()), torch.arange(9) % 2
     direction = (tensors["weight0"][:, 1 - y] - tensors["weight0"][:, y]).T.sign().view(9, 1, 2, 3)
@@ -111,7 +111,7 @@ def test_adversarial_examples_of_a_linear_network_are_the_worst_there_are():
 
 
 @pytest.mark.parametrize("steps", [1, 7])
-def test_adversarial_training_withstands_what_plain_training_does_not(digits, steps):
+def test_adversarial_training_is_more_robust_than_plain_training(digits, steps):
     train, test = digits
     x, y = test.tensor(), torch.from_numpy(test.labels)
 

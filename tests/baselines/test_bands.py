@@ -1,4 +1,4 @@
-"""Each baseline at its published level, as its suite in suites/baselines trains it: MNIST, one seed, minutes each."""
+"""Each baseline reaches its published level on MNIST, trained as by suites/baselines (slow)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ BANDS = {
     ("competitive", "krotov-hopfield"): 2.0,
     ("competitive", "softhebb"): 3.8,
 }
-"""Suite and learner -> test error in %, at most."""
+"""Suite and learner -> largest test error in %."""
 SHORT = {("competitive", "krotov-hopfield"): "reaches 2.2 %"}
-"""Where ours falls short of it."""
+"""Learners of ours that do not reach it."""
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_error_on_mnist_is_within_the_band(name, learner, tmp_path, request):
         request.applymarker(pytest.mark.xfail(reason=SHORT[name, learner], strict=True))
     root = os.environ.get("HARNESS_DATA")
     if not root or not (Path(root) / "mnist").exists():
-        pytest.skip("MNIST is not here")
+        pytest.skip("MNIST is not in HARNESS_DATA")
     layout = planning.make(
         suite.load(SUITES / f"{name}.yaml", sets=["seeds=[0]"], data_root=Path(root))
     )

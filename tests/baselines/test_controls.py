@@ -1,4 +1,4 @@
-"""What sets the controls apart from each other."""
+"""What distinguishes the controls from each other."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_form_of_backpropagation_learns(digits, switches, least):
     assert accuracy(learner, digits[1]) >= least
 
 
-def test_l1_leaves_fewer_synapses_and_they_are_truly_absent(digits):
+def test_l1_leaves_fewer_synapses_and_masks_the_others(digits):
     share = [
         fit("mlp", digits[0], hidden=100, l1=l1)[0].connectome()[0].mask.float().mean()
         for l1 in (1e-4, 1e-2)
@@ -76,7 +76,7 @@ def test_inhibition_is_the_mean_input_of_the_layer():
     assert all((weight >= 0).all() for weight in parameters[::2])
 
 
-def test_training_ends_where_the_budget_does(digits):
+def test_training_ends_at_the_budget(digits):
     learner, _ = fit("mlp", digits[0], hidden=20, epochs=3)
     assert learner.fit(digits[0], budget=Budget(1777)).images_seen == 1777
     assert learner.fit(digits[0]).images_seen == 3 * len(digits[0])
@@ -137,7 +137,7 @@ def test_maml_runs_on_narrow_convolutions_of_small_images(digits, width):
     assert learner.adapt(images[:4], torch.arange(4), 4)(images[4:5]).shape == (
         1,
         4,
-    )  # one image: the crash was there
+    )  # a batch of one image used to crash
     assert not any(
         name.startswith(("network.weight", "network.bias")) for name in learner.state_dict()
     )
@@ -149,8 +149,9 @@ import os, random, sys, warnings
 import numpy, torch
 from harness.imports import import_learn2learn
 def state():
-    return (dict(os.environ), list(warnings.filters), random.getstate(), numpy.random.get_state()[1].tobytes(),
-            torch.get_rng_state().numpy().tobytes())
+    generators = (random.getstate(), numpy.random.get_state()[1].tobytes(),
+                  torch.get_rng_state().numpy().tobytes())
+    return dict(os.environ), list(warnings.filters), generators
 before = state()
 assert import_learn2learn().algorithms.MAML
 assert state() == before
@@ -160,7 +161,7 @@ import torchvision.transforms
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_training_episodes_shrink_to_what_there_is(digits):
+def test_training_episodes_shrink_to_the_images_available(digits):
     few = digits[0].take(balanced_rows(digits[0].labels, 30, Rng(0)))
     assert EpisodeShape.within(few, EpisodeShape(20, 1, 5)) == EpisodeShape(10, 1, 2)
     one = digits[0].take(balanced_rows(digits[0].labels, 10, Rng(0)))

@@ -67,7 +67,7 @@ def test_the_first_step_is_the_published_one(digits):
 
 
 def test_dales_ann_begins_as_a_layer_normalisation(digits):
-    """The interneurons' mean is the excitatory mean, and what is left has about the spread that alpha is set for."""
+    """Interneurons subtract the excitatory mean, and alpha is set for the remaining spread."""
     learner = made("dales-ann", digits[0], hidden=2000)
     x = torch.rand(50, 64, generator=torch.Generator().manual_seed(0))
     t = learner.tensors
@@ -98,7 +98,7 @@ def test_gradients_of_interneurons_are_corrected(digits):
         after = {name: value.clone() for name, value in before.items()}
         learner.rule(after, adapting=False).step(x.double(), y, 0.0)
         steps[corrected] = {name: (value - before[name]).norm() for name, value in after.items()}
-    # alpha of the first layer has no gradient yet: it scales the layer, and the next one divides by what comes in
+    # alpha0 has no gradient yet: it scales a layer whose output the next layer normalises.
     expected = {"ex0": 1, "bias0": 1, "ei0": 64, "ix0": 5, "alpha1": 25 * 10**0.5}
     assert {
         name: float(steps[False][name] / steps[True][name]) for name in expected

@@ -1,4 +1,4 @@
-"""Errors that come down otherwise than by backpropagation: feedback alignment, target propagation."""
+"""Rules that carry errors down by other weights: feedback alignment, target propagation."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_it_learns_and_its_feedback_aligns(digits, switches):
     assert before is None or alignment() > before + 0.1
 
 
-def test_an_attack_through_the_feedback_weights_is_too_rosy(digits):
+def test_an_attack_through_the_feedback_weights_is_too_weak(digits):
     path = Path(__file__).parent.parent / "benchmarks" / "feedback_path.py"
     spec = importlib.util.spec_from_file_location("feedback_path", path)
     lesson = importlib.util.module_from_spec(spec)
@@ -149,7 +149,7 @@ def test_targets_come_straight_from_the_output():
 
 
 def test_feedback_learns_the_damped_pseudo_inverse_of_what_is_above_it():
-    """Of a network that is linear above the hidden layer: Q = W^T (W W^T + decay)^-1, with logits d = W eps."""
+    """For a linear network above the hidden layer, Q = W^T (W W^T + decay)^-1."""
     tensors, (x, _) = network(12, 6, 3), batch()
     config = learners["target-propagation"].Config(feedback_decay=0.1, feedback_lr=1e-2)
     rule = DirectTargets(

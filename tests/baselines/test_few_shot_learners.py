@@ -1,4 +1,4 @@
-"""What sets the few-shot learners apart from each other."""
+"""What distinguishes the few-shot learners from each other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def adapted_by_hand(
 
 @pytest.mark.parametrize(("kind", "first_order"), [("maml", False), ("fomaml", True)])
 def test_maml_and_fomaml_have_the_gradients_that_define_them(kind, first_order):
-    """MAML: through the inner steps. FOMAML: of the query loss by the adapted weights, put at the initial ones."""
+    """MAML: through the inner steps. FOMAML: the query loss's gradient at adapted weights."""
     learner = fresh(kind, inner_steps=3, inner_lr=0.3)
     found = meta_gradient(learner)
     expected = [torch.zeros_like(p) for p in learner.network.body.parameters()]
@@ -120,7 +120,7 @@ def test_anil_adapts_its_head_alone():
 
 
 def test_meta_sgd_learns_its_rates():
-    """With two inner steps: the head starts at zero, so that the first one leaves the body where it is."""
+    """Two inner steps: with a head of zero, the first one does not change the body."""
     learner = fresh("meta-sgd", inner_steps=2)
     before = [rate.detach().clone() for rate in learner.rates()]
     optimiser = learner.outer()
@@ -160,7 +160,7 @@ def test_reptile_moves_to_the_mean_of_the_adapted_weights():
 
 
 @pytest.mark.parametrize("head", ["linear", "cosine"])
-def test_trained_heads_are_torch_sgd(head):
+def test_gradient_heads_are_torch_sgd(head):
     """Against torch's own layers and optimiser, weight decay on the weights."""
     generator = torch.Generator().manual_seed(0)
     support, labels, scale = (
@@ -262,10 +262,13 @@ def test_training_in_bfloat16_stays_near_and_leaves_float32_behind():
 PUBLISHED_LEVEL = """
 name: published-level
 learners:
-  protonet: {kind: protonet, train_ways: 60, train_shots: 1, train_queries: 5, episodes: 6000, precision: bfloat16}
+  protonet:
+    {kind: protonet, train_ways: 60, train_shots: 1, train_queries: 5, episodes: 6000,
+     precision: bfloat16}
 protocols:
-  few: {kind: few_shot, dataset: {kind: omniglot, rotations: true}, splitting: vinyals, ways: [5, 20], shots: [1, 5], queries: 15,
-        episodes: 1000}
+  few:
+    {kind: few_shot, dataset: {kind: omniglot, rotations: true}, splitting: vinyals,
+     ways: [5, 20], shots: [1, 5], queries: 15, episodes: 1000}
 """
 
 

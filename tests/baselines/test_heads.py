@@ -79,7 +79,10 @@ def test_ridge_is_sklearns_ridge(ways, shots, width, seed):
 @settings(max_examples=15, deadline=None)
 @given(**sizes)
 def test_logistic_is_sklearns_logistic_regression(ways, shots, width, seed):
-    """Whose penalty spares the bias: there it is the weight of a column of ones. Two classes share one weight there."""
+    """scikit-learn does not penalise the bias, so it gets a column of ones instead.
+
+    For two classes, it has a single weight vector.
+    """
 
     def seen(x: torch.Tensor) -> np.ndarray:
         x = torch.nn.functional.normalize(x, dim=1).double().numpy()

@@ -1,4 +1,4 @@
-"""Rules that send no error back: competitive Hebbian layers, forward-forward, perturbations."""
+"""Rules without a backward pass: competitive Hebbian, forward-forward, perturbation."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_softhebb_is_its_equation_unit_by_unit(digits, adaptive, anti):
     ("kind", "switches"),
     [("krotov-hopfield", {"epochs": 60, "lr": 0.2}), ("softhebb", {"epochs": 40})],
 )
-def test_competitive_layers_come_to_length_one_and_are_worth_reading(digits, kind, switches):
+def test_competitive_layers_converge_to_length_one_and_classify(digits, kind, switches):
     learner = made(kind, digits[0], hidden=200, **switches)
     learner.fit(digits[0])
     assert accuracy(learner, digits[1]) > 0.85
@@ -79,7 +79,7 @@ def test_competitive_layers_come_to_length_one_and_are_worth_reading(digits, kin
 
 
 @pytest.mark.parametrize("kind", ["krotov-hopfield", "softhebb"])
-def test_the_code_does_not_tell_how_much_ink_there_is(digits, kind):
+def test_the_code_does_not_depend_on_the_amount_of_ink(digits, kind):
     body, x = made(kind, digits[0], hidden=40).body(), digits[1].tensor()[:20]
     torch.testing.assert_close(body(x / 2), body(x), rtol=1e-4, atol=1e-6)
     assert body(x).std(0).max() > 0

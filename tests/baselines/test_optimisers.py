@@ -1,4 +1,4 @@
-"""The optimiser against torch.optim, and its constraints against the optimality conditions that define them."""
+"""The optimiser against torch.optim, its constraints against their optimality conditions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def test_without_constraints_it_is_torch_optim(ours, theirs):
 
 @pytest.mark.parametrize(("optimiser", "lr"), [("adam", 0.02), ("sgd", 0.01)])
 def test_l1_reaches_the_lasso_optimum_with_exact_zeros(optimiser, lr):
-    """Subgradient conditions of 0.5/n |x w + b - y|^2 + l1 |w|_1: gradient -l1 sign(w) where w != 0, within l1 where w = 0."""
+    """Subgradient conditions of 0.5/n |x w + b - y|^2 + l1 |w|_1.
+
+    The gradient is -l1 sign(w) where w != 0, and within [-l1, l1] where w = 0.
+    """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(200, 6, generator=generator, dtype=torch.float64)
     truth = torch.tensor([[2.0], [-1.0], [0.5], [0.0], [0.0], [0.0]], dtype=torch.float64)

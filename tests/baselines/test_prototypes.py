@@ -1,4 +1,4 @@
-"""The control of the competitive rules: their layer and read-out, with clusters or stored images as weights."""
+"""The control of the competitive rules: clusters or stored images as weights of their layer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
 
 from baselines.prototypes import Prototypes, kmeans_step
 from harness.data.base import Images
@@ -15,16 +14,6 @@ from harness.learning.learner import Budget
 from harness.registry import learners
 from harness.rng import Rng
 from harness.rules.modules.competitive import inhibited
-
-
-@pytest.fixture(scope="module")
-def digits() -> tuple[Images, Images]:
-    """Real 8x8 digits: 1,200 for training, 597 for testing."""
-    pixels, labels = load_digits(return_X_y=True)
-    pixels = (pixels.reshape(-1, 1, 8, 8) * 15.9).astype(np.uint8)
-    order = np.random.default_rng(0).permutation(len(pixels))
-    whole = Images(pixels[order], labels[order].astype(np.int64), np.arange(len(pixels)), 10)
-    return whole.take(np.arange(1200)), whole.take(np.arange(1200, len(pixels)))
 
 
 def new(kind: str, train: Images, seed: int = 0, **switches):
@@ -43,7 +32,7 @@ def test_it_classifies(digits, by):
 
 @pytest.mark.parametrize("batch", [300, 2000])
 def test_layer_and_readout_are_those_of_the_rule(digits, batch, monkeypatch):
-    """Given the hidden weights of a rule that has no plasticity, the control is the same classifier."""
+    """With the hidden weights of a rule without plasticity, it is the same classifier."""
     train, test = digits
     shared = {"hidden": 50, "readout_steps": 30, "readout_batch": batch}
     rule = new(

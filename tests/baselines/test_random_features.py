@@ -1,4 +1,4 @@
-"""The read-out on random features where there is next to nothing to read out."""
+"""The read-out of random features if images hardly differ."""
 
 from __future__ import annotations
 

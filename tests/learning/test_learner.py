@@ -1,4 +1,4 @@
-"""What the Learner contract brings along."""
+"""Budgets and training logs."""
 
 from __future__ import annotations
 

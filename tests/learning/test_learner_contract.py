@@ -1,6 +1,6 @@
 """The Learner contract, for every registered learner: a new one is covered without an edit here.
 
-On a GPU: ``HARNESS_TEST_DEVICE=cuda pytest tests/test_learner_contract.py``.
+On a GPU: ``HARNESS_TEST_DEVICE=cuda pytest tests/learning/test_learner_contract.py``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ every_learner = pytest.mark.parametrize("kind", list(learners))
 
 
 def blobs(per_class: int, purpose: str) -> Images:
-    """A bright blob whose place is its class, with jitter and noise: easy, but not without learning."""
+    """Bright blobs whose position is their class, with jitter and noise."""
     generator, size = Rng(0).numpy("blobs", purpose), SHAPE[1]
     labels = np.tile(np.arange(CLASSES), per_class)
     angle = 2 * np.pi * labels / CLASSES
@@ -50,10 +50,11 @@ def blobs(per_class: int, purpose: str) -> Images:
     return Images(pixels, labels.astype(np.int64), np.arange(len(labels)), CLASSES)
 
 
+SEED = Rng(0)
 TRAIN, TEST = blobs(60, "train"), blobs(16, "test")
 
 
-def fresh(kind: str, rng: Rng = Rng(0)) -> Learner:
+def fresh(kind: str, rng: Rng = SEED) -> Learner:
     return learners[kind](learners[kind].Config(), SHAPE, CLASSES, rng).to(DEVICE)
 
 
@@ -107,8 +108,8 @@ def global_random_state() -> tuple:
 
 
 @pytest.fixture(autouse=True)
-def nothing_global_is_touched():
-    """Holds for whatever a test calls: neither a generator, nor gradient mode, nor the number of threads changes."""
+def global_state_is_unchanged():
+    """No test may change a global generator, gradient mode, or the number of threads."""
     before = (
         global_random_state(),
         torch.is_grad_enabled(),
@@ -285,7 +286,7 @@ def test_moving_changes_nothing(kind):
 
 @dataclass(frozen=True)
 class SpyRng(Rng):
-    """An Rng that notes what is drawn from it."""
+    """An Rng that records what is drawn from it."""
 
     drawn: list = field(default_factory=list, compare=False)
 
@@ -349,7 +350,7 @@ def test_connectome_is_made_of_matrices(kind):
 
 
 @every_learner
-def test_labels_are_dispensable_only_in_the_semi_supervised_regime(kind):
+def test_only_the_semi_supervised_regime_works_without_labels(kind):
     learner = fresh(kind)
     if "semi_supervised" not in learner.regimes:
         with pytest.raises(HarnessError, match="label"):

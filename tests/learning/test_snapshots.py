@@ -1,4 +1,4 @@
-"""States that are kept while a learner learns."""
+"""States that are kept during training."""
 
 from __future__ import annotations
 

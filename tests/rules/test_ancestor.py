@@ -1,4 +1,4 @@
-"""The ancestor rule: inputs choose a neuron, outputs learn by trial, weights stay excitatory."""
+"""The ancestor rule: inputs choose a neuron, outputs learn by perturbation."""
 
 from __future__ import annotations
 

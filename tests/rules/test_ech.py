@@ -165,7 +165,7 @@ def test_training_twice_gives_the_same_bytes_and_another_seed_other_ones():
     assert not torch.equal(first["W"], other.state_dict()["W"])
 
 
-def test_a_state_is_taken_up_whole():
+def test_a_loaded_state_is_complete():
     made, x = fitted(), blobs(20, seed=3).tensor()
     other = learner(seed=9)
     other.load_state_dict(made.state_dict())
@@ -195,16 +195,18 @@ def test_a_budget_is_never_overdrawn(images, third_factor):
     assert made.classifier()(blobs(4).tensor()).isfinite().all()
 
 
-@pytest.mark.parametrize(("extra", "looks"), [({}, 4 + 1), ({"third_factor": 0.01}, 4 + 1 + 2 + 1)])
-def test_steps_of_the_readout_are_no_looks_at_images(extra, looks):
-    """Epochs of the hidden layer, the codes of a read-out, epochs of the third factor, the codes of the last read-out."""
+@pytest.mark.parametrize(
+    ("extra", "passes"), [({}, 4 + 1), ({"third_factor": 0.01}, 4 + 1 + 2 + 1)]
+)
+def test_steps_of_the_readout_do_not_count_against_the_budget(extra, passes):
+    """Hidden epochs, codes of a read-out, third-factor epochs, codes of the last read-out."""
     log = learner(readout_steps=50, **extra).fit(blobs())
-    assert log.images_seen == looks * 240
+    assert log.images_seen == passes * 240
     again = learner(readout_steps=100, **extra).fit(blobs())
     assert again.images_seen == log.images_seen
 
 
-def test_a_budget_that_suffices_changes_nothing():
+def test_a_sufficient_budget_changes_nothing():
     free, enough, short = learner(), learner(), learner()
     free.fit(blobs())
     enough.fit(blobs(), budget=Budget(5 * 240))

@@ -1,4 +1,4 @@
-"""Variant II: its drives are the gradient where it claims so, and its weights keep their signs."""
+"""EG-3F: its drives are gradients, its weights keep their signs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_drives_are_minus_the_gradient_of_the_cross_entropy(hidden, winners, mon
     o = h @ leaves[-1]
     F.cross_entropy((o - o.mean(2, keepdim=True))[0], y[0]).backward()
     for depth, leaf in enumerate(leaves):
-        # The pool subtracts the mean over neurons, so what a drive has in common over them changes nothing.
+        # The pool subtracts the mean over neurons: a part that all drives share has no effect.
         drive = drives[depth] - drives[depth].mean(2, keepdim=True)
         assert torch.allclose(drive, -(leaf.grad - leaf.grad.mean(2, keepdim=True)), atol=1e-6)
         assert drive.abs().max() > 1e-5

@@ -157,7 +157,7 @@ def test_layers_that_learn_side_by_side_learn_as_they_would_alone():
 
 
 def test_homeostasis_spreads_the_wins_over_the_neurons():
-    """Without the Hebbian part, thresholds alone must bring each neuron to the same share of wins."""
+    """Without Hebbian learning, thresholds alone give each neuron the same share of wins."""
     layer, x = small_layer(10, 30), unit_inputs(200, 30)
 
     def usage() -> torch.Tensor:

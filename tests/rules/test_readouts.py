@@ -14,7 +14,7 @@ GAIN = 3.0
 
 
 def problem(tasks: int = 3, samples: int = 40, hidden: int = 12, classes: int = 4):
-    """Sparse codes that tell the classes apart, labels, and young weights."""
+    """Sparse codes that separate the classes, labels, and initial weights."""
     generator = Rng(0).torch("problem")
     labels = torch.randint(classes, (tasks, samples), generator=generator)
     clue = torch.rand(tasks, classes, hidden, generator=generator)

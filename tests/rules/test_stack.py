@@ -1,4 +1,4 @@
-"""Local receptive fields: geometry against torch's own operators, learning, and what stays true of every weight."""
+"""Local receptive fields: geometry against torch's operators, learning, signs of weights."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_lengths_are_those_of_the_patches():
     assert torch.allclose(lengths(x, 4, 1).flatten(2), patches(x, 4, 1).norm(dim=3), atol=1e-5)
 
 
-def test_neurons_of_their_own_with_equal_weights_are_shared_ones():
+def test_private_neurons_with_equal_weights_equal_shared_ones():
     x = maps()
     weight, threshold, sigma = torch.rand(2, 5, 3 * 9), torch.rand(2, 5), torch.tensor([0.1, 0.3])
     shared = LocalCode(weight, threshold, sigma, kernel=3, stride=2, temperature=9.0)
@@ -75,7 +75,7 @@ def test_neurons_of_their_own_with_equal_weights_are_shared_ones():
     assert torch.allclose(shared(x), private(x), atol=1e-5)
 
 
-def test_a_code_is_a_competition_by_cosine_and_silent_where_nothing_is():
+def test_a_code_is_a_competition_by_cosine_and_silent_on_empty_patches():
     x = torch.zeros(1, 1, 1, 3, 3)
     weight = torch.rand(1, 4, 9)
     code = LocalCode(
@@ -125,7 +125,7 @@ def test_every_weight_stays_excitatory_and_learning_helps(config):
     assert right > 0.8
 
 
-def test_layers_as_drawn_stay_so():
+def test_without_images_layers_keep_their_random_weights():
     one = learner({"images": 0})
     before = [layer.weight.clone() for layer in one.layers]
     one.fit(bars())
@@ -168,7 +168,7 @@ def test_a_stack_takes_images_with_and_without_a_network_axis():
     assert isinstance(module, Stack) and torch.equal(module(images), module(images[None])[0])
 
 
-def test_a_layer_that_is_read_beside_the_last_one_is_there_as_if_it_were_alone():
+def test_a_lower_layer_that_is_read_gives_the_code_it_has_alone():
     low, top = (
         {"neurons": 12, "kernel": 3, "grid": None},
         {"neurons": 16, "kernel": 3, "grid": None},
