@@ -1,4 +1,4 @@
-"""Files as a commit has them, named in git's own notation: ``HEAD~5:results/reference/ci.json``."""
+"""Files in a commit, named in git's own notation: ``HEAD~5:results/reference/ci.json``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import BinaryIO
 
 from harness.errors import HarnessError
 
-_NAME = re.compile(r"((?:[^:{]|\{[^}]*\})+):(.*)")
-"""A colon in braces belongs to the commit: ``HEAD@{12:00}:results``."""
+# A colon in braces belongs to the commit: HEAD@{12:00}:results.
+_NAME = re.compile(r"(?P<commit>(?:[^:{]|\{[^}]*\})+):(?P<path>.*)")
 
 
 @dataclass(frozen=True)
 class Committed:
-    """A file of a commit. Opened, printed and asked for its ``suffix`` as a path on disk is.
+    """A file in a commit. It is opened, printed and asked for its ``suffix`` like a ``Path``.
 
     Attributes:
         name: ``COMMIT:PATH``.
@@ -30,68 +30,85 @@ class Committed:
 
     @property
     def suffix(self) -> str:
-        """The ending of its name, ``".json"`` say."""
+        """The suffix of its name, such as ``".json"``."""
         return Path(self.name).suffix
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Its content, to be read as bytes."""
+        """Open the file for reading bytes."""
         return io.BytesIO(_git("cat-file", "blob", self.name).stdout)
 
 
 File = Path | Committed
-"""A file to be read: on disk, or of a commit."""
+"""A file to read: on disk, or in a commit."""
 
 
-def named(name: str) -> bool:
-    """Whether a name is written ``COMMIT:PATH`` (and is no URL's)."""
+def is_commit_path(name: str) -> bool:
+    """Return whether a name has the form ``COMMIT:PATH`` and is not a URL.
+
+    >>> is_commit_path("HEAD~5:results/quickstart"), is_commit_path("s3://bucket/store")
+    (True, False)
+    """
     return "://" not in name and _NAME.fullmatch(name) is not None
 
 
 def find(name: str, inside: str) -> Committed:
-    """The file that ``COMMIT:PATH`` names, or the one called ``inside`` where that is a folder.
+    """Return the file that ``COMMIT:PATH`` names.
+
+    Args:
+        name: ``COMMIT:PATH``; see ``is_commit_path``.
+        inside: name of the file to take if the path is a folder.
 
     Raises:
-        HarnessError: no git, no repository, no such commit, or no such file in it.
+        HarnessError: there is no git, no repository, no such commit, or no such file in it.
     """
-    commit, path = _NAME.fullmatch(name).groups()
-    repository = _git("rev-parse", "--git-dir")
-    if repository.returncode:
-        said = (
-            repository.stderr.decode(errors="replace")
-            .strip()
-            .partition("\n")[0]
-            .removeprefix("fatal: ")
-        )
-        raise HarnessError(
-            f"no such file, and no repository that could have it: git says {said!r}", where=name
-        )
-    if (
-        commit.startswith("-")
-        or _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").returncode
-    ):
-        raise HarnessError(
-            f"there is no commit {commit!r} in this repository",
-            where=name,
-            hint="`git log --oneline` lists commits; `git fetch --unshallow` brings those that a clone left out",
-        )
-    if _kind(name) == "tree":
-        name = f"{commit}:{path.rstrip('/')}/{inside}" if path else f"{commit}:{inside}"
-    if _kind(name) != "blob":
+    parts = _NAME.fullmatch(name)
+    if parts is None:
+        raise HarnessError("not of the form COMMIT:PATH", where=name)
+    commit, path = parts["commit"], parts["path"]
+    _check_repository(name)
+    _check_commit(commit, name)
+    if _object_type(name) == "tree":
+        folder = path.rstrip("/")
+        name = f"{commit}:{folder}/{inside}" if path else f"{commit}:{inside}"
+    if _object_type(name) != "blob":
         raise HarnessError(
             "that commit has no such file",
             where=name,
-            hint="paths are from the top of the repository; one that begins with ./ is from here",
+            hint="paths start at the top of the repository; with ./ they start in this folder",
         )
     return Committed(name)
 
 
-def _kind(name: str) -> str:
+def _check_repository(name: str) -> None:
+    answer = _git("rev-parse", "--git-dir")
+    if answer.returncode:
+        error = answer.stderr.decode(errors="replace").strip()
+        first_line = error.partition("\n")[0].removeprefix("fatal: ")
+        raise HarnessError(
+            f"there is no such file, and no repository to look in: git says {first_line!r}",
+            where=name,
+        )
+
+
+def _check_commit(commit: str, name: str) -> None:
+    is_option = commit.startswith("-")
+    if is_option or _git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}").returncode:
+        raise HarnessError(
+            f"there is no commit {commit!r} in this repository",
+            where=name,
+            hint="`git log --oneline` lists commits; "
+            "`git fetch --unshallow` completes a shallow clone",
+        )
+
+
+def _object_type(name: str) -> str:
+    """Return ``blob`` for a file, ``tree`` for a folder, ``""`` for nothing."""
     return _git("cat-file", "-t", name).stdout.decode().strip()
 
 
 def _git(*words: str) -> subprocess.CompletedProcess[bytes]:
-    """What git answers here."""
+    """Run a git command in the working directory."""
     try:
         return subprocess.run(["git", *words], capture_output=True, check=False)
     except FileNotFoundError:
-        raise HarnessError("a file of a commit needs git, which is not installed") from None
+        raise HarnessError("a file in a commit needs git, which is not installed") from None

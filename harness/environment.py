@@ -1,4 +1,4 @@
-"""Where numbers come from: releases, processor, commit. Numbers are equal to the byte only where the first two are."""
+"""Releases, processor and commit. Equal releases and processor give equal bytes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("torch", "numpy", "scipy", "torchattacks", "learn2learn")
-"""Libraries that compute: their releases are in every cell's key."""
+"""Libraries that compute; their releases are part of every cell key."""
 
 
 @lru_cache
 def versions() -> dict[str, str]:
-    """Releases of Python and of the libraries that compute."""
-    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    """Return the releases of Python and of the libraries that compute."""
+    releases = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            releases[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            releases[name] = "absent"
+    return releases
 
 
 def environment(device: str = "cpu") -> dict[str, str]:
-    """All that the last bits of a number depend on, as far as it can be named."""
+    """Return everything known to affect the last bits of a number.
+
+    Args:
+        device: torch device name.
+    """
     import torch
 
     return {
@@ -41,7 +45,7 @@ def environment(device: str = "cpu") -> dict[str, str]:
 
 
 def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
-    """Where two environments differ, in words.
+    """Return how two environments differ, in words.
 
     >>> differences({"torch": "2.9", "machine": "x86_64"}, {"torch": "2.8", "machine": "x86_64"})
     ['torch 2.9 here, 2.8 there']
@@ -55,28 +59,30 @@ def differences(here: dict[str, str], there: dict[str, str]) -> list[str]:
 
 @lru_cache
 def commit() -> dict[str, str]:
-    """The commit of this code and its date (never the clock's); ``+`` after it where the tree has changes.
+    """Return the commit of this code and the date of that commit; empty outside a repository.
 
-    Results are no code: that they have just been written anew is no change.
+    ``+`` after the commit means that tracked files have changes. Those under ``results`` do not
+    count: results that were just rewritten are not code.
     """
-    found = _git("rev-parse", "--short=12", "HEAD")
-    if not found:
+    head = _git("rev-parse", "--short=12", "HEAD")
+    if not head:
         return {}
-    changed = _git(
+    changes = _git(
         "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results"
     )
     return {
-        "git_commit": found + ("+" if changed else ""),
+        "git_commit": head + ("+" if changes else ""),
         "git_date": _git("show", "-s", "--format=%cI", "HEAD"),
     }
 
 
 def made_by(command: str, data: dict[str, str], device: str = "cpu") -> dict[str, Any]:
-    """What stands beside every committed number: the command, the code, the data and the environment that made it.
+    """Return what made a committed number: command, commit, data and environment.
 
     Args:
-        command: what to type to make it again.
+        command: the command line that makes it again.
         data: dataset -> hash of its content.
+        device: torch device name.
     """
     return {
         "command": command,
@@ -87,10 +93,11 @@ def made_by(command: str, data: dict[str, str], device: str = "cpu") -> dict[str
 
 
 def _git(*words: str) -> str:
-    """What git answers; nothing outside a repository or without git."""
+    """Return the output of a git command; ``""`` outside a repository or without git."""
+    folder = Path(__file__).parent
     try:
         done = subprocess.run(
-            ["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+            ["git", *words], capture_output=True, text=True, check=False, cwd=folder
         )
     except OSError:
         return ""
@@ -99,11 +106,12 @@ def _git(*words: str) -> str:
 
 @lru_cache
 def _processor() -> str:
+    """Return the model of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

@@ -14,21 +14,21 @@ from pathlib import Path
 from harness.errors import StoreError
 
 STALE_S = 3600
-"""A temporary file that old belongs to a process that was killed."""
+"""Age in seconds at which a temporary file counts as left behind by a killed process."""
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place when the block ends well, and is removed when it does not.
+    """Yield a temporary file that replaces ``path`` if the block succeeds, and is removed if not.
 
-    The folder is made if need be; a reader sees the old file or the new one, never half of it.
+    The folder is created if needed. A reader sees the old file or the new one, never a part of it.
 
     Raises:
-        StoreError: where the folder cannot be made or written.
+        StoreError: the folder cannot be created or written.
     """
     make_folder(path.parent)
     try:
-        _sweep(path)
+        _remove_leftovers(path, "tmp", Path.unlink)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
         try:
@@ -39,83 +39,90 @@ def replacing(path: Path) -> Iterator[Path]:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise _explained(error, path) from error
+        raise _cannot_write(error, path) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` by ``data``, whole or not at all: see ``replacing``."""
+    """Replace the content of ``path`` whole or not at all; see ``replacing``."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextlib.contextmanager
 def installing(target: Path) -> Iterator[Path]:
-    """A folder beside ``target`` whose files are moved there when the block ends well, and removed when it does not.
+    """Yield a folder whose files are moved to ``target`` if the block succeeds.
 
-    Where ``target`` is not there yet, it appears with all of its files at once.
+    If ``target`` does not exist yet, it appears with all of its files at once. If the block fails,
+    the files are removed.
 
     Raises:
-        StoreError: where folders cannot be made or written.
+        StoreError: a folder cannot be created or written.
     """
     make_folder(target.parent)
-    _sweep(target, "incoming", shutil.rmtree)
+    _remove_leftovers(target, "incoming", shutil.rmtree)
     try:
-        staging = Path(
-            tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".incoming", dir=target.parent)
-        )
+        name = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".incoming", dir=target.parent)
+        staging = Path(name)
         try:
             yield staging
             os.chmod(staging, 0o755)
-            if not target.exists():
+            if target.exists():
+                _move_files(staging, target)
+            else:
                 os.rename(staging, target)
-                return
-            for file in sorted(path for path in staging.rglob("*") if path.is_file()):
-                place = target / file.relative_to(staging)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, place)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
-        raise _explained(error, target) from error
+        raise _cannot_write(error, target) from error
+
+
+def _move_files(source: Path, target: Path) -> None:
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        destination = target / file.relative_to(source)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, destination)
 
 
 @contextlib.contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Keep other processes out of the block meanwhile, where the file system can lock."""
+    """Keep other processes out of the block while this one is in it.
+
+    Args:
+        lock: file to lock; created if needed. On a file system without locks nothing is kept out.
+    """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, ImportError):
             import fcntl
 
             lock.parent.mkdir(parents=True, exist_ok=True)
-            fcntl.flock(
-                stack.enter_context(lock.open("w")), fcntl.LOCK_EX
-            )  # released by the kernel, even after kill -9
+            file = stack.enter_context(lock.open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)  # released by the kernel, even after kill -9
         yield
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, if it is not there.
+    """Create a folder, and those above it, if it does not exist.
 
     Raises:
-        StoreError: where it cannot be made.
+        StoreError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _explained(error, folder) from error
+        raise _cannot_write(error, folder) from error
 
 
-def _explained(error: OSError, path: Path) -> StoreError:
-    hint = (
-        "free some space and run again"
-        if error.errno == errno.ENOSPC
-        else "choose a folder that can be written"
-    )
+def _cannot_write(error: OSError, path: Path) -> StoreError:
+    if error.errno == errno.ENOSPC:
+        hint = "free some space and run again"
+    else:
+        hint = "choose a folder that can be written"
     return StoreError(f"cannot write it: {error.strerror}", where=str(path), hint=hint)
 
 
-def _sweep(path: Path, ending: str = "tmp", remove: Callable[[Path], None] = Path.unlink) -> None:
-    for left in path.parent.glob(f".{path.name}.*.{ending}"):
+def _remove_leftovers(path: Path, suffix: str, remove: Callable[[Path], None]) -> None:
+    """Remove temporary files or folders of ``path`` that a killed process left behind."""
+    for leftover in path.parent.glob(f".{path.name}.*.{suffix}"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE_S:
-                remove(left)
+            if time.time() - leftover.stat().st_mtime > STALE_S:
+                remove(leftover)

@@ -78,7 +78,7 @@ def test_what_is_not_there_is_one_error(repository, name, said):
 def test_where_no_repository_is_it_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(HarnessError, match="no repository.*not a git repository"):
+    with pytest.raises(HarnessError, match="no repository to look in.*not a git repository"):
         commits.find("HEAD:a.json", "measured.zip")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HarnessError, match="needs git, which is not installed"):
@@ -97,4 +97,4 @@ def test_where_no_repository_is_it_says_so(tmp_path, monkeypatch):
     ],
 )
 def test_names_are_told_from_paths_and_urls(name, is_one):
-    assert commits.named(name) == is_one
+    assert commits.is_commit_path(name) == is_one

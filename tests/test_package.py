@@ -253,5 +253,5 @@ def test_the_wheel_works_in_a_clean_environment_from_any_folder(clean):
         "robust.csv",
         "robust.png",
         "plain.json",
-        "records.jsonl",
+        "records.jsonl.gz",
     } <= written

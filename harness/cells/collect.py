@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +19,6 @@ from harness.cells.matching import Match
 from harness.cells.plan import Cell, Plan
 from harness.cells.results import Matched, Results, Training
 from harness.errors import HarnessError
-from harness.files import write_atomically
 from harness.records import Record, TrustCheck, worst_level
 from harness.storage.store import CellResult, Store
 from harness.suite.model import ProtocolEntry, Suite
@@ -65,10 +63,21 @@ class Outline:
 class Named(Protocol):
     """A cell under the names that its suite gives (``harness.cells.plan.Cell`` is one)."""
 
-    key: str
-    role: str
-    learner: str
-    protocol: str
+    @property
+    def key(self) -> str:
+        """Its key."""
+
+    @property
+    def role(self) -> str:
+        """Its kind of work."""
+
+    @property
+    def learner(self) -> str:
+        """Name of its learner in the suite."""
+
+    @property
+    def protocol(self) -> str:
+        """Name of its protocol in the suite."""
 
 
 class Finished(Protocol):
@@ -414,14 +423,3 @@ def _records(
             git_commit=result.git_commit,
             created=result.created,
         )
-
-
-def write_records(results: Results, path: Path) -> Path:
-    """All records as JSON lines; the folder must exist."""
-    write_atomically(
-        path,
-        "".join(
-            json.dumps(record.to_dict(), sort_keys=True) + "\n" for record in results.records
-        ).encode(),
-    )
-    return path

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from harness.publish.paper import Look
+    from harness.publish.paper import Status
 
 
 @app.command(rich_help_panel=PUBLISH)
@@ -63,20 +63,22 @@ def paper(
     from harness.publish import paper as papers
 
     options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
-    looks = [papers.look(path, options, out=out_dir) for path in papers.chosen(suites or [])]
+    statuses = [
+        papers.inspect(path, options, out=out_dir) for path in papers.find_suites(suites or [])
+    ]
     if as_json:
-        print_json([look.to_dict() for look in looks])
+        print_json([status.to_dict() for status in statuses])
     else:
-        _print_looks(looks)
+        _print_statuses(statuses)
     if dry_run:
         return
     failed = False
-    for look in looks:
-        made = papers.make(look, options, tables_only=tables_only, pack=pack, console=err)
+    for status in statuses:
+        made = papers.update(status, options, tables_only=tables_only, pack=pack, console=err)
         if made.written:
-            err.print(f"wrote {len(made.written)} files to {look.folder}")
-        elif look.state != "fresh":
-            err.print(f"skipped: {look.suite}: {look.todo} cells have to be run")
+            err.print(f"wrote {len(made.written)} files to {status.folder}")
+        elif status.state != "fresh":
+            err.print(f"skipped: {status.suite}: {status.todo} cells have to be run")
         if made.failed and made.plan:
             failed = True
             print_failures(made.plan.cells, made.failed, store)
@@ -84,31 +86,31 @@ def paper(
         raise typer.Exit(1)
 
 
-def _print_looks(looks: list[Look]) -> None:
+def _print_statuses(statuses: list[Status]) -> None:
     from harness.execute.display import duration
 
-    for look in looks:
-        out.print(f"{look.suite}: {look.state}{_work_left(look)}")
-        for reason in look.why:
+    for status in statuses:
+        out.print(f"{status.suite}: {status.state}{_work_left(status)}")
+        for reason in status.why:
             out.print(f"  {reason}")
-    stale = [look for look in looks if look.state != "fresh"]
+    stale = [status for status in statuses if status.state != "fresh"]
     if not stale:
         out.print("all fresh")
         return
-    seconds = sum(look.seconds for look in stale if not look.source)
+    seconds = sum(status.seconds for status in stale if not status.source)
     out.print(
-        f"{len(looks) - len(stale)} fresh, {len(stale)} to update: "
+        f"{len(statuses) - len(stale)} fresh, {len(stale)} to update: "
         f"about {duration(seconds)} of running"
     )
 
 
-def _work_left(look: Look) -> str:
+def _work_left(status: Status) -> str:
     from harness.execute.display import duration
 
-    if look.state == "fresh" or not look.todo:
+    if status.state == "fresh" or not status.todo:
         return ""
-    time = duration(look.seconds)
-    return f", {look.todo} of {look.cells} cells to run, about {time} ({look.basis})"
+    time = duration(status.seconds)
+    return f", {status.todo} of {status.cells} cells to run, about {time} ({status.basis})"
 
 
 @app.command(rich_help_panel=PUBLISH)

@@ -56,12 +56,13 @@ def write(
     Returns:
         The files written; none if the folder is up to date.
     """
-    from harness.publish import paper, provenance
+    from harness.publish import folder as results_folder
+    from harness.publish import provenance, staleness
     from harness.suite.expand import expand
 
     overrides = [f"--set {each}" for each in sets]
     command = " ".join(["harness run", str(suite), *overrides, f"--out {folder}"])
     about = provenance.of_plan(plan, expand(plan.suite), options.open_store().read)
-    if provenance.is_current(folder, command, about):
+    if staleness.is_current(folder, command, about):
         return []
-    return paper.write(plan.suite, results, folder, command, about)
+    return results_folder.write(plan.suite, results, folder, command, about)

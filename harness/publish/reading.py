@@ -1,5 +1,4 @@
-"""Read results of a suite, a store, a submission or a reference; nothing is run.
-"""
+"""Read results of a suite, a store, a submission or a reference; nothing is run."""
 
 from __future__ import annotations
 
@@ -61,7 +60,7 @@ def measured(
                 where=str(origin),
                 hint="name the suite instead of the store, and give the store with --store",
             )
-        return reference.load(origin.at)
+        return reference.load(origin.file)
     read = _results(origin, options, sets)
     if not names or origin.kind == "store":
         read = collect.nameless(read)
@@ -82,8 +81,8 @@ def _results(source: Source, options: RunOptions, sets: Sequence[str]) -> Result
             hint="read it with `harness compare` or `harness check`",
         )
     if source.kind == "store":
-        return collect.stored(Store(source.at))
+        return collect.stored(Store(str(source)))
     if source.kind == "submission":
-        return submission.read(source.at).results
-    layout = session.plan(source.at, options, sets=sets)
+        return submission.read(source.file).results
+    layout = session.plan(str(source), options, sets=sets)
     return collect.collect(layout, options.open_store())

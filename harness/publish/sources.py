@@ -1,7 +1,7 @@
-"""Where numbers are read from, told by how it is named: a suite (with its store), a store, a submission, a reference.
+"""What a command reads numbers from: a suite with its store, a store, a submission or a reference.
 
-A folder of results that has its measurements beside it (``measured.zip``) is a submission. References and submissions may be
-of a commit: ``HEAD~5:results/quickstart``.
+The name decides which it is. A folder of results with measurements (``measured.zip``) counts as a
+submission. References and submissions may be in a commit: ``HEAD~5:results/quickstart``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from harness.publish.submission import MEASURED
 from harness.storage.location import is_store, is_url
 
 Kind = Literal["suite", "store", "submission", "reference"]
-_KINDS: dict[str, Kind] = {".zip": "submission", ".json": "reference"}
+KIND_OF_SUFFIX: dict[str, Kind] = {".zip": "submission", ".json": "reference"}
+"""Any other file is a suite."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Source:
 
     Attributes:
         kind: what it is.
-        at: its file; of a store its folder or URL, as it was named.
+        at: its file; the folder or URL of a store, as it was named.
     """
 
     kind: Kind
@@ -34,29 +35,34 @@ class Source:
     def __str__(self) -> str:
         return str(self.at)
 
+    @property
+    def file(self) -> commits.File:
+        """The file of a suite, a submission or a reference."""
+        if isinstance(self.at, str):
+            raise TypeError("a store is not a file")
+        return self.at
+
 
 def find(name: str | Path) -> Source:
-    """What is named.
+    """Return what a name stands for.
 
     Raises:
-        HarnessError: a commit or a file of it that is not there, or that is neither submission nor reference.
+        HarnessError: the commit or its file is missing, or is neither a submission nor a reference.
     """
     path = Path(name)
     if is_store(name):
-        inside = not is_url(name) and path / MEASURED
-        return (
-            Source("submission", inside)
-            if inside and inside.is_file()
-            else Source("store", str(name))
-        )
-    if path.is_file() or not commits.named(str(name)):
-        return Source(_KINDS.get(path.suffix.lower(), "suite"), path)
+        measured = path / MEASURED
+        if not is_url(name) and measured.is_file():
+            return Source("submission", measured)
+        return Source("store", str(name))
+    if path.is_file() or not commits.is_commit_path(str(name)):
+        return Source(KIND_OF_SUFFIX.get(path.suffix.lower(), "suite"), path)
     file = commits.find(str(name), MEASURED)
-    if file.suffix not in _KINDS:
+    if file.suffix not in KIND_OF_SUFFIX:
         raise HarnessError(
-            "of a commit a reference (.json) or a submission (.zip) can be read, or a folder of results with a "
-            f"{MEASURED}",
+            "only a reference (.json), a submission (.zip) or a folder of results with a "
+            f"{MEASURED} can be read from a commit",
             where=str(name),
-            hint="a suite is read as it is here: `git worktree add` for another",
+            hint="a suite is read from the working tree: `git worktree add` checks out another one",
         )
-    return Source(_KINDS[file.suffix], file)
+    return Source(KIND_OF_SUFFIX[file.suffix], file)

@@ -44,7 +44,7 @@ def measured(results) -> list[str]:
 
 def tables(folder: Path) -> dict[str, bytes]:
     """Every table and figure of a run, byte by byte (records and provenance carry times)."""
-    timed = ("records.jsonl", "provenance.json")
+    timed = ("records.jsonl.gz", "provenance.json")
     return {
         path.name: path.read_bytes()
         for path in sorted(folder.rglob("*"))

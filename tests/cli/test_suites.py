@@ -24,7 +24,7 @@ def test_run_writes_every_format_and_both_kinds_of_picture(ran):
     tables = {"few.md", "few.csv", "few.tex", "few.json", "plain.md"}
     figures = {"few.png", "few.pdf"}
     names = {path.name for path in folder.iterdir()}
-    assert names >= tables | figures | {"records.jsonl", "provenance.json"}
+    assert names >= tables | figures | {"records.jsonl.gz", "provenance.json"}
 
 
 def test_a_second_run_computes_and_writes_nothing(ran):

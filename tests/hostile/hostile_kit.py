@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -73,7 +74,7 @@ def undisturbed(folder: Path, suite: str) -> tuple[Path, Path, Path]:
 
 def tables(folder: Path) -> dict[str, bytes]:
     """Every table and figure of a run, byte by byte (records and provenance carry times)."""
-    timed = ("records.jsonl", "provenance.json")
+    timed = ("records.jsonl.gz", "provenance.json")
     return {
         path.name: path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -83,7 +84,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 def measured(folder: Path) -> list[str]:
     """The record values of a run, in a fixed order; a record that is there twice is twice in it."""
-    records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in gzip.open(folder / "records.jsonl.gz")]
     return sorted(
         json.dumps({key: record[key] for key in MEASURED}, sort_keys=True) for record in records
     )

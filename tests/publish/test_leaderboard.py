@@ -15,7 +15,7 @@ from harness.cli import app
 from harness.errors import HarnessError
 from harness.execute.session import RunOptions
 from harness.metrics.statistics import wilson
-from harness.publish import leaderboard, submission
+from harness.publish import leaderboard, merging, submission
 from harness.records import Record, TrustCheck
 from harness.report.board.model import Division
 from harness.report.board.site import write_site
@@ -92,7 +92,7 @@ def rows(board: Division) -> dict[str, float]:
 
 
 def test_a_row_measured_alike_joins_with_its_verdicts_and_its_story():
-    board, refused = leaderboard.merge(division("ours", "a"), division("theirs", "b", wrong=20))
+    board, refused = merging.merge(division("ours", "a"), division("theirs", "b", wrong=20))
     assert refused == [] and rows(board) == {"a": 35 / 40, "b": 20 / 40}
     assert board.origins == {"a": "ours", "b": "theirs"} and board.results.learners == ["a", "b"]
     assert board.results.trainings["b"][0].data == "theirs" and board.results.kinds["b"] == "mlp"
@@ -110,7 +110,7 @@ def test_a_row_measured_alike_joins_with_its_verdicts_and_its_story():
         ({"block": BLOCK | {"images": "30"}}, "protocol block: images: 30; the board's: 40"),
         (
             {"block": {k: v for k, v in BLOCK.items() if k != "seeds"}},
-            "protocol block: seeds: not said",
+            "protocol block: seeds: not stated",
         ),
         ({"level": "-"}, "no trust checks were made"),
         ({"level": "FAIL"}, "trust check failed: unbounded: accuracy 0.9 at half the box"),
@@ -118,23 +118,23 @@ def test_a_row_measured_alike_joins_with_its_verdicts_and_its_story():
     ],
 )
 def test_rows_measured_otherwise_are_refused_by_name(other, why):
-    board, refused = leaderboard.merge(division("ours", "a"), division("theirs", "b", "c", **other))
+    board, refused = merging.merge(division("ours", "a"), division("theirs", "b", "c", **other))
     assert rows(board) == {"a": 35 / 40}
     assert [(r.origin, r.learner) for r in refused] == [("theirs", "b"), ("theirs", "c")]
     assert all(why in r.why for r in refused) and str(refused[0]).startswith("theirs: b in ")
 
 
 def test_warnings_join():
-    assert leaderboard.merge(division("ours", "a"), division("theirs", "b", level="WARN"))[1] == []
+    assert merging.merge(division("ours", "a"), division("theirs", "b", level="WARN"))[1] == []
 
 
 def test_the_same_learner_with_the_same_numbers_is_shown_once():
-    board, refused = leaderboard.merge(division("ours", "a"), division("theirs", "a"))
+    board, refused = merging.merge(division("ours", "a"), division("theirs", "a"))
     assert rows(board) == {"a": 35 / 40} and refused == [] and board.origins == {"a": "ours"}
 
 
 def test_the_same_learner_with_other_numbers_is_refused():
-    board, refused = leaderboard.merge(division("ours", "a"), division("theirs", "a", wrong=6))
+    board, refused = merging.merge(division("ours", "a"), division("theirs", "a", wrong=6))
     assert (
         rows(board) == {"a": 35 / 40}
         and refused[0].why == "the board has this learner with other numbers"
@@ -142,7 +142,7 @@ def test_the_same_learner_with_other_numbers_is_refused():
 
 
 def test_another_learner_of_the_same_name_is_told_apart_by_its_source():
-    board, refused = leaderboard.merge(
+    board, refused = merging.merge(
         division("ours", "a"), division("theirs", "a", wrong=6, config={"hidden": 20})
     )
     assert rows(board) == {"a": 35 / 40, "a (theirs)": 34 / 40} and refused == []
@@ -154,13 +154,13 @@ def test_heads_are_each_learners_own():
         division(o, name, block=BLOCK | {"heads": f"{name} ridge"})
         for o, name in (("ours", "a"), ("theirs", "b"))
     )
-    board, refused = leaderboard.merge(ours, theirs)
+    board, refused = merging.merge(ours, theirs)
     assert refused == [] and board.results.blocks["robust"]["heads"] == "a ridge, b ridge"
 
 
 def test_a_third_source_is_held_to_the_first():
-    board, _ = leaderboard.merge(division("ours", "a"), division("second", "b"))
-    board, refused = leaderboard.merge(board, division("third", "c", data="c" * 64))
+    board, _ = merging.merge(division("ours", "a"), division("second", "b"))
+    board, refused = merging.merge(board, division("third", "c", data="c" * 64))
     assert list(rows(board)) == ["a", "b"] and len(refused) == 1
 
 
@@ -178,7 +178,7 @@ def test_one_cell_under_two_names_joins_under_both_or_neither():
         ),
         origins={"b": "theirs", "c": "theirs"},
     )
-    assert list(rows(leaderboard.merge(division("ours", "a"), theirs)[0])) == ["a", "b", "c"]
+    assert list(rows(merging.merge(division("ours", "a"), theirs)[0])) == ["a", "b", "c"]
 
 
 def test_sources_of_one_name_are_told_apart_by_their_folders():
@@ -201,7 +201,7 @@ def test_an_ending_in_capitals_is_that_of_a_submission(tmp_path: Path):
 
 
 def test_a_folder_is_no_source(tmp_path: Path):
-    with pytest.raises(HarnessError, match="does not say which names"):
+    with pytest.raises(HarnessError, match="does not know the names"):
         leaderboard.gather([tmp_path])
 
 
@@ -210,7 +210,7 @@ def test_a_suite_that_has_not_been_run(tmp_path: Path):
         "name: s\nlearners: {a: {kind: nearest-mean}}\n"
         "protocols: {clean: {kind: classification, dataset: digits}}\n"
     )
-    with pytest.raises(HarnessError, match="nothing of it has been measured"):
+    with pytest.raises(HarnessError, match="it has no results yet"):
         leaderboard.gather([tmp_path / "s.yaml"], RunOptions(store=tmp_path / "store"))
 
 

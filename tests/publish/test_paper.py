@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.errors import DataError, HarnessError
 from harness.execute.session import RunOptions
-from harness.publish import paper, provenance
+from harness.publish import paper, provenance, staleness
+from harness.publish.folder import folder_of
 
 SUITE = """
 name: tiny
@@ -50,8 +51,8 @@ def home(made, tmp_path, monkeypatch):
     return tmp_path
 
 
-def look(store: Path | str = "nowhere") -> paper.Look:
-    return paper.look(Path("suites/paper/tiny.yaml"), RunOptions(store=store))
+def look(store: Path | str = "nowhere") -> paper.Status:
+    return paper.inspect(Path("suites/paper/tiny.yaml"), RunOptions(store=store))
 
 
 def edit(home: Path, old: str, new: str) -> None:
@@ -84,7 +85,7 @@ def test_a_second_time_nothing_is_done_and_forced_the_bytes_are_the_same(home, m
     assert "all fresh" in again.stdout and "wrote" not in again.stderr and files(folder) == before
     (folder / provenance.FILE).unlink()
     told = harness("paper", "--dry-run", "--store", made[0] / "results/runs").stdout
-    assert "stale\n  nothing tells what made it: no provenance.json" in told
+    assert "stale\n  its origin is unknown: it has no provenance.json" in told
     harness("paper", "--pack", "--store", made[0] / "results/runs")
     assert {name: data for name, data in files(folder).items() if name != provenance.FILE} == {
         name: data for name, data in before.items() if name != provenance.FILE
@@ -138,7 +139,7 @@ def test_a_file_that_is_gone_or_altered_is_told_and_made_again(home):
     before = files(folder)
     (folder / "few.md").unlink()
     (folder / "few.csv").write_text("something else")
-    assert look().why == ["gone: few.md", "altered by hand: few.csv"]
+    assert look().why == ["removed: few.md", "altered by hand: few.csv"]
     harness("paper", "--tables-only", "--store", "nowhere")
     assert files(folder) == before
 
@@ -156,11 +157,11 @@ def test_other_code_is_named(home, monkeypatch):
     assert look().why == ["code: learners pixels, random; protocols plain, few"]
     monkeypatch.setattr(plan, "code_version", real)
     monkeypatch.setattr(plan, "core_versions", lambda: ["other"])
-    assert look().why == ["code: what every cell runs through"] and look().state == "stale"
+    assert look().why == ["code: what every cell runs"] and look().state == "stale"
 
 
 def test_other_data_are_named(home, monkeypatch):
-    monkeypatch.setattr(provenance, "content_hash", lambda then: lambda dataset: "0" * 64)
+    monkeypatch.setattr(staleness, "content_hash", lambda then: lambda dataset: "0" * 64)
     assert look().why == ["data: the content of digits"]
 
 
@@ -206,7 +207,7 @@ def test_what_is_stale_is_run_and_files_that_nobody_makes_any_more_go(home, made
     edit(home, ", {protocol: plain}]", "]")
     edit(home, "episodes: 30", "episodes: 20")
     store = made[0] / "results/runs"
-    assert look(store).todo == 4 and look(store).basis == "from like cells in the store"
+    assert look(store).todo == 4 and look(store).basis == "from similar cells in the store"
     harness("paper", "--store", store, "--workers", 1)
     folder = home / "results/paper/tiny"
     assert (
@@ -221,8 +222,8 @@ def test_the_answer_is_there_as_json_and_for_other_folders(home, made):
     done = harness("paper", "suites/paper/tiny.yaml", "--dry-run", "--json", "--out", "elsewhere")
     (row,) = json.loads(done.stdout)
     assert row["state"] == "never run" and row["folder"] == "elsewhere/tiny" and row["seconds"] > 0
-    assert paper.folder_of(Path("suites/a/b.yaml")) == Path("results/a/b")
-    assert paper.folder_of(Path("/other/place/b.yaml")) == Path("results/b")
+    assert folder_of(Path("suites/a/b.yaml")) == Path("results/a/b")
+    assert folder_of(Path("/other/place/b.yaml")) == Path("results/b")
 
 
 def test_no_suites_and_damaged_provenance_are_explained(home, tmp_path):
@@ -238,9 +239,9 @@ def test_no_suites_and_damaged_provenance_are_explained(home, tmp_path):
     (tmp_path / "empty").mkdir()
     with (
         contextlib.chdir(tmp_path / "empty"),
-        pytest.raises(HarnessError, match="suites/paper: no suites there"),
+        pytest.raises(HarnessError, match="suites/paper: there are no suites here"),
     ):
-        paper.chosen([])
+        paper.find_suites([])
     with pytest.raises(HarnessError, match="tiny.yaml"):
         edit(home, "kind: nearest-mean", "kind: nearest")
         path.unlink()
@@ -285,21 +286,21 @@ def test_what_a_match_chose_is_known_without_the_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "matched.yaml").write_text(MATCHED)
     path, options = Path("matched.yaml"), RunOptions(store="store", workers=1)
-    before = paper.look(path, options)
+    before = paper.inspect(path, options)
     assert (
         before.state == "never run" and before.cells == before.todo == 4
     )  # a training, a match, two measurements
-    paper.make(before, options)
-    elsewhere = paper.look(path, options, out=Path("elsewhere"))
+    paper.update(before, options)
+    elsewhere = paper.inspect(path, options, out=Path("elsewhere"))
     assert (
         elsewhere.state == "never run"
         and elsewhere.todo == 0
-        and "in the store" in elsewhere.why[0]
+        and "the store has all of its cells" in elsewhere.why[0]
     )
     known = provenance.read(Path("results/matched"))
     assert len(known["chosen"]) == 1 and {*known["cells"]} == {"train", "match", "plain"}
     for place in ("store", "nowhere"):
-        again = paper.look(path, RunOptions(store=place))
+        again = paper.inspect(path, RunOptions(store=place))
         assert (again.state, again.why) == ("fresh", [])
     path.write_text(MATCHED.replace("density: 0.5", "density: 0.4"))
-    assert paper.look(path, RunOptions(store="nowhere")).state == "stale"
+    assert paper.inspect(path, RunOptions(store="nowhere")).state == "stale"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gzip
 import hashlib
 import json
 import math
@@ -15,7 +16,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from harness.publish import paper, provenance, submission
+from harness.publish import provenance, submission
+from harness.publish.folder import RECORDS, write
+from harness.publish.submission import MEASURED
 from harness.records import WORST
 from harness.report import claims, claims_text
 from harness.report.bold import MEAN_RANK
@@ -41,6 +44,12 @@ def folders_with(name: str) -> list[Path]:
     return sorted(
         path.parent for path in RESULTS.rglob(name) if "runs" not in path.relative_to(RESULTS).parts
     )
+
+
+def content(path: Path) -> bytes:
+    """What a file says; releases of zlib may compress it in different ways."""
+    data = path.read_bytes()
+    return gzip.decompress(data) if path.suffix == ".gz" else data
 
 
 def short(path: Path) -> str:
@@ -70,9 +79,9 @@ def table_of(path: Path) -> Table:
 def test_committed_results_were_found():
     assert (
         len(TABLES) > 30
-        and folders_with("records.jsonl")
+        and folders_with(RECORDS)
         and folders_with(provenance.FILE)
-        and folders_with(paper.MEASURED)
+        and folders_with(MEASURED)
     )
 
 
@@ -124,10 +133,10 @@ def test_the_printed_claims_are_their_csv(folder):
         )
 
 
-@pytest.mark.parametrize("folder", folders_with("records.jsonl"), ids=short)
+@pytest.mark.parametrize("folder", folders_with(RECORDS), ids=short)
 def test_numbers_are_means_of_the_records_beside_them(folder):
     seeds: dict[tuple, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for line in (folder / "records.jsonl").read_text().splitlines():
+    for line in content(folder / RECORDS).splitlines():
         record = json.loads(line)
         at = json.dumps([record["protocol"], record["setting"]], sort_keys=True)
         seeds[record["learner"], record["metric"]][at][record["seed"]] = record["value"]
@@ -170,34 +179,34 @@ def test_provenance_lists_every_file_as_it_is(folder):
 
 def large(folder: Path) -> bool:
     """Whether bootstrapping its intervals takes more than a few seconds."""
-    return (folder / "records.jsonl").read_bytes().count(b"\n") > 1500
+    return content(folder / RECORDS).count(b"\n") > 1500
 
 
 @pytest.mark.parametrize(
     "folder",
     [
         pytest.param(folder, marks=[pytest.mark.slow] * large(folder), id=short(folder))
-        for folder in folders_with(paper.MEASURED)
+        for folder in folders_with(MEASURED)
     ],
 )
 def test_results_are_reproduced_byte_for_byte_from_the_measurements(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     known = provenance.read(folder)
     loaded = suite.load((ROOT / "suites" / folder.relative_to(RESULTS)).with_suffix(".yaml"))
-    packed = submission.read(folder / paper.MEASURED)
+    packed = submission.read(folder / MEASURED)
     about = {
         key: known[key]
         for key in known
         if key not in ("command", "git_commit", "git_date", "environment", "files")
     }
     written = {
-        path.name for path in paper.write(loaded, packed.results, tmp_path, known["command"], about)
+        path.name for path in write(loaded, packed.results, tmp_path, known["command"], about)
     }
     same_drawing = known["writers"]["matplotlib"] == matplotlib.__version__
-    assert written == {path.name for path in folder.iterdir()} - {paper.MEASURED}
+    assert written == {path.name for path in folder.iterdir()} - {MEASURED}
     for name in written - {provenance.FILE}:
         if same_drawing or not name.endswith((".png", ".pdf")):
-            assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+            assert content(tmp_path / name) == content(folder / name), name
 
 
 # ---------------------------------------------------------------------------- pages that quote them
