@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from harness.data.archive import Archive, files_below
-from harness.data.base import Dataset, Facts, Loaded, Remote
+from harness.data.base import Dataset, Facts, Loaded, Remote, SplitFacts
 from harness.data.carve import SPLITS, count_classes, even_facts, rows_of_splits
 from harness.data.photographs import exactly, photograph, stacked
 from harness.data.pickles import read_pickled
@@ -88,7 +88,7 @@ class Cifar100(Dataset):
     def facts(self) -> Facts:
         """Return shape and split."""
         counts = count_classes([listed.split for listed in self.listed_classes()])
-        splits = {}
+        splits: dict[str, SplitFacts] = {}
         for split, count in counts.items():
             splits |= even_facts({split: count}, self.images_of(split))
         return Facts((3, SIDE, SIDE), {"classes": splits}, frozenset({"classes"}))

@@ -73,7 +73,7 @@ def words(kind: str) -> str:
 
 def _draw(identity: np.ndarray, rng: Rng, *shape: int) -> np.ndarray:
     """Uniform values in [-1, 1) that belong to the samples, float32 (B, *shape)."""
-    return rng.per_sample_uniform("draw", identity, 0, shape)
+    return rng.per_sample_uniform("draw", identity.tolist(), 0, shape)
 
 
 def _uniform(images: torch.Tensor, identity: np.ndarray, rng: Rng, *shape: int) -> torch.Tensor:

@@ -1,1 +1,1 @@
-"""Pure functions on arrays: statistics and biology."""
+"""Metrics: pure functions on arrays, for statistics and biology."""

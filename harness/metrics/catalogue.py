@@ -1,10 +1,11 @@
-"""Every metric by its name: what it is called in print, and in which form. Their order here is their order in tables."""
+"""The metrics that tables can show."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Form = Literal["percent", "count", "flag", "family", "standing", "number"]
+"""How the values of a metric are printed."""
 
 METRICS: dict[str, tuple[str, Form]] = {
     "accuracy": ("accuracy", "percent"),
@@ -49,3 +50,4 @@ METRICS: dict[str, tuple[str, Form]] = {
     "information_bits": ("information, bits", "number"),
     "capacity_bits": ("bits per live synapse", "number"),
 }
+"""Heading and form of each metric, by name. Tables show metrics in this order."""

@@ -1,4 +1,4 @@
-"""Intervals, paired tests and corrections: what stands behind every +- and every bold number."""
+"""Intervals, paired tests and corrections: the source of every +- and of every bold number."""
 
 from __future__ import annotations
 
@@ -10,89 +10,143 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 DRAWS = 4000
-"""Bootstrap draws: the 2.5 % quantile then rests on 100 of them."""
+"""Bootstrap draws: the 2.5 % quantile then has 100 of them below it."""
+CHUNK = 500
+"""Crossed draws at a time: (draws, distinct columns) can be large."""
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share of ``n`` independent trials (Wilson 1927, score interval without continuity correction).
+    """Interval of a share of ``n`` independent trials.
+
+    This is the score interval without continuity correction (Wilson 1927).
 
     >>> tuple(round(x, 4) for x in wilson(8, 10))
     (0.4902, 0.9433)
 
+    Args:
+        successes: successful trials.
+        n: trials.
+        level: confidence level.
+
+    Returns:
+        low, high.
+
     Raises:
-        ValueError: ``n`` is not positive, or ``successes`` is outside 0 .. n.
+        ValueError: If ``n`` is not positive, or ``successes`` is outside 0 .. n.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} trials")
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    share, shrink = successes / n, 1 + z * z / n
+    z = _normal_quantile(level)
+    share = successes / n
+    shrink = 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / shrink
-    # At the ends the formula gives exactly 0 and 1; rounding must not push it past them or past the share itself.
-    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+    # At shares of 0 and 1 the formula gives exactly 0 and 1. Rounding must not move a limit past
+    # them, or past the share itself.
+    low = min(share, max(0.0, centre - half))
+    high = max(share, min(1.0, centre + half))
+    return low, high
+
+
+def _normal_quantile(level: float) -> float:
+    """Half the width of the central interval of a standard normal variable."""
+    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float] | tuple[None, None]:
-    """Student's t interval of the mean of ``values`` (n,); ``(None, None)`` where one value defines none.
+    """Student's t interval of a mean.
 
-    It is not cut to [0, 1]: near the ceiling an interval past 1 says that the normal approximation is strained.
+    It is not cut to [0, 1]: a limit above 1 near the ceiling shows that the normal approximation is
+    poor there.
+
+    >>> t_interval([0.5])
+    (None, None)
+
+    Args:
+        values: (n,).
+        level: confidence level.
+
+    Returns:
+        low, high; ``(None, None)`` for a single value.
     """
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
+    sample = np.asarray(values, np.float64)
+    if len(sample) < 2:
         return None, None
-    mean, half = float(values.mean()), _t_half_width(values, level)
+    mean = float(sample.mean())
+    half = _t_half_width(sample, level)
     return mean - half, mean + half
 
 
-def _t_half_width(values: np.ndarray, level: float) -> float:
+def _t_half_width(sample: np.ndarray, level: float) -> float:
     from scipy.special import stdtrit
 
-    n = len(values)
-    return float(stdtrit(n - 1, 0.5 + level / 2) * values.std(ddof=1) / math.sqrt(n))
+    n = len(sample)
+    return float(stdtrit(n - 1, 0.5 + level / 2) * sample.std(ddof=1) / math.sqrt(n))
 
 
 def mcnemar_exact(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p that two classifiers err equally often on the same samples (McNemar 1947, exact binomial form).
+    """Two-sided p that two classifiers err equally often on the same samples.
+
+    This is McNemar's test (1947) in its exact binomial form: of the samples that only one of them
+    gets right, each is as likely to be one's as the other's.
+
+    >>> mcnemar_exact([1, 1, 1, 1], [0, 0, 0, 0])
+    0.125
 
     Args:
-        a, b: bool or 0/1 (n,), correct or not, in the same order of samples.
+        a: bool or 0/1 (n,), whether the first is correct.
+        b: the same of the second, in the same order of samples.
     """
-    a, b = _paired(a, b)
     from scipy.special import bdtr
 
-    only_a, only_b = int(np.sum(a > b)), int(np.sum(b > a))
+    first, second = _paired(a, b)
+    only_a = int(np.sum(first > second))
+    only_b = int(np.sum(second > first))
     if only_a == only_b:
         return 1.0
     return min(1.0, 2.0 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def paired_t(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float, float, float]:
-    """Mean of ``a - b`` over pairs, its interval, and the two-sided p that it is zero.
+    """Student's paired t test of two means.
+
+    >>> paired_t([1, 2, 3], [1, 2, 3])
+    (0.0, 0.0, 0.0, 1.0)
 
     Args:
-        a, b: (n,) with n >= 2, in the same order of units (episodes).
+        a: (n,) with n >= 2.
+        b: (n,), in the same order of units (episodes).
+        level: confidence level.
 
     Returns:
-        difference, low, high, p. Differences without any spread give p = 1 if they are zero, else 0.
+        Mean of ``a - b``, its interval (low, high), and the two-sided p that it is zero. If all
+        differences are equal, p is 1 if they are zero and 0 otherwise.
+
+    Raises:
+        ValueError: If there are fewer than two pairs, or the shapes differ.
     """
-    a, b = _paired(a, b)
-    if len(a) < 2:
-        raise ValueError("a paired t test needs two pairs")
     from scipy.special import stdtr
 
-    gap = a - b
-    mean, half = float(gap.mean()), _t_half_width(gap, level)
-    error = float(gap.std(ddof=1) / math.sqrt(len(gap)))
+    first, second = _paired(a, b)
+    n = len(first)
+    if n < 2:
+        raise ValueError("a paired t test needs two pairs")
+    gap = first - second
+    mean = float(gap.mean())
+    half = _t_half_width(gap, level)
+    error = float(gap.std(ddof=1) / math.sqrt(n))
     if error == 0:
         return mean, mean, mean, float(mean == 0)
-    return mean, mean - half, mean + half, 2.0 * float(stdtr(len(gap) - 1, -abs(mean) / error))
+    p = 2.0 * float(stdtr(n - 1, -abs(mean) / error))
+    return mean, mean - half, mean + half, p
 
 
 def _paired(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"not pairs: shapes {a.shape} and {b.shape}")
-    return a, b
+    first = np.asarray(a, np.float64)
+    second = np.asarray(b, np.float64)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"not pairs: shapes {first.shape} and {second.shape}")
+    return first, second
 
 
 def bootstrap_means(
@@ -104,45 +158,54 @@ def bootstrap_means(
 ) -> np.ndarray:
     """Means over resampled seeds and, within them, resampled units.
 
-    A resampled set of units is drawn as counts over the *distinct* values, which has the same distribution as drawing
-    the units one by one and costs nothing for verdicts, however many there are.
+    A resampled set of units is drawn as counts of its *distinct* values. That has the same
+    distribution as drawing units one by one, and its cost does not depend on how many verdicts
+    there are.
 
     Args:
-        values: one (n,) array a seed.
+        values: one (n,) array per seed.
         generator: source of the draws.
-        crossed: True where column i is the same unit in every seed (test images): one resample of columns then serves
-            all seeds. False where each seed has units of its own (its episodes).
+        crossed: True if column i is the same unit in every seed (a test image): one resample of
+            columns then serves all seeds. False if each seed has units of its own (its episodes).
+        draws: number of means.
 
     Returns:
-        float (draws,).
+        float64 (draws,).
     """
-    seeds = [np.asarray(v, np.float64) for v in values]
-    return (_crossed if crossed else _nested)(seeds, generator, draws)
+    seeds = [np.asarray(of_seed, np.float64) for of_seed in values]
+    if crossed:
+        return _crossed_means(seeds, generator, draws)
+    return _nested_means(seeds, generator, draws)
 
 
-def _crossed(seeds: list[np.ndarray], generator: np.random.Generator, draws: int) -> np.ndarray:
+def _crossed_means(
+    seeds: list[np.ndarray], generator: np.random.Generator, draws: int
+) -> np.ndarray:
+    n_seeds = len(seeds)
+    even = np.full(n_seeds, 1 / n_seeds)
     columns, counts = np.unique(np.stack(seeds), axis=1, return_counts=True)
-    n, means = counts.sum(), []
-    for start in range(0, draws, 500):  # in chunks: (draws, distinct columns) can be large
-        size = min(500, draws - start)
-        weight_of_seed = generator.multinomial(
-            len(seeds), np.full(len(seeds), 1 / len(seeds)), size=size
-        ) / len(seeds)
-        weight_of_column = generator.multinomial(n, counts / n, size=size) / n
-        means.append(
-            np.einsum("ds,sc,dc->d", weight_of_seed, columns, weight_of_column, optimize=True)
-        )
+    n = counts.sum()
+    means = []
+    for start in range(0, draws, CHUNK):
+        size = min(CHUNK, draws - start)
+        seed_weights = generator.multinomial(n_seeds, even, size=size) / n_seeds
+        column_weights = generator.multinomial(n, counts / n, size=size) / n
+        means.append(np.einsum("ds,sc,dc->d", seed_weights, columns, column_weights, optimize=True))
     return np.concatenate(means)
 
 
-def _nested(seeds: list[np.ndarray], generator: np.random.Generator, draws: int) -> np.ndarray:
+def _nested_means(
+    seeds: list[np.ndarray], generator: np.random.Generator, draws: int
+) -> np.ndarray:
     chosen = generator.integers(len(seeds), size=(draws, len(seeds)))
     means = np.empty(chosen.shape)
     for seed, values in enumerate(seeds):
+        n = len(values)
+        is_chosen = chosen == seed
+        times = int(np.sum(is_chosen))
         distinct, counts = np.unique(values, return_counts=True)
-        times = int(np.sum(chosen == seed))
-        drawn = generator.multinomial(len(values), counts / len(values), size=times)
-        means[chosen == seed] = drawn @ distinct / len(values)
+        resampled = generator.multinomial(n, counts / n, size=times)
+        means[is_chosen] = resampled @ distinct / n
     return means.mean(axis=1)
 
 
@@ -153,28 +216,44 @@ def hierarchical_bootstrap(
     crossed: bool,
     level: float = 0.95,
 ) -> tuple[float, float, float]:
-    """Percentile interval of the mean over seeds and units, and the two-sided p that the mean is zero.
+    """Percentile interval of a mean over seeds and units, and the two-sided p that it is zero.
 
-    A bootstrap over S seeds underestimates the variance between seeds by the factor (S - 1) / S; with two or three
-    seeds the interval is therefore too narrow, and a table that has so few says so.
+    A bootstrap over S seeds underestimates the variance between seeds by the factor (S - 1) / S.
+    With two or three seeds the interval is too narrow, and tables with so few seeds say so.
 
     Args:
-        values, generator, crossed: as for ``bootstrap_means``.
+        values: as in ``bootstrap_means``.
+        generator: source of the draws.
+        crossed: as in ``bootstrap_means``.
+        level: confidence level.
 
     Returns:
-        low, high, p. p is never below 2 / (draws + 1).
+        low, high, p. With t means on the rarer side of zero (a mean of zero is on both sides),
+        p = 2 (t + 1) / (draws + 1), at most 1. It is never below 2 / (draws + 1): so many draws
+        cannot prove a smaller p.
     """
     means = bootstrap_means(values, generator, crossed=crossed)
     low, high = np.quantile(means, [0.5 - level / 2, 0.5 + level / 2])
     tail = min(int(np.sum(means <= 0)), int(np.sum(means >= 0)))
-    return float(low), float(high), min(1.0, 2.0 * (tail + 1) / (len(means) + 1))
+    p = min(1.0, 2.0 * (tail + 1) / (len(means) + 1))
+    return float(low), float(high), p
 
 
 def holm(pvalues: ArrayLike) -> np.ndarray:
-    """P values corrected for their number (Holm 1979, step-down): reject those that are still <= the level.
+    """Correct p values for their number (Holm 1979, step-down).
+
+    Results whose corrected p is at most the level are significant. In ascending order, the i-th of
+    n p values (from 0) is multiplied by n - i; none may then be smaller than one before it, or
+    above 1.
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
+
+    Args:
+        pvalues: (n,).
+
+    Returns:
+        float64 (n,), in the order of ``pvalues``.
     """
     p = np.asarray(pvalues, np.float64)
     order = np.argsort(p, kind="stable")
@@ -185,111 +264,151 @@ def holm(pvalues: ArrayLike) -> np.ndarray:
 
 
 def ranks_with_ties(scores: ArrayLike, alike: Callable[[int, list[int]], list[int]]) -> np.ndarray:
-    """Rank of each score, 1 the best, where those that cannot be told from the best of a group share their mean rank.
+    """Rank scores, 1 the best; scores that do not differ significantly share their mean rank.
 
-    The best is taken with all that are alike to it; then the best of what is left, and so on (as Triantafillou et al. 2020,
-    arXiv 1903.03096, rank; the test is the caller's).
-
-    Args:
-        scores: (n,), higher is better.
-        alike: (i, rest) -> which of ``rest`` are not significantly worse than i.
+    The best score forms a group with all that are equal or not significantly worse. Then the best
+    of the others does, and so on, as Triantafillou et al. 2020 (arXiv 1903.03096) rank. The test is
+    the caller's.
 
     >>> ranks_with_ties([0.9, 0.5, 0.8, 0.4], lambda i, rest: [j for j in rest if j == 2]).tolist()
     [1.5, 3.0, 1.5, 4.0]
+
+    Args:
+        scores: (n,), higher is better.
+        alike: called with (i, others); returns those of ``others`` that are not significantly worse
+            than i.
+
+    Returns:
+        float64 (n,).
     """
-    scores = np.asarray(scores, np.float64)
-    left, ranks, done = (
-        sorted(range(len(scores)), key=lambda i: -scores[i]),
-        np.empty(len(scores)),
-        0,
-    )
+    points = np.asarray(scores, np.float64)
+    left = sorted(range(len(points)), key=lambda i: -points[i])
+    ranks = np.empty(len(points))
+    n_ranked = 0
     while left:
         best, *rest = left
-        equal = [i for i in rest if scores[i] == scores[best]]
-        group = [
-            best,
-            *equal,
-            *(i for i in alike(best, [i for i in rest if i not in equal]) if i not in equal),
-        ]
-        ranks[group] = done + (len(group) + 1) / 2
-        done += len(group)
+        equal = [i for i in rest if points[i] == points[best]]
+        tied = alike(best, [i for i in rest if i not in equal])
+        group = [best, *equal, *(i for i in tied if i not in equal)]
+        # The mean of the ranks that the group takes.
+        ranks[group] = n_ranked + (len(group) + 1) / 2
+        n_ranked += len(group)
         left = [i for i in left if i not in group]
     return ranks
 
 
 def detectable_difference(n: int, spread: float, level: float = 0.95, power: float = 0.8) -> float:
-    """Smallest true mean difference that a paired test over ``n`` units finds with probability ``power``.
+    """Smallest true mean difference that a paired test finds with probability ``power``.
+
+    It is (z_level + z_power) * spread / sqrt(n), by the normal approximation.
+
+    >>> round(detectable_difference(100, 0.2), 4)
+    0.056
 
     Args:
         n: units, e.g. episodes.
-        spread: standard deviation of a unit's difference.
+        spread: standard deviation of the difference of a unit.
+        level: confidence level of the test.
+        power: probability of finding the difference.
     """
-    normal = NormalDist()
-    return (normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * spread / math.sqrt(n)
+    return (_normal_quantile(level) + NormalDist().inv_cdf(power)) * spread / math.sqrt(n)
 
 
 def detectable_accuracy_difference(
     n: int, disagreement: float = 0.1, level: float = 0.95, power: float = 0.8
 ) -> float:
-    """The same for accuracies on ``n`` samples, a share ``disagreement`` of which just one of the two gets right.
+    """Smallest true difference of two accuracies on the same samples that a paired test finds.
 
-    The difference of two verdicts is -1, 0 or 1, so its variance is at most that share.
+    The difference of two verdicts is -1, 0 or 1. Its variance is at most the share of samples that
+    exactly one of the two gets right.
+
+    Args:
+        n: samples.
+        disagreement: that share.
+        level: as in ``detectable_difference``.
+        power: as in ``detectable_difference``.
     """
     return detectable_difference(n, math.sqrt(disagreement), level, power)
 
 
 def paired_shares(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-    """Difference of two shares on the same samples and its interval, sound where few samples differ or none does.
+    """Difference of two shares on the same samples, and its interval.
 
-    Adds one to each of the two counts of samples that only one gets right (Bonett & Price 2012, adjusted Wald).
+    One is added to both counts of samples that only one gets right (Bonett & Price 2012, adjusted
+    Wald): the interval is then valid even if few samples differ or none does.
+
+    >>> [round(x, 3) for x in paired_shares([1, 1, 1, 0], [1, 0, 0, 0])]
+    [0.5, -0.253, 0.919]
 
     Args:
-        a, b: bool or 0/1 (n,), in the same order of samples.
+        a: bool or 0/1 (n,).
+        b: bool or 0/1 (n,), in the same order of samples.
+        level: confidence level.
 
     Returns:
-        mean of a - b, low, high. The interval need not be centred on the mean.
+        Mean of ``a - b``, low, high. The interval need not be centred on the mean.
     """
-    a, b = _paired(a, b)
-    n, only_a, only_b = len(a), float(np.sum(a > b)), float(np.sum(b > a))
-    up, down = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
-    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt(
-        (up + down - (up - down) ** 2) / (n + 2)
-    )
+    first, second = _paired(a, b)
+    n = len(first)
+    only_a = float(np.sum(first > second))
+    only_b = float(np.sum(second > first))
+    up = (only_a + 1) / (n + 2)
+    down = (only_b + 1) / (n + 2)
+    error = math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    half = _normal_quantile(level) * error
     return (only_a - only_b) / n, up - down - half, up - down + half
 
 
 def welch(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float, float, float]:
-    """Difference of the means of two samples of unequal spread (Welch 1947): ``a - b``, low, high, two-sided p.
+    """Welch's test (1947) of the means of two independent samples of unequal spread.
+
+    >>> welch([2, 2], [2, 2])
+    (0.0, 0.0, 0.0, 1.0)
 
     Args:
-        a, b: (m,) and (n,), each of two values or more. Samples without any spread give p = 1 if they are equal, else 0.
+        a: (m,) with m >= 2.
+        b: (n,) with n >= 2.
+        level: confidence level.
+
+    Returns:
+        Mean of ``a`` less that of ``b``, its interval (low, high), and the two-sided p that it is
+        zero. If neither sample has any spread, p is 1 for equal means and 0 otherwise.
+
+    Raises:
+        ValueError: If a sample has fewer than two values.
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if min(len(a), len(b)) < 2:
-        raise ValueError("Welch's test needs two values a side")
     from scipy.special import stdtr, stdtrit
 
-    of_a, of_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    difference, error = float(a.mean() - b.mean()), math.sqrt(of_a + of_b)
+    first = np.asarray(a, np.float64)
+    second = np.asarray(b, np.float64)
+    m = len(first)
+    n = len(second)
+    if min(m, n) < 2:
+        raise ValueError("Welch's test needs two values a side")
+    of_a = first.var(ddof=1) / m
+    of_b = second.var(ddof=1) / n
+    difference = float(first.mean() - second.mean())
+    error = math.sqrt(of_a + of_b)
     if error == 0:
         return difference, difference, difference, float(difference == 0)
-    freedom = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
+    # Welch and Satterthwaite's degrees of freedom.
+    freedom = (of_a + of_b) ** 2 / (of_a**2 / (m - 1) + of_b**2 / (n - 1))
     half = float(stdtrit(freedom, 0.5 + level / 2)) * error
-    return (
-        difference,
-        difference - half,
-        difference + half,
-        2.0 * float(stdtr(freedom, -abs(difference) / error)),
-    )
+    p = 2.0 * float(stdtr(freedom, -abs(difference) / error))
+    return difference, difference - half, difference + half, p
 
 
 def units_needed(spread: float, difference: float, level: float = 0.95, power: float = 0.8) -> int:
-    """How many units a paired test needs to find a true mean difference with probability ``power``.
+    """Units that a paired test needs to find a true mean difference with probability ``power``.
 
     >>> units_needed(0.1, 0.02)
     197
+
+    Args:
+        spread: standard deviation of the difference of a unit.
+        difference: the true mean difference.
+        level: confidence level of the test.
+        power: probability of finding the difference.
     """
-    normal = NormalDist()
-    return math.ceil(
-        ((normal.inv_cdf(0.5 + level / 2) + normal.inv_cdf(power)) * spread / difference) ** 2
-    )
+    quantiles = _normal_quantile(level) + NormalDist().inv_cdf(power)
+    return math.ceil((quantiles * spread / difference) ** 2)

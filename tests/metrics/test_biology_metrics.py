@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,6 +49,36 @@ def test_gini_is_half_the_relative_mean_difference(values):
     assert sparsity.gini(x) == pytest.approx(expected, abs=1e-9)
 
 
+sizes = arrays(np.float64, st.integers(2, 12), elements=st.floats(0, 100))
+
+
+@given(sizes.filter(lambda x: x.sum() > 1e-3))
+def test_sparseness_by_its_formula(x):
+    n, l1, l2 = len(x), np.abs(x).sum(), np.sqrt((x**2).sum())
+    activity = x.mean() ** 2 / (x**2).mean()
+    signed = x * np.resize([1, -1], n)  # signs do not count
+    assert sparsity.hoyer(signed) == pytest.approx((np.sqrt(n) - l1 / l2) / (np.sqrt(n) - 1))
+    assert sparsity.treves_rolls(signed[:, None], 0)[0] == pytest.approx(
+        (1 - activity) / (1 - 1 / n), abs=1e-12
+    )
+
+
+def test_gini_of_nothing_is_undefined_and_of_everything_in_one_its_maximum():
+    assert np.isnan(sparsity.gini(np.zeros(4)))
+    assert sparsity.gini(np.array([0, 0, 0, 0, -7.0])) == pytest.approx(4 / 5)
+
+
+@given(arrays(np.float64, (4, 6), elements=st.floats(-5, 5)), arrays(bool, (4, 6)))
+def test_live_synapses_by_brute_force(weight, mask):
+    existing = [abs(w) for w, exists in zip(weight.ravel(), mask.ravel(), strict=True) if exists]
+    # within rounding of the threshold either answer is right
+    threshold = 0.01 * np.mean(existing) if existing else np.inf
+    found = sparsity.live_synapses(weight, mask)
+    assert not found[~mask].any()
+    assert (found | (np.abs(weight) <= threshold * (1 + 1e-9)) | ~mask).all()
+    assert (~found | (np.abs(weight) >= threshold * (1 - 1e-9))).all()
+
+
 def test_live_synapses_by_mask_or_by_size():
     weight = np.array([[1.0, 0.001], [-1.0, 0.0]])
     assert sparsity.live_synapses(weight).tolist() == [[True, False], [True, False]]
@@ -78,6 +110,24 @@ def test_chance_purity_is_that_of_shuffled_signs():
     )
     assert dale.chance_purity(weight, live) == 1.0 and np.isnan(
         dale.chance_purity(weight, np.zeros_like(live))
+    )
+
+
+def test_chance_purity_by_enumeration():
+    """The mean of max(k, n - k) / n over all sign patterns, each with its probability."""
+    weight = np.array([[1.0, -2, 3, 0.5], [1, 1, -1, 9], [-4, 9, 9, 9]])
+    live = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 0, 0, 0]], bool)
+    p = 5 / 8  # positive ones of the eight live synapses
+
+    def expected(n: int) -> float:
+        total = 0.0
+        for pattern in itertools.product([0, 1], repeat=n):
+            k = sum(pattern)
+            total += p**k * (1 - p) ** (n - k) * max(k, n - k) / n
+        return total
+
+    assert dale.chance_purity(weight, live) == pytest.approx(
+        np.mean([expected(n) for n in (4, 3, 1)])
     )
 
 
@@ -148,6 +198,24 @@ def test_ks_and_moments_equal_scipy(sample):
     assert distributions.log_moments(sample) == pytest.approx(
         (logs.std(), stats.skew(logs), stats.kurtosis(logs))
     )
+
+
+def test_a_power_law_needs_unequal_weights():
+    criteria = distributions.aic(np.full(9, 0.5))
+    assert criteria["power law"] == np.inf and np.isfinite(criteria["exponential"])
+
+
+def test_families_keep_their_order():
+    """Records refer to a family by its position."""
+    assert distributions.FAMILIES == (
+        "lognormal",
+        "gamma",
+        "exponential",
+        "half-normal",
+        "normal",
+        "power law",
+    )
+    assert tuple(distributions.aic(SAMPLES["gamma"])) == distributions.FAMILIES
 
 
 def test_equal_weights_are_no_distribution():

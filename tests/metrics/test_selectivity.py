@@ -22,6 +22,23 @@ def test_class_selectivity_of_known_units():
     )
 
 
+def test_group_means_by_brute_force():
+    rates = RNG.random((120, 5))
+    expected = [rates[group == GROUPS].mean(0) for group in range(3)]
+    assert selectivity.group_means(rates, GROUPS) == pytest.approx(np.array(expected))
+
+
+def test_class_selectivity_by_its_formula():
+    """Unequal class sizes: the rest is the mean over the other classes, not over their stimuli."""
+    groups = np.repeat([0, 1, 2], [5, 50, 20])
+    rates = RNG.random((75, 6))
+    for found, unit in zip(selectivity.class_selectivity(rates, groups), rates.T, strict=True):
+        means = [unit[groups == group].mean() for group in range(3)]
+        best = max(means)
+        means.remove(best)
+        assert found == pytest.approx((best - np.mean(means)) / (best + np.mean(means)))
+
+
 def test_eta_squared_is_the_one_of_a_one_way_anova():
     rates = RNG.normal(size=(120, 4)) + np.outer(GROUPS, [0, 0.2, 1, 5])
     for found, unit in zip(selectivity.eta_squared(rates, GROUPS), rates.T, strict=True):
@@ -61,6 +78,17 @@ def test_units_per_class():
     rates = np.zeros((120, 6))
     rates[:, :3] = 2.0
     assert selectivity.units_per_class(rates, GROUPS) == pytest.approx(3)
+    rates[GROUPS == 2] = 0  # a class without any response is left out
+    assert selectivity.units_per_class(rates, GROUPS) == pytest.approx(3)
+
+
+def test_units_per_class_by_its_formula():
+    rates = RNG.random((120, 6))
+    ratios = []
+    for group in range(3):
+        m = rates[group == GROUPS].mean(0)
+        ratios.append(m.sum() ** 2 / (m**2).sum())
+    assert selectivity.units_per_class(rates, GROUPS) == pytest.approx(np.mean(ratios))
 
 
 def test_clusters_are_found_without_labels():
@@ -82,6 +110,17 @@ def test_cka_ignores_rotation_and_scale_and_stays_in_its_bounds(n_in, n_out, sca
     assert 0 <= similarity.linear_cka(x, y) <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("wide", [3, 40])
+def test_cka_by_its_definition_on_centred_kernels(wide):
+    """HSIC of the two linear kernels over the root of their own, on either side of N features."""
+    x, y = RNG.normal(size=(25, wide)), RNG.random((25, 4)) + 5
+    centre = np.eye(25) - 1 / 25
+    k, m = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
+    expected = np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m))
+    assert similarity.linear_cka(x, y) == pytest.approx(expected)
+    assert similarity.linear_cka(y, x) == pytest.approx(expected)
+
+
 def test_cka_of_something_constant_is_undefined():
     assert np.isnan(similarity.linear_cka(np.ones((5, 2)), RNG.normal(size=(5, 2))))
 
@@ -92,6 +131,19 @@ def test_information_of_known_codes():
     assert capacity.information(np.zeros((8, 3))) == 0
     uniform = np.tile((np.arange(16) + 0.5)[:, None], 2)
     assert capacity.information(uniform, levels=16) == pytest.approx(8)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 40), st.integers(1, 6), st.integers(2, 20), st.integers(0, 99))
+def test_information_by_its_definition(n, units, levels, seed):
+    """Entropy of each unit's response in equal steps from 0 to its peak, summed."""
+    rates = np.random.default_rng(seed).random((n, units)) ** 3
+    expected = 0.0
+    for unit in rates.T:
+        # the peak itself is in the last step, as for numpy's histograms
+        counts = np.histogram(unit, bins=levels, range=(0, unit.max()))[0]
+        expected += stats.entropy(counts, base=2)
+    assert capacity.information(rates, levels) == pytest.approx(expected, abs=1e-9)
 
 
 def test_capacity_is_bits_a_live_synapse():

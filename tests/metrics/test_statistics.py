@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -138,6 +138,133 @@ def test_bootstrap_p_sees_a_difference_and_only_a_real_one():
     assert ours.hierarchical_bootstrap(nothing, np.random.default_rng(8), crossed=False)[2] > 0.05
     low, high, p = ours.hierarchical_bootstrap(something, np.random.default_rng(8), crossed=False)
     assert p < 0.01 and 0 < low < something.mean() < high
+
+
+DEFINED = [
+    # (means of the draws) -> p of the definition: twice the rarer side of zero, both with one more
+    ([1.0] * 99, 2 / 100),  # nothing on the other side: the floor
+    ([-1.0] * 99, 2 / 100),
+    ([1.0] * 98 + [-1.0], 4 / 100),
+    ([1.0] * 95 + [-1.0] * 4, 10 / 100),
+    ([1.0] * 98 + [0.0], 4 / 100),  # zero is on both sides
+    ([0.0] * 99, 1.0),
+    ([1.0] * 50 + [-1.0] * 49, 1.0),
+]
+
+
+@pytest.mark.parametrize(("means", "p"), DEFINED)
+def test_bootstrap_p_by_its_definition(monkeypatch, means, p):
+    monkeypatch.setattr(ours, "bootstrap_means", lambda *_, **__: np.array(means))
+    found = ours.hierarchical_bootstrap([[1.0]], np.random.default_rng(0), crossed=False)
+    assert found[2] == pytest.approx(p, abs=1e-15)
+
+
+@pytest.mark.parametrize("crossed", [True, False])
+def test_bootstrap_p_has_a_floor_of_two_in_the_draws(crossed):
+    """However large the difference, 4,000 draws prove no smaller p."""
+    values = np.full((3, 20), 0.5)
+    low, high, p = ours.hierarchical_bootstrap(values, np.random.default_rng(0), crossed=crossed)
+    assert (low, high) == (0.5, 0.5) and p == 2 / (ours.DRAWS + 1)
+
+
+def test_bootstrap_interval_is_the_quantiles_of_its_means():
+    values = np.random.default_rng(3).random((4, 30))
+    for level in (0.8, 0.95):
+        means = ours.bootstrap_means(values, np.random.default_rng(9), crossed=True)
+        found = ours.hierarchical_bootstrap(
+            values, np.random.default_rng(9), crossed=True, level=level
+        )
+        tails = 100 * (1 - level) / 2
+        assert found[:2] == pytest.approx(np.percentile(means, [tails, 100 - tails]), abs=1e-12)
+
+
+def test_crossed_draws_do_not_depend_on_their_number():
+    """Draws are made in chunks: the first ones are the same however many follow."""
+    values = np.random.default_rng(4).random((3, 12))
+    many, few = (
+        ours.bootstrap_means(values, np.random.default_rng(1), crossed=True, draws=draws)
+        for draws in (1200, 500)
+    )
+    assert len(many) == 1200 and np.array_equal(many[:500], few)
+
+
+@given(verdicts, st.sampled_from([0.8, 0.95]))
+def test_paired_shares_by_its_formula(pair, level):
+    """Bonett & Price 2012: one more in both discordant cells, two more samples; the mean is as it is."""
+    a, b = map(np.array, pair)
+    n, f12, f21 = len(a), int((a & ~b).sum()), int((~a & b).sum())
+    p12, p21 = (f12 + 1) / (n + 2), (f21 + 1) / (n + 2)
+    z = stats.norm.ppf(0.5 + level / 2)
+    half = z * np.sqrt((p12 + p21 - (p12 - p21) ** 2) / (n + 2))
+    mean, low, high = ours.paired_shares(a, b, level)
+    assert mean == pytest.approx(np.mean(a.astype(float) - b.astype(float)), abs=1e-12)
+    assert (low, high) == pytest.approx((p12 - p21 - half, p12 - p21 + half), abs=1e-12)
+
+
+def test_paired_shares_cover_the_true_difference():
+    draw = np.random.default_rng(11)
+    covered = []
+    for _ in range(2000):
+        u = draw.random(40)
+        a, b = u < 0.8, (u > 0.1) & (u < 0.75)
+        _, low, high = ours.paired_shares(a, b)
+        covered.append(low <= 0.8 - 0.65 <= high)
+    assert np.mean(covered) > 0.92  # 0.95 is nominal; differences are multiples of 1 / 40
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=2, max_size=20),
+    st.lists(st.floats(-5, 5), min_size=2, max_size=20),
+    st.sampled_from([0.9, 0.95]),
+)
+def test_welch_equals_scipy(a, b, level):
+    found = ours.welch(a, b, level)
+    assume(np.var(a) + np.var(b) > 1e-12)  # the next test has samples without spread
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    interval = expected.confidence_interval(level)
+    wanted = (np.mean(a) - np.mean(b), interval.low, interval.high, expected.pvalue)
+    assert found == pytest.approx(wanted, rel=1e-6, abs=1e-9)
+
+
+def test_welch_without_spread():
+    assert ours.welch([1, 1], [1, 1, 1]) == (0, 0, 0, 1)
+    assert ours.welch([2, 2], [1, 1]) == (1, 1, 1, 0)
+    with pytest.raises(ValueError):
+        ours.welch([1.0], [1.0, 2.0])
+
+
+@given(st.floats(0.01, 2), st.floats(0.01, 1), st.sampled_from([0.9, 0.95]), st.floats(0.5, 0.95))
+def test_units_needed_is_the_least_number_that_detects_the_difference(
+    spread, difference, level, power
+):
+    n = ours.units_needed(spread, difference, level, power)
+    z = stats.norm.ppf(0.5 + level / 2) + stats.norm.ppf(power)
+    assert ours.detectable_difference(n, spread, level, power) == pytest.approx(
+        z * spread / np.sqrt(n)
+    )
+    assert ours.detectable_difference(n, spread, level, power) <= difference * (1 + 1e-9)
+    if n > 1:
+        assert ours.detectable_difference(n - 1, spread, level, power) > difference * (1 - 1e-9)
+
+
+def test_paired_tests_need_pairs():
+    for test in (ours.mcnemar_exact, ours.paired_t, ours.paired_shares):
+        with pytest.raises(ValueError, match="not pairs"):
+            test([1, 0, 1], [1, 0])
+        with pytest.raises(ValueError, match="not pairs"):
+            test([[1, 0]], [[1, 0]])
+    with pytest.raises(ValueError, match="two pairs"):
+        ours.paired_t([1], [0])
+
+
+@pytest.mark.parametrize("level", [0.5, 0.99])
+def test_levels_reach_every_interval(level):
+    draw = np.random.default_rng(12)
+    a, b = draw.normal(0, 1, 12), draw.normal(0.2, 1, 12)
+    alone = stats.ttest_1samp(a, 0).confidence_interval(level)
+    assert ours.t_interval(a, level) == pytest.approx((alone.low, alone.high), abs=1e-12)
+    paired = stats.ttest_rel(a, b).confidence_interval(level)
+    assert ours.paired_t(a, b, level)[1:3] == pytest.approx((paired.low, paired.high), abs=1e-12)
 
 
 def test_detectable_difference_has_the_power_it_says():
