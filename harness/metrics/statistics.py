@@ -338,7 +338,7 @@ def paired_shares(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[floa
     Wald): the interval is then valid even if few samples differ or none does.
 
     >>> [round(x, 3) for x in paired_shares([1, 1, 1, 0], [1, 0, 0, 0])]
-    [0.5, -0.253, 0.919]
+    [0.5, -0.263, 0.93]
 
     Args:
         a: bool or 0/1 (n,).
