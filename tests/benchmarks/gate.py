@@ -32,8 +32,8 @@ AT_ONCE = 1
 PLANTED = {
     "learning rate of the rule halved": (
         "harness/rules/ech.py",
-        "unsqueeze(0), self._temperature(done), 1 - done,",
-        "unsqueeze(0), self._temperature(done), 0.5 - done / 2,",
+        "plasticity.learn(self.layer, batch, temperature, 1 - done,",
+        "plasticity.learn(self.layer, batch, temperature, 0.5 - done / 2,",
     ),
     "one step of PGD removed": (
         "harness/attacks/engine/ascent.py",
@@ -41,7 +41,7 @@ PLANTED = {
         "iterates.finish(work, work.steps >= steps - 1)",
     ),
     "one class never drawn": (
-        "harness/data/episodes.py",
+        "harness/data/sampler.py",
         "eligible = [classes for",
         "eligible = [classes[:-1] for",
     ),
