@@ -1,4 +1,4 @@
-"""Auto-PGD (Croce & Hein 2020, algorithm 1): momentum, and steps that are halved where they no longer help."""
+"""Auto-PGD (Croce & Hein 2020, algorithm 1): momentum, and steps that are halved when needed."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ class APGD(Iterated):
         config = self.config
         plural = "s" if config.restarts > 1 else ""
         return (
-            f"{grid_words(config)}, {self.loss_words}, {config.steps} steps that start at 2 eps and "
-            f"halve themselves, {config.restarts} random start{plural}, best iterate"
+            f"{grid_words(config)}, {self.loss_words}, "
+            f"{config.steps} steps that start at 2 eps and halve themselves, "
+            f"{config.restarts} random start{plural}, best iterate"
         )
 
     def perturb(self, victim: Victim, task: Task) -> Candidates:
@@ -76,7 +77,7 @@ def checkpoints(steps: int) -> list[int]:
 
 
 class _Schedule:
-    """What APGD remembers of every sample of a task, in tensors (N, ...); a step uses the rows at work.
+    """What APGD remembers of every sample of a task, in tensors (N, ...).
 
     Attributes:
         size: step size.
@@ -92,7 +93,7 @@ class _Schedule:
             checkpoint; otherwise 0.
     """
 
-    def __init__(self, task: Task, norm: str, steps: int):
+    def __init__(self, task: Task, norm: str, steps: int) -> None:
         images = task.images
         device = images.device
         n = len(images)

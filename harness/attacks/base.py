@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from harness.lazy import torch
 from harness.rng import Rng
 
 TOLERANCE = 1e-6
-"""By how much a norm may exceed its eps: float32 rounding of image + perturbation (measured: 6e-8 a pixel)."""
+"""Largest excess of a norm over eps by float32 rounding of image + perturbation (6e-8 a pixel)."""
 
 Fault = tuple[tuple[str | int, ...], str, str]
 """What makes a config impossible: path below the attack's mapping, message, hint."""
@@ -86,7 +86,7 @@ class Candidates:
 
 
 class Attack(ABC):
-    """One attack. A subclass registers itself with ``@attacks.register(name)`` and has a nested ``Config``.
+    """One attack, registered with ``@attacks.register(name)``, with a nested ``Config``.
 
     ``words`` and ``perturb`` must be implemented; everything else has a default.
 
@@ -102,8 +102,13 @@ class Attack(ABC):
     Config: ClassVar[type[AttackConfig]]
     keeps_failures: ClassVar[bool] = False
 
-    def __init__(self, config: Any):
+    def __init__(self, config: Any) -> None:
         self.config = config
+
+    @classmethod
+    def of(cls, **keys: Any) -> Self:
+        """Make an attack from keys of its config, e.g. ``PGD.of(eps=[0.1], steps=10)``."""
+        return cls(cls.Config.model_validate({"attack": cls.kind, **keys}))
 
     @property
     def label(self) -> str:
@@ -136,7 +141,7 @@ class Attack(ABC):
 
     @property
     def block(self) -> int:
-        """Samples that are attacked at once. Never the batch size, so that no result depends on it."""
+        """Samples attacked at once. Never the batch size, so that no result depends on that."""
         return 1024
 
     @property
@@ -149,7 +154,7 @@ class Attack(ABC):
 
     @property
     def minimal(self) -> bool:
-        """Whether it has no budget and looks for the smallest perturbation: one run serves every eps."""
+        """Whether it looks for the smallest perturbation, so that one run serves every eps."""
         return False
 
     @property

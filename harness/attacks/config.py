@@ -15,7 +15,7 @@ Norm = Literal["linf", "l2", "l1", "l0"]
 Loss = Literal["ce", "margin", "ce-norm", "dlr"]
 
 LARGEST_EPS = {"linf": 1.0, "l2": 1000.0}
-"""Norm -> the largest budget that makes sense: in L2 no two images of a million pixels differ by more."""
+"""Norm -> the largest sensible budget: no images of a million pixels differ by more in L2."""
 
 Problem = tuple[tuple[str | int, ...], str, Any]
 """Path below the value that is being validated, message, offending value."""
@@ -117,7 +117,7 @@ class IteratedConfig(GradientConfig):
 
 
 def grid_words(config: AttackConfig) -> str:
-    """Norm, budgets and sweep in words, with the view of the network where it is not the default."""
+    """Norm, budgets and sweep in words, and the view of the network if it is not the default."""
     words = f"{config.norm}, eps {eps_words(config)}, {config.sweep} sweep"
     return words + view_words(config)
 

@@ -28,7 +28,7 @@ BUDGET_CHANGES = (0.05, 0.001)
 
 @attacks.register("fmn")
 class FMN(Attack):
-    """Fast minimum-norm: the smallest perturbation that misleads, by a budget that follows the boundary."""
+    """Fast minimum-norm: the smallest misleading perturbation; its budget follows the boundary."""
 
     keeps_failures = True
 
@@ -67,7 +67,7 @@ class FMN(Attack):
         )
 
     def perturb(self, victim: Victim, task: Task) -> Candidates:
-        """The smallest misleading perturbation found for each sample; the image itself if there is none."""
+        """Find the smallest misleading perturbation of each sample; without one, keep the image."""
         # Chunks of whole lanes: a sample keeps its place among 16 (harness.batching).
         size = -(-victim.batch_size // ROWS) * ROWS
         chunks = [

@@ -1,4 +1,4 @@
-"""Random noise: what a network withstands without an adversary. A sanity check for the other attacks.
+"""Random noise: what a network withstands without an adversary.
 
 Copy this file to add an attack that uses no gradient; copy ``fgsm.py`` for one that does.
 """

@@ -14,7 +14,7 @@ from harness.lazy import torch
 from harness.registry import attacks
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Of 10 000 queries, those after which the area of the squares is halved (section 4 of the paper)."""
+"""Queries, out of 10 000, after which the area of the squares is halved (paper, section 4)."""
 
 _FIRST_SHARE = 0.8
 """Area of the first squares, as a share of the image."""

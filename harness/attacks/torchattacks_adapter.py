@@ -1,4 +1,4 @@
-"""Every attack of torchattacks, by its name, as an attack of the harness. Known defects are worked around.
+"""Every attack of torchattacks, by its name; known defects are worked around.
 
 What torchattacks 3.5.1 does, and this adapter undoes: it switches modules to eval mode and restores
 the wrong flags; leaves gradients on parameters; draws from and reseeds the global random
@@ -35,7 +35,7 @@ SET_BY_HARNESS = {
 """Parameters that the adapter sets itself -> the key of the config that they come from."""
 
 CW_MARGIN = 1e-4
-"""Distance that pixels keep from 0 and 1 for CW, which moves their arctanh: at 0 and 1 it is infinite."""
+"""Distance of pixels from 0 and 1 for CW, which moves their arctanh (infinite at 0 and 1)."""
 
 OVERSHOOT = 1.02
 """DeepFool and SparseFool stop on the boundary; unbroken samples are moved 2 % further."""
@@ -70,7 +70,7 @@ _THREE_CHANNELS = ("TIFGSM", "PIFGSM", "PIFGSMPP")
 
 @attacks.register("torchattacks")
 class TorchAttacks(Attack):
-    """Any attack of torchattacks by its name, e.g. name: APGD; or in one word, attack: torchattacks.APGD."""
+    """Any attack of torchattacks, e.g. name: APGD, or in short attack: torchattacks.APGD."""
 
     keeps_failures = True
 
@@ -249,16 +249,17 @@ class TorchAttacks(Attack):
 
         def make(name: str, **params: Any) -> Any:
             known = signature(name)
-            ours = {
+            ours: dict[str | None, Any] = {
                 "n_classes": n_classes,
                 "seed": seed,
                 "norm": "Linf" if self.config.norm == "linf" else self.config.norm.upper(),
-                "eps_for_division": 1e-30,  # the default of 1e-10 would stop small gradients (PGDL2)
+                # The default of 1e-10 would stop small gradients (PGDL2).
+                "eps_for_division": 1e-30,
                 known.budget: eps,
             }
-            ours = {key: value for key, value in ours.items() if key in known.parameters}
+            taken = {key: value for key, value in ours.items() if key in known.parameters}
             step = _scaled_step(known, params, eps)
-            return getattr(torchattacks, name)(victim.model, **{**ours, **step, **params})
+            return getattr(torchattacks, name)(victim.model, **{**taken, **step, **params})
 
         name = self.config.name
         params = dict(self.config.params)
@@ -285,7 +286,7 @@ def _needs_replacement(name: str, n_classes: int) -> bool:
 
 
 def _parameter_problems(known: Signature, params: dict[str, Any]) -> Iterator[Problem]:
-    """Find parameters that the attack does not have, that are not the user's, or of a wrong type."""
+    """Find parameters that the attack lacks, that the harness sets, or of a wrong type."""
     allowed = [name for name in known.parameters if name not in SET_BY_HARNESS]
     for name, value in params.items():
         default = known.parameters.get(name)
@@ -329,7 +330,7 @@ def _overshoot(victim: Victim, task: Task, adversarial: torch.Tensor) -> torch.T
 
 
 def _within(adversarial: torch.Tensor, images: torch.Tensor, norm: str, eps: float) -> torch.Tensor:
-    """Project what is outside the budget into it (L1, L0: take the clean image); keep the rest as it is."""
+    """Project what is outside the budget into it; in L1 and L0 take the clean image instead."""
     outside = column(norms(adversarial - images, norm) > eps + TOLERANCE, adversarial)
     inside = project(adversarial, images, norm, eps) if norm in ("linf", "l2") else images
     return torch.where(outside, inside, adversarial)

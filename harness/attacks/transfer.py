@@ -58,7 +58,7 @@ class Transfer(PGD):
         return f"{super().words()}, on a surrogate: {self.surrogate['kind']}{config}"
 
     def perturb(self, victim: Victim, task: Task) -> Candidates:
-        """Climb the surrogate's loss; the last iterate, because its own mistakes do not matter here."""
+        """Climb the surrogate's loss, to the last iterate: its own mistakes do not count."""
         if self.network is None:
             raise RuntimeError("transfer: set the attribute `network` before the attack is run")
         candidates = projected_ascent(

@@ -37,7 +37,7 @@ class WorkingSet:
         steps: int64 (B,), steps taken so far.
     """
 
-    def __init__(self, task: Task, norm: str, random_start: bool, momentum: float = 0.0):
+    def __init__(self, task: Task, norm: str, random_start: bool, momentum: float = 0.0) -> None:
         self.task = task
         self.norm = norm
         self.random_start = random_start
@@ -53,7 +53,11 @@ class WorkingSet:
         self._lanes: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def fill(self, size: int) -> None:
-        """Add waiting samples until every lane is full: ``size`` samples, rounded up to a multiple of 16."""
+        """Add waiting samples until every lane is full.
+
+        Args:
+            size: samples in all lanes together; rounded up to a multiple of 16.
+        """
         if not len(self.waiting):
             return
         per_lane = -(-size // ROWS)
@@ -86,7 +90,7 @@ class WorkingSet:
         return None if self.task.targets is None else self.task.targets[self.index]
 
     def gradient(self, victim: Victim, loss: LossFunction) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradient of the loss at the points, and the logits there, with every sample in its lane."""
+        """Gradient of the loss at the points, and the logits there; every sample is in its lane."""
         if self._lanes is None:
             return victim.gradient(self.points, self.labels, self.targets, loss)
         rows, slots = self._lanes
@@ -95,7 +99,7 @@ class WorkingSet:
         return gradient[slots], logits[slots]
 
     def _update_lanes(self) -> None:
-        """Set what follows from ``index``. Called only if samples came or went, as most steps drop none."""
+        """Set what follows from ``index``; only needed after samples came or went."""
         self.centres = self.task.images[self.index]
         self.labels = self.task.labels[self.index]
         slots = _place_in_lane(self.index) * ROWS + self.index % ROWS
@@ -109,9 +113,9 @@ class WorkingSet:
         self._lanes = rows, slots
 
     def accumulate(self, gradient: torch.Tensor) -> torch.Tensor:
-        """Add the gradient, at L1 norm 1, to each sample's sum, which decays by ``momentum`` a step.
+        """Add the gradient, scaled to L1 norm 1, to each sample's decaying sum, and return the sum.
 
-        Dong et al. 2018, eq. 6. Without momentum the gradient itself is returned.
+        Dong et al. 2018, eq. 6. Without momentum the gradient is returned as it is.
         """
         if self._accumulated is None:
             return gradient
@@ -146,7 +150,7 @@ class Iterates:
         lowest: float32 (N,), the margin of ``best``; -inf once the sample is broken.
     """
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task) -> None:
         self.task = task
         self.best = task.images.clone()
         self.last = task.images.clone()
@@ -154,7 +158,7 @@ class Iterates:
         self.lowest = torch.full((n,), float("inf"), device=self.best.device)
 
     def update(self, victim: Victim, logits: torch.Tensor, work: WorkingSet) -> torch.Tensor:
-        """Record the iterates that are the best so far. Returns which samples are not broken, (B,)."""
+        """Record the best iterates so far. Returns which samples are not broken, bool (B,)."""
         correct, margin = judge(logits, work.labels)
         # If the network draws, a mistake may be the noise's: go on, and keep the smallest margin.
         correct = correct | victim.stochastic
@@ -172,7 +176,7 @@ class Iterates:
             work.keep(~finished)
 
     def choose(self, victim: Victim) -> torch.Tensor:
-        """The best iterates, with the last ones, which nobody has judged yet, among them."""
+        """The best iterates, including the last ones, which have not been judged yet."""
         unbroken = (self.lowest > float("-inf")).nonzero().squeeze(1)
         if not len(unbroken):
             return self.best
@@ -184,7 +188,7 @@ class Iterates:
 
 
 Move = Callable[[WorkingSet, "torch.Tensor", "torch.Tensor"], None]
-"""Moves ``work.points`` by one step, from the gradient of the loss (B, C, H, W) and the logits (B, n) there."""
+"""Moves ``work.points`` by one step, given the gradient (B, C, H, W) and logits (B, n) there."""
 
 
 def ascend(

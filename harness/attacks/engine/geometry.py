@@ -12,7 +12,7 @@ from harness.lazy import torch
 from harness.rng import Rng
 
 SLACK = 2e-7
-"""Share of an L1 budget that stays unspent: float32 differences of images add up to a little more."""
+"""Share of an L1 budget that stays unspent, because float32 differences add up to a little more."""
 
 
 def norms(perturbation: torch.Tensor, norm: str) -> torch.Tensor:
@@ -39,7 +39,7 @@ def norms(perturbation: torch.Tensor, norm: str) -> torch.Tensor:
 
 
 def column(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Reshape (B,) to (B, 1, 1, ...), with as many axes as ``like``, so that it broadcasts over samples."""
+    """Reshape (B,) to (B, 1, 1, ...), so that it broadcasts against ``like`` (B, ...)."""
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
@@ -48,7 +48,7 @@ def finite(gradient: torch.Tensor) -> torch.Tensor:
     return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-# ---------------------------------------------------------------------------------------- projections
+# -------------------------------------------------------------------------------------- projections
 
 
 def apply_delta(centres: torch.Tensor, delta: torch.Tensor, norm: str) -> torch.Tensor:
@@ -109,9 +109,9 @@ def project_exactly(
     return apply_delta(centres, nearest, norm)
 
 
-# The three functions below take float64 tensors: ``size`` (B, P), the distance of each pixel from its
-# centre; ``room`` (B, P), how far it may go before it leaves the box; ``eps`` (B, 1). They give the
-# distances of the nearest feasible point, (B, P).
+# The three functions below take float64 tensors: ``size`` (B, P), the distance of each pixel from
+# its centre; ``room`` (B, P), how far it may go before it leaves the box; ``eps`` (B, 1). They give
+# the distances of the nearest feasible point, (B, P).
 
 
 def _shrink_linf(size: torch.Tensor, room: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
@@ -161,7 +161,7 @@ def _shrink_l1(size: torch.Tensor, room: torch.Tensor, eps: torch.Tensor) -> tor
     return torch.where(total > eps, shrunk, inside)
 
 
-# ---------------------------------------------------------------------------------------------- steps
+# -------------------------------------------------------------------------------------------- steps
 
 
 def steepest_direction(gradient: torch.Tensor, norm: str) -> torch.Tensor:
@@ -221,7 +221,7 @@ def _steepest_l1_step(
     return points + step.view_as(points)
 
 
-# -------------------------------------------------------------------------------------- random points
+# ------------------------------------------------------------------------------------ random points
 
 
 def random_in_ball(
@@ -255,8 +255,8 @@ def random_in_ball(
 
 def _random_ray(uniform: np.ndarray, norm: str) -> tuple[np.ndarray, np.ndarray]:
     """Random directions (B, P) from uniform values in [-1, 1), and their lengths (B, 1)."""
-    # scipy's functions work value by value: with a vectorised remainder, a sample's noise could depend
-    # on its place in the batch.
+    # scipy's functions work value by value. With vectorised functions and their remainder, a
+    # sample's noise could depend on its place in the batch.
     from scipy.special import ndtri, xlogy
 
     centred = uniform.astype(np.float64) + 2**-24

@@ -1,4 +1,4 @@
-"""Losses that attacks climb, one value a row: the higher, the nearer to a mistake or to the target class.
+"""Losses that attacks climb: the higher, the nearer to a mistake or to the target class.
 
 Each takes logits (B, n), labels (B,) and targets (B,) or None (any wrong class), and gives (B,).
 """
@@ -40,7 +40,7 @@ def margin(
 def standardised_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None
 ) -> torch.Tensor:
-    """Cross-entropy of each row's logits after they are centred and divided by their standard deviation.
+    """Cross-entropy of each row's logits after they are standardised.
 
     Mean and deviation count as constants. A network is attacked like the same network with rescaled
     logits.

@@ -15,17 +15,17 @@ from harness.batching import padded
 from harness.lazy import nn, torch
 
 IN_CACHE = 64
-"""Rows whose activations fit a core's cache in a small convolutional network; in perceptrons many more do."""
+"""Rows whose activations fit a core's cache in a small convolutional network."""
 
 
 def rows_per_pass(model: nn.Module, images: torch.Tensor, batch_size: int) -> int:
-    """How many rows to process at once: ``batch_size``, or fewer if activations would leave the cache."""
+    """How many rows to process at once: fewer than ``batch_size`` for convolutional networks."""
     return min(batch_size, IN_CACHE) if _kernels(model, images) else batch_size
 
 
 @contextmanager
 def channels_last(model: nn.Module, images: torch.Tensor) -> Iterator[None]:
-    """Store the kernels (parameters and buffers of four axes) channels-last; restore them afterwards.
+    """Store the kernels (tensors of four axes) channels-last; restore them afterwards.
 
     Networks on a GPU are not changed, and neither are networks that do not run in this layout
     because they take a ``view`` of a convolution's output.
@@ -50,7 +50,7 @@ def _kernels(model: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _runs(model: nn.Module, images: torch.Tensor) -> bool:
-    """Whether the network runs forward and backward; errors unrelated to the layout come up later."""
+    """Whether the network runs in this layout; errors of other kinds are raised later."""
     inputs = padded(images).clone().requires_grad_()
     with isolated_random_state(0), torch.enable_grad():
         try:

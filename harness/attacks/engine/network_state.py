@@ -1,4 +1,4 @@
-"""The state that an attack must leave unchanged: the network's, and the global random generators'."""
+"""The state that an attack must leave unchanged: of the network, and of global generators."""
 
 from __future__ import annotations
 

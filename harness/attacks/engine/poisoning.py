@@ -1,4 +1,4 @@
-"""Poisoning: perturb the support images of an episode, so that the classifier made from them errs on others."""
+"""Poisoning: perturb the support images of an episode, so that the adapted classifier errs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.attacks.engine.geometry import project, steepest_step
 from harness.lazy import F, torch
 
 Classify = Callable[["torch.Tensor"], "torch.Tensor"]
-"""Support images (S, C, H, W) to the logits (Q, n_way) of some fixed images, by the classifier made from them."""
+"""Adapts to support images (S, C, H, W), and gives the logits (Q, n_way) of some fixed images."""
 
 
 @dataclass(frozen=True)

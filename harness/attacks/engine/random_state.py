@@ -14,7 +14,7 @@ from harness.lazy import torch
 
 @contextlib.contextmanager
 def isolated_random_state(seed: int) -> Iterator[None]:
-    """Seed the global generators of torch (all devices), numpy and Python, and restore them afterwards.
+    """Seed the global generators of torch, numpy and Python, and restore them afterwards.
 
     They are restored after an exception too. Anything printed inside is discarded.
     """

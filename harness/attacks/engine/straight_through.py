@@ -1,4 +1,4 @@
-"""Straight-through gradients for networks that round, compare or pick, without a change to the network.
+"""Straight-through gradients for networks that round, compare or pick.
 
 ``StraightThrough`` is a torch function mode: while it is on, every function of torch that has no
 useful gradient is given a surrogate (``straight_through_rules.py`` says which). It also records
@@ -29,7 +29,7 @@ of ordinary size has 1.
 
 
 class StraightThrough(TorchFunctionMode):
-    """While it is on, functions of a tensor that requires gradients pass one on, and keep their value.
+    """While it is on, functions without a gradient pass one on, and keep their value.
 
     * Rounding (round, floor, ceil, trunc, casts to integers): the gradient of the identity.
     * Steps (sign, heaviside, comparisons, the picks of topk and argmax): the gradient of a sigmoid
@@ -53,11 +53,11 @@ class StraightThrough(TorchFunctionMode):
         self.effects: dict[str, list[tuple[float, float]]] = defaultdict(list)
 
     def cut(self) -> list[str]:
-        """Functions that no gradient came back to: without effect, or behind a declared surrogate."""
+        """Functions that got no gradient back: without effect, or behind a declared surrogate."""
         return [name for name in self.seen if not self.effects[name]]
 
     def jumps(self) -> list[str]:
-        """Functions that make the logits jump: gradient came back to them, and near their thresholds too."""
+        """Functions that make the logits jump: they got gradient back near their thresholds too."""
         jumping = []
         for name in self.seen:
             near = sum(near for near, _ in self.effects[name])

@@ -56,7 +56,7 @@ class Call:
     def replace(
         self, hard: torch.Tensor, soft: torch.Tensor, distance: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """What the function gave, with a surrogate gradient; in place if the function works in place."""
+        """Give a result of the function a surrogate gradient; in place if the function works so."""
         return self.replace_as(self.name, hard, soft, distance)
 
     def replace_as(
@@ -74,7 +74,7 @@ class Call:
         return passed
 
 
-# ------------------------------------------------------------------------------------------- shadows
+# ------------------------------------------------------------------------------------------ shadows
 
 
 def shadow_of(value: Any) -> torch.Tensor | None:
@@ -132,7 +132,7 @@ def _shadow_or_value(value: Any) -> Any:
     return value if shadow is None else shadow
 
 
-# ------------------------------------------------------------------------------------------- helpers
+# ------------------------------------------------------------------------------------------ helpers
 
 
 def requires_gradient(value: Any) -> bool:
@@ -158,7 +158,7 @@ def soft_step(distance: torch.Tensor) -> torch.Tensor:
     return torch.sigmoid(distance / (SOFT * row_rms(distance)))
 
 
-# -------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 
 _LOGIC: dict[str, Callable[..., Any]] = {
     "invert": lambda a: 1 - a,
@@ -173,14 +173,58 @@ _LOGIC: dict[str, Callable[..., Any]] = {
 }
 """Logic on booleans -> the same on floats of 0 and 1."""
 
-CASTS = tuple("float double half bfloat16 to type type_as int long short byte char bool".split())
+CASTS = (
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "to",
+    "type",
+    "type_as",
+    "int",
+    "long",
+    "short",
+    "byte",
+    "char",
+    "bool",
+)
 _ARITHMETIC = (
-    "mul multiply rmul add radd sub subtract rsub neg div true_divide rdiv truediv rtruediv divide "
-    "sum mean matmul rmatmul linear"
-).split()
+    "mul",
+    "multiply",
+    "rmul",
+    "add",
+    "radd",
+    "sub",
+    "subtract",
+    "rsub",
+    "neg",
+    "div",
+    "true_divide",
+    "rdiv",
+    "truediv",
+    "rtruediv",
+    "divide",
+    "sum",
+    "mean",
+    "matmul",
+    "rmatmul",
+    "linear",
+)
 _SHAPES = (
-    "cat stack view reshape flatten unsqueeze squeeze permute transpose expand expand_as getitem "
-    "clone contiguous"
-).split()
+    "cat",
+    "stack",
+    "view",
+    "reshape",
+    "flatten",
+    "unsqueeze",
+    "squeeze",
+    "permute",
+    "transpose",
+    "expand",
+    "expand_as",
+    "getitem",
+    "clone",
+    "contiguous",
+)
 _FOLLOWED = {*_LOGIC, *CASTS, *_ARITHMETIC, *_SHAPES}
 """Functions through which a shadow is followed."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Rule = Callable[[Call], Any]
 
-# ------------------------------------------------------------------------------------------ rounding
+# ----------------------------------------------------------------------------------------- rounding
 
 
 def round_to_integers(call: Call) -> Any:
@@ -56,7 +56,7 @@ def divide(call: Call) -> Any:
 
 
 def take_remainder(call: Call) -> Any:
-    """Give zero: x minus a rounded x, of which the rounding passes x's gradient straight through."""
+    """Give a gradient of zero: x minus a rounded x, which passes x's gradient straight through."""
     x = call.args[0]
     if not requires_gradient(x):
         return call.run()
@@ -76,7 +76,7 @@ def cast(call: Call) -> Any:
     return follow_shadow(call) if has_shadow(call.args) else out
 
 
-# --------------------------------------------------------------------------------------------- steps
+# -------------------------------------------------------------------------------------------- steps
 
 
 def take_sign(call: Call) -> Any:
@@ -105,7 +105,7 @@ def compare(call: Call) -> Any:
     return out
 
 
-# --------------------------------------------------------------------------------------------- picks
+# -------------------------------------------------------------------------------------------- picks
 
 
 def pick(call: Call) -> Any:
@@ -113,14 +113,14 @@ def pick(call: Call) -> Any:
     x = call.args[0]
     out = call.run()
     if requires_gradient(x):
-        indices = out if isinstance(out, torch.Tensor) else getattr(out, "indices", None)
+        indices: Any = out if isinstance(out, torch.Tensor) else getattr(out, "indices", None)
         if indices is not None:
             indices._picked = (call.name, x)
     return out
 
 
 def picked_from(indices: Any) -> tuple[str, torch.Tensor] | None:
-    """The function that picked indices by value, and the tensor that it picked from; None: none did."""
+    """The function that picked indices by value, and from which tensor; None if none did."""
     if not isinstance(indices, torch.Tensor):
         return None
     return indices.__dict__.get("_picked")
@@ -148,7 +148,7 @@ def pick_mask(mode: StraightThrough, indices: Any, axis: int) -> torch.Tensor | 
 
 
 def scatter(call: Call) -> Any:
-    """A mask or values written where something was picked: picking something else would write elsewhere."""
+    """Writing a mask or values where something was picked: another pick would write elsewhere."""
     before = call.args[0].detach().clone()
     out = call.run()
     if len(call.args) != 4 or call.kwargs:
@@ -177,7 +177,7 @@ def one_hot(call: Call) -> Any:
 
 
 def choose(call: Call) -> Any:
-    """where, masked_fill, assignment to a mask: the gradient is what the other choice would change."""
+    """where, masked_fill, assignment to a mask: give the effect of the other choice."""
     args = call.args
     at = 0 if call.name == "where" else 1
     gate = shadow_of(args[at]) if len(args) >= 3 else None
@@ -199,7 +199,7 @@ def choose(call: Call) -> Any:
     return out + effect
 
 
-# ------------------------------------------------------------------------------------------- softmax
+# ------------------------------------------------------------------------------------------ softmax
 
 
 def softmax(call: Call) -> Any:
@@ -221,7 +221,7 @@ def softmax(call: Call) -> Any:
     return torch.where(saturated, surrogate(out, soft), out)
 
 
-# -------------------------------------------------------------------------------------------- tables
+# ------------------------------------------------------------------------------------------- tables
 
 _RISING = ("gt", "ge", "greater", "greater_equal", "eq")
 """Comparisons that become true as the first argument grows."""

@@ -1,4 +1,4 @@
-"""A surrogate gradient: the backward pass of another function (BPDA: Athalye et al. 2018, section 4.1).
+"""Surrogate gradients: the backward pass of another function (BPDA, Athalye et al. 2018, 4.1).
 
 A learner whose network rounds, or compares, can declare one with ``surrogate(hard, soft)``.
 Networks that declare none are given one by ``harness.attacks.engine.straight_through``. This file
@@ -14,7 +14,7 @@ import torch
 
 
 def surrogate(hard: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
-    """The exact value of ``hard`` with the gradient of ``soft``, any two functions of the same input.
+    """The exact value of ``hard`` with the gradient of ``soft``, two functions of the same input.
 
     >>> x = torch.tensor([0.3], requires_grad=True)
     >>> surrogate(x.round(), x).backward()

@@ -1,4 +1,4 @@
-"""The sweep engine: one attack over an ascending grid of budgets, doing only what can change a verdict."""
+"""The sweep engine: runs one attack over an ascending grid of budgets, and records verdicts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.learning.learner import Progress, silent
 from harness.rng import Rng
 
 SKIPPED = 2
-"""In ``Sweep.correct``: not attacked, because the verdict was known (a clean error, or from another eps)."""
+"""In ``Sweep.correct``: not attacked, because the verdict was known already."""
 
 
 def verdict_name(eps: float, of: str = "correct") -> str:
@@ -190,7 +190,7 @@ class _Block:
         labels: torch.Tensor,
         identity: np.ndarray,
         rng: Rng,
-    ):
+    ) -> None:
         self.victim = victim
         self.attack = attack
         self.images = images
@@ -248,7 +248,7 @@ class _Block:
                 self._attack(place, attacked, stop_when_broken=nested)
 
     def _bisect(self) -> None:
-        """Sweep ``bisect``: every sample at the middle of the eps that are open for it, until none are."""
+        """Sweep ``bisect``: attack each sample at the middle of its open eps until none is open."""
         withstood = torch.full_like(self.broken_at, 0 if self.grid[0] == 0 else -1)
         while True:
             open_rows = self.broken_at - withstood > 1

@@ -1,4 +1,4 @@
-"""The network under attack, seen as two functions: images to logits, and images to input gradients."""
+"""The network under attack, seen as two functions of images: logits and input gradients."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Network = Callable[["torch.Tensor"], "torch.Tensor"]
 Backward = Literal["exact", "straight-through"]
 
 ROUNDING = 1e-5
-"""Share of the largest logit: passes that differ by more do so because the network draws random numbers."""
+"""Share of the largest logit by which repeated passes may differ through rounding alone."""
 
 STOCHASTIC_BATCH = 256
-"""Rows a pass of a network that draws: always the same, because what it draws depends on their number."""
+"""Rows a pass of a network that draws: fixed, because what it draws depends on the number."""
 
 Passed = TypeVar("Passed")
 
@@ -60,7 +60,7 @@ class Victim:
 
     def __init__(
         self, model: Network, batch_size: int = 256, view: View = View(), seed: int | None = None
-    ):
+    ) -> None:
         self.model = model
         self.view = view
         self.seed = seed
@@ -71,7 +71,7 @@ class Victim:
     def of(
         cls, model: nn.Module, images: torch.Tensor, batch_size: int, view: View, rng: Rng
     ) -> Victim:
-        """Make a victim of a network, after trying on a few images whether it draws random numbers."""
+        """Make a victim, after a trial on a few images whether the network draws random numbers."""
         seed = rng.child("network").seed
         draws = _draws(model, images[:16], seed)
         rows = rows_per_pass(model, images, batch_size)
@@ -131,21 +131,22 @@ class Victim:
         return StraightThrough()
 
     def _averaged(self, single_pass: Callable[[], Passed]) -> Passed:
-        """The tensors of one pass; for a network that draws, their means over ``view.samples`` passes."""
+        """The tensors of one pass, or their means over ``view.samples`` if the network draws."""
         if not self.stochastic:
             return single_pass()
         passes: list[Any] = [self._seeded(single_pass) for _ in range(self.view.samples)]
         means: Any = tuple(torch.stack(values).mean(0) for values in zip(*passes, strict=True))
-        return means  # type: ignore[no-any-return]  # a tuple of tensors, as each pass
+        return means
 
     def _seeded(self, single_pass: Callable[[], Passed]) -> Passed:
+        assert self.seed is not None  # else nothing is drawn
         self._passes += 1
         with isolated_random_state(derive(self.seed, "pass", self._passes)):
             return single_pass()
 
 
 def input_gradient(total: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    """Gradient of a sum of losses; zero if none arrives, or torch has none to give (``heaviside``)."""
+    """Gradient of a sum of losses; zero if none arrives, or torch has none (``heaviside``)."""
     gradient: torch.Tensor | None
     try:
         (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
@@ -157,7 +158,7 @@ def input_gradient(total: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _draws(model: nn.Module, images: torch.Tensor, seed: int) -> bool:
-    """Whether two passes from different seeds give different logits, or move torch's random state."""
+    """Whether two passes with different seeds differ, or move torch's random state."""
     passes = []
     moved = False
     for number in range(2):
@@ -169,7 +170,7 @@ def _draws(model: nn.Module, images: torch.Tensor, seed: int) -> bool:
 
 
 def relative_spread(passes: torch.Tensor) -> float:
-    """The largest difference between repeated passes (P, B, n_classes), relative to the largest logit.
+    """Largest difference between passes (P, B, n_classes), relative to the largest logit.
 
     >>> import torch
     >>> relative_spread(torch.tensor([[[4.0, 1.0]], [[4.0, 2.0]]]))

@@ -9,14 +9,16 @@ from harness.registry import checks
 
 @checks.register("as named")
 class AsNamed(Check):
-    """Warns of everything that the attack replaced, for example because there are too few classes."""
+    """Warns of everything that the attack replaced, e.g. because there are too few classes."""
 
     order = 160
 
     def applies(self, context: CheckContext) -> bool:
+        """If the attack replaced anything."""
         return bool(_replaced(context))
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Name what was replaced."""
         return "WARN", "; ".join(_replaced(context))
 
 

@@ -23,9 +23,11 @@ class BlackBoxNotStronger(Check):
     order = 130
 
     def applies(self, context: CheckContext) -> bool:
+        """If PGD could be run in the same ball."""
         return context.comparable_to_pgd
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the number of survivors that the black-box attacks break together."""
         eps = context.middle_eps
         rows = context.nearest_survivors(context.sample_size(20, 96))
         if not len(rows):
@@ -43,7 +45,7 @@ def _broken(context: CheckContext, rows: np.ndarray) -> dict[str, np.ndarray]:
     eps = context.middle_eps
     norm = context.attack.config.norm
     victim = context.victim
-    noise = Noise(Noise.Config(attack="noise", norm=norm, eps=[eps], draws=5))
+    noise = Noise.of(norm=norm, eps=[eps], draws=5)
     broken = {"5 draws of noise": ~context.survives(noise, rows)}
     task = context.task(rows, eps, Objective("margin"))
     transferred = from_class_means(context.images, context.labels, task, norm)

@@ -21,9 +21,11 @@ class CarriedDown(Check):
     order = 150
 
     def applies(self, context: CheckContext) -> bool:
+        """If the sweep carried any verdict to a smaller eps."""
         return context.attack.config.sweep == "bisect" and bool(context.carried.any())
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the accuracy that the attack takes from carried verdicts."""
         place = int(context.carried.sum(1).argmax())
         eps = context.result.eps[place]
         rows = np.flatnonzero(context.carried[place])

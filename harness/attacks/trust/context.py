@@ -1,4 +1,4 @@
-"""What the trust checks share: the attack's input and result, and ways to pick samples and attack them."""
+"""What the trust checks share: the attack's input and result, and other attacks on them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CheckContext:
             self._results[check] = check().results(self)
         return self._results[check]
 
-    # ------------------------------------------------------------------------------------ the network
+    # ---------------------------------------------------------------------------------- the network
 
     @cached_property
     def victim(self) -> Victim:
@@ -88,7 +88,7 @@ class CheckContext:
             return bool(self.surrogates.seen)
         return bool(self.surrogates.cut())
 
-    # ------------------------------------------------------------------------------------ the verdicts
+    # --------------------------------------------------------------------------------- the verdicts
 
     @property
     def middle(self) -> int:
@@ -108,7 +108,7 @@ class CheckContext:
 
     @property
     def comparable_to_pgd(self) -> bool:
-        """Whether the attack climbs a gradient within a ball in which PGD and noise can be run too."""
+        """Whether the attack climbs a gradient in a ball in which PGD and noise can be run too."""
         return (
             self.middle >= 0
             and self.attack.config.norm in ("linf", "l2")
@@ -117,11 +117,11 @@ class CheckContext:
 
     @cached_property
     def carried(self) -> np.ndarray:
-        """Bool (E, N): counts as robust here because it withstood a larger eps, without being attacked."""
+        """Bool (E, N): counts as robust at this eps only because it withstood a larger one."""
         unattacked: np.ndarray = (self.result.correct == SKIPPED).all((1, 2))
         return self.result.worst & unattacked
 
-    # ------------------------------------------------------------------------------------ some samples
+    # --------------------------------------------------------------------------------- some samples
 
     def index(self, rows: np.ndarray) -> torch.Tensor:
         """Rows as an index tensor on the images' device."""
@@ -149,12 +149,12 @@ class CheckContext:
         return self.nearest(rows, self.result.margin[self.middle], most)
 
     def nearest(self, rows: np.ndarray, margins: np.ndarray, most: int) -> np.ndarray:
-        """The ``most`` of some rows whose smallest margin (..., N) is smallest, in ascending order."""
+        """Those of some rows with the smallest margins (..., N): at most ``most``, ascending."""
         of_rows = margins.reshape(-1, len(self.images))[:, rows]
         lowest = np.where(np.isnan(of_rows), np.inf, of_rows).min(0, initial=np.inf)
         return np.sort(rows[np.argsort(lowest, kind="stable")[:most]])
 
-    # ---------------------------------------------------------------------------------- another attack
+    # ------------------------------------------------------------------------------- another attack
 
     def task(self, rows: np.ndarray, eps: float, objective: Objective) -> Task:
         """One run over ``rows``."""

@@ -17,9 +17,11 @@ class Converged(Check):
     order = 100
 
     def applies(self, context: CheckContext) -> bool:
+        """If the attack has steps to double."""
         return context.middle >= 0 and context.attack.stronger() is not None
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the accuracy that doubled steps take."""
         eps = context.middle_eps
         stronger = context.attack.stronger()
         assert stronger is not None  # else the check does not apply

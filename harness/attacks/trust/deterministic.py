@@ -17,11 +17,12 @@ PASSES = 5
 
 @checks.register("deterministic")
 class Deterministic(Check):
-    """Five passes of the same images give the same logits; if not, averages give the same verdicts."""
+    """Five passes give the same logits, or averages over passes give the same verdicts."""
 
     order = 50
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the difference between passes, and the verdicts that it changes."""
         everything = np.ones(len(context.images), bool)
         rows = context.pick(everything, context.sample_size(10, 100), "deterministic")
         images = context.images[context.index(rows)]

@@ -14,11 +14,12 @@ from harness.registry import checks
 
 @checks.register("eps 0 equals clean")
 class EpsZeroEqualsClean(Check):
-    """Clean verdicts are the same in other batches, and the attack breaks nothing with a budget of 0."""
+    """Clean verdicts are the same in other batches, and a budget of 0 breaks nothing."""
 
     order = 10
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the number of clean verdicts that changed."""
         rows, _ = context.clean_sample
         differ = _differing(context)
         moved = 0

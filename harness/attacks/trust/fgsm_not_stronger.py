@@ -16,11 +16,13 @@ class FgsmNotStronger(Check):
     order = 140
 
     def applies(self, context: CheckContext) -> bool:
+        """If the attack is iterated, in a ball in which FGSM can be run."""
         return context.comparable_to_pgd and context.attack.stronger() is not None
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the accuracy that FGSM takes."""
         eps = context.middle_eps
-        fgsm = FGSM(FGSM.Config(attack="fgsm", norm=context.attack.config.norm, eps=[eps]))
+        fgsm = FGSM.of(norm=context.attack.config.norm, eps=[eps])
         rows = context.nearest_survivors(context.sample_size(10))
         taken = context.taken_by(fgsm, rows, eps)
         # One sample alone is an accident.

@@ -35,9 +35,11 @@ class GradientMatchesFunction(Check):
     order = 120
 
     def applies(self, context: CheckContext) -> bool:
+        """If PGD could be run in the same ball."""
         return context.comparable_to_pgd
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the median share of the promised gain that a test step gains."""
         # Asked first: on a network that draws, the order of passes decides what each one draws.
         searches_win = _searches_win(context)
         eps = context.middle_eps
@@ -128,7 +130,7 @@ def _share_at_random_points(context: CheckContext, task: Task) -> float:
 
 
 def _forgive_corner(level: Trust, share: float, away: float) -> Trust:
-    """WARN if the image is a corner of an honest function, which an attack leaves with its first step."""
+    """WARN if the image is a corner of an honest function, which an attack leaves at once."""
     return "WARN" if away >= max(CORNER_GAIN, CORNER_RATIO * share) else level
 
 

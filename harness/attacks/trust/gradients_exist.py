@@ -17,9 +17,11 @@ class GradientsExist(Check):
     order = 70
 
     def applies(self, context: CheckContext) -> bool:
+        """If the attack climbs a loss."""
         return bool(context.attack.climbs)
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the share of samples without a usable gradient."""
         rows = context.pick(context.result.clean, context.sample_size(10, 100), "gradients")
         if not len(rows):
             return "PASS", "nothing is correct unattacked"

@@ -18,13 +18,13 @@ class InsideBudget(Check):
     order = 30
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the largest distance outside the ball or the box."""
         result = context.result
         excess = result.norm - np.array(result.eps, np.float32)[:, None, None, None]
-        if context.attack.minimal:
-            # It looks for the smallest perturbation, so one that is too large is a failure, not a cheat.
-            counted = result.correct == 0
-        else:
-            counted = result.correct != SKIPPED
+        attacked = result.correct != SKIPPED
+        broken = result.correct == 0
+        # Of a minimal attack, a perturbation that is too large is a failure, not a violation.
+        counted = broken if context.attack.minimal else attacked
         over = float(excess[counted].max(initial=0))
         outside = max(result.outside, 0.0)
         worst = max(over, result.outside, 0.0)

@@ -14,7 +14,9 @@ class NoGradientAttack(Check):
     order = 90
 
     def applies(self, context: CheckContext) -> bool:
+        """If the attack climbs no loss."""
         return not context.attack.climbs
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Warn, always."""
         return "WARN", "only outputs were seen: a gradient may break more"

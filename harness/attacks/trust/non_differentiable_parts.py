@@ -9,14 +9,16 @@ from harness.registry import checks
 
 @checks.register("non-differentiable parts")
 class NonDifferentiableParts(Check):
-    """Between input and logits no function jumps, unless the attack gives it a surrogate gradient."""
+    """No function before the logits jumps, unless the attack gives it a surrogate gradient."""
 
     order = 80
 
     def applies(self, context: CheckContext) -> bool:
+        """If the attack climbs a loss."""
         return bool(context.attack.climbs)
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge whether anything jumps without a surrogate gradient."""
         jumps = context.surrogates.jumps()
         if not jumps:
             return "PASS", ", ".join(_harmless(context)) or "none"

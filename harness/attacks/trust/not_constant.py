@@ -15,6 +15,7 @@ class NotConstant(Check):
     order = 20
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge how much the logits differ between images."""
         rows, logits = context.clean_sample
         if relative_spread(logits[:, None]) <= ROUNDING:
             return "FAIL", f"the logits of {len(rows)} images are all the same: constant output"

@@ -18,6 +18,7 @@ class Perturbs(Check):
     order = 40
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the share of runs whose perturbation is zero."""
         result = context.result
         positive = (np.array(result.eps) > 0)[:, None, None, None]
         attacked = (result.correct != SKIPPED) & positive

@@ -23,9 +23,11 @@ class Scale(Check):
     order = 110
 
     def applies(self, context: CheckContext) -> bool:
+        """If PGD could be run in the same ball."""
         return context.comparable_to_pgd
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the share of samples that only fall to rescaled logits."""
         rows = context.pick(context.result.clean, context.sample_size(20, 50), "scale")
         if not len(rows):
             return "PASS", "nothing is correct unattacked"
@@ -50,15 +52,14 @@ class Scale(Check):
 
 def _survives(context: CheckContext, loss: str, steps: int, rows: np.ndarray) -> np.ndarray:
     """Which of ``rows`` withstand PGD on one loss at the middle eps."""
-    config = PGD.Config(
-        attack="pgd",
+    pgd = PGD.of(
         norm=context.attack.config.norm,
         eps=[context.middle_eps],
         steps=steps,
         step_size=2.5 / steps,
         loss=[loss],
     )
-    return context.survives(PGD(config), rows)
+    return context.survives(pgd, rows)
 
 
 def _odd_logits(context: CheckContext) -> tuple[Trust, str]:

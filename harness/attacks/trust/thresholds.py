@@ -39,7 +39,7 @@ UNPERTURBED = Threshold(0.01, 0.5)
 UNPERTURBED_ON_FAILURE = Threshold(0.99, 1.0)
 """The same, for attacks that return the clean image where they fail."""
 
-# ---------------------------------------------------------------------------------- the network alone
+# -------------------------------------------------------------------------------- the network alone
 
 TIE = 1e-4
 """A margin below this share of the largest logit is a tie, which rounding may decide either way."""
@@ -53,7 +53,7 @@ UNDECIDED = 1.1
 NO_GRADIENT = Threshold(0.01, 0.05)
 """Share of the samples without a usable gradient: it bounds how much robustness is overstated."""
 
-# -------------------------------------------------------------------------------------- other attacks
+# ------------------------------------------------------------------------------------ other attacks
 
 CONVERGED = Threshold(0.01, 0.03)
 """Accuracy that doubled steps (or a repeated attack) may still take."""
@@ -73,7 +73,7 @@ QUERIES = 200
 BLACK_BOX = Threshold(0.02, 0.30)
 """Share of the nearest survivors, not counting one, that search and transfer may break."""
 
-# ------------------------------------------------------------------ the gradient against the function
+# ---------------------------------------------------------------- the gradient against the function
 
 STEP = 0.25
 """Length of the test step, as a part of eps: the step of PGD-10."""
@@ -85,7 +85,7 @@ SLOPE = Threshold(0.15, 0.30)
 """Part of the promised gain that may be missing after the test step."""
 
 SURROGATE_SLOPE = Threshold(0.25, 0.5)
-"""Share of the samples that a step along a surrogate gradient may fail to push towards a mistake."""
+"""Share of the samples that a step along a surrogate gradient may fail to weaken."""
 
 CURVATURE = 0.5
 """Up to this missing part an honest network may just be curved, if searches do not win either."""

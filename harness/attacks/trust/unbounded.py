@@ -19,11 +19,12 @@ class Unbounded(Check):
     order = 60
 
     def judge(self, context: CheckContext) -> Judgement:
+        """Judge the accuracy that is left."""
         robust = context.result.worst[-1]
         rows = context.pick(robust, context.sample_size(10, 100), "unbounded")
         losses = list(context.attack.climbs) or ["margin"]
-        config = PGD.Config(attack="pgd", eps=[HALF_THE_BOX], steps=10, loss=losses)
-        survived = context.survives(PGD(config), rows)
+        pgd = PGD.of(eps=[HALF_THE_BOX], steps=10, loss=losses)
+        survived = context.survives(pgd, rows)
         _, logits = context.clean_sample
         chance = 1 / logits.shape[1]
         accuracy = float(robust.mean() * survived.mean()) if len(rows) else 0.0
