@@ -57,7 +57,7 @@ class Rng:
         return torch.Generator().manual_seed(derive(self.seed, *purpose))
 
     def per_sample_uniform(
-        self, purpose: str, indices: Sequence[int], repeat: int, shape: tuple[int, ...]
+        self, purpose: str, indices: Sequence[int] | np.ndarray, repeat: int, shape: tuple[int, ...]
     ) -> np.ndarray:
         """Draw uniform noise in [-1, 1) that depends on each sample, not on its batch.
 

@@ -41,6 +41,41 @@ def test_projection_is_inside_and_leaves_alone_what_was(seed, eps, norm):
     assert (project(inside, centres, norm, eps) - inside).abs().max() <= 1e-6
 
 
+@given(SEEDS, st.floats(0, 4), st.sampled_from(["linf", "l2"]))
+@settings(max_examples=60, deadline=None)
+def test_projection_scales_into_the_ball_then_clips_to_the_box(seed, eps, norm):
+    centres, far = points(seed), points(seed + 1, -2, 3)
+    delta = (far - centres).double().numpy()
+    if norm == "linf":
+        inside = np.clip(delta, -eps, eps)
+    else:
+        length = np.sqrt((delta**2).sum((1, 2, 3), keepdims=True))
+        inside = delta * np.minimum(1, eps / length)
+    expected = np.clip(centres.double().numpy() + inside, 0, 1)
+    np.testing.assert_allclose(project(far, centres, norm, eps).numpy(), expected, atol=2e-6)
+
+
+@given(SEEDS, st.floats(1e-3, 4), st.sampled_from(["linf", "l2", "l1"]))
+@settings(max_examples=30, deadline=None)
+def test_exact_projection_agrees_with_a_numerical_solver(seed, eps, norm):
+    """Projections in two pixels, against the best point of a fine grid over ball and box."""
+    generator = torch.Generator().manual_seed(seed)
+    centre = torch.rand(1, 1, 1, 2, generator=generator)
+    far = 5 * torch.rand(1, 1, 1, 2, generator=generator) - 2
+    projected = project_exactly(far, centre, norm, torch.tensor([eps]))
+    line = torch.linspace(0, 1, 401, dtype=torch.float64)
+    grid = torch.cartesian_prod(line, line)
+    order = {"linf": float("inf"), "l2": 2, "l1": 1}[norm]
+    feasible = grid[torch.linalg.vector_norm(grid - centre.view(2), order, dim=1) <= eps]
+    if not len(feasible):
+        return
+    distances = (feasible - far.view(2)).norm(dim=1)
+    own = (projected.double().view(2) - far.view(2)).norm()
+    assert norms(projected - centre, norm) <= eps + 1e-6
+    assert projected.min() >= 0 and projected.max() <= 1
+    assert own <= distances.min() + 1e-6  # no point of the grid is nearer
+
+
 @given(SEEDS, st.floats(1e-3, 4), st.sampled_from(["linf", "l2", "l1"]))
 @settings(max_examples=90, deadline=None)
 def test_the_nearest_point_is_nearer_than_any_other_of_ball_and_box(seed, eps, norm):
@@ -115,6 +150,36 @@ def test_a_step_is_of_size_one_however_small_the_gradient(size):
         )
 
 
+@given(SEEDS, st.sampled_from([("linf", 1), ("l2", 2)]))
+@settings(max_examples=30, deadline=None)
+def test_the_steepest_direction_gains_the_dual_norm_of_the_gradient(seed, pair):
+    norm, dual = pair
+    gradient = points(seed, -1, 1)
+    gained = (steepest_direction(gradient, norm) * gradient).double().flatten(1).sum(1)
+    # No step of size 1 gains more on a linear function (Hoelder), so the direction is the steepest.
+    expected = torch.linalg.vector_norm(gradient.double().flatten(1), dual, dim=1)
+    torch.testing.assert_close(gained, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_steps_have_their_sizes_each_sample_its_own(norm):
+    centre = torch.full((4, 1, 3, 5), 0.5)
+    gradient = points(1, -1, 1)
+    sizes = torch.tensor([0.0, 0.1, 0.2, 0.4])
+    moved = steepest_step(centre, gradient, norm, sizes)
+    torch.testing.assert_close(norms(moved - centre, norm), sizes, rtol=1e-5, atol=1e-6)
+    for i, size in enumerate(sizes):
+        alone = steepest_step(centre[i : i + 1], gradient[i : i + 1], norm, float(size))
+        torch.testing.assert_close(moved[i : i + 1], alone, rtol=0, atol=1e-7)
+
+
+def test_applying_a_perturbation_adds_and_clips():
+    centres = torch.tensor([[0.2, 0.9]])
+    for norm in ("linf", "l2", "l1"):
+        moved = apply_delta(centres, torch.tensor([[-0.5, 0.05]]), norm)
+        torch.testing.assert_close(moved, torch.tensor([[0.0, 0.95]]), rtol=0, atol=1e-6)
+
+
 def test_no_step_without_gradient_or_with_one_that_is_not_a_number():
     for value in (0.0, float("nan"), float("inf")):
         for norm in ("linf", "l2"):
@@ -156,6 +221,24 @@ def test_losses_rise_towards_a_mistake(seed, loss):
             assert (gradient.gather(1, labels[:, None]) < 0).all()
         else:
             assert (gradient.gather(1, targets[:, None]) > 0).all()
+
+
+def test_losses_of_one_row_by_hand():
+    logits, labels = torch.tensor([[3.0, 1.0, 2.0, -1.0]]), torch.tensor([0])
+    target = torch.tensor([1])
+    total = torch.tensor([3.0, 1.0, 2.0, -1.0]).exp().sum().log()
+    expected = {
+        ("ce", None): total - 3.0,
+        ("ce", 1): 1.0 - total,
+        ("margin", None): 2.0 - 3.0,
+        ("margin", 1): 1.0 - 3.0,
+        ("dlr", None): (2.0 - 3.0) / (3.0 - 1.0),
+        ("dlr", 1): (1.0 - 3.0) / (3.0 - (1.0 - 1.0) / 2),
+    }
+    for (loss, aim), value in expected.items():
+        given_target = None if aim is None else target
+        result = LOSSES[loss](logits, labels, given_target)
+        torch.testing.assert_close(result, torch.as_tensor([float(value)]))
 
 
 @given(SEEDS, st.floats(0.01, 1000))

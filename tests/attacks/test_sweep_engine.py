@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.attacks.base import Candidates
-from harness.attacks.engine.sweep import SKIPPED, sweep
+from harness.attacks.engine.sweep import SKIPPED, Sweep, sweep
 from harness.rng import Rng
 
 GRID = [0.0, 0.05, 0.1, 0.2]
@@ -320,3 +321,44 @@ def test_an_attack_of_ones_own_is_judged_by_the_engine(attack, mlp, digits):
     result = run(mlp, digits, Boastful(fgsm.config))
     np.testing.assert_array_equal(result.worst[0], result.clean)
     assert np.nanmax(result.norm) == 0
+
+
+@pytest.mark.parametrize(
+    "keys", [{}, {"sweep": "bisect"}, {"restarts": 2, "loss": ["ce", "margin"]}]
+)
+def test_a_sweep_is_rebuilt_exactly_from_what_is_stored(attack, mlp, digits, keys):
+    pgd = attack("pgd", eps=[0.0, 0.05, 0.1], steps=3, **keys)
+    result = sweep(mlp, digits.images, digits.labels, np.arange(320), pgd, Rng(1))
+    arrays = result.to_arrays()
+    assert set(arrays) == {
+        "correct/eps=0",
+        "correct/eps=0.05",
+        "correct/eps=0.1",
+        "attack/correct",
+        "attack/margin",
+        "attack/norm",
+        "clean/correct",
+        "clean/margin",
+    }
+    assert {arrays[name].dtype.name for name in arrays} == {"uint8", "float32"}
+    rebuilt = Sweep.from_arrays(
+        arrays, result.eps, result.objectives, result.outside, result.changed
+    )
+    for field in dataclasses.fields(Sweep):
+        before, after = getattr(result, field.name), getattr(rebuilt, field.name)
+        assert type(before) is type(after)
+        np.testing.assert_array_equal(before, after)
+        assert getattr(before, "dtype", None) == getattr(after, "dtype", None)
+
+
+def test_a_sweep_says_what_the_attack_changed(attack, mlp, digits):
+    fgsm = attack("fgsm", eps=[0.1])
+
+    def perturb(self, victim, task):
+        torch.rand(1)
+        return Candidates(task.images)
+
+    careless = type("Careless", (type(fgsm),), {"perturb": perturb})(fgsm.config)
+    arguments = digits.images[:16], digits.labels[:16], np.arange(16)
+    assert sweep(mlp, *arguments, careless, Rng(1)).changed == ("torch's random state",)
+    assert sweep(mlp, *arguments, fgsm, Rng(1)).changed == ()

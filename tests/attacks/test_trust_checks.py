@@ -11,8 +11,11 @@ from torch import nn
 
 from harness.attacks.base import Candidates
 from harness.attacks.engine.network_state import NetworkState
-from harness.attacks.engine.sweep import sweep
+from harness.attacks.engine.sweep import Sweep, sweep
 from harness.attacks.trust import check
+from harness.attacks.trust.base import Check
+from harness.attacks.trust.thresholds import Threshold
+from harness.registry import checks
 from harness.rng import Rng
 
 GRID = [0.0, 0.03, 0.06, 0.1, 0.2]
@@ -277,3 +280,32 @@ def test_everything_that_measuring_must_not_change_is_compared(mlp):
 def test_nothing_correct_and_nothing_attacked_are_no_fault(attack, mlp, digits):
     wrong = type(digits)(images=digits.images, labels=mlp(digits.images).argmin(1))
     assert set(levels(mlp, wrong, attack("pgd", eps=GRID)).values()) == {"PASS"}
+
+
+def test_checks_on_a_rebuilt_sweep_give_the_same_answers(attack, mlp, digits):
+    identity, pgd = np.arange(320), attack("pgd", eps=GRID, steps=5)
+    arguments = mlp, digits.images, digits.labels, identity, pgd, Rng(1)
+    result = sweep(*arguments)
+    rebuilt = Sweep.from_arrays(
+        result.to_arrays(), result.eps, result.objectives, result.outside, result.changed
+    )
+    assert check(*arguments, rebuilt) == check(*arguments, result)
+
+
+def test_every_check_is_registered_described_and_has_a_place_of_its_own():
+    registered = [checks[name] for name in checks]
+    assert len({each.order for each in registered}) == len(registered) == 17
+    for name in checks:
+        assert issubclass(checks[name], Check) and checks.describe(name)
+        assert list(checks[name].Config.model_fields) == []
+
+
+@pytest.mark.parametrize(
+    "value, level", [(0.0, "PASS"), (0.1, "PASS"), (0.15, "WARN"), (0.2, "WARN"), (0.21, "FAIL")]
+)
+def test_a_threshold_includes_its_limits(value, level):
+    assert Threshold(0.1, 0.2).level(value) == level
+
+
+def test_what_is_not_a_number_fails():
+    assert Threshold(0.1, 0.2).level(float("nan")) == "FAIL"

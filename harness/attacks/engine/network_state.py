@@ -58,5 +58,6 @@ def _digest(tensor: torch.Tensor) -> str:
 
 
 def _numpy_state() -> tuple[Any, ...]:
-    name, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
     return (name, keys.tobytes(), *rest)

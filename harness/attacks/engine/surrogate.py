@@ -42,7 +42,7 @@ class SurrogateGradient(torch.autograd.Function):
         return hard.to(soft.dtype, copy=True)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor, None]:  # type: ignore[override]  # torch types the arguments as Any
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor, None]:
         """The gradient of ``soft``."""
         if ctx.on_gradient is not None:
             ctx.on_gradient(gradient)
