@@ -98,8 +98,8 @@ class _Clock:
         return factor * remaining / self.workers
 
 
-class Lines:
-    """A line for each finished cell: its position, time and title, and the time left.
+class _Count:
+    """What both displays know: the console, how many cells are finished, and the time left.
 
     Args:
         console, total, expected, workers: see ``show``.
@@ -112,6 +112,17 @@ class Lines:
         self.total = total
         self.count = 0
         self.clock = _Clock(expected, workers)
+
+    def _finish(self, cell: Cell, seconds: float) -> None:
+        self.count += 1
+        self.clock.finished(cell.key, seconds)
+
+    def _time_left(self) -> str:
+        return f"about {duration(self.clock.left())} left"
+
+
+class Lines(_Count):
+    """A line for each finished cell: its position, time and title, and the time left."""
 
     def __enter__(self) -> Self:
         return self
@@ -127,12 +138,11 @@ class Lines:
 
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
         """Print the line of a cell."""
-        self.count += 1
-        self.clock.finished(cell.key, seconds)
+        self._finish(cell, seconds)
         if error:
             remark = f"FAILED: {error}"
         elif self.count < self.total:
-            remark = f"about {duration(self.clock.left())} left"
+            remark = self._time_left()
         else:
             remark = "last one"
         width = len(str(self.total))
@@ -140,20 +150,13 @@ class Lines:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-class Bars:
-    """A bar for the run and one for each worker's current cell.
-
-    Args:
-        console, total, expected, workers: see ``show``.
-    """
+class Bars(_Count):
+    """A bar for the run and one for each worker's current cell."""
 
     def __init__(
         self, console: Console, total: int, expected: dict[str, float], workers: int
     ) -> None:
-        self.console = console
-        self.total = total
-        self.count = 0
-        self.clock = _Clock(expected, workers)
+        super().__init__(console, total, expected, workers)
         self.start = time.monotonic()
         self.bars = Progress(
             SpinnerColumn(),
@@ -186,13 +189,12 @@ class Bars:
 
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
         """Count the cell; a failure is printed above the bars."""
-        self.count += 1
-        self.clock.finished(cell.key, seconds)
+        self._finish(cell, seconds)
         minutes = max(time.monotonic() - self.start, 1e-9) / 60
         parts = [
             f"{self.count}/{self.total}",
             f"{self.count / minutes:.0f} cells/min",
-            f"about {duration(self.clock.left())} left",
+            self._time_left(),
         ]
         self.bars.update(self.all, advance=1, note="  ".join(parts))
         if error:

@@ -1,4 +1,4 @@
-"""Tests here share ``runs_kit``, which importlib mode does not find by itself, and one run that the others must agree with."""
+"""What the tests here share: ``runs_kit``, and one run that all others must agree with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent))  # importlib mode does not find runs_kit by itself
 
 from harness import api
 
@@ -25,7 +25,7 @@ def reference(tmp_path_factory):
 
 @pytest.fixture
 def going_wrong(write_suite, tmp_path):
-    """Writes a suite of learners that go wrong, named by their classes, beside one that does not."""
+    """Writes a suite of broken learners, named by their classes, and a sound one."""
     from runs_kit import WRONG
 
     def write(*classes: str, seeds: int = 1) -> Path:

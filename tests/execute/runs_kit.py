@@ -1,4 +1,4 @@
-"""A suite for executors, what it measures, and learners that go wrong."""
+"""A suite for executors, what it measures, and broken learners."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ learners:
 protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: 5, shots: 1, queries: 5, episodes: 40}
-  robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]}
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    images: 40
+    attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]
 """
 
 MATCHED = """
@@ -47,25 +51,26 @@ class Interrupts(NearestMean):
         raise KeyboardInterrupt
 
 class Exits(NearestMean):
-    """Leaves the process without a word."""
+    """Ends its process without an error."""
     def fit(self, train, **_):
         os._exit(0)
 
 class Crashes(NearestMean):
-    """Reads where nothing is."""
+    """Reads from address 0."""
     def fit(self, train, **_):
         ctypes.string_at(0)
 
 class Hangs(NearestMean):
-    """Never comes back."""
+    """Never returns."""
     def fit(self, train, **_):
         time.sleep(1000)
 
 class Tells(NearestMean):
-    """Says where it is."""
+    """Reports its process, folder, environment and threads."""
     def fit(self, train, **_):
-        where = [os.getpid(), os.getcwd(), os.environ.get("OF_THE_RUN"), torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]]
-        raise ArithmeticError(" ".join(map(str, where)))
+        place = [os.getpid(), os.getcwd(), os.environ.get("OF_THE_RUN")]
+        threads = [torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]]
+        raise ArithmeticError(" ".join(map(str, place + threads)))
 '''
 
 WAITING = '''
@@ -74,7 +79,7 @@ from pathlib import Path
 from baselines.mlp import Mlp
 
 class Waits(Mlp):
-    """Backprop that does not begin before a file beside it is there."""
+    """Backprop that waits for a file beside this module."""
     def fit(self, train, **options):
         while not Path(__file__).with_name("go").exists():
             time.sleep(0.05)
@@ -83,7 +88,7 @@ class Waits(Mlp):
 
 
 def measured(results) -> list[str]:
-    """Record values as bytes would have them, in a fixed order."""
+    """Record values as text, in a fixed order: equal to the bit or different."""
     return sorted(
         json.dumps({key: record.to_dict()[key] for key in MEASURED}, sort_keys=True)
         for record in results.records
@@ -91,13 +96,13 @@ def measured(results) -> list[str]:
 
 
 class Watch:
-    """A display that remembers."""
+    """A display that remembers what it was told."""
 
     def __init__(self, *, running: int = 0, then=None):
         self.starts, self.ends, self.errors, self.running, self.then = [], [], {}, running, then
 
     def started(self, worker, cell) -> None:
-        """Once, when so many cells are running, something happens."""
+        """Call ``then`` once, when ``running`` cells are running."""
         self.starts.append(cell.key)
         if self.then and len(set(self.starts) - set(self.ends)) == self.running:
             self.then = self.then()
@@ -112,7 +117,7 @@ class Watch:
 
 
 def interrupted(*words: str, after: int) -> subprocess.Popen:
-    """``harness run`` that gets Ctrl-C after so many finished cells; gives it back when it has ended."""
+    """Send Ctrl-C to ``harness run`` after so many finished cells; returns it when it has ended."""
     run = subprocess.Popen(
         [sys.executable, "-m", "harness", "run", *map(str, words)],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What a run shows while it goes, and how long it says the rest takes."""
+"""What a run shows while it goes on, and its estimate of the time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor: what is right passes, and each thing that may be wrong is found and named."""
+"""The doctor: a sound environment passes, and each possible problem is reported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_this_environment_is_sound_and_told_in_json(tmp_path):
         "glyphs",
         "store",
     } <= told.keys()
-    assert not (tmp_path / "store").exists(), "looking makes nothing"
+    assert not (tmp_path / "store").exists(), "checks create nothing"
 
 
 def test_a_failure_is_a_line_with_a_hint_and_exit_status_1(tmp_path):

@@ -1,4 +1,4 @@
-"""Workers of this machine: warm, alone with one thread, replaced when they die, never more of them than memory allows."""
+"""Local workers: warm, of one thread, replaced when they die, and limited by memory."""
 
 from __future__ import annotations
 
@@ -73,10 +73,8 @@ def test_workers_are_warm_and_have_one_thread_and_the_runs_own_place(
     going_wrong, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    for value in (
-        "first",
-        "second",
-    ):  # the server that workers are forked from is as old as the first run
+    # The server that workers are forked from is as old as the first run.
+    for value in ("first", "second"):
         monkeypatch.setenv("OF_THE_RUN", value)
         run = api.run(going_wrong("Tells", seeds=4), store=f"store-{value}", workers=1)
         told = {text for text in run.outcome.failed.values() if text.startswith("Arithmetic")}
@@ -120,7 +118,7 @@ def test_a_cell_starts_when_it_fits_beside_those_under_way(tmp_path, monkeypatch
         ("learner", "", "train", "large"): 4 * GIB,
         ("learner", "", "train", "small"): GIB,
     }
-    assert executor.room(0, cell(0, "large")), "alone it must try"
+    assert executor.room(0, cell(0, "large")), "a cell that runs alone is always tried"
     executor.cells[0] = cell(0, "small")
     assert (
         executor.room(1, cell(1, "small"))
@@ -191,7 +189,7 @@ from harness.execute import work
 from harness.execute.base import Executor
 
 class Inline(Executor):
-    """One cell after another, in this very process."""
+    """One cell after another, in this process."""
     Config = registry.Config
     size, cell = 1, None
     def __exit__(self, *_):

@@ -1,4 +1,4 @@
-"""What Linux says of memory."""
+"""Memory as Linux reports it."""
 
 from __future__ import annotations
 

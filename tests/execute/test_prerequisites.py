@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from harness.cells.plan import Cell
 from harness.errors import StoreError
+from harness.execute import session
 from harness.execute.base import prerequisites, training_key
 from harness.execute.ray_desk import read_cell
 from harness.execute.ray_node import CarriedStore
@@ -63,3 +67,16 @@ def test_a_damaged_cell_is_not_sent(store):
     path = store.root / "cells" / "m" / VERDICTS
     path.write_bytes(path.read_bytes()[:-1])
     assert read_cell(store, "m") is None and read_cell(store, "nothing") is None
+
+
+def test_weights_are_verified_if_a_missing_check_needs_them(store):
+    """The measurement is done, so its training is read for nothing but the check."""
+    path = store.root / "cells" / "t" / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-1])
+    train = replace(a_cell("train"), key="t")
+    measure = replace(a_cell("measure", "t", training="t"), key="m")
+    check = replace(a_cell("trust", "m", training="t"), key="c")
+
+    assert session.unfinished(SimpleNamespace(unique=[train, measure]), store) == []
+    missing = session.unfinished(SimpleNamespace(unique=[train, measure, check]), store)
+    assert missing == [train, check], "a damaged training is computed again"

@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine: the same values, whatever happens to a node, a worker or the driver."""
+"""A Ray cluster of two nodes: the same values, whatever happens to nodes, workers or driver."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_node_killed_in_mid_run_costs_nothing_but_time(cluster, second, tmp_pa
     )
     assert sorted(watch.ends) == everything, "each cell ended once"
     assert len(sent) > len(everything), "what was on the node ran again"
-    assert max(under_way) == 4, "twice the cells that two processors have room for"
+    assert max(under_way) == 4, "twice as many cells as two processors have room for"
     assert measured(collect.collect(run.plan, Store(tmp_path / "store"), {})) == measured(
         run.results
     )

@@ -30,7 +30,7 @@ def trust(key: str, measure: str, training: str | None) -> Cell:
 
 
 class Scripted:
-    """An executor whose cells end as its script says: a list of kinds of events a cell, the last of which is final."""
+    """An executor that follows a script: kinds of events for each cell, the last one final."""
 
     def __init__(self, size: int, script: dict[str, list[str]], refuses: int = 0):
         self.size = size

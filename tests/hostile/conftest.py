@@ -1,4 +1,6 @@
-"""What is hostile is marked so, deselected by default, and run by ``make hostile``. How much of it is set by the environment:
+"""Stress and fault-injection tests: deselected by default, run by ``make hostile``.
+
+The environment sets how much is done:
 
 * ``HOSTILE_SUITES`` mutated suites,
 * ``HOSTILE_KILLS`` kills of local runs at random moments,
@@ -14,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE))  # for hostile_kit, which importlib mode does not find by itself
+sys.path.append(str(Path(__file__).parent))  # importlib mode does not find hostile_kit by itself
 
 from hostile_kit import MATCHED, SUITE, undisturbed
+
+HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
@@ -34,5 +37,5 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def matched(tmp_path_factory):
-    """Another, some of whose cells train on their way."""
+    """Another undisturbed run, with a match."""
     return undisturbed(tmp_path_factory.mktemp("matched"), MATCHED)

@@ -1,4 +1,4 @@
-"""What the hostile tests share: a small suite, and runs of it in processes of their own."""
+"""What the hostile tests share: a small suite, and runs of it in separate processes."""
 
 from __future__ import annotations
 
@@ -27,23 +27,27 @@ learners:
 protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: [2, 5], shots: 1, queries: 5, episodes: 20}
-  robust: {kind: attack_sweep, dataset: digits, images: 20, attacks: [{attack: pgd, eps: [0, 0.1], steps: 2}]}
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    images: 20
+    attacks: [{attack: pgd, eps: [0, 0.1], steps: 2}]
 """
 
 SPARSE = "sparse: {kind: mlp, hidden: 16, epochs: 1, match: {density: bio, trainings: 2}}"
 MATCHED = SUITE.replace("  pixels:", f"  {SPARSE}\n  pixels:")
-"""With trainings that cells make on their way."""
+"""With trainings that match cells make."""
 
 
 def amount(name: str, otherwise: int) -> int:
-    """How much of something, by the environment."""
+    """An amount from the environment."""
     return int(os.environ.get(name, otherwise))
 
 
 def start(
     *words: object, env_more: dict[str, str] | None = None, inside: Sequence[object] = (), **options
 ) -> subprocess.Popen:
-    """A harness of its own, under way; by a command that another is given to, ``inside``, if there is one."""
+    """Start ``harness`` in a process of its own, through the command ``inside`` if there is one."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen(
         [*map(str, inside), sys.executable, "-m", "harness", *map(str, words)],
@@ -54,7 +58,7 @@ def start(
 
 
 def call(*words: object, **options) -> subprocess.CompletedProcess:
-    """A harness of its own, to its end."""
+    """Run ``harness`` in a process of its own, to its end."""
     run = start(*words, **options)
     try:
         output, errors = run.communicate(timeout=600)
@@ -64,7 +68,7 @@ def call(*words: object, **options) -> subprocess.CompletedProcess:
 
 
 def undisturbed(folder: Path, suite: str) -> tuple[Path, Path, Path]:
-    """A run that nothing happens to: (suite file, its store, its tables)."""
+    """An undisturbed run: (suite file, its store, its tables)."""
     path = folder / "small.yaml"
     path.write_text(suite)
     done = call("run", path, "--store", folder / "store", "--out", folder / "tables")
@@ -73,7 +77,7 @@ def undisturbed(folder: Path, suite: str) -> tuple[Path, Path, Path]:
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    """Every table and figure of a run, byte by byte (records and provenance carry times)."""
+    """The bytes of every table and figure of a run (records and provenance contain times)."""
     timed = ("records.jsonl.gz", "provenance.json")
     return {
         path.name: path.read_bytes()
@@ -83,7 +87,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 
 def measured(folder: Path) -> list[str]:
-    """The record values of a run, in a fixed order; a record that is there twice is twice in it."""
+    """The record values of a run, in a fixed order, repeated ones included."""
     records = [json.loads(line) for line in gzip.open(folder / "records.jsonl.gz")]
     return sorted(
         json.dumps({key: record[key] for key in MEASURED}, sort_keys=True) for record in records
@@ -91,17 +95,17 @@ def measured(folder: Path) -> list[str]:
 
 
 def computed(errors: str) -> int:
-    """How many cells a run has computed, as it says at its end."""
+    """The number of computed cells that a run reports at its end."""
     return int(errors.rpartition(" cells computed")[0].split()[-1])
 
 
 def clear(error: str, *words: str) -> bool:
-    """Whether an error is what a user should see: a line or two, no traceback, and the words that say what is wrong."""
+    """Whether an error has no traceback, and the words that say what is wrong."""
     return "Traceback" not in error and all(word in error for word in words)
 
 
 def sound(store: Path) -> set[str]:
-    """Keys of the finished cells; every one of them must be readable and undamaged."""
+    """Keys of the finished cells; each must be readable and undamaged."""
     folder = Store(store)
     keys = set(folder.finished())
     assert all(folder.content(key) for key in keys), "a finished cell is damaged"
@@ -109,7 +113,7 @@ def sound(store: Path) -> set[str]:
 
 
 def below(pid: int) -> list[int]:
-    """Processes that a process has started, and those that they have."""
+    """All descendants of a process."""
     try:
         children = [
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -126,17 +130,20 @@ def survive(
     hits: int,
     *options: str,
 ) -> Path:
-    """Runs one after the other on one store, each struck at a random moment, until so many were hit; a store that is complete
-    gives way to a new one. Nothing may be lost on the way, and all must be as in the undisturbed run.
+    """Strike one run after another on one store at random moments, until ``hits`` were struck.
+
+    Nothing may be lost, and everything must equal the undisturbed run. When the store is complete,
+    a new one replaces it.
 
     Args:
         whole: the undisturbed run.
-        folder: for all that the others write.
-        strike: kills something of a run; returns whether there was something.
+        folder: for everything that the runs write.
+        strike: kills a part of a run; returns whether there was something to kill.
+        hits: how many strikes.
         options: of ``harness run``.
 
     Returns:
-        the last store, complete.
+        The last store, complete.
     """
     path, reference, right = whole
     moments, store, hit, kept, wanted = (

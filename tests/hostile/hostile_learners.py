@@ -147,7 +147,7 @@ class Greedy(NearestMean):
 
 
 class Interrupts(NearestMean):
-    """Says that it has come to the stage that the environment names, and waits there for the run to be interrupted."""
+    """Signals that it has reached a stage, and waits there for the run to be interrupted."""
 
     def fit(self, train, **options):
         self._send("fit")

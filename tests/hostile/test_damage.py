@@ -1,4 +1,4 @@
-"""Files that lost bytes or had bits flipped: damage is noticed, never read as if it were whole, and never a traceback."""
+"""Truncated and changed files: damage is noticed, never read as data, never a traceback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEEP = b"[" * 100_000
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
-    """``data`` cut short, with bits flipped, with bytes put in, emptied, or exchanged for something else."""
+    """``data`` with flipped bits, truncated, with bytes inserted, or replaced."""
     how, place = rng.randrange(8), rng.randrange(len(data) + 1)
     if how < 4:
         flipped = bytearray(data)
@@ -126,7 +126,7 @@ def test_a_damaged_cache_is_built_again(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Images of one's own."""
+    """A folder of images with a list of splits."""
     lines = ["filename,label,split"]
     for number, split in enumerate(["train", "train", "test"]):
         for i in range(2):
@@ -158,7 +158,7 @@ def test_damaged_images_and_lists_are_one_error_or_other_data(folder):
 
 
 def test_damaged_archives_that_a_user_imports_are_one_error(tmp_path):
-    """MNIST's and Omniglot's names with anything in them; CIFAR's pickles, among them ones that would run code."""
+    """Files named as those of datasets, with any content; some pickles would run code."""
     rng = random.Random()
     evil = b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR."
     names = {
@@ -207,7 +207,12 @@ def test_a_damaged_submission_or_reference_is_one_error(small, tmp_path):
 
 
 LONG = "a" * 5000
-TREE = "name: x\nseeds: [0]\nlearners: {mlp: {kind: mlp}}\nprotocols: {p: {kind: classification, dataset: digits}}\n"
+TREE = """
+name: x
+seeds: [0]
+learners: {mlp: {kind: mlp}}
+protocols: {p: {kind: classification, dataset: digits}}
+"""
 
 
 @settings(max_examples=FLIPS * 5, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only: one line says so, and once there is room the same command goes on."""
+"""Full and read-only disks: one line reports it, and with more room the same command resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learners of others that misbehave: one line says how, the other learners go on, and nothing wrong enters a table."""
+"""Misbehaving learners: one line reports how, the others go on, and no table has wrong values."""
 
 from __future__ import annotations
 
@@ -30,22 +30,26 @@ EXPECTED = {
 }
 PROTOCOLS = """
   plain: {kind: classification, dataset: digits}
-  robust: {kind: attack_sweep, dataset: digits, images: 20, trust: false, attacks: [{attack: pgd, eps: [0, 0.1], steps: 2}]}
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    images: 20
+    trust: false
+    attacks: [{attack: pgd, eps: [0, 0.1], steps: 2}]
   corrupted: {kind: corruption, dataset: digits, images: 20}
 """
 
 
 @pytest.fixture
 def suite(tmp_path):
-    """Write a suite of some of the hostile learners beside one that is not."""
+    """Write a suite of some of the hostile learners and a sound one."""
     shutil.copy(HERE / "hostile_learners.py", tmp_path)
 
     def write(*kinds: str, protocols: str = PROTOCOLS) -> Path:
         path = tmp_path / "hostile.yaml"
         entries = "".join(f"  {kind}: {{kind: 'hostile_learners:{kind}'}}\n" for kind in kinds)
-        path.write_text(
-            f"name: hostile\nlearners:\n{entries}  pixels: {{kind: nearest-mean}}\nprotocols:{protocols}"
-        )
+        learners = f"{entries}  pixels: {{kind: nearest-mean}}"
+        path.write_text(f"name: hostile\nlearners:\n{learners}\nprotocols:{protocols}")
         return path
 
     return write
@@ -96,9 +100,9 @@ def test_one_that_hangs_is_stopped_at_the_time_limit_and_the_others_go_on(suite,
         "60",
         env_more={"COLUMNS": "400"},
     )
-    assert done.returncode == 1 and "2 cells computed, 0 found in the store, 2 failed" in done.stderr, (
-        done.stderr
-    )
+    assert (
+        done.returncode == 1 and "2 cells computed, 0 found in the store, 2 failed" in done.stderr
+    ), done.stderr
     assert all(
         "it took longer than the time limit of 60 s" in why
         for why in failures(done.stderr)["Hangs"]
@@ -120,9 +124,9 @@ def test_memory_that_runs_out_in_one_cell_is_that_cells_failure(suite, tmp_path)
         preexec_fn=little,
         env_more={"COLUMNS": "400"},
     )
-    assert done.returncode == 1 and "2 cells computed, 0 found in the store, 2 failed" in done.stderr, (
-        done.stderr
-    )
+    assert (
+        done.returncode == 1 and "2 cells computed, 0 found in the store, 2 failed" in done.stderr
+    ), done.stderr
     assert all("can't allocate memory" in why for why in failures(done.stderr)["Greedy"])
 
 

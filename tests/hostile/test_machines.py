@@ -1,5 +1,8 @@
-"""Two machines that share a folder, as far as one machine can be two: each has its own mount of it, which shows it no kernel lock
-of the other's, its own processes, and its own mark of when it was started."""
+"""Two machines that share a folder, imitated on one.
+
+Each has a mount of the folder that hides the other's kernel locks, its own processes, and its own
+boot id.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suites that were damaged at random: ``harness validate`` says yes, or what is wrong and where; it never breaks."""
+"""Randomly damaged suites: ``harness validate`` accepts them, or says what is wrong and where."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.suite import shipped
 
 SUITES = {name: shipped.locate(name).read_text() for name in shipped.names()}
 LONGEST_S = 20
-"""Processor time; a suite that takes longer to refuse than that has found a hole, not a slow machine."""
+"""Processor time; a suite that takes longer to refuse has found a bug, not a slow machine."""
 COMMAND = typer.main.get_command(entry.app)  # made once, which takes half of the time otherwise
 MOST_MEMORY = 8 * 2**30
 AMOUNT = int(os.environ.get("HOSTILE_SUITES", 10_000))
@@ -268,7 +268,7 @@ def mutated_tree(draw, text: str) -> str:
 
 @st.composite
 def mutated_text(draw, text: str) -> bytes:
-    """A suite whose text was cut, spliced, re-indented, or sprinkled with what does not belong there."""
+    """A suite whose text was cut, spliced, re-indented, or mixed with other text."""
     for _ in range(draw(st.integers(1, 3))):
         lines = text.splitlines(keepends=True) or [""]
         row = draw(st.integers(0, len(lines) - 1))

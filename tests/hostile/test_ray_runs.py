@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster of two nodes whose driver, workers and nodes are killed: no record is lost, and none differs."""
+"""Runs on a Ray cluster whose driver, workers and nodes are killed: no record lost or changed."""
 
 from __future__ import annotations
 

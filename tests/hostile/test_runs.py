@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, and in each other's way: no record is lost, none is half there, none differs."""
+"""Killed, interrupted and concurrent runs: no record is lost, incomplete or changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores of every kind: in a folder, in memory, and in a bucket of a real object server where one is installed."""
+"""Stores of every kind: in a folder, in memory, and in a bucket of an S3 server if installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ sys.path.append(
 
 @pytest.fixture(scope="session")
 def s3():
-    """The address of a bucket on an object server of this machine: `pip install s3fs 'moto[server]'`."""
+    """URL of a bucket on a local S3 server: `pip install s3fs 'moto[server]'`."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 's3fs'")
     server = pytest.importorskip(
         "moto.server", reason="no object server: pip install 'moto[server]'"
@@ -45,7 +45,7 @@ def s3():
 
 @pytest.fixture(params=["folder", "memory", "s3"])
 def root(request, tmp_path) -> str:
-    """Where a store of each kind is to be."""
+    """The root of a new store, of each kind."""
     if request.param == "folder":
         return str(tmp_path / "store")
     where = request.getfixturevalue("s3") if request.param == "s3" else "memory://tests"
@@ -54,7 +54,7 @@ def root(request, tmp_path) -> str:
 
 @pytest.fixture
 def store(root) -> Store:
-    """A store of each kind, empty."""
+    """An empty store of each kind."""
     store = Store(root)
     store.prepare()
     return store
@@ -62,7 +62,7 @@ def store(root) -> Store:
 
 @pytest.fixture
 def local(tmp_path) -> Store:
-    """A store in a folder, empty."""
+    """An empty store in a folder."""
     store = Store(tmp_path / "store")
     store.prepare()
     return store

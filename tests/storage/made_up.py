@@ -47,7 +47,7 @@ def a_cell(
 
 
 def arrays(number: int = 0, role: str = "measure") -> dict[str, dict[str, np.ndarray]]:
-    """What lies beside it."""
+    """The arrays of a cell."""
     numbers = np.random.default_rng(number).integers(0, 2, 30).astype(np.uint8)
     if role == "measure":
         return {VERDICTS: {"correct": numbers, "margin": np.linspace(0, number, 5)}}

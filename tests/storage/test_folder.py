@@ -1,4 +1,4 @@
-"""Stores in folders: what killed processes leave, and locks between processes and machines."""
+"""Stores in folders: leftovers of killed processes, and locks between processes and machines."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ with Store(sys.argv[1]).lock("k") as mine:
 
 
 def hold(store: Store, machine: str, beat_s: float = 0.05) -> subprocess.Popen:
-    """A process, of that machine, that holds the lock k."""
+    """Start a process of that machine that holds the lock k."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, store.root, machine, str(beat_s)],
         stdout=subprocess.PIPE,
@@ -41,7 +41,7 @@ def hold(store: Store, machine: str, beat_s: float = 0.05) -> subprocess.Popen:
 
 
 def without_kernel_locks(monkeypatch) -> None:
-    """Two machines on a file system that does not carry kernel locks: each gets the lock that the other holds."""
+    """Imitate a file system without kernel locks between machines: each gets the other's lock."""
     monkeypatch.setattr(folder_lock.fcntl, "flock", lambda *_: None)
 
 
@@ -61,7 +61,7 @@ def test_a_lock_is_respected_by_another_machine_and_taken_over_when_that_has_die
             without_kernel_locks(monkeypatch)
         until = time.monotonic() + 1.5
         while time.monotonic() < until:
-            assert not taken(local), "its holder lives, and says so"
+            assert not taken(local), "its holder lives and renews it"
             time.sleep(0.05)
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
@@ -69,7 +69,7 @@ def test_a_lock_is_respected_by_another_machine_and_taken_over_when_that_has_die
         while not taken(local):
             assert time.monotonic() < until, "the lock outlived its holder"
             time.sleep(0.05)
-        assert time.monotonic() - died > 0.3, "not before it has been silent for a while"
+        assert time.monotonic() - died > 0.3, "not before the lease has expired"
     finally:
         holder.kill()
         holder.wait()
@@ -95,7 +95,7 @@ def test_locks_work_where_the_file_system_has_none(local, monkeypatch):
 
 
 def test_of_machines_that_come_for_a_lock_at_once_one_gets_it(local, monkeypatch):
-    """No kernel shows the other's lock, and the second comes when the first has made the file and not yet said who it is."""
+    """The second comes when the first has created the file and not yet written its name."""
     with contextlib.ExitStack() as held:
         got = []
 
@@ -111,7 +111,7 @@ def test_of_machines_that_come_for_a_lock_at_once_one_gets_it(local, monkeypatch
 def test_what_another_machine_has_done_is_seen_although_it_was_missing_a_moment_ago(
     local, monkeypatch
 ):
-    """A network file system that believes a name to be missing until the folder that would hold it is opened."""
+    """A network file system may remember that a name was missing, until its folder is opened."""
     key, result = a_cell()
     opened, open_, exists = set(), os.open, os.path.exists
     monkeypatch.setattr(
@@ -140,7 +140,7 @@ def test_clocks_do_not_matter(local, monkeypatch):
 
 
 def _compute(root: str, keys: list[str], done) -> None:
-    """Two machines' worth of workers: compute what nobody has and nobody is at."""
+    """A worker: compute what is neither finished nor in progress."""
     store = Store(root)
     for number, key in enumerate(keys):
         with store.lock(key) as mine:
@@ -168,8 +168,11 @@ def test_processes_share_the_work(local):
 
 def test_what_a_dead_process_of_this_machine_left_is_cleared_at_once(local):
     kill = (
-        "import os, sys\nfrom harness.storage import folder\nfrom pathlib import Path\n"
-        "folder._write = lambda *_: os.kill(os.getpid(), 9)\nfolder.Folder(Path(sys.argv[1])).write('cells/x', b'')"
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from harness.storage import folder\n"
+        "folder._write = lambda *_: os.kill(os.getpid(), 9)\n"
+        "folder.Folder(Path(sys.argv[1])).write('cells/x', b'')"
     )
     subprocess.run([sys.executable, "-c", kill, local.root], check=False)
     left = local.files.children("tmp")

@@ -1,4 +1,4 @@
-"""What holds for every store, wherever it is."""
+"""What holds for every kind of store."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_damage_is_found_and_repaired(store):
     ]
     assert verification.verify(store, repair=True).sound and store.finished() == sorted(cells[1:])
     assert verification.verify(store).sound and len(store.files.children("damaged")) == 1, (
-        "moved aside, not deleted"
+        "set aside, not deleted"
     )
 
 

@@ -1,4 +1,4 @@
-"""Leases: renewed while their holder lives, expired after silence, released by their owner alone."""
+"""Leases: renewed while their holder lives, expired without it, released by their owner only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packs: nothing is lost, nothing is seen twice or not at all, and damage is found and healed."""
+"""Packs: every cell is read once, nothing is lost, and damage is found and repaired."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pyarrow = pytest.importorskip(
 
 
 def contents(store: Store) -> dict[str, dict[str, bytes]]:
-    """Every file of every cell, by a reader that has just come."""
+    """Every file of every cell, through a new store object."""
     store = Store(store.root)
     return {key: store.content(key) for key in store.finished()}
 
@@ -115,7 +115,7 @@ def test_a_compaction_that_is_killed_anywhere_loses_nothing(local, monkeypatch):
 
 
 def _killed(root, writes: int, removals: int) -> None:
-    """Compact, and die at a write or a removal."""
+    """Compact, and die at a certain write or removal."""
     store, left = Store(root), {"write": writes, "remove": removals}
 
     def dying(name: str):

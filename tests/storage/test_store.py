@@ -1,4 +1,4 @@
-"""Cells on disk: whole or not at all, and damage is noticed."""
+"""Cells on disk: complete or absent, and damage is noticed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_damaged_cell_is_set_aside_and_can_be_written_again(store, damage):
     damage(store.root / "cells" / "k")
     with pytest.raises(StoreError, match="cell k"):
         store.arrays("k")
-    assert not (store.root / "damaged").exists(), "looking changes nothing"
+    assert not (store.root / "damaged").exists(), "reading changes nothing"
     assert store.unfinished(["k"]) == ["k"] and not store.done("k")
     store.write("k", a_result(), {VERDICTS: {"a": np.ones(3)}})
     assert len(list((store.root / "damaged").iterdir())) == 1
