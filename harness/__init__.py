@@ -1,4 +1,8 @@
-"""A benchmark and robustness harness for brain-inspired learning rules."""
+"""A benchmark and robustness harness for brain-inspired learning rules.
+
+``harness.run``, ``harness.load`` and ``harness.check`` are the commands of the terminal as Python
+functions; ``harness.api`` has the others.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ __all__ = ["check", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """``harness.run``, ``harness.load`` and ``harness.check``, imported when asked for."""
+    """Import a public function on first use, so that ``import harness`` stays fast."""
     if name in __all__:
         from harness import api
 

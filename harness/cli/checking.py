@@ -26,6 +26,38 @@ class Undecided(StrEnum):
     warn = "warn"
 
 
+ReferenceFile = Annotated[
+    Path | None,
+    typer.Option("--reference", help="The reference; default: results/reference/NAME.json."),
+]
+Exact = Annotated[
+    bool,
+    typer.Option("--exact", help="Require equal verdicts and values, in the same environment."),
+]
+Update = Annotated[bool, typer.Option("--update", help="Write the numbers as the new reference.")]
+Tolerance = Annotated[
+    float, typer.Option(min=0, max=1, help="Changes no larger than this never fail.")
+]
+Margin = Annotated[
+    float, typer.Option(min=0, max=1, help="A fall in accuracy this large must not pass.")
+]
+Level = Annotated[
+    float, typer.Option(min=0, max=1, help="Probability of a false alarm, over all numbers.")
+]
+UndecidedFails = Annotated[
+    Undecided,
+    typer.Option(
+        help="Whether undecided numbers fail; auto: only if measured on the same samples."
+    ),
+]
+AllowRise = Annotated[bool, typer.Option("--allow-rise", help="A number that rose does not fail.")]
+JUnitFile = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")]
+SummaryFile = Annotated[
+    Path | None,
+    typer.Option("--summary", envvar="GITHUB_STEP_SUMMARY", help="Append Markdown to this file."),
+]
+
+
 @app.command(rich_help_panel=PUBLISH)
 def check(
     suite: SuitePath,
@@ -34,42 +66,16 @@ def check(
     data_root: DataRoot = None,
     device: Device = "cpu",
     workers: Workers = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option("--reference", help="The reference; default: results/reference/NAME.json."),
-    ] = None,
-    exact: Annotated[
-        bool,
-        typer.Option("--exact", help="Require equal verdicts and values, in the same environment."),
-    ] = False,
-    update: Annotated[
-        bool, typer.Option("--update", help="Write the numbers as the new reference.")
-    ] = False,
-    tolerance: Annotated[
-        float, typer.Option(min=0, max=1, help="Changes no larger than this never fail.")
-    ] = 0.005,
-    margin: Annotated[
-        float, typer.Option(min=0, max=1, help="A fall in accuracy this large must not pass.")
-    ] = 0.02,
-    level: Annotated[
-        float, typer.Option(min=0, max=1, help="Probability of a false alarm, over all numbers.")
-    ] = 0.01,
-    undecided: Annotated[
-        Undecided,
-        typer.Option(
-            help="Whether undecided numbers fail; auto: only if measured on the same samples."
-        ),
-    ] = Undecided.auto,
-    allow_rise: Annotated[
-        bool, typer.Option("--allow-rise", help="A number that rose does not fail.")
-    ] = False,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
-    summary: Annotated[
-        Path | None,
-        typer.Option(
-            "--summary", envvar="GITHUB_STEP_SUMMARY", help="Append Markdown to this file."
-        ),
-    ] = None,
+    reference: ReferenceFile = None,
+    exact: Exact = False,
+    update: Update = False,
+    tolerance: Tolerance = 0.005,
+    margin: Margin = 0.02,
+    level: Level = 0.01,
+    undecided: UndecidedFails = Undecided.auto,
+    allow_rise: AllowRise = False,
+    junit: JUnitFile = None,
+    summary: SummaryFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a suite and compare every number with a reference.

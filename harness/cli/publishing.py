@@ -17,34 +17,38 @@ if TYPE_CHECKING:
     from harness.publish.paper import Status
 
 
+PaperSuites = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="SUITE.yaml", show_default=False, help="Suite files; default: suites/paper/*.yaml."
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only report what is stale, why, and how long it takes.")
+]
+TablesOnly = Annotated[
+    bool, typer.Option("--tables-only", help="Run nothing; skip suites that need a run.")
+]
+Pack = Annotated[
+    bool, typer.Option("--pack", help="Keep the measurements beside the tables (measured.zip).")
+]
+ResultsFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Parent folder of all results; default: results/, "
+        "where suites/a/b.yaml has results/a/b.",
+    ),
+]
+
+
 @app.command(rich_help_panel=PUBLISH)
 def paper(
-    suites: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="SUITE.yaml",
-            show_default=False,
-            help="Suite files; default: suites/paper/*.yaml.",
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Only report what is stale, why, and how long it takes."),
-    ] = False,
-    tables_only: Annotated[
-        bool, typer.Option("--tables-only", help="Run nothing; skip suites that need a run.")
-    ] = False,
-    pack: Annotated[
-        bool, typer.Option("--pack", help="Keep the measurements beside the tables (measured.zip).")
-    ] = False,
-    out_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="Parent folder of all results; default: results/, "
-            "where suites/a/b.yaml has results/a/b.",
-        ),
-    ] = None,
+    suites: PaperSuites = None,
+    dry_run: DryRun = False,
+    tables_only: TablesOnly = False,
+    pack: Pack = False,
+    out_dir: ResultsFolder = None,
     store: StorePath = DEFAULT_STORE,
     data_root: DataRoot = None,
     device: Device = "cpu",

@@ -31,7 +31,14 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Expected seconds until all cells are done; no less than the longest cell takes."""
+        """Expected seconds until all cells are done; no less than the longest cell takes.
+
+        >>> expected = {"a": 30.0, "b": 5.0, "c": 5.0}
+        >>> Forecast([], [], expected, guesses=0, workers=1).seconds
+        40.0
+        >>> Forecast([], [], expected, guesses=0, workers=4).seconds
+        30.0
+        """
         work = sum(self.expected.values())
         longest = max(self.expected.values(), default=0.0)
         return max(work / self.workers, longest)
