@@ -22,7 +22,8 @@ from harness.execute.session import Run, RunOptions
 from harness.files import write_atomically
 from harness.learning.learner import silent
 from harness.protocols.base import Context
-from harness.protocols.few_shot import FewShot, list_of
+from harness.protocols.episode_settings import EpisodeProtocol
+from harness.protocols.episode_verdicts import list_of
 from harness.publish import reading
 from harness.report import checking
 from harness.report.checking import Check
@@ -262,7 +263,7 @@ def episodes(
     loaded = suites.load(suite, sets=sets, data_root=acquire.data_root(data_root))
     written: list[Path] = []
     for entry in loaded.protocols:
-        if isinstance(entry.protocol, FewShot):
+        if isinstance(entry.protocol, EpisodeProtocol):
             written += _write_episodes(entry, entry.protocol, Path(folder))
     if not written:
         raise HarnessError(
@@ -271,14 +272,11 @@ def episodes(
     return written
 
 
-def _write_episodes(entry: ProtocolEntry, protocol: FewShot, folder: Path) -> list[Path]:
+def _write_episodes(entry: ProtocolEntry, protocol: EpisodeProtocol, folder: Path) -> list[Path]:
     data, _ = acquire.load(entry.dataset)
     written: list[Path] = []
-    for seed, setting in itertools.product(entry.seeds, protocol.settings()):
-        name = f"{entry.name}-{setting['ways']}w{setting['shots']}s-seed{seed}.json"
-        path = folder / name
-        if path in written:
-            continue  # settings that differ in their attack only share their episodes
+    for seed, setting in itertools.product(entry.seeds, protocol.episode_settings()):
+        path = folder / f"{entry.name}-{setting.label}-seed{seed}.json"
         context = Context(measuring(seed), "cpu", 1, silent, protocol.files())
         episode_list = list_of(data, entry.dataset.kind, setting, context)
         write_atomically(path, episode_list.to_json().encode())

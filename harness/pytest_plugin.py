@@ -99,12 +99,12 @@ class SuiteCollector(pytest.Collector):
 
     def _reference(self) -> Path:
         from harness.report import checking
-        from harness.suite import load
+        from harness.suite.tree import read_tree
 
         option = self.config.getoption("--harness-reference")
         if option:
             return Path(option)
-        suite = load.read_tree(Path(self.name)).value
+        suite = read_tree(Path(self.name)).value
         return checking.reference_of(suite.get("name", ""))
 
 

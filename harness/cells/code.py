@@ -14,13 +14,13 @@ the exact check of ``suites/ci.yaml`` in CI.
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
-from harness.cells.modules import External, Module, Place, bases, load, resolve, statements
-from harness.cells.syntax import Import, Reference, references
+from harness.cells.modules import External, Place, bases, load, resolve, statements
+from harness.cells.syntax import Reference, dump, references
+from harness.errors import HarnessError
 
 CARRIERS = (
     "harness.data.base:Images",
@@ -33,6 +33,7 @@ CARRIERS = (
 NEUTRAL = (
     "harness.cells.cell",
     "harness.cells.code",
+    "harness.cells.entries",
     "harness.cells.plan",
     "harness.data.acquire",
     "harness.data.cache",
@@ -45,9 +46,7 @@ NEUTRAL = (
     "harness.lazy",
     "harness.records",
     "harness.registry",
-    "harness.report",
     "harness.storage",
-    "harness.suite.load",
 )
 """Modules and rooms that find, name, carry or keep things. What they give is in a cell's key by other
 means (the content of data, the identity of a cell), so their code is not."""
@@ -60,7 +59,7 @@ Versions = dict[str, str]
 def version(entries: tuple[str, ...]) -> str:
     """One hash over all definitions that are reached from some entries, each ``module:name``."""
     hashes = sorted(set(definitions(entries).values()))
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+    return _digest("\n".join(hashes))
 
 
 @cache
@@ -85,22 +84,23 @@ def _reached(entry: str) -> Versions:
     waiting = [Place(module, name)]
     if member:
         waiting = _members(Place(module, owner), member, package)
+    if not any(statements(place, package) for place in waiting):
+        raise HarnessError(
+            f"cannot tell the version of the code of {entry}: its source is not found",
+            hint="define it in a module file, at the top level",
+        )
     found: dict[Place, str] = {}
     while waiting:
         place = waiting.pop()
         if place in found:
             continue
-        node = _definition(place, package)
-        found[place] = node.hash
-        waiting += [other for other in node.places if not _is_neutral(other.module)]
-        if member and place.name.startswith(f"{_owner(place)}."):
-            for used in node.own_members:
+        definition = _definition(place, package)
+        found[place] = definition.hash
+        waiting += [other for other in definition.places if not _is_neutral(other.module)]
+        if "." in place.name:
+            for used in definition.own_members:
                 waiting += _members(Place(module, owner), used, package)
     return {str(place): digest for place, digest in found.items()}
-
-
-def _owner(place: Place) -> str:
-    return place.name.partition(".")[0]
 
 
 def _members(owner: Place, member: str, package: str) -> list[Place]:
@@ -114,8 +114,30 @@ def _is_neutral(module: str) -> bool:
     return any(module == each or module.startswith(f"{each}.") for each in NEUTRAL)
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A definition as text: its syntax trees without imports, and the free names in them."""
+
+    text: str
+    references: tuple[Reference, ...]
+
+
+@cache
+def _parsed(place: Place, package: str) -> _Parsed:
+    module = load(place.module)
+    if module is None:
+        return _Parsed("", ())
+    # What a module runs on import counts for everything that is taken from it.
+    every = [*statements(place, package), *module.effects]
+    names: list[Reference] = []
+    for statement in every:
+        names += references(statement, module.package)
+    return _Parsed("\n".join(map(dump, every)), tuple(dict.fromkeys(names)))
+
+
+@dataclass(frozen=True)
 class _Definition:
-    """A definition: its hash, and what it refers to.
+    """A definition, its names resolved.
 
     Attributes:
         hash: of its own text and of what each of its names stands for.
@@ -123,66 +145,41 @@ class _Definition:
         own_members: names that it looks up on ``self``, ``cls`` or ``super()``.
     """
 
-    def __init__(self, place: Place, package: str):
-        module = load(place.module)
-        self.places: list[Place] = []
-        self.own_members: list[str] = []
-        digest = hashlib.sha256()
-        for dump in _text(place, package):
-            digest.update(dump.encode())
-        meanings: set[str] = set()
-        for reference in self._references(place, package):
-            if reference.name in ("self", "cls", "super"):
-                self.own_members += reference.attributes[:1]
-                continue
-            resolved = resolve(module, reference, package) if module else None
-            if isinstance(resolved, Place):
-                self.places.append(resolved)
-                meanings.add(f"{reference.name}={_own_hash(resolved, package)}")
-            elif isinstance(resolved, External):
-                meanings.add(f"{reference.name}={_external_name(resolved)}")
-        digest.update("\n".join(sorted(meanings)).encode())
-        self.hash = digest.hexdigest()[:16]
-
-    @staticmethod
-    def _references(place: Place, package: str) -> Iterator[Reference]:
-        module = load(place.module)
-        inside = module.package if module else ""
-        for statement in _all_statements(place, package):
-            yield from references(statement, inside)
+    hash: str
+    places: tuple[Place, ...]
+    own_members: tuple[str, ...]
 
 
 @cache
 def _definition(place: Place, package: str) -> _Definition:
-    return _Definition(place, package)
-
-
-def _all_statements(place: Place, package: str) -> list[ast.stmt]:
-    """The statements of a definition, and those that its module runs on import whatever is used of it."""
     module = load(place.module)
-    effects = module.effects if module else []
-    return [*statements(place, package), *effects]
+    parsed = _parsed(place, package)
+    places: list[Place] = []
+    own_members: list[str] = []
+    meanings: set[str] = set()
+    for reference in parsed.references:
+        if reference.name in ("self", "cls", "super"):
+            own_members += reference.attributes[:1]
+            continue
+        resolved = None if module is None else resolve(module, reference, package)
+        if isinstance(resolved, Place):
+            places.append(resolved)
+            meanings.add(f"{reference.name}={_own_hash(resolved, package)}")
+        elif isinstance(resolved, External):
+            meanings.add(f"{reference.name}={_external_name(resolved)}")
+    text = "\n".join([parsed.text, *sorted(meanings)])
+    return _Definition(_digest(text), tuple(places), tuple(dict.fromkeys(own_members)))
 
 
-def _text(place: Place, package: str) -> list[str]:
-    # Imports name files; what an imported name means is hashed on its own.
-    return [ast.dump(_WithoutImports().visit(each)) for each in _all_statements(place, package)]
-
-
-class _WithoutImports(ast.NodeTransformer):
-    def visit_Import(self, node: ast.Import) -> ast.AST:
-        return ast.Pass()
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        return ast.Pass()
-
-
-@cache
 def _own_hash(place: Place, package: str) -> str:
-    """Hash of a definition's text alone: tells which of two definitions of one name is meant."""
+    """Hash of a definition's text alone: distinguishes two definitions of the same name."""
     if _is_neutral(place.module):
         return place.name
-    return hashlib.sha256("\n".join(_text(place, package)).encode()).hexdigest()[:16]
+    return _digest(_parsed(place, package).text)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _external_name(external: External) -> str:
@@ -215,23 +212,5 @@ def forget() -> None:
     from harness.cells import modules
 
     modules.forget()
-    for cached in (version, definitions, _reached, _definition, _own_hash):
+    for cached in (version, definitions, _reached, _definition, _parsed):
         cached.cache_clear()
-
-
-__all__ = [
-    "CARRIERS",
-    "Import",
-    "Module",
-    "Versions",
-    "changed",
-    "definitions",
-    "entry_of",
-    "forget",
-    "version",
-]
-
-
-def entries(places: Iterable[str]) -> tuple[str, ...]:
-    """Entries without repetition, in order."""
-    return tuple(sorted(set(places)))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.cells.cell import Cell
 from harness.cells.matching import TYPICAL_TRAININGS
-from harness.cells.plan import Cell
 from harness.errors import StoreError
 from harness.registry import learners
 from harness.storage.store import Store

@@ -145,7 +145,7 @@ def load(name: str) -> Module | None:
 
 def forget() -> None:
     """Read every module again: for whoever changes files while a process runs."""
-    for cached in (spec_of, load, is_loose):
+    for cached in (spec_of, load, is_loose, statements):
         cached.cache_clear()
 
 
@@ -257,14 +257,19 @@ def is_config(module: Module, node: ast.ClassDef, package: str) -> bool:
     return False
 
 
+@cache
 def statements(place: Place, package: str) -> list[ast.stmt]:
     """The statements of a definition, as far as they can change a result; none where there is no text."""
     module = load(place.module)
     if module is None:
         return []
     name, _, member = place.name.partition(".")
-    found = module.definitions.get(name, [])
-    if member:
-        node = module.classes.get(name)
-        found = [each for each in node.body if bound_name(each) == member] if node else []
-    return [essence(each, lambda node: is_config(module, node, package)) for each in found]
+    if not member:
+
+        def is_model(node: ast.ClassDef) -> bool:
+            return is_config(module, node, package)
+
+        return [essence(each, is_model) for each in module.definitions.get(name, [])]
+    whole = statements(Place(place.module, name), package)
+    node = next((each for each in whole if isinstance(each, ast.ClassDef)), None)
+    return [each for each in node.body if bound_name(each) == member] if node else []

@@ -1,21 +1,22 @@
-"""What running one cell means: data -> fit -> measure -> a result in the store."""
+"""Carrying out one cell: data -> fit -> measure -> a result in the store."""
 
 from __future__ import annotations
 
 import datetime
 import random
-import subprocess
 import time
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from harness import registry
+from harness import environment, registry
 from harness.cells import matching
-from harness.cells.plan import Cell, candidate
+from harness.cells.cell import Cell, Identity, Role
+from harness.cells.entries import note_code
+from harness.cells.plan import candidate
 from harness.data import acquire
 from harness.data.base import Images, Loaded
 from harness.data.episodes import Span
@@ -23,13 +24,18 @@ from harness.errors import DataError
 from harness.lazy import torch
 from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 from harness.learning.snapshots import Snapshots, by_moment
-from harness.protocols.base import Context
+from harness.protocols.base import Context, Measurement
+from harness.protocols.setting import Setting
+from harness.records import TrustCheck, Value
 from harness.rng import Rng, derive
 from harness.storage.store import SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Store
 from harness.suite.specs.match import Search
 
 POLL_S = 0.5
 """How often a cell that another process is working on is looked at again."""
+
+Arrays = dict[str, dict[str, np.ndarray]]
+"""File name -> array name -> array."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,10 @@ class Conditions:
 
     Attributes:
         store: where results go.
-        data_root: where datasets that are not embedded lie.
+        data_root: folder of the datasets that are not embedded.
         device: torch device name.
         batch_size: images pushed through a network at once in measuring.
-        files: hash -> where the file lies, for all that settings name by a hash.
+        files: hash -> path, for everything that settings name by a hash.
     """
 
     store: Store
@@ -51,32 +57,51 @@ class Conditions:
     files: dict[str, Path] = field(default_factory=dict)
 
 
+Work = Callable[[Cell, Conditions, Progress], tuple[CellResult, Arrays]]
+
+
 def run(cell: Cell, conditions: Conditions, progress: Progress) -> float:
-    """Compute one cell and store it; returns the seconds it took."""
+    """Compute one cell and store it.
+
+    Returns:
+        the seconds it took.
+    """
+    return _carry_out(_WORK[cell.role], cell, conditions, progress)
+
+
+def _carry_out(work: Work, cell: Cell, conditions: Conditions, progress: Progress) -> float:
     start = time.perf_counter()
-    _seed_globals(cell)
-    work = {"train": _train, "match": _match, "measure": _measure}[cell.role]
+    seed_global_state(cell)
     result, arrays = work(cell, conditions, progress)
     result.wall_s = round(time.perf_counter() - start, 3)
-    result.device, result.versions, result.git_commit = (
-        conditions.device,
-        cell.identity["versions"],
-        git_commit(),
-    )
+    result.device = conditions.device
+    result.versions = cell.identity["versions"]
+    result.git_commit = git_commit()
     result.created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    note_code(cell.identity, conditions.store)
     conditions.store.write(cell.key, result, arrays)
     return result.wall_s
 
 
-def _seed_globals(cell: Cell) -> None:
-    """Nothing here uses global random state, but a third party's learner may (any plain ``nn.Linear`` does)."""
+@lru_cache
+def git_commit() -> str:
+    """The commit of this code, with ``+`` where the tree has changes; empty outside a repository."""
+    return environment.commit().get("git_commit", "")
+
+
+def seed_global_state(cell: Cell) -> None:
+    """Seed the global random states, which a plugin's learner may use (any plain ``nn.Linear`` does)."""
     seed = derive(cell.seed, "global state", cell.role)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
-def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
+# ------------------------------------------------------------------------------------ the four roles
+
+
+def train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
+    """Train a learner; its weights, and its states over time if the suite asks for them."""
     identity = cell.identity
     images = _dataset(cell, conditions.data_root).split(identity["splitting"], "train")
     learner = _learner(identity, images).to(conditions.device)
@@ -85,75 +110,123 @@ def _train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cell
     learner.watch = snapshots if identity["snapshots"] else None
     log = learner.fit(seen, budget=Budget(identity["budget"]), progress=progress)
     if not isinstance(log, TrainingLog):
-        raise TypeError(
-            f"{learner.kind}: fit() must return a TrainingLog, got {type(log).__name__}"
-        )
+        given = type(log).__name__
+        raise TypeError(f"{learner.kind}: fit() must return a TrainingLog, got {given}")
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state_dict().items()}
     summary = {"rows": log.rows, "images_seen": log.images_seen, "sign_changes": log.sign_changes}
     return CellResult(identity, log=summary), {WEIGHTS: weights, SNAPSHOTS: snapshots.taken}
 
 
-def _match(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
-    """Choose a key of a learner. Each training on the way is a cell of its own, found where it is done and kept if this is
-    cut off.
+def match(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
+    """Choose a key of a learner.
+
+    Each training on the way is a cell of its own: one that is finished is used, and those of an
+    interrupted search are kept.
     """
-    identity, task = cell.identity, Search(**cell.identity["match"]["search"])
+    identity = cell.identity
+    search = Search(**identity["match"]["search"])
     keys: dict[float, str] = {}
 
-    def number(trained: Cell) -> float:
-        learner = _trained(trained, conditions).to(conditions.device)
-        return matching.measured(
-            task.measure,
-            learner,
-            lambda: _dataset(cell, conditions.data_root).split(identity["splitting"], "val"),
-            conditions.batch_size,
-        )
+    def validation_images() -> Images:
+        return _dataset(cell, conditions.data_root).split(identity["splitting"], "val")
+
+    def measured(training: str) -> float:
+        learner = _trained(cell, training, conditions).to(conditions.device)
+        return matching.measured(search.measure, learner, validation_images, conditions.batch_size)
 
     def tried(value: float) -> float:
-        train, before = candidate(cell, value), len(keys)
-        _finish(
-            train,
-            conditions,
-            lambda fraction, note="": progress(
-                (before + fraction) / task.trainings,
-                f"training {before + 1}, {task.key} {value:g}: {note}",
-            ),
-        )
-        keys[value] = train.key
-        return number(replace(cell, needs=train.key))
+        training = candidate(cell, value)
+        before = len(keys)
 
-    wanted = task.target if cell.needs is None else number(cell)
-    match = matching.search(tried, wanted, task)
-    return CellResult(identity, log={"match": match.to_dict(), "training": keys[match.value]}), {}
+        def progressed(fraction: float, note: str = "") -> None:
+            share = (before + fraction) / search.trainings
+            progress(share, f"training {before + 1}, {search.key} {value:g}: {note}")
+
+        _finish(training, conditions, progressed)
+        keys[value] = training.key
+        return measured(training.key)
+
+    if cell.training is None:
+        assert not isinstance(search.target, str)
+        wanted = search.target
+    else:
+        wanted = measured(cell.training)
+    chosen = matching.search(tried, wanted, search)
+    log = {"match": chosen.to_dict(), "training": keys[chosen.value]}
+    return CellResult(identity, log=log), {}
+
+
+def measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
+    """Measure one setting of a protocol on a learner."""
+    data = _dataset(cell, conditions.data_root)
+    protocol = registry.protocols[cell.identity["protocol"]["kind"]]
+    learner = _measured_learner(cell, data, conditions)
+    context = _context(cell, conditions, progress)
+    measured = protocol.measure(learner, data, _setting(cell), context)
+    result = CellResult(
+        cell.identity,
+        values=[asdict(value) for value in measured.values],
+        trust=[asdict(check) for check in measured.trust],
+        log=measured.log,
+    )
+    return result, {VERDICTS: measured.arrays}
+
+
+def trust(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
+    """Make the trust checks of a measurement that is in the store."""
+    assert cell.needs is not None
+    before = conditions.store.read(cell.needs)
+    if before is None:
+        raise RuntimeError(f"measurement {cell.needs} is not in the store")
+    measured = Measurement(
+        values=[Value(**value) for value in before.values],
+        arrays=conditions.store.arrays(cell.needs, VERDICTS),
+        trust=[TrustCheck(**check) for check in before.trust],
+        log=before.log,
+    )
+    data = _dataset(cell, conditions.data_root)
+    protocol = registry.protocols[cell.identity["protocol"]["kind"]]
+    learner = _measured_learner(cell, data, conditions)
+    context = _context(cell, conditions, progress)
+    checks = protocol.trust(learner, data, _setting(cell), context, measured)
+    return CellResult(cell.identity, trust=[asdict(check) for check in checks]), {}
+
+
+_WORK: dict[Role, Work] = {
+    "train": train,
+    "match": match,
+    "measure": measure,
+    "trust": trust,
+}
 
 
 def _finish(cell: Cell, conditions: Conditions, progress: Progress) -> None:
-    """Have a cell finished: by this process, or by another that is at work on it."""
+    """Wait until a training is finished: by this process, or by another that is working on it."""
     while conditions.store.read(cell.key, repair=True) is None:
         with conditions.store.lock(cell.key) as mine:
             if mine and not conditions.store.done(cell.key):
-                run(cell, conditions, progress)
+                _carry_out(train, cell, conditions, progress)
         if not mine:
             time.sleep(POLL_S)
 
 
-def _measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, dict]:
-    identity, data = cell.identity, _dataset(cell, conditions.data_root)
-    protocol = registry.protocols[identity["protocol"]["kind"]]
-    learner = _trained(cell, conditions) if cell.needs else _untrained(identity, data)
-    context = Context(
-        measuring(cell.seed), conditions.device, conditions.batch_size, progress, conditions.files
-    )
-    measured = protocol.measure(learner.to(conditions.device), data, identity["setting"], context)
-    values = [asdict(value) for value in measured.values]
-    return CellResult(identity, values, [asdict(check) for check in measured.trust]), {
-        VERDICTS: measured.verdicts
-    }
+# --------------------------------------------------------------------------- what they are made from
 
 
 def measuring(seed: int) -> Rng:
     """All randomness of measurements under a suite seed."""
     return Rng(seed).child("measure")
+
+
+def _context(cell: Cell, conditions: Conditions, progress: Progress) -> Context:
+    return Context(
+        measuring(cell.seed), conditions.device, conditions.batch_size, progress, conditions.files
+    )
+
+
+def _setting(cell: Cell) -> Setting:
+    assert cell.setting is not None
+    return cell.setting
 
 
 def _dataset(cell: Cell, root: Path | None) -> Loaded:
@@ -170,58 +243,50 @@ def _load(kind: str, config: tuple, root: Path | None, content: str) -> Loaded:
     return loaded
 
 
-def _learner(identity: dict[str, Any], images: Images) -> Learner:
+def _learner(identity: Identity, images: Images) -> Learner:
     cls = registry.learners[identity["learner"]["kind"]]
     config = cls.Config.model_validate(identity["learner"]["config"])
     # Every learner of a seed starts from the same place in the tree of randomness.
-    return cls(config, images.shape, images.n_classes, Rng(identity["seed"]).child("learner"))
+    rng = Rng(identity["seed"]).child("learner")
+    return cls(config, images.shape, images.n_classes, rng)
 
 
-def _trained(cell: Cell, conditions: Conditions) -> Learner:
-    before = conditions.store.read(cell.needs)
+def _measured_learner(cell: Cell, data: Loaded, conditions: Conditions) -> Learner:
+    """The learner that a protocol measures: a trained one, or one that is adapted from scratch."""
+    if cell.training is None:
+        learner = _untrained(cell.identity, data)
+    else:
+        learner = _trained(cell, cell.training, conditions)
+    return learner.to(conditions.device)
+
+
+def _trained(cell: Cell, training: str, conditions: Conditions) -> Learner:
+    before = conditions.store.read(training)
     if before is None:
-        raise RuntimeError(f"training cell {cell.needs} is not in the store")
+        raise RuntimeError(f"training {training} is not in the store")
     images = _dataset(cell, conditions.data_root).split(before.identity["splitting"], "train")
     learner = _learner(before.identity, images)
-    weights = conditions.store.arrays(cell.needs, WEIGHTS)
+    weights = conditions.store.arrays(training, WEIGHTS)
     learner.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     learner.fitted = True
     learner.training_log = TrainingLog(**before.log)
     if before.identity["snapshots"]:
-        learner.snapshots = lambda: _states(conditions.store.arrays(cell.needs, SNAPSHOTS))
+        learner.snapshots = lambda: _states(conditions.store.arrays(training, SNAPSHOTS))
     return learner
 
 
 def _states(arrays: dict[str, np.ndarray]) -> dict[int, dict[str, torch.Tensor]]:
-    return {
-        seen: {name: torch.from_numpy(array) for name, array in state.items()}
-        for seen, state in by_moment(arrays).items()
-    }
+    states = {}
+    for seen, state in by_moment(arrays).items():
+        states[seen] = {name: torch.from_numpy(array) for name, array in state.items()}
+    return states
 
 
-def _untrained(identity: dict[str, Any], data: Loaded) -> Learner:
+def _untrained(identity: Identity, data: Loaded) -> Learner:
+    """A learner that has seen nothing, with as many outputs as an episode has ways."""
     ways = Span.of(identity["setting"]["ways"]).high
     shape = tuple(data.pixels.shape[1:])
     nothing = Images(
         np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), ways
     )
     return _learner(identity, nothing)
-
-
-@lru_cache
-def git_commit() -> str:
-    """The commit of the working tree, with ``+`` where it has changes; empty outside a repository."""
-
-    def git(*words: str) -> str:
-        here = Path(__file__).parent
-        return subprocess.run(
-            ["git", *words], capture_output=True, text=True, cwd=here, check=False
-        ).stdout.strip()
-
-    try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return commit + (
-            "+" if commit and git("status", "--porcelain", "--untracked-files=no") else ""
-        )
-    except OSError:
-        return ""

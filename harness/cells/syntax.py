@@ -6,7 +6,6 @@ Left out are comments, docstrings, annotations, what errors say, and the words o
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -24,12 +23,33 @@ IsConfig = Callable[[ast.ClassDef], bool]
 
 
 def essence(statement: Statement, is_config: IsConfig) -> Statement:
-    """A copy of a statement that keeps only what can change a result.
+    """Strip a statement, in place, of everything that cannot change a result.
 
     Args:
+        statement: a definition, or another statement at the top level of a module.
         is_config: whether a class is a config model, whose annotations decide what it accepts.
     """
-    return ast.fix_missing_locations(_Essence(is_config).visit(copy.deepcopy(statement)))
+    return _Essence(is_config).visit(statement)
+
+
+def dump(node: ast.AST) -> str:
+    """A tree as text. Imports are left out: they name files, and what they import is hashed by itself."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return "Pass()"
+    parts = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, ast.AST):
+            text = dump(value)
+        elif isinstance(value, list):
+            items = [dump(each) if isinstance(each, ast.AST) else repr(each) for each in value]
+            text = f"[{', '.join(items)}]"
+        elif name in ("ctx", "type_comment", "type_params"):
+            continue
+        else:
+            text = repr(value)
+        parts.append(f"{name}={text}")
+    return f"{type(node).__name__}({', '.join(parts)})"
 
 
 class _Essence(ast.NodeTransformer):

@@ -11,7 +11,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.cells.plan import Cell, Plan
+    from harness.cells.cell import Cell
+    from harness.cells.plan import Plan
 
 
 def _console(*, stderr: bool) -> Console:

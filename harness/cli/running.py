@@ -29,7 +29,8 @@ from harness.files import make_folder
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from harness.cells.plan import Cell, Plan
+    from harness.cells.cell import Cell
+    from harness.cells.plan import Plan
     from harness.execute.forecast import Forecast
     from harness.storage.store import Store
 

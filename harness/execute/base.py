@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, Self
 
 from harness import registry
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import Conditions
 
 
@@ -144,19 +144,10 @@ class Display(Protocol):
 executors = registry.Registry("executor", "harness.execute.base:Executor", "harness.execute")
 
 
-def training_key(cell: Cell) -> str | None:
-    """Return the key of the training whose weights a cell reads; None if it reads none.
-
-    Measurements and trust checks name the training in their identity. A search (``match``) needs
-    the training of the learner that it imitates.
-    """
-    return cell.identity.get("training", cell.needs)
-
-
 def prerequisites(cell: Cell) -> list[str]:
     """Return the keys of the cells whose results a cell reads.
 
     A trust check reads two: the training's weights, and the verdicts of its measurement.
     """
-    keys = (training_key(cell), cell.needs)
+    keys = (cell.training, cell.needs)
     return list(dict.fromkeys(key for key in keys if key is not None))

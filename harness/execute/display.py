@@ -19,7 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 
 
 @contextlib.contextmanager

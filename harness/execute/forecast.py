@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.cells import estimate
-from harness.cells.plan import Cell, Plan
+from harness.cells.cell import Cell
+from harness.cells.plan import Plan
 from harness.execute.local import default_workers
 from harness.storage.store import Store
 

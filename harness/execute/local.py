@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from harness import registry
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import Conditions
 from harness.execute import fork_server, memory, worker_process
 from harness.execute.base import Event, Executor, executors

@@ -28,7 +28,7 @@ from typing import Any, cast
 from pydantic import Field
 
 from harness import registry
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import Conditions
 from harness.errors import HarnessError
 from harness.execute import work

@@ -10,9 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from harness import registry
-from harness.cells import plan
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
+from harness.cells.entries import code_version
 from harness.cells.run import Conditions
 from harness.data.acquire import data_root
 from harness.environment import differences, versions
@@ -158,18 +157,9 @@ def _prepare(path: tuple[str, ...], device: str) -> None:
 def _difference(cell: Cell) -> str:
     """Where this node's code is not what the cell was planned with; empty where it is."""
     identity = cell.identity
-    if unlike := differences(versions(), identity["versions"]):
+    unlike = differences(versions(), identity["versions"])
+    if unlike:
         return "; ".join(unlike)
-    if plan.core_versions() != identity["core"]:
-        return "the modules that every cell runs through"
-    learner = registry.learners[identity["learner"]["kind"]].__module__
-    if plan.code_version(learner) != identity["learner"]["code"]:
-        return learner
-    protocol = (
-        identity.get("protocol") and registry.protocols[identity["protocol"]["kind"]].__module__
-    )
-    return (
-        protocol
-        if protocol and plan.code_version(protocol) not in identity["protocol"]["code"]
-        else ""
-    )
+    if code_version(identity) != identity["code"]:
+        return f"the code of {identity['learner']['kind']}, or of what measures it"
+    return ""

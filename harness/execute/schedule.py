@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import POLL_S
 from harness.errors import HarnessError
 from harness.execute.base import Display, Event, Executor, Outcome, prerequisites

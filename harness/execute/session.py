@@ -16,13 +16,14 @@ from rich.console import Console
 
 from harness.cells import collect, estimate
 from harness.cells import plan as planning
-from harness.cells.plan import Cell, Plan
+from harness.cells.cell import Cell
+from harness.cells.plan import Plan
 from harness.cells.results import Results
 from harness.cells.run import Conditions
 from harness.data import acquire
 from harness.errors import HarnessError
 from harness.execute import display, schedule
-from harness.execute.base import Executor, Outcome, executors, training_key
+from harness.execute.base import Executor, Outcome, executors
 from harness.execute.display import Bars, Lines
 from harness.execute.signals import handling
 from harness.registry import Config
@@ -148,7 +149,7 @@ def run(
 
 
 def _laid_out(suite: Suite, device: str, store: Store) -> Plan:
-    return planning.make(suite, device=device, found=store.read)
+    return planning.make(suite, device=device, lookup=store.read)
 
 
 def _executor_config(executor: type[Executor], options: RunOptions) -> Config:
@@ -227,7 +228,7 @@ def unfinished(layout: Plan, store: Store) -> list[Cell]:
     """
     users = [cell for cell in layout.unique if cell.role != "train"]
     todo = set(store.unfinished(cell.key for cell in users))
-    needed = {training_key(cell) for cell in users if cell.key in todo}
+    needed = {cell.training for cell in users if cell.key in todo}
     trainings = [cell.key for cell in layout.unique if cell.role == "train"]
     todo |= set(store.unfinished(trainings, skip_arrays=set(trainings) - needed))
     return [cell for cell in layout.unique if cell.key in todo]

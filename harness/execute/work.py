@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.cells import run as cells
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import Conditions
 from harness.errors import DataError, StoreError
 from harness.execute.base import Event

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import Conditions
 from harness.errors import StoreError
 from harness.execute import memory, work

@@ -1,11 +1,12 @@
-"""Adversarial robustness: accuracy against a grid of budgets, with the checks that say whether to believe it."""
+"""Adversarial robustness: accuracy over a grid of budgets, with checks of whether it is reliable."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -17,29 +18,68 @@ from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
 from harness.lazy import nn, torch
 from harness.learning.learner import Learner
-from harness.protocols.attack_list import (
+from harness.metrics.statistics import wilson
+from harness.protocols.attack_settings import (
     BUDGETS,
     ROBUST,
+    AttackEntry,
     AttacksConfig,
     attack_faults,
-    attack_of,
-    attack_settings,
     attack_words,
     knowledge,
+    labelled,
 )
 from harness.protocols.base import Context, Fault, Measurement, Protocol, TrainingData
-from harness.protocols.checks import require_logits
 from harness.protocols.classification import detectable_words
+from harness.protocols.requirements import require_logits
+from harness.protocols.setting import Setting
 from harness.protocols.subset import subset
-from harness.records import Value
+from harness.records import TrustCheck, Value
 from harness.registry import attacks, learners, protocols
 from harness.rng import Rng
 
 
+@dataclass(frozen=True)
+class AttackSweepSetting(Setting):
+    """One attack on some images.
+
+    Attributes:
+        entry: the attack, with its grid of budgets.
+        splitting, split: whose images are attacked.
+        images: how many of them; None: all.
+    """
+
+    entry: AttackEntry
+    splitting: str
+    split: str
+    images: int | None
+
+    def to_identity(self) -> dict[str, Any]:
+        """The setting as JSON."""
+        return {
+            **self.entry.to_identity(),
+            "splitting": self.splitting,
+            "split": self.split,
+            "images": self.images,
+        }
+
+    @classmethod
+    def from_identity(cls, identity: Mapping[str, Any]) -> Self:
+        """The setting that ``to_identity`` described."""
+        entry = AttackEntry.from_identity(identity)
+        return cls(entry, identity["splitting"], identity["split"], identity["images"])
+
+    @property
+    def label(self) -> str:
+        """The attack's name in tables."""
+        return self.entry.label
+
+
 @protocols.register("attack_sweep")
-class AttackSweep(Protocol):
+class AttackSweep(Protocol[AttackSweepSetting]):
     """Accuracy under attacks over a grid of budgets, with trust checks."""
 
+    setting_type = AttackSweepSetting
     keys = ("eps",)
 
     class Config(AttacksConfig):
@@ -52,29 +92,32 @@ class AttackSweep(Protocol):
             "test", description="the split whose images are attacked"
         )
         images: int | None = Field(
-            None, ge=1, description="how many images, classes balanced; the whole split if left out"
+            None,
+            ge=1,
+            description="how many images, classes balanced; the whole split if left out",
         )
+
+    config: Config
 
     @property
     def splitting(self) -> str:
-        """The splitting asked for, or the dataset's first."""
+        """The splitting in use."""
         return self.config.splitting or next(iter(self.facts.splittings))
 
-    def settings(self) -> Iterator[dict[str, Any]]:
-        for attacked in attack_settings(self.config.attacks):
-            yield {
-                **attacked,
-                "splitting": self.splitting,
-                "split": self.config.split,
-                "images": self.config.images,
-                "trust": self.config.trust,
-            }
+    def settings(self) -> Iterator[AttackSweepSetting]:
+        """One cell an attack."""
+        config = self.config
+        for entry in labelled(config.attacks):
+            yield AttackSweepSetting(entry, self.splitting, config.split, config.images)
 
     def training(self) -> TrainingData:
+        """The labelled train split."""
         return TrainingData(self.splitting)
 
     def faults(self) -> Iterator[Fault]:
-        named = ("splitting",) if self.config.splitting else ("dataset",)
+        """A splitting or split that does not exist, too many images, attacks that do not fit them."""
+        config = self.config
+        named = ("splitting",) if config.splitting else ("dataset",)
         splits = self.facts.splittings.get(self.splitting)
         if splits is None:
             yield Fault(
@@ -86,54 +129,49 @@ class AttackSweep(Protocol):
         if self.splitting in self.facts.class_disjoint:
             yield Fault(
                 named,
-                f"in {self.splitting!r} the classes of {self.config.split} are not those trained on",
+                f"in {self.splitting!r} the classes of {config.split} are not those trained on",
                 "an attack sweep needs a splitting whose splits share their classes",
             )
-        if self.config.split not in splits:
+        if config.split not in splits:
             yield Fault(
                 ("split",),
-                f"no split {self.config.split!r} in {self.splitting!r}",
+                f"no split {config.split!r} in {self.splitting!r}",
                 f"there are: {', '.join(splits)}",
             )
             return
-        split = splits[self.config.split]
-        if self.config.images and self.config.images > split.images:
+        split = splits[config.split]
+        if config.images and config.images > split.images:
             yield Fault(
-                ("images",),
-                f"{self.config.images} images of {split.images}",
-                f"at most {split.images}",
+                ("images",), f"{config.images} images of {split.images}", f"at most {split.images}"
             )
-        yield from attack_faults(self.config.attacks, self.facts.image_shape, split.classes)
-        for place, config in enumerate(self.config.attacks):
-            for path, message, hint in _surrogate_faults(attacks[config.attack](config)):
+        yield from attack_faults(config.attacks, self.facts.image_shape, split.classes)
+        for place, attack_config in enumerate(config.attacks):
+            attack = attacks[attack_config.attack](attack_config)
+            for path, message, hint in _surrogate_faults(attack):
                 yield Fault(("attacks", place, "surrogate", *path), message, hint)
 
-    def modules(self, setting: dict[str, Any]) -> list[str]:
-        attack = attack_of(setting["config"])
-        surrogate = (
-            [] if attack.surrogate is None else [learners[attack.surrogate["kind"]].__module__]
-        )
-        return [*super().modules(setting), type(attack).__module__, *surrogate]
+    @classmethod
+    def code(cls, setting: AttackSweepSetting) -> list[type]:
+        """The attack, and the learner that it trains to attack from, if any."""
+        return setting.entry.code()
 
     @classmethod
     def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+        cls, learner: Learner, data: Loaded, setting: AttackSweepSetting, context: Context
     ) -> Measurement:
-        from harness.attacks.trust import check
+        """Attack every image at every budget; accuracy at each with its Wilson interval.
 
-        images = data.split(setting["splitting"], setting["split"])
-        images = images if setting["images"] is None else subset(images, setting["images"])
-        attack, model = attack_of(setting["config"]), learner.classifier()
-        if attack.surrogate is not None:
-            train = data.split(setting["splitting"], "train")
-            attack.network = surrogate_network(attack.surrogate, train, context.device)
+        Raises:
+            ValueError: the classifier gives no logits of the right shape.
+            FloatingPointError: some logits are not finite.
+        """
+        images = _images(data, setting)
+        attack = _prepared(setting, data, context)
+        model = learner.classifier()
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
-        require_logits(
-            Victim(model, context.batch_size).logits(pixels),
-            (len(images), images.n_classes),
-            learner,
-        )
+        logits = Victim(model, context.batch_size).logits(pixels)
+        require_logits(logits, (len(images), images.n_classes), learner)
         result = sweep(
             model,
             pixels,
@@ -144,43 +182,82 @@ class AttackSweep(Protocol):
             batch_size=context.batch_size,
             progress=context.progress,
         )
-        trust = (
-            check(
-                model,
-                pixels,
-                labels,
-                images.index,
-                attack,
-                context.rng,
-                result,
-                batch_size=context.batch_size,
-            )
-            if setting["trust"]
-            else []
+        arrays = {**result.to_arrays(), "index": images.index}
+        log = {"outside": result.outside, "changed": list(result.changed)}
+        return Measurement(_values(result), arrays, log=log)
+
+    @property
+    def checked(self) -> bool:
+        """Whether trust checks follow each sweep."""
+        return self.config.trust
+
+    @classmethod
+    def trust(
+        cls,
+        learner: Learner,
+        data: Loaded,
+        setting: AttackSweepSetting,
+        context: Context,
+        measured: Measurement,
+    ) -> list[TrustCheck]:
+        """The trust checks of a sweep."""
+        from harness.attacks.trust import check
+
+        images = _images(data, setting)
+        attack = _prepared(setting, data, context)
+        result = Sweep.from_arrays(
+            measured.arrays,
+            tuple(attack.config.eps),
+            tuple(map(str, attack.objectives)),
+            measured.log["outside"],
+            tuple(measured.log["changed"]),
         )
-        return Measurement(_values(result), _arrays(result, images), trust)
+        return check(
+            learner.classifier(),
+            images.tensor(context.device),
+            torch.from_numpy(images.labels).to(context.device),
+            images.index,
+            attack,
+            context.rng,
+            result,
+            batch_size=context.batch_size,
+        )
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
-        """From the number of images."""
-        return detectable_words(
-            self.config.images or self.facts.splittings[self.splitting][self.config.split].images,
-            spread,
-        )
+        """From the number of images, which are the same in every seed."""
+        split = self.facts.splittings[self.splitting][self.config.split]
+        return detectable_words(self.config.images or split.images, spread)
 
     def block(self) -> dict[str, str]:
-        number = f"{self.config.images}, classes balanced" if self.config.images else "all"
+        """Conditions that every number of the table shares."""
+        config = self.config
+        number = f"{config.images}, classes balanced" if config.images else "all"
         return {
-            "split": f"{self.splitting}/{self.config.split}",
+            "split": f"{self.splitting}/{config.split}",
             "images": number,
-            "threat model": f"{knowledge(self.config.attacks)}; {BUDGETS}",
+            "threat model": f"{knowledge(config.attacks)}; {BUDGETS}",
             "robust": ROBUST,
-            **attack_words(self.config.attacks),
-            "trust checks": "after each sweep" if self.config.trust else "off",
+            **attack_words(config.attacks),
+            "trust checks": "after each sweep" if config.trust else "off",
         }
 
 
+def _images(data: Loaded, setting: AttackSweepSetting) -> Images:
+    images = data.split(setting.splitting, setting.split)
+    return images if setting.images is None else subset(images, setting.images)
+
+
+def _prepared(setting: AttackSweepSetting, data: Loaded, context: Context) -> Attack:
+    """The attack, with the network that it transfers from, if any, trained."""
+    attack = setting.entry.attack
+    if attack.surrogate is not None:
+        train = data.split(setting.splitting, "train")
+        attack.network = surrogate_network(attack.surrogate, train, context.device)
+    return attack
+
+
 def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-    """What is wrong with the learner that an attack names as its surrogate."""
+    """Faults of the learner that an attack names as its surrogate: (path, message, hint)."""
     if attack.surrogate is None:
         return
     keys = dict(attack.surrogate)
@@ -192,32 +269,29 @@ def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], s
     try:
         cls.Config.model_validate(keys)
     except ValidationError as error:
+        hint = f"`harness list learners {cls.kind}` shows its keys"
         for problem in error.errors():
-            yield (
-                problem["loc"],
-                problem["msg"],
-                f"`harness list learners` tells what {cls.kind} takes",
-            )
+            yield problem["loc"], problem["msg"], hint
 
 
 _SURROGATES: dict[str, nn.Module] = {}
-"""The last one that this process trained: the victims of a suite are attacked from the same."""
+"""The surrogate trained last in this process: all victims of a suite are attacked from the same one."""
 
 
 def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Module:
-    """The network of an attacker's own learner, trained on ``train``; the same whatever the victim and its seed.
+    """The network of an attacker's own learner; the same whatever the victim and its seed.
 
     Args:
         spec: kind and config of the learner.
+        train: what it is trained on.
     """
     content = hashlib.sha256(np.ascontiguousarray(train.pixels).data).hexdigest()
     key = json.dumps([spec, content, device], sort_keys=True)
     if key not in _SURROGATES:
         keys = dict(spec)
         cls = learners[keys.pop("kind")]
-        learner = cls(
-            cls.Config.model_validate(keys), train.shape, train.n_classes, Rng(0).child("surrogate")
-        )
+        rng = Rng(0).child("surrogate")
+        learner = cls(cls.Config.model_validate(keys), train.shape, train.n_classes, rng)
         learner.fit(train)
         _SURROGATES.clear()
         _SURROGATES[key] = learner.to(device).classifier()
@@ -225,25 +299,18 @@ def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Mo
 
 
 def _values(result: Sweep) -> list[Value]:
-    from harness.metrics.statistics import wilson
-
     values = []
     for eps, stood in zip(result.eps, result.worst, strict=True):
         low, high = wilson(int(stood.sum()), len(stood))
-        values.append(
-            Value(
-                "accuracy",
-                float(stood.mean()),
-                low,
-                high,
-                len(stood),
-                "sample",
-                {"eps": eps},
-                verdict_name(eps),
-            )
+        value = Value(
+            "accuracy",
+            float(stood.mean()),
+            low,
+            high,
+            n=len(stood),
+            unit="sample",
+            setting={"eps": eps},
+            verdicts=verdict_name(eps),
         )
+        values.append(value)
     return values
-
-
-def _arrays(result: Sweep, images: Images) -> dict[str, np.ndarray]:
-    return {**result.to_arrays(), "index": images.index}

@@ -1,73 +1,109 @@
-"""Few-shot episodes under attack: a learner adapts once to each support set, then its queries are attacked.
+"""Few-shot episodes under attack: a learner adapts to each support set, then its queries are attacked.
 
-The episodes are those of `few_shot` with the same keys, so that the two pair, and so do learners by episode. An attack
-on the support set (poisoning) is an option; queries are attacked after it, through the classifier that came of it.
+The episodes are those of `few_shot` with the same keys, so that the two pair, and so do learners by
+episode. An attack on the support set (poisoning) is an option; queries are then attacked through the
+classifier that was adapted to the poisoned set.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from harness.attacks.base import Attack
-from harness.attacks.engine.poisoning import Classify, Poisoned, passes_gradient, poison
 from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.data.episodes import Episodes
 from harness.lazy import nn, torch
-from harness.learning import heads
 from harness.learning.learner import Learner
 from harness.metrics.statistics import t_interval
-from harness.protocols.attack_list import (
+from harness.protocols.attack_settings import (
     BUDGETS,
     ROBUST,
+    AttackEntry,
     AttacksConfig,
     attack_faults,
-    attack_of,
-    attack_settings,
     attack_words,
     knowledge,
+    labelled,
 )
 from harness.protocols.base import Context, Fault, Measurement
-from harness.protocols.checks import require_eval_mode, require_logits
-from harness.protocols.few_shot import FewShot, drawn
+from harness.protocols.episode_settings import EpisodeProtocol, EpisodesConfig, FewShotSetting
+from harness.protocols.episode_verdicts import drawn
+from harness.protocols.requirements import require_eval_mode, require_logits
+from harness.protocols.setting import Setting
+from harness.protocols.support_attack import SupportAttack, poisoned
 from harness.records import TrustCheck, Value
-from harness.registry import Config, attacks, distinct, protocols
+from harness.registry import attacks, protocols
 
 TRUSTED = 4
 """Episodes, the first ones, whose sweeps are checked. A check costs two or three sweeps of 25 queries."""
 
-LOGIT_TOLERANCE = 1e-3
-"""Relative: two ways of computing the same classifier differ by rounding, other classifiers by much more."""
 
-KNOWN = "the support attack sees the adaptation"
-"""The check that warns where the support set was attacked by transfer."""
+@dataclass(frozen=True)
+class Poisoning:
+    """How the support set is attacked.
+
+    Attributes:
+        norm, steps: of the attack.
+        others: images a class, in no part of the episode, that the attacker climbs on.
+        eps: budget of each support image.
+    """
+
+    norm: str
+    steps: int
+    others: int
+    eps: float
 
 
-class SupportAttack(Config):
-    """Keys of an attack on the support set."""
+@dataclass(frozen=True)
+class AttackedEpisodesSetting(Setting):
+    """Episodes of one size, one attack on their queries, and perhaps one on their support sets."""
 
-    norm: Literal["linf", "l2", "l1"] = Field(
-        "linf", description="how the perturbation of a support image is measured"
-    )
-    eps: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = Field(
-        min_length=1, description="budgets of each support image, in pixel units; a cell each"
-    )
-    steps: int = Field(20, ge=1, le=10_000, description="gradient steps, of 2.5 / steps of eps")
+    episodes: FewShotSetting
+    entry: AttackEntry
+    poisoning: Poisoning | None
+
+    def to_identity(self) -> dict[str, Any]:
+        """The setting as JSON."""
+        identity = {**self.episodes.to_identity(), **self.entry.to_identity()}
+        if self.poisoning is not None:
+            how = self.poisoning
+            identity["support"] = {"norm": how.norm, "steps": how.steps, "others": how.others}
+            identity["support_eps"] = how.eps
+        return identity
+
+    @classmethod
+    def from_identity(cls, identity: Mapping[str, Any]) -> Self:
+        """The setting that ``to_identity`` described."""
+        of_attacks = ("attack", "norm", "config", "support", "support_eps")
+        episodes = {key: value for key, value in identity.items() if key not in of_attacks}
+        poisoning = None
+        if "support" in identity:
+            poisoning = Poisoning(**identity["support"], eps=identity["support_eps"])
+        return cls(
+            FewShotSetting.from_identity(episodes), AttackEntry.from_identity(identity), poisoning
+        )
+
+    @property
+    def label(self) -> str:
+        """``"5w1s pgd-20"``."""
+        return f"{self.episodes.label} {self.entry.label}"
 
 
 @protocols.register("attacked_episodes")
-class AttackedEpisodes(FewShot):
+class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
     """Few-shot episodes whose queries, and if asked for support sets, are attacked."""
 
+    setting_type = AttackedEpisodesSetting
     keys = ("eps",)
 
-    class Config(FewShot.Config, AttacksConfig):
+    class Config(EpisodesConfig, AttacksConfig):
         """Which episodes, as in `few_shot`, and which attacks, as in `attack_sweep`."""
 
         support: SupportAttack | None = Field(
@@ -76,325 +112,317 @@ class AttackedEpisodes(FewShot):
 
     config: Config
 
-    def settings(self) -> Iterator[dict[str, Any]]:
-        """One cell a (ways, shots), attack and budget of the support set."""
-        support = self.config.support
-        for setting in super().settings():
-            for attacked in attack_settings(self.config.attacks):
-                cell = {**setting, **attacked, "trust": self.config.trust}
-                if support is None:
-                    yield cell
-                    continue
-                how = {
-                    "norm": support.norm,
-                    "steps": support.steps,
-                    "others": self._others(setting["shots"]),
-                }
-                for eps in support.eps:
-                    yield {**cell, "support": how, "support_eps": eps}
+    def settings(self) -> Iterator[AttackedEpisodesSetting]:
+        """One cell for each (ways, shots), attack and budget of the support set."""
+        for episodes in self.episode_settings():
+            for entry in labelled(self.config.attacks):
+                for poisoning in self._poisonings(episodes):
+                    yield AttackedEpisodesSetting(episodes, entry, poisoning)
 
-    def _others(self, shots: int) -> int:
-        """Images a class, at most as many as queries, that are in no part of an episode: what the attacker climbs on."""
+    def _poisonings(self, episodes: FewShotSetting) -> Iterator[Poisoning | None]:
+        support = self.config.support
+        if support is None:
+            yield None
+            return
+        for eps in support.eps:
+            yield Poisoning(support.norm, support.steps, self._others(episodes), eps)
+
+    def _others(self, episodes: FewShotSetting) -> int:
+        """Images a class that are in no part of an episode, at most as many as queries."""
         per_class = self.facts.splittings[self.splitting][self.config.split].per_class
-        return max(0, min(self.config.queries, per_class - shots - self.config.queries))
+        left = per_class - _single(episodes.shots) - self.config.queries
+        return max(0, min(self.config.queries, left))
 
     def faults(self) -> Iterator[Fault]:
         """Those of the episodes, and attacks that cannot be made on them."""
-        found = list(super().faults())
-        yield from found
-        if any(fault.path[0] in ("splitting", "split", "ways", "episodes_from") for fault in found):
+        faults = list(super().faults())
+        yield from faults
+        if any(
+            fault.path[0] in ("splitting", "split", "ways", "episodes_from") for fault in faults
+        ):
             return
-        for key, value in {
-            (key, setting[key]) for setting in super().settings() for key in ("ways", "shots")
-        }:
-            if isinstance(value, str):
-                yield Fault(
-                    ("episodes_from",) if self.listed else (key,),
-                    f"{key} {value}: attacked episodes are all of one size",
-                    "numbers, or a list of them",
-                )
-                return
-        fewest = min(setting["ways"] for setting in super().settings())
+        settings = list(self.episode_settings())
+        for key in ("ways", "shots"):
+            for value in dict.fromkeys(getattr(setting, key) for setting in settings):
+                if isinstance(value, str):
+                    yield Fault(
+                        ("episodes_from",) if self.listed else (key,),
+                        f"{key} {value}: attacked episodes must be all of one size",
+                        "numbers, or a list of them",
+                    )
+                    return
+        fewest = min(_single(setting.ways) for setting in settings)
         yield from attack_faults(self.config.attacks, self.facts.image_shape, fewest)
         for place, config in enumerate(self.config.attacks):
             if attacks[config.attack](config).surrogate is not None:
                 yield Fault(
                     ("attacks", place, "attack"),
-                    f"{config.attack} needs a network that was trained on the classes "
-                    "of the queries, and an episode's classes are new",
-                    "attack_sweep has it",
+                    f"{config.attack} needs a network that was trained on the classes of the "
+                    "queries, and an episode's classes are new",
+                    "use it in an attack_sweep",
                 )
+        yield from self._support_faults()
+
+    def _support_faults(self) -> Iterator[Fault]:
         support = self.config.support
-        for place, eps in enumerate(support.eps if support and support.norm == "linf" else []):
+        if support is None or support.norm != "linf":
+            return
+        for place, eps in enumerate(support.eps):
             if eps > 1:
                 yield Fault(
                     ("support", "eps", place),
                     f"eps {eps:g} is outside [0, 1] (pixels are in [0, 1])",
                 )
 
-    def modules(self, setting: dict[str, Any]) -> list[str]:
-        """And the attack's."""
-        return [*super().modules(setting), type(attack_of(setting["config"])).__module__]
+    @classmethod
+    def code(cls, setting: AttackedEpisodesSetting) -> list[type]:
+        """The attack."""
+        return setting.entry.code()
 
     @classmethod
     def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+        cls, learner: Learner, data: Loaded, setting: AttackedEpisodesSetting, context: Context
     ) -> Measurement:
-        """Accuracy of every episode at every eps of the attack; means with 95 % t intervals over episodes.
+        """Accuracy of every episode at every eps of the attack; means with 95 % t intervals.
 
         Raises:
-            ValueError: the learner gives a classifier in train mode, or one that no gradient reaches where its support
-                set is to be attacked.
+            ValueError: the learner gives a classifier in train mode, or one that no gradient reaches
+                where its support set is to be attacked.
             FloatingPointError: some logits are not finite.
         """
-        images, episodes = drawn(data, setting, context)
-        attack, sweeps, checks = attack_of(setting["config"]), [], []
+        images, episodes = drawn(data, setting.episodes, context)
+        attack = setting.entry.attack
+        sweeps: list[Sweep] = []
+        checks: list[TrustCheck] = []
         for number in range(len(episodes)):
-            swept, made = _attacked(learner, images, episodes, number, attack, setting, context)
-            sweeps.append(swept)
-            checks += made
+            episode, poison_checks = _episode(learner, images, episodes, number, setting, context)
+            if number < TRUSTED:
+                checks += poison_checks
+            result = sweep(
+                episode.model,
+                episode.pixels,
+                episode.labels,
+                episode.identity,
+                attack,
+                context.rng,
+                batch_size=context.batch_size,
+            )
+            sweeps.append(result)
             context.progress((number + 1) / len(episodes), attack.label)
-        verdicts = {**_arrays(sweeps), "classes": episodes.classes}
-        return Measurement(
-            _values(sweeps[0].eps, verdicts), verdicts, _merged(checks, min(TRUSTED, len(episodes)))
-        )
+        arrays = {**_arrays(sweeps), "classes": episodes.classes}
+        checked = min(TRUSTED, len(episodes))
+        log = {
+            "outside": [result.outside for result in sweeps[:checked]],
+            "changed": [list(result.changed) for result in sweeps[:checked]],
+        }
+        values = _values(sweeps[0].eps, arrays)
+        return Measurement(values, arrays, merged(checks, checked), log)
+
+    @property
+    def checked(self) -> bool:
+        """Whether trust checks follow the sweeps of the first episodes."""
+        return self.config.trust
+
+    @classmethod
+    def trust(
+        cls,
+        learner: Learner,
+        data: Loaded,
+        setting: AttackedEpisodesSetting,
+        context: Context,
+        measured: Measurement,
+    ) -> list[TrustCheck]:
+        """The trust checks on the sweeps of the first episodes, one check a name."""
+        from harness.attacks.trust import check
+
+        images, episodes = drawn(data, setting.episodes, context)
+        attack = setting.entry.attack
+        checked = min(TRUSTED, len(episodes))
+        checks: list[TrustCheck] = []
+        for number in range(checked):
+            episode, _ = _episode(learner, images, episodes, number, setting, context)
+            result = Sweep.from_arrays(
+                _arrays_of(measured.arrays, number),
+                tuple(attack.config.eps),
+                tuple(map(str, attack.objectives)),
+                measured.log["outside"][number],
+                tuple(measured.log["changed"][number]),
+            )
+            checks += check(
+                episode.model,
+                episode.pixels,
+                episode.labels,
+                episode.identity,
+                attack,
+                context.rng,
+                result,
+                batch_size=context.batch_size,
+            )
+            context.progress((number + 1) / checked, "trust checks")
+        return merged(checks, checked)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
+        config = self.config
+        checked = f"on {min(TRUSTED, config.episodes)} episodes of each sweep"
         return {
             **super().block(),
-            "threat model": f"{knowledge(self.config.attacks)}, through the classifier adapted once to the support set; "
-            f"{BUDGETS}",
+            "threat model": f"{knowledge(config.attacks)}, through the classifier adapted once to "
+            f"the support set; {BUDGETS}",
             "support set": self._support_words(),
             "robust": ROBUST,
-            **attack_words(self.config.attacks),
-            "trust checks": f"on {min(TRUSTED, self.config.episodes)} episodes of each sweep"
-            if self.config.trust
-            else "off",
+            **attack_words(config.attacks),
+            "trust checks": checked if config.trust else "off",
         }
 
     def _support_words(self) -> str:
         support = self.config.support
         if support is None:
             return "clean; only queries are attacked"
-        others = sorted({self._others(setting["shots"]) for setting in super().settings()})
-        images = f"{'/'.join(map(str, others))} images a class that are in no part of the episode"
+        others = sorted({self._others(setting) for setting in self.episode_settings()})
+        counts = "/".join(map(str, others))
+        images = f"{counts} images a class that are in no part of the episode"
         if not others[0]:
             images = "the measured queries themselves, where a class has no other images"
         budgets = ", ".join(f"{eps:g}" for eps in support.eps)
         return (
-            f"poisoned before adaptation, its labels as they were: {support.norm}, eps {budgets} an image, {support.steps} "
-            f"steps, all images together; the attacker knows learner, support set and labels, and raises the cross-entropy "
-            f"of {images}; through the adaptation where that passes gradients, else by transfer from class means"
+            f"poisoned before adaptation, with unchanged labels: {support.norm}, eps {budgets} an "
+            f"image, {support.steps} steps, all images together; the attacker knows learner, "
+            f"support set and labels, and raises the cross-entropy of {images}; through the "
+            "adaptation where that passes gradients, else by transfer from class means"
         )
 
 
-def _attacked(
+def _single(count: int | str) -> int:
+    """A number of ways or shots; ranges have been refused as faults."""
+    assert isinstance(count, int)
+    return count
+
+
+@dataclass(frozen=True)
+class _Episode:
+    """One episode, ready to be attacked: the adapted classifier, and the queries (Q, C, H, W)."""
+
+    model: nn.Module
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    identity: np.ndarray
+
+
+def _episode(
     learner: Learner,
     images: Images,
     episodes: Episodes,
     number: int,
-    attack: Attack,
-    setting: dict[str, Any],
+    setting: AttackedEpisodesSetting,
     context: Context,
-) -> tuple[Sweep, list[TrustCheck]]:
-    """The sweep of one episode; and the checks on it, if it is among those that are checked."""
-    from harness.attacks.trust import check
-
-    support, queries = images.take(episodes.support[number]), images.take(episodes.query[number])
-    shown, labels = (
-        support.tensor(context.device),
-        torch.from_numpy(episodes.support_labels[number]).to(context.device),
-    )
+) -> tuple[_Episode, list[TrustCheck]]:
+    """Adapt to the support set of an episode, poisoned first if the setting says so."""
+    ways = _single(setting.episodes.ways)
+    support = images.take(episodes.support[number]).tensor(context.device)
+    support_labels = torch.from_numpy(episodes.support_labels[number]).to(context.device)
     checks = []
-    if "support" in setting:
-        shown, checks = _poisoned(
-            learner, images, episodes, number, shown, labels, setting, context
+    if setting.poisoning is not None:
+        how = setting.poisoning
+        support, check = poisoned(
+            learner,
+            images,
+            episodes,
+            number,
+            support,
+            support_labels,
+            ways=ways,
+            norm=how.norm,
+            eps=how.eps,
+            steps=how.steps,
+            others=how.others,
+            context=context,
         )
+        checks.append(check)
     with torch.no_grad():
-        model = learner.adapt(shown, labels, setting["ways"])
+        model = learner.adapt(support, support_labels, ways)
     require_eval_mode(model, learner, "adapt()")
-    pixels, right = (
-        queries.tensor(context.device),
-        torch.from_numpy(episodes.query_labels[number]).to(context.device),
-    )
-    require_logits(
-        Victim(model, context.batch_size).logits(pixels), (len(pixels), setting["ways"]), learner
-    )
+    queries = images.take(episodes.query[number])
+    pixels = queries.tensor(context.device)
+    labels = torch.from_numpy(episodes.query_labels[number]).to(context.device)
+    logits = Victim(model, context.batch_size).logits(pixels)
+    require_logits(logits, (len(pixels), ways), learner)
+    # Every query of a run has randomness of its own.
     identity = number * len(queries) + np.arange(len(queries))
-    result = sweep(
-        model, pixels, right, identity, attack, context.rng, batch_size=context.batch_size
-    )
-    if number >= TRUSTED:
-        return result, []
-    if setting["trust"]:
-        checks += check(
-            model,
-            pixels,
-            right,
-            identity,
-            attack,
-            context.rng,
-            result,
-            batch_size=context.batch_size,
-        )
-    return result, checks
+    return _Episode(model, pixels, labels, identity), checks
 
 
-def _merged(checks: Iterable[TrustCheck], episodes: int) -> list[TrustCheck]:
-    """One check a name: it fails where it does in more than half of the episodes, and warns where any does not pass.
+def merged(checks: Iterable[TrustCheck], episodes: int) -> list[TrustCheck]:
+    """One check a name: it fails where most episodes fail it, and warns where any does not pass.
 
-    An episode has few queries. At 5 ways and 5 queries one image is 4 points, more than the 3 at which a check of
-    convergence fails, which on honest networks it does in one episode of six: neither the worst of several nor two of four
-    would say anything.
+    An episode has few queries. At 5 ways and 5 queries one image is 4 points, more than the 3 at which
+    the check of convergence fails; on honest networks it does in one episode of six. Neither the worst
+    of several episodes nor two of four would therefore mean much.
+
+    Args:
+        checks: of some episodes.
+        episodes: how many were checked.
     """
     by_name: dict[str, list[TrustCheck]] = defaultdict(list)
     for check in checks:
         by_name[check.name].append(check)
-    merged = []
-    for name, made in by_name.items():
-        failed, passed = ([c for c in made if c.level == level] for level in ("FAIL", "PASS"))
-        level = (
-            "FAIL" if 2 * len(failed) > episodes else "WARN" if len(passed) < len(made) else "PASS"
-        )
-        worst = next((c for c in (*failed, *made) if c.level != "PASS"), made[0])
-        counts = f"{len(failed)} of {episodes} episodes fail, {len(made) - len(failed) - len(passed)} warn"
-        merged.append(TrustCheck(name, level, f"{counts}; {worst.detail}"))
-    return merged
+    return [_merged_check(name, each, episodes) for name, each in by_name.items()]
 
 
-# --------------------------------------------------------------------------------------------------- the support set
+def _merged_check(name: str, checks: list[TrustCheck], episodes: int) -> TrustCheck:
+    failed = [check for check in checks if check.level == "FAIL"]
+    passed = [check for check in checks if check.level == "PASS"]
+    warned = len(checks) - len(failed) - len(passed)
+    worst = next((check for check in (*failed, *checks) if check.level != "PASS"), checks[0])
+    detail = f"{len(failed)} of {episodes} episodes fail, {warned} warn; {worst.detail}"
+    if 2 * len(failed) > episodes:
+        return TrustCheck(name, "FAIL", detail)
+    return TrustCheck(name, "WARN" if len(passed) < len(checks) else "PASS", detail)
 
 
-def _poisoned(
-    learner: Learner,
-    images: Images,
-    episodes: Episodes,
-    number: int,
-    support: torch.Tensor,
-    labels: torch.Tensor,
-    setting: dict[str, Any],
-    context: Context,
-) -> tuple[torch.Tensor, list[TrustCheck]]:
-    """The support set (S, C, H, W) as the attacker leaves it, and by what means it was attacked."""
-    rows, of = _attackers(images, episodes, number, setting["support"]["others"], context)
-    others, right = (
-        images.take(rows).tensor(context.device),
-        torch.from_numpy(of).to(context.device),
-    )
-    classify, sees, means = _proxy(learner, support, labels, others, setting["ways"])
-    done = poison(
-        classify,
-        support,
-        right,
-        norm=setting["support"]["norm"],
-        eps=setting["support_eps"],
-        steps=setting["support"]["steps"],
-    )
-    return done.images, [TrustCheck(KNOWN, "PASS" if sees else "WARN", _told(means, done))]
-
-
-def _told(means: str, done: Poisoned) -> str:
-    return f"attacked through {means}: cross-entropy of the attacker's images {done.before:.2f}, then {done.after:.2f}"
-
-
-def _attackers(
-    images: Images, episodes: Episodes, number: int, others: int, context: Context
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and labels of the images that the attacker climbs on: ``others`` a class that are in no part of the episode.
-
-    Where there are none (0), the measured queries themselves.
-    """
-    if not others:
-        return episodes.query[number], episodes.query_labels[number]
-    used = np.concatenate([episodes.support[number], episodes.query[number]])
-    generator, rows = context.rng.numpy("support attack", number), []
-    for label in episodes.classes[number]:
-        free = np.setdiff1d(np.flatnonzero(images.labels == label), used)
-        rows.append(generator.permutation(free)[:others])
-    return np.concatenate(rows), np.repeat(np.arange(len(rows)), others)
-
-
-def _proxy(
-    learner: Learner, support: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, n_way: int
-) -> tuple[Classify, bool, str]:
-    """What the attacker climbs in the classifier's place, whether it is that classifier, and its name.
-
-    Raises:
-        ValueError: nothing there is to climb.
-    """
-
-    def adapted(images: torch.Tensor) -> torch.Tensor:
-        return learner.adapt(images, labels, n_way)(others)
-
-    if passes_gradient(adapted, support):
-        return adapted, True, "the adaptation"
-    with torch.no_grad():
-        clean = learner.adapt(support, labels, n_way)
-    for embed, means in (
-        (learner.embed, "class means on its embedding"),
-        (clean, "class means on its clean logits"),
-    ):
-        classify = _class_means(embed, labels, others, n_way)
-        if passes_gradient(classify, support):
-            with torch.no_grad():
-                same = torch.allclose(
-                    classify(support), clean(others), rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE
-                )
-            return classify, same, f"{means}{', which is how it adapts' if same else ' (transfer)'}"
-    raise ValueError(
-        f"{learner.kind}: no gradient reaches its support set, neither by adapt(), nor by embed(), nor by the "
-        "classifier that adapt() gives; leave `support` out"
-    )
-
-
-def _class_means(
-    embed: Callable[[torch.Tensor], torch.Tensor] | nn.Module,
-    labels: torch.Tensor,
-    others: torch.Tensor,
-    n_way: int,
-) -> Classify:
-    """Nearest class mean on an embedding (Snell et al. 2017), as a function of the support set."""
-
-    def classify(images: torch.Tensor) -> torch.Tensor:
-        means = heads.class_means(embed(images)[None], labels[None], n_way)
-        return heads.from_means(means)(embed(others)[None])[0]
-
-    return classify
-
-
-# ---------------------------------------------------------------------------------------------------------- numbers
+# ---------------------------------------------------------------------------------------- numbers
 
 
 def _arrays(sweeps: list[Sweep]) -> dict[str, np.ndarray]:
-    """Verdicts, episode by episode. ``attack/...`` have the axes eps, objective, restart, episode, query."""
+    """Verdicts by episode. ``attack/...`` have the axes eps, objective, restart, episode, query."""
     arrays = {}
     for place, eps in enumerate(sweeps[0].eps):
-        correct = np.stack([one.worst[place] for one in sweeps])
+        correct = np.stack([result.worst[place] for result in sweeps])
         arrays[verdict_name(eps)] = correct.astype(np.uint8)
         arrays[verdict_name(eps, "accuracy")] = correct.mean(axis=1)
     for name in ("correct", "margin", "norm"):
-        arrays[f"attack/{name}"] = np.stack([getattr(one, name) for one in sweeps], axis=-2)
-    arrays["clean/correct"] = np.stack([one.clean for one in sweeps]).astype(np.uint8)
-    arrays["clean/margin"] = np.stack([one.clean_margin for one in sweeps])
+        stacked = np.stack([getattr(result, name) for result in sweeps], axis=-2)
+        arrays[f"attack/{name}"] = stacked
+    arrays["clean/correct"] = np.stack([result.clean for result in sweeps]).astype(np.uint8)
+    arrays["clean/margin"] = np.stack([result.clean_margin for result in sweeps])
     return arrays
 
 
-def _values(grid: tuple[float, ...], verdicts: dict[str, np.ndarray]) -> list[Value]:
+def _arrays_of(arrays: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    """The arrays of one episode's sweep, as ``Sweep.to_arrays`` gives them."""
+    own = {}
+    for name, array in arrays.items():
+        if name.startswith("attack/"):
+            own[name] = array[..., number, :]
+        elif name.startswith(("correct/", "clean/")):
+            own[name] = array[number]
+    return own
+
+
+def _values(grid: tuple[float, ...], arrays: Mapping[str, np.ndarray]) -> list[Value]:
     values = []
     for eps in grid:
-        accuracy = verdicts[verdict_name(eps, "accuracy")]
+        accuracy = arrays[verdict_name(eps, "accuracy")]
         low, high = t_interval(accuracy)
-        values.append(
-            Value(
-                "accuracy",
-                float(accuracy.mean()),
-                low,
-                high,
-                len(accuracy),
-                "episode",
-                {"eps": eps},
-                verdict_name(eps, "accuracy"),
-            )
+        value = Value(
+            "accuracy",
+            float(accuracy.mean()),
+            low,
+            high,
+            n=len(accuracy),
+            unit="episode",
+            setting={"eps": eps},
+            verdicts=verdict_name(eps, "accuracy"),
         )
+        values.append(value)
     return values

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from harness.data.base import Facts, Loaded
-from harness.learning.learner import Learner, Progress, Regime
+from harness.learning.learner import Learner, Progress
+from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
 from harness.registry import Config, distinct
 from harness.rng import Rng
@@ -60,13 +61,15 @@ class Measurement:
 
     Attributes:
         values: the numbers.
-        verdicts: name -> array; what the values derive from.
-        trust: the checks that were made.
+        arrays: name -> array: the verdicts that the numbers derive from, and what figures need.
+        trust: checks that measuring itself has made.
+        log: facts that the trust checks read later; JSON-able.
     """
 
     values: list[Value]
-    verdicts: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
     trust: list[TrustCheck] = field(default_factory=list)
+    log: dict[str, Any] = field(default_factory=dict)
 
 
 def _beside(value: str, info: ValidationInfo) -> str:
@@ -92,43 +95,58 @@ class ProtocolConfig(Config):
     )
 
 
-class Protocol(ABC):
-    """One way of measuring. Registered with ``@protocols.register(name)``; has a nested ``Config(ProtocolConfig)``.
+S = TypeVar("S", bound=Setting)
+
+
+class Protocol(ABC, Generic[S]):
+    """One way of measuring.
+
+    A subclass is registered with ``@protocols.register(name)``, has a nested ``Config(ProtocolConfig)``
+    and names the class of its settings.
 
     Args:
         config: an instance of the class's ``Config``.
-        facts: of the dataset that it names.
+        facts: of the dataset that the config names.
     """
 
     kind: ClassVar[str]
     Config: ClassVar[type[ProtocolConfig]]
+    setting_type: ClassVar[type[Setting]]
     keys: ClassVar[tuple[str, ...]] = ()
-    """Keys that values add to their cell's setting, e.g. ``("eps",)``; tables may pivot on them too."""
+    """Keys that values add to their cell's setting, e.g. ``("eps",)``; tables may pivot on them."""
 
     def __init__(self, config: ProtocolConfig, facts: Facts):
-        self.config, self.facts = config, facts
+        self.config = config
+        self.facts = facts
 
     @abstractmethod
-    def settings(self) -> Iterator[dict[str, Any]]:
-        """One JSON-able dict a measurement cell. It holds *everything* that changes the result (it is hashed)."""
+    def settings(self) -> Iterator[S]:
+        """One setting for each cell. It holds everything that changes the result."""
 
     @abstractmethod
     def training(self) -> TrainingData | None:
-        """What learners are trained on; None: they are measured untrained."""
+        """What learners are trained on first; None: they are measured untrained."""
 
     @abstractmethod
     def faults(self) -> Iterator[Fault]:
-        """Impossible combinations, found from the dataset's facts alone."""
+        """Impossible combinations, as far as the dataset's facts show them."""
+
+    @abstractmethod
+    def block(self) -> dict[str, str]:
+        """The protocol block printed under every table: each condition and its value, in words."""
 
     def files(self) -> dict[str, Path]:
-        """Hash -> file, for what a setting names by its hash: where a file lies is nothing that a result depends on."""
+        """Hash -> path of each file that a setting names by its hash."""
         return {}
 
     def examine(self, load: Callable[[], Loaded]) -> None:
-        """Faults that only the data shows; ``load`` reads it, which costs time.
+        """Look for faults that only the data shows.
+
+        Args:
+            load: reads the data, which takes time.
 
         Raises:
-            DataError: what is wrong.
+            DataError: the data lacks what the config asks for.
         """
         return None
 
@@ -136,41 +154,45 @@ class Protocol(ABC):
         """Why this protocol cannot measure a learner, or None."""
         return None
 
-    def modules(self, setting: dict[str, Any]) -> list[str]:
-        """Modules whose code (with all that they import) computes this setting: part of the cell's key."""
-        return [type(self).__module__]
+    @classmethod
+    def code(cls, setting: S) -> list[type]:
+        """Further classes whose code computes a setting, e.g. its attack: part of the cell's key."""
+        return []
 
     @classmethod
     @abstractmethod
-    def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
-    ) -> Measurement:
-        """Measure one setting on a trained learner (already on ``context.device``).
+    def measure(cls, learner: Learner, data: Loaded, setting: S, context: Context) -> Measurement:
+        """Measure one setting on a trained learner, which is on ``context.device``.
 
-        A class method, so that nothing but ``setting`` (and what the cell's key is a hash of) can change the result.
+        A class method: nothing but its arguments, which the cell's key covers, can change the result.
         """
 
+    @property
+    def checked(self) -> bool:
+        """Whether trust checks follow each measurement."""
+        return False
+
+    @classmethod
+    def trust(
+        cls, learner: Learner, data: Loaded, setting: S, context: Context, measured: Measurement
+    ) -> list[TrustCheck]:
+        """Judge whether a measurement is reliable; only asked of protocols that are ``checked``.
+
+        Args:
+            learner: as for ``measure``.
+            measured: what ``measure`` gave, its ``arrays`` and ``log``.
+        """
+        return []
+
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
-        """The smallest difference between two learners that is likely to show, in words; "" where unknown.
+        """The smallest difference between two learners that is likely to show, in words.
 
         Args:
             seeds: how many there are.
-            spread: standard deviation of the difference between two learners on one unit, as measured; None: not known.
+            spread: standard deviation of the difference between two learners on one unit, as
+                measured; None: not known.
+
+        Returns:
+            A sentence fragment; empty where it cannot be said.
         """
         return ""
-
-    @abstractmethod
-    def block(self) -> dict[str, str]:
-        """The protocol block printed under every table: each condition and its value, in words."""
-
-
-__all__ = [
-    "Context",
-    "Fault",
-    "Measurement",
-    "Protocol",
-    "ProtocolConfig",
-    "Regime",
-    "SuiteFile",
-    "TrainingData",
-]

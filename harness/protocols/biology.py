@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -25,12 +25,23 @@ from harness.protocols.base import (
     ProtocolConfig,
     TrainingData,
 )
+from harness.protocols.setting import Setting
 from harness.records import Value
 from harness.registry import protocols
 
 
+@dataclass(frozen=True)
+class BiologySetting(Setting):
+    """Which images are shown, and whether the states during training are measured too."""
+
+    splitting: str
+    split: str
+    images: int
+    over_time: bool
+
+
 @protocols.register("biology")
-class Biology(Protocol):
+class Biology(Protocol[BiologySetting]):
     """Weights and responses of trained learners: live synapses, Dale's law, lognormality, sparseness.
 
     A number of a whole network is the mean over its bundles of synapses, each weighted by its live synapses (its
@@ -39,6 +50,7 @@ class Biology(Protocol):
     that a suite with ``snapshots: true`` keeps, with the setting ``images_seen``.
     """
 
+    setting_type = BiologySetting
     keys = ("bundle", "images_seen")
 
     class Config(ProtocolConfig):
@@ -63,14 +75,10 @@ class Biology(Protocol):
         """The splitting in use."""
         return self.config.splitting or next(iter(self.facts.splittings))
 
-    def settings(self) -> Iterator[dict[str, Any]]:
+    def settings(self) -> Iterator[BiologySetting]:
         """One cell."""
-        yield {
-            "splitting": self.splitting,
-            "split": self.config.split,
-            "images": self.config.images,
-            "over_time": self.config.over_time,
-        }
+        config = self.config
+        yield BiologySetting(self.splitting, config.split, config.images, config.over_time)
 
     def training(self) -> TrainingData:
         """The labelled train split."""
@@ -94,11 +102,11 @@ class Biology(Protocol):
 
     @classmethod
     def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+        cls, learner: Learner, data: Loaded, setting: BiologySetting, context: Context
     ) -> Measurement:
         """Synapses before and after learning, then responses to a seeded sample of images."""
-        images = data.split(setting["splitting"], setting["split"])
-        count = min(setting["images"], len(images))
+        images = data.split(setting.splitting, setting.split)
+        count = min(setting.images, len(images))
         rows = np.sort(
             context.rng.numpy("biology images").choice(len(images), count, replace=False)
         )
@@ -110,7 +118,7 @@ class Biology(Protocol):
             *_resources(learner, responses),
         ]
         arrays = _arrays(learner, responses, stimuli, context)
-        if setting["over_time"]:
+        if setting.over_time:
             values += _over_time(learner, stimuli, context)
         return Measurement(values, arrays)
 

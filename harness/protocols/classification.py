@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -21,14 +22,25 @@ from harness.protocols.base import (
     ProtocolConfig,
     TrainingData,
 )
-from harness.protocols.checks import require_eval_mode, require_logits
+from harness.protocols.requirements import require_eval_mode, require_logits
+from harness.protocols.setting import Setting
 from harness.records import Value
 from harness.registry import protocols
 
 
+@dataclass(frozen=True)
+class ClassificationSetting(Setting):
+    """The split that is counted on."""
+
+    splitting: str
+    split: str
+
+
 @protocols.register("classification")
-class Classification(Protocol):
+class Classification(Protocol[ClassificationSetting]):
     """Accuracy on a split whose classes are those of training."""
+
+    setting_type = ClassificationSetting
 
     class Config(ProtocolConfig):
         """Which split."""
@@ -40,26 +52,30 @@ class Classification(Protocol):
             "test", description="the split that is counted on"
         )
 
+    config: Config
+
     @property
     def splitting(self) -> str:
         """The splitting in use."""
         return self.config.splitting or next(iter(self.facts.splittings))
 
-    def settings(self) -> Iterator[dict[str, Any]]:
+    def settings(self) -> Iterator[ClassificationSetting]:
         """One cell."""
-        yield {"splitting": self.splitting, "split": self.config.split}
+        yield ClassificationSetting(self.splitting, self.config.split)
 
     def training(self) -> TrainingData:
         """The labelled train split."""
         return TrainingData(self.splitting)
 
     def faults(self) -> Iterator[Fault]:
-        """A splitting or split that is not there, or one whose classes were never trained on."""
-        yield from shared_class_faults(self, self.config.split)
+        """A splitting or split that does not exist, or one whose classes were never trained on."""
+        yield from shared_class_faults(
+            self, self.splitting, self.config.split, named=self.config.splitting is not None
+        )
 
     @classmethod
     def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+        cls, learner: Learner, data: Loaded, setting: ClassificationSetting, context: Context
     ) -> Measurement:
         """Accuracy with its Wilson interval; verdicts and margins per image.
 
@@ -67,28 +83,12 @@ class Classification(Protocol):
             ValueError: the classifier is in train mode.
             FloatingPointError: some logits are not finite.
         """
-        images = data.split(setting["splitting"], setting["split"])
-        logits = _logits(learner, images, context)
-        rows = np.arange(len(images))
-        own = logits[rows, images.labels]
-        others = logits.copy()
-        others[rows, images.labels] = -np.inf
-        margin = own - others.max(axis=1)
-        correct = (logits.argmax(axis=1) == images.labels).astype(np.uint8)
-        low, high = wilson(int(correct.sum()), len(correct))
-        value = Value(
-            "accuracy", float(correct.mean()), low, high, len(correct), "sample", verdicts="correct"
-        )
-        return Measurement(
-            [value],
-            {"correct": correct, "margin": margin.astype(np.float32), "index": images.index},
-        )
+        return count(learner, data.split(setting.splitting, setting.split), context)
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images, which are the same in every seed."""
-        return detectable_words(
-            self.facts.splittings[self.splitting][self.config.split].images, spread
-        )
+        images = self.facts.splittings[self.splitting][self.config.split].images
+        return detectable_words(images, spread)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -98,6 +98,39 @@ class Classification(Protocol):
             "training": f"{self.splitting}/train, labelled",
             "image size": "x".join(map(str, self.facts.image_shape)),
         }
+
+
+def count(learner: Learner, images: Images, context: Context) -> Measurement:
+    """Classify images: accuracy with its Wilson interval; verdicts and margins per image.
+
+    Raises:
+        ValueError: the classifier is in train mode.
+        FloatingPointError: some logits are not finite.
+    """
+    logits = _logits(learner, images, context)
+    rows = np.arange(len(images))
+    own = logits[rows, images.labels]
+    others = logits.copy()
+    others[rows, images.labels] = -np.inf
+    margin = own - others.max(axis=1)
+    correct = (logits.argmax(axis=1) == images.labels).astype(np.uint8)
+
+    low, high = wilson(int(correct.sum()), len(correct))
+    value = Value(
+        "accuracy",
+        float(correct.mean()),
+        low,
+        high,
+        n=len(correct),
+        unit="sample",
+        verdicts="correct",
+    )
+    arrays = {
+        "correct": correct,
+        "margin": margin.astype(np.float32),
+        "index": images.index,
+    }
+    return Measurement([value], arrays)
 
 
 def _logits(learner: Learner, images: Images, context: Context) -> np.ndarray:
@@ -114,23 +147,39 @@ def detectable_words(images: int, spread: float | None = None) -> str:
     """The difference between two accuracies on the same images that a McNemar test is likely to find.
 
     Args:
-        spread: root of the share of images that just one of the two gets right; None: as if that were 10 %.
+        images: how many there are.
+        spread: root of the share of images that only one of the two classifies correctly; None: as if
+            that share were 10 %.
     """
-    share, known = (
-        (0.1, "if they disagree on")
-        if spread is None
-        else (spread**2, "those in the store disagree on")
-    )
+    if spread is None:
+        share = 0.1
+        known = "if they disagree on"
+    else:
+        share = spread**2
+        known = "those in the store disagree on"
     points = 100 * detectable_accuracy_difference(images, share)
-    return f"{points:.1f} points between two learners ({images} paired images, 80 % power, {known} {100 * share:.0f} %)"
+    return (
+        f"{points:.1f} points between two learners "
+        f"({images} paired images, 80 % power, {known} {100 * share:.0f} %)"
+    )
 
 
-def shared_class_faults(protocol: Protocol, split: str) -> Iterator[Fault]:
-    """Faults of a protocol that measures on the classes it trains on; ``protocol`` has a ``splitting``."""
-    splittings, splitting = protocol.facts.splittings, protocol.splitting
+def shared_class_faults(
+    protocol: Protocol, splitting: str, split: str, *, named: bool
+) -> Iterator[Fault]:
+    """Faults of a protocol that measures on the classes it trains on.
+
+    Args:
+        protocol: whose dataset it is about.
+        splitting, split: that it uses.
+        named: whether the suite names the splitting, so that the fault is there.
+    """
+    splittings = protocol.facts.splittings
     if splitting not in splittings:
         yield Fault(
-            ("splitting",), f"no splitting {splitting!r}", f"allowed: {', '.join(splittings)}"
+            ("splitting",),
+            f"no splitting {splitting!r}",
+            f"allowed: {', '.join(splittings)}",
         )
     elif split not in splittings[splitting]:
         yield Fault(
@@ -140,7 +189,7 @@ def shared_class_faults(protocol: Protocol, split: str) -> Iterator[Fault]:
         )
     elif splitting in protocol.facts.class_disjoint:
         yield Fault(
-            ("splitting",) if protocol.config.splitting else ("dataset",),
-            f"the classes of {splitting}/{split} are none of those trained on",
+            ("splitting",) if named else ("dataset",),
+            f"learners are not trained on the classes of {splitting}/{split}",
             "measure it with kind: few_shot, or name a splitting with shared classes",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,8 +23,9 @@ from harness.protocols.base import (
     ProtocolConfig,
     TrainingData,
 )
-from harness.protocols.checks import require_eval_mode, require_logits
 from harness.protocols.classification import detectable_words, shared_class_faults
+from harness.protocols.requirements import require_eval_mode, require_logits
+from harness.protocols.setting import Setting
 from harness.protocols.subset import subset
 from harness.records import Value
 from harness.registry import distinct, protocols
@@ -36,10 +38,22 @@ CHUNK = 2048
 """Images corrupted at once."""
 
 
+@dataclass(frozen=True)
+class CorruptionSetting(Setting):
+    """Which corruptions of which images."""
+
+    corruptions: tuple[str, ...]
+    severities: tuple[int, ...]
+    splitting: str
+    split: str
+    images: int | None
+
+
 @protocols.register("corruption")
-class Corruption(Protocol):
+class Corruption(Protocol[CorruptionSetting]):
     """Accuracy on images with noise, blur, less contrast, occlusion, shifts and rotations, at five severities."""
 
+    setting_type = CorruptionSetting
     keys = ("corruption", "severity")
 
     class Config(ProtocolConfig):
@@ -66,15 +80,16 @@ class Corruption(Protocol):
         """The splitting in use."""
         return self.config.splitting or next(iter(self.facts.splittings))
 
-    def settings(self) -> Iterator[dict[str, Any]]:
+    def settings(self) -> Iterator[CorruptionSetting]:
         """One cell: the mean is over all of them together."""
-        yield {
-            "corruptions": self.config.corruptions,
-            "severities": self.config.severities,
-            "splitting": self.splitting,
-            "split": self.config.split,
-            "images": self.config.images,
-        }
+        config = self.config
+        yield CorruptionSetting(
+            tuple(config.corruptions),
+            tuple(config.severities),
+            self.splitting,
+            config.split,
+            config.images,
+        )
 
     def training(self) -> TrainingData:
         """The labelled train split, without corruptions."""
@@ -82,7 +97,11 @@ class Corruption(Protocol):
 
     def faults(self) -> Iterator[Fault]:
         """A splitting or split that is not there, classes that were never trained on, more images than there are."""
-        found = list(shared_class_faults(self, self.config.split))
+        found = list(
+            shared_class_faults(
+                self, self.splitting, self.config.split, named=self.config.splitting is not None
+            )
+        )
         yield from found
         if not found and self.config.images:
             there = self.facts.splittings[self.splitting][self.config.split].images
@@ -93,7 +112,7 @@ class Corruption(Protocol):
 
     @classmethod
     def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+        cls, learner: Learner, data: Loaded, setting: CorruptionSetting, context: Context
     ) -> Measurement:
         """Accuracy without and with each corruption and severity, and means of those over severities and over all.
 
@@ -103,9 +122,9 @@ class Corruption(Protocol):
             ValueError: the classifier is in train mode.
             FloatingPointError: some logits are not finite.
         """
-        images = data.split(setting["splitting"], setting["split"])
-        images = images if setting["images"] is None else subset(images, setting["images"])
-        kinds, severities = setting["corruptions"], setting["severities"]
+        images = data.split(setting.splitting, setting.split)
+        images = images if setting.images is None else subset(images, setting.images)
+        kinds, severities = setting.corruptions, setting.severities
         model = learner.classifier()
         require_eval_mode(model, learner, "classifier()")
         clean = _verdicts(model, learner, images, None, 0, context)

@@ -12,14 +12,16 @@ from harness.data.base import Loaded
 from harness.data.shipped import split_file
 from harness.learning.learner import Learner, Regime
 from harness.protocols.base import Context, Measurement, ProtocolConfig
+from harness.protocols.episode_settings import FewShotSetting
 from harness.protocols.few_shot import FewShot
 from harness.registry import protocols
 
 RUNS = "lake_runs.json"
-"""Two runs of 20 characters of one alphabet, for each of ten alphabets of the evaluation set; support and query are each by
-one drawer. Found by looking up the drawings of ``all_runs.zip`` of github.com/brendenlake/omniglot (folder
-python/one-shot-classification; MIT) among Omniglot's own: each is the only drawing with its pixels. On the original drawings
-the modified Hausdorff distance errs in 38.75 % of these 400 trials, as that repository says of its baseline (38.8 %)."""
+"""Two runs of 20 characters of one alphabet, for each of ten alphabets of the evaluation set; support
+and query are each by one drawer. Found by looking up the drawings of ``all_runs.zip`` of
+github.com/brendenlake/omniglot (folder python/one-shot-classification; MIT) among Omniglot's own: each
+is the only drawing with its pixels. On the original drawings the modified Hausdorff distance errs in
+38.75 % of these 400 trials, as that repository says of its baseline (38.8 %)."""
 
 
 @protocols.register("lake_runs")
@@ -43,11 +45,12 @@ class LakeRuns(FewShot):
 
     @classmethod
     def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+        cls, learner: Learner, data: Loaded, setting: FewShotSetting, context: Context
     ) -> Measurement:
         """Share of a run's 20 trials that are wrong; mean with a 95 % t interval over the runs."""
-        found = super().measure(learner, data, setting, context)
-        accuracy = found.values[0]
+        measured = super().measure(learner, data, setting, context)
+        accuracy = measured.values[0]
+        assert accuracy.low is not None and accuracy.high is not None  # a t interval has both ends
         error = replace(
             accuracy,
             metric="error",
@@ -56,4 +59,5 @@ class LakeRuns(FewShot):
             high=1 - accuracy.low,
             verdicts="error",
         )
-        return Measurement([error], {**found.verdicts, "error": 1 - found.verdicts["accuracy"]})
+        arrays = {**measured.arrays, "error": 1 - measured.arrays["accuracy"]}
+        return Measurement([error], arrays)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from harness.data.base import Loaded
 from harness.learning.fitting import balanced_rows
 from harness.learning.learner import Learner
-from harness.protocols.base import Context, Fault, Measurement, ProtocolConfig
-from harness.protocols.classification import Classification
+from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig
+from harness.protocols.classification import count, detectable_words, shared_class_faults
+from harness.protocols.setting import Setting
 from harness.registry import distinct, protocols
 
 ALL = "all"
@@ -20,17 +22,41 @@ PerClass = Annotated[
     Annotated[int, Field(ge=1), Tag("number")] | Annotated[Literal["all"], Tag("word")],
     Discriminator(lambda value: "word" if isinstance(value, str) else "number"),
 ]
-"""Told apart beforehand, so that a faulty number is not called a faulty word as well."""
+"""The tag is chosen before validation, so that a faulty number is not also called a faulty word."""
+
+
+@dataclass(frozen=True)
+class LowDataSetting(Setting):
+    """How many labelled images, and the split that is counted on.
+
+    Attributes:
+        per_class: images of each class; ``"all"``: the whole train split.
+        labelled: images over all classes.
+        ways: number of classes.
+    """
+
+    per_class: int | str
+    labelled: int
+    ways: int
+    splitting: str
+    split: str
+
+    @property
+    def label(self) -> str:
+        """``"50 labelled"``."""
+        return f"{self.labelled} labelled"
 
 
 @protocols.register("low_data")
-class LowData(Classification):
+class LowData(Protocol[LowDataSetting]):
     """Accuracy on a split after training on a few labelled images of each class.
 
-    A seed is a draw: it chooses the images and, as everywhere, what the learner makes of chance. Draws are the same for
-    every learner, and nested: the images of 5 a class contain those of 2. Several seeds therefore give an interval over
-    draws and test images, and comparisons paired by both.
+    A seed is a draw: it chooses the images, and the learner's own randomness. Draws are the same for
+    every learner, and nested: the images of 5 a class contain those of 2. Several seeds therefore give
+    an interval over draws and test images, and comparisons paired by both.
     """
+
+    setting_type = LowDataSetting
 
     class Config(ProtocolConfig):
         """How many labelled images, and which split."""
@@ -45,56 +71,71 @@ class LowData(Classification):
         )
         split: Literal["val", "test"] = Field("test", description="the split that is counted on")
 
-    def settings(self) -> Iterator[dict[str, Any]]:
-        """One cell a number of images; ``labelled`` counts them over all classes."""
+    config: Config
+
+    @property
+    def splitting(self) -> str:
+        """The splitting in use."""
+        return self.config.splitting or next(iter(self.facts.splittings))
+
+    def settings(self) -> Iterator[LowDataSetting]:
+        """One cell a number of images."""
         train = self.facts.splittings[self.splitting]["train"]
-        for count in self.config.per_class:
-            labelled = train.images if count == ALL else count * train.classes
-            yield {
-                "per_class": count,
-                "labelled": labelled,
-                "ways": train.classes,
-                "splitting": self.splitting,
-                "split": self.config.split,
-            }
+        for per_class in self.config.per_class:
+            labelled = train.images
+            if isinstance(per_class, int):
+                labelled = per_class * train.classes
+            yield LowDataSetting(
+                per_class, labelled, train.classes, self.splitting, self.config.split
+            )
 
     def training(self) -> None:
-        """Nothing beforehand: what is drawn depends on the setting, so that each cell trains its own learner."""
+        """Nothing: the images depend on the setting, so each cell trains its own learner."""
         return None
 
     def faults(self) -> Iterator[Fault]:
         """Those of a classification, and more images than a class has."""
-        found = list(super().faults())
-        yield from found
-        smallest = None if found else self.facts.splittings[self.splitting]["train"].per_class
-        for place, count in enumerate(self.config.per_class):
-            if smallest is not None and count != ALL and count > smallest:
+        named = self.config.splitting is not None
+        faults = list(shared_class_faults(self, self.splitting, self.config.split, named=named))
+        yield from faults
+        if faults:
+            return
+        smallest = self.facts.splittings[self.splitting]["train"].per_class
+        for place, per_class in enumerate(self.config.per_class):
+            if isinstance(per_class, int) and per_class > smallest:
                 yield Fault(
                     ("per_class", place),
-                    f"{count} images a class, but a class of {self.splitting}/train may have only "
-                    f"{smallest}",
+                    f"{per_class} images a class, but a class of {self.splitting}/train may have "
+                    f"only {smallest}",
                     f"at most {smallest}, or all",
                 )
 
     @classmethod
     def measure(
-        cls, learner: Learner, data: Loaded, setting: dict[str, Any], context: Context
+        cls, learner: Learner, data: Loaded, setting: LowDataSetting, context: Context
     ) -> Measurement:
         """Train on the images drawn, then count as a classification does.
 
         Args:
-            learner: one that has learned nothing yet.
+            learner: an untrained one.
         """
-        train = data.split(setting["splitting"], "train")
-        rows = balanced_rows(train.labels, setting["labelled"], context.rng.child("low data"))
+        train = data.split(setting.splitting, "train")
+        rows = balanced_rows(train.labels, setting.labelled, context.rng.child("low data"))
         learner.fit(train.take(rows), progress=context.progress)
-        return super().measure(learner, data, setting, context)
+        return count(learner, data.split(setting.splitting, setting.split), context)
+
+    def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
+        """From the number of images, which are the same in every seed."""
+        images = self.facts.splittings[self.splitting][self.config.split].images
+        return detectable_words(images, spread)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
+        images = self.facts.splittings[self.splitting][self.config.split].images
         return {
-            **super().block(),
-            "training": f"images drawn from {self.splitting}/train, labelled; each learner's own epochs over them "
-            "(a suite's budget does not apply)",
+            "split": f"{self.splitting}/{self.config.split}, {images} images",
+            "training": f"images drawn from {self.splitting}/train, labelled; each learner's own "
+            "epochs over them (a suite's budget does not apply)",
+            "image size": "x".join(map(str, self.facts.image_shape)),
             "draws": "one a seed, the same for every learner, nested",
         }

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from harness.cells.collect import Outline
+from harness.cells.outline import Outline
 from harness.errors import HarnessError
 from harness.registry import Config
 from harness.suite.model import Name

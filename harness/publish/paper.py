@@ -16,7 +16,8 @@ from rich.console import Console
 
 from harness.cells import estimate
 from harness.cells import plan as planning
-from harness.cells.plan import Cell, Plan
+from harness.cells.cell import Cell
+from harness.cells.plan import Plan
 from harness.errors import HarnessError
 from harness.execute import session
 from harness.execute.local import default_workers
@@ -148,7 +149,7 @@ def _plan(path: Path, then: Provenance | None, store: Store, options: RunOptions
         suites.load(path, data_root=options.data_folder),
         device=options.device,
         content_hash=staleness.content_hash(then),
-        found=staleness.recorded_choices(then, store.read),
+        lookup=staleness.recorded_choices(then, store.read),
     )
 
 

@@ -18,16 +18,24 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from harness.cells.plan import Cell, Plan, code_version
+from harness.cells.cell import Cell
+from harness.cells.code import version
+from harness.cells.entries import code_definitions
+from harness.cells.plan import Plan
 from harness.environment import versions
 from harness.errors import HarnessError
 from harness.files import write_atomically
 from harness.storage.store import CellResult
 
 FILE = "provenance.json"
-SCHEMA = 1
-WRITERS = ("harness.report.tables", "harness.report.figures", "harness.report.claims_text")
-"""Modules that import all code that makes tables and figures from results."""
+SCHEMA = 2
+WRITERS = (
+    "harness.publish.folder:write_records",
+    "harness.report.claims_text:write",
+    "harness.report.figures:write_figures",
+    "harness.report.tables:write_tables",
+)
+"""Definitions that reach all code which makes tables and figures from results."""
 MADE_FROM = (
     "schema",
     "suite",
@@ -85,11 +93,7 @@ def writers() -> dict[str, str]:
     """Return the versions of the code and of the library that write tables and figures."""
     import matplotlib
 
-    code = "".join(code_version(module) for module in WRITERS)
-    return {
-        "code": hashlib.sha256(code.encode()).hexdigest()[:16],
-        "matplotlib": matplotlib.__version__,
-    }
+    return {"code": version(WRITERS), "matplotlib": matplotlib.__version__}
 
 
 def name_of(dataset: dict[str, Any]) -> str:
@@ -108,18 +112,12 @@ def _data(cells: Iterable[Cell]) -> dict[str, str]:
     return dict(sorted(contents.items()))
 
 
-def _code(cells: Iterable[Cell]) -> dict[str, Any]:
-    """Return the code versions of what every cell runs, of each learner and of each protocol."""
-    core: list[str] = []
-    learners: dict[str, str] = {}
-    protocols: dict[str, list[str]] = {}
+def _code(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return every definition that some result depends on, with its hash."""
+    definitions: dict[str, str] = {}
     for cell in cells:
-        core = cell.identity["core"]
-        learners[cell.learner] = cell.identity["learner"]["code"]
-        if cell.role == "measure":
-            known = protocols.setdefault(cell.protocol, [])
-            known += [code for code in cell.identity["protocol"]["code"] if code not in known]
-    return {"core": core, "learners": learners, "protocols": protocols}
+        definitions |= code_definitions(cell.identity)
+    return dict(sorted(definitions.items()))
 
 
 def _commits(results: Iterable[CellResult]) -> dict[str, int]:
@@ -235,20 +233,14 @@ class _Group(TypedDict):
     seconds: float
 
 
-class _Code(TypedDict):
-    core: list[str]
-    learners: dict[str, str]
-    protocols: dict[str, list[str]]
-
-
 @with_config(ConfigDict(extra="allow"))
 class _Shape(TypedDict):
     """The keys that are read again; all others are for people."""
 
-    schema: Literal[1]
+    schema: Literal[2]
     suite: dict[str, Any]
     data: dict[str, str]
-    code: _Code
+    code: dict[str, str]
     versions: dict[str, str]
     device: str
     writers: dict[str, str]

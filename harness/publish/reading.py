@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.cells import collect
+from harness.cells import collect, stored
 from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.execute import session
@@ -63,7 +63,7 @@ def measured(
         return reference.load(origin.file)
     read = _results(origin, options, sets)
     if not names or origin.kind == "store":
-        read = collect.nameless(read)
+        read = stored.nameless(read)
     if not read.records:
         raise HarnessError(
             "the store has no results of it",
@@ -81,7 +81,7 @@ def _results(source: Source, options: RunOptions, sets: Sequence[str]) -> Result
             hint="read it with `harness compare` or `harness check`",
         )
     if source.kind == "store":
-        return collect.stored(Store(str(source)))
+        return stored.stored(Store(str(source)))
     if source.kind == "submission":
         return submission.read(source.file).results
     layout = session.plan(str(source), options, sets=sets)

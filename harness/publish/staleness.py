@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import environment
+from harness.cells.code import changed
 from harness.data import acquire
 from harness.data.base import Dataset
 from harness.errors import HarnessError
@@ -155,18 +156,9 @@ def _changed_data(then: dict[str, str], now: dict[str, str]) -> list[str]:
     return [f"data: the content of {', '.join(changed)}"] if changed else []
 
 
-def _changed_code(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    parts = []
-    if then["core"] != now["core"]:
-        parts.append("what every cell runs")
-    for group in ("learners", "protocols"):
-        before, after = then[group], now[group]
-        changed = [name for name in after if name in before and before[name] != after[name]]
-        if len(changed) > MOST_LISTED and len(changed) == len(after):
-            parts.append(f"all {group}")
-        elif changed:
-            parts.append(f"{group} {', '.join(changed)}")
-    return [f"code: {'; '.join(parts)}"] if parts else []
+def _changed_code(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Return the definitions that differ; a definition that only moved is the same."""
+    return _listed("code: ", changed(then, now))
 
 
 def _missing_cells(groups: Groups) -> list[str]:

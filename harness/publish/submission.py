@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.cells.collect import Outline, gather
+from harness.cells.collect import gather
+from harness.cells.outline import Outline
 from harness.cells.plan import Plan
 from harness.cells.results import Results
 from harness.commits import File
@@ -23,7 +24,7 @@ from harness.publish.checks import check_identities, check_numbers
 from harness.publish.contents import Cells, Contents
 from harness.publish.manifest import FORMAT, VERSION, CellName, Manifest
 from harness.storage.store import VERDICTS, CellResult, Store
-from harness.suite.load import resolved
+from harness.suite.tree import resolved
 
 MEASURED = "measured.zip"
 """Name of the submission that is kept in a folder of results, beside the tables made from it."""

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.cells import collect
+from harness.cells import stored
 from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.records import Trust, TrustCheck, worst_level
 from harness.report.derive import ATTACKED, with_worst_case
-from harness.storage.store import Store
+from harness.storage.store import CellResult, Store
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,27 @@ def of_store(store: Store) -> list[Row]:
 
 
 def _stored(store: Store) -> Iterator[Row]:
+    sweeps: dict[str, CellResult] = {}
+    checks: dict[str, list[dict[str, Any]]] = {}  # of trust cells, by the sweep that they judge
     for key, result in store.results(store.finished()):
         identity = result.identity
-        if identity.get("protocol", {}).get("kind") in ATTACKED:
-            yield _row(
-                learner=collect.title(result),
-                protocol=identity["dataset"]["kind"],
-                attack=identity["setting"]["attack"],
-                seed=identity["seed"],
-                cell=key,
-                checks=[TrustCheck(**check) for check in result.trust],
-            )
+        if identity.get("protocol", {}).get("kind") not in ATTACKED:
+            continue
+        if identity["role"] == "trust":
+            checks[identity["measured"]] = result.trust
+        else:
+            sweeps[key] = result
+    for key, result in sweeps.items():
+        identity = result.identity
+        every = [*result.trust, *checks.get(key, [])]
+        yield _row(
+            learner=stored.title(result),
+            protocol=identity["dataset"]["kind"],
+            attack=identity["setting"]["attack"],
+            seed=identity["seed"],
+            cell=key,
+            checks=[TrustCheck(**check) for check in every],
+        )
 
 
 def _row(

@@ -30,7 +30,7 @@ from harness.data.sampler import sample
 from harness.imports import import_learn2learn
 from harness.learning.learner import Learner, silent
 from harness.protocols.base import Context
-from harness.protocols.few_shot import episode_verdicts
+from harness.protocols.episode_verdicts import episode_verdicts
 from harness.registry import datasets, learners
 from harness.rng import Rng
 

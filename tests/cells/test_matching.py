@@ -21,6 +21,7 @@ from harness import api
 from harness.cells import matching
 from harness.cells import plan as planning
 from harness.cells import run as cells
+from harness.cells.cell import Cell
 from harness.cells.matching import Match, search
 from harness.cells.run import Conditions
 from harness.cli import app
@@ -344,7 +345,7 @@ def test_what_stands_behind_a_match_waits_and_then_is_that_of_the_plain_config(w
     assert [cell.learner for cell in blind.waiting if cell.role == "match"] == ["chain"]
     keys = [cell.key for cell in [*blind.unique, *blind.waiting]]
     assert len(set(keys)) == len(keys)
-    seen = planning.make(loaded, content_hash=lambda _: "hash", found=lambda key: outcome(0.003))
+    seen = planning.make(loaded, content_hash=lambda _: "hash", lookup=lambda key: outcome(0.003))
     assert not seen.waiting
     plain = planning.make(
         suite.load(write_suite(text.replace("match: {density: 0.5}", "l1: 0.003"), "plain.yaml")),
@@ -545,7 +546,7 @@ def test_a_plan_says_what_is_not_yet_resolved(write_suite, tmp_path):
 # ---------------------------------------------------------------------------------------------------------- one match
 
 
-def first_match(path: Path, store: Path, learner: str) -> tuple[planning.Cell, Conditions]:
+def first_match(path: Path, store: Path, learner: str) -> tuple[Cell, Conditions]:
     Store(store).prepare()
     layout = api.plan(path, store=store)
     for cell in layout.unique:

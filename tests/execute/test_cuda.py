@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness import api
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import Conditions
 from harness.execute import work
 from harness.registry import learners

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
+from harness.cells.cell import Cell
 from harness.cells.estimate import expected_seconds
-from harness.cells.plan import Cell
 from harness.execute.display import Bars, Lines, duration, show
 from harness.storage.store import CellResult, Store
 

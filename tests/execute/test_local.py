@@ -11,7 +11,7 @@ import pytest
 from runs_kit import interrupted, measured
 
 from harness import api
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.cells.run import Conditions
 from harness.execute import memory
 from harness.execute.base import executors

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.errors import StoreError
 from harness.execute import session
-from harness.execute.base import prerequisites, training_key
+from harness.execute.base import prerequisites
 from harness.execute.ray_desk import read_cell
 from harness.execute.ray_node import CarriedStore
 from harness.storage.store import SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Store
@@ -26,7 +26,7 @@ def a_cell(role: str, needs: str | None = None, **identity) -> Cell:
     [
         (a_cell("train"), None, []),
         (a_cell("match"), None, []),
-        (a_cell("match", "t"), "t", ["t"]),
+        (a_cell("match", "t", training="t"), "t", ["t"]),
         (a_cell("measure", "t", training="t"), "t", ["t"]),
         (a_cell("measure", None, training=None), None, []),
         (a_cell("trust", "m", training="t"), "t", ["t", "m"]),
@@ -34,7 +34,7 @@ def a_cell(role: str, needs: str | None = None, **identity) -> Cell:
     ],
 )
 def test_what_a_cell_reads(cell, training, needed):
-    assert training_key(cell) == training
+    assert cell.training == training
     assert prerequisites(cell) == needed
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs_kit import Watch
 
-from harness.cells.plan import Cell
+from harness.cells.cell import Cell
 from harness.errors import HarnessError
 from harness.execute import schedule
 from harness.execute.base import Event

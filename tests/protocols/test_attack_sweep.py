@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from torch import nn
 
 from harness.data.base import Facts, Images, Loaded, SplitFacts
 from harness.learning.learner import silent
-from harness.protocols.attack_sweep import AttackSweep, subset
-from harness.protocols.base import Context
-from harness.registry import protocols
+from harness.protocols.attack_sweep import AttackSweep, AttackSweepSetting
+from harness.protocols.base import Context, Measurement
+from harness.protocols.subset import subset
+from harness.registry import attacks, learners, protocols
 from harness.rng import Rng
 
 FACTS = Facts(
@@ -71,8 +73,15 @@ class Fixed:
         return self.network
 
 
-def measure(sweep: AttackSweep, data: Loaded, setting: dict, batch_size: int = 64):
-    return sweep.measure(Fixed(data), data, setting, Context(Rng(4), "cpu", batch_size, silent))
+def measure(
+    sweep: AttackSweep, data: Loaded, setting: AttackSweepSetting, batch_size: int = 64
+) -> Measurement:
+    """Measure, then make the trust checks that the protocol asks for."""
+    context = Context(Rng(4), "cpu", batch_size, silent)
+    measured = sweep.measure(Fixed(data), data, setting, context)
+    if not sweep.checked:
+        return measured
+    return replace(measured, trust=sweep.trust(Fixed(data), data, setting, context, measured))
 
 
 @pytest.mark.parametrize(
@@ -133,8 +142,10 @@ def test_settings_are_json_tell_attacks_apart_and_hold_all_their_keys():
         {"attack": "torchattacks", "name": "APGD", "eps": [0.1]},
         images=30,
     )
-    cells = list(sweep.settings())
+    laid_out = list(sweep.settings())
+    cells = [setting.to_identity() for setting in laid_out]
     assert json.loads(json.dumps(cells)) == cells
+    assert [AttackSweepSetting.from_identity(cell) for cell in cells] == laid_out
     assert [cell["attack"] for cell in cells] == [
         "fgsm",
         "pgd-4",
@@ -211,10 +222,10 @@ def test_values_are_the_means_of_their_verdicts_with_wilsons_interval(data):
     for cell in sweep.settings():
         found = measure(sweep, data, cell)
         assert [value.setting for value in found.values] == [
-            {"eps": float(eps)} for eps in cell["config"]["eps"]
+            {"eps": float(eps)} for eps in cell.entry.config.eps
         ]
         for value in found.values:
-            stood = found.verdicts[value.verdicts]
+            stood = found.arrays[value.verdicts]
             assert (
                 stood.dtype == np.uint8
                 and stood.shape == (60,)
@@ -231,7 +242,7 @@ def test_values_are_the_means_of_their_verdicts_with_wilsons_interval(data):
 
 def test_raw_arrays_and_the_index_of_each_image_are_stored(data):
     sweep = protocol(PGD, images=21)
-    found = measure(sweep, data, next(sweep.settings())).verdicts
+    found = measure(sweep, data, next(sweep.settings())).arrays
     assert {
         "correct/eps=0.05",
         "correct/eps=0.1",
@@ -258,8 +269,8 @@ def test_measurements_do_not_depend_on_the_batch_size_or_on_other_attacks(data):
     assert cell in list(among.settings())
     one, other = measure(alone, data, cell, 16), measure(among, data, cell, 512)
     assert one.values == other.values and one.trust == other.trust
-    for name, array in one.verdicts.items():
-        np.testing.assert_array_equal(array, other.verdicts[name])
+    for name, array in one.arrays.items():
+        np.testing.assert_array_equal(array, other.arrays[name])
 
 
 def test_trust_can_be_left_out(data):
@@ -347,14 +358,12 @@ def test_transfer_attacks_what_another_network_was_trained_to_see(data):
     )
     assert {c.level for c in transfer.trust} <= {"PASS", "WARN"}
     again = measure(sweep, data, next(sweep.settings()), batch_size=7)
-    assert np.array_equal(transfer.verdicts["attack/correct"], again.verdicts["attack/correct"])
+    assert np.array_equal(transfer.arrays["attack/correct"], again.arrays["attack/correct"])
 
 
 def test_the_code_of_the_surrogate_is_part_of_the_cell():
     sweep = protocol(TRANSFER)
-    assert {"harness.attacks.transfer", "baselines.mlp"} <= set(
-        sweep.modules(next(sweep.settings()))
-    )
+    assert set(sweep.code(next(sweep.settings()))) == {attacks["transfer"], learners["mlp"]}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,15 @@ from harness.data.base import Facts, Loaded, SplitFacts
 from harness.learning import heads
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.learner import Learner, silent
-from harness.protocols.attacked_episodes import KNOWN, AttackedEpisodes, _attackers, _merged
+from harness.protocols.attacked_episodes import (
+    AttackedEpisodes,
+    AttackedEpisodesSetting,
+    merged,
+)
 from harness.protocols.base import Context
-from harness.protocols.few_shot import FewShot, drawn
+from harness.protocols.episode_verdicts import drawn
+from harness.protocols.few_shot import FewShot
+from harness.protocols.support_attack import KNOWN, attackers_images
 from harness.records import TrustCheck
 from harness.registry import Config, learners
 from harness.rng import Rng
@@ -91,7 +98,12 @@ def trained(name: str, data: Loaded) -> tuple[Learner, str]:
 def measure(learner: Learner, data: Loaded, *attacks: dict, batch_size: int = 64, **keys):
     asked = protocol(*attacks, **keys)
     assert not list(asked.faults())
-    return asked.measure(learner, data, next(asked.settings()), context(batch_size))
+    setting = next(asked.settings())
+    measured = asked.measure(learner, data, setting, context(batch_size))
+    if not asked.checked:
+        return measured
+    checks = asked.trust(learner, data, setting, context(batch_size), measured)
+    return replace(measured, trust=[*measured.trust, *checks])
 
 
 def pixels() -> Learner:
@@ -103,8 +115,10 @@ def pixels() -> Learner:
 
 def test_one_setting_for_each_episode_shape_attack_and_budget_of_the_support_set():
     asked = protocol(FGSM, PGD, ways=[2, 3], shots=[1, 2], support={"eps": [0, 0.1]})
-    cells = list(asked.settings())
+    settings = list(asked.settings())
+    cells = [setting.to_identity() for setting in settings]
     assert json.loads(json.dumps(cells)) == cells and len(cells) == 16
+    assert [AttackedEpisodesSetting.from_identity(cell) for cell in cells] == settings
     assert {(c["ways"], c["shots"], c["attack"], c["support_eps"]) for c in cells} == {
         (ways, shots, attack, eps)
         for ways in (2, 3)
@@ -112,12 +126,13 @@ def test_one_setting_for_each_episode_shape_attack_and_budget_of_the_support_set
         for attack in ("fgsm", "pgd-5")
         for eps in (0, 0.1)
     }
-    assert all("support" not in cell for cell in protocol(FGSM, PGD).settings())
+    clean = protocol(FGSM, PGD).settings()
+    assert all("support" not in setting.to_identity() for setting in clean)
 
 
 def test_a_setting_holds_all_that_few_shot_draws_its_episodes_by():
     plain = next(FewShot(FewShot.Config(**EPISODES), FACTS).settings())
-    assert plain.items() <= next(protocol().settings()).items()
+    assert next(protocol().settings()).episodes == plain
 
 
 @pytest.mark.parametrize(
@@ -179,7 +194,7 @@ def test_the_block_says_what_is_attacked_and_what_the_attacker_knows():
     words = protocol(support={"eps": [0.1]}).block()["support set"]
     assert (
         "linf, eps 0.1" in words
-        and "labels as they were" in words
+        and "with unchanged labels" in words
         and "3 images a class that are in no part" in words
     )
     assert (
@@ -199,9 +214,9 @@ def test_unattacked_verdicts_are_exactly_those_of_few_shot(data, name):
     few = FewShot(FewShot.Config(**EPISODES, **keys), FACTS)
     attacked = asked.measure(learner, data, next(asked.settings()), context())
     plain = few.measure(learner, data, next(few.settings()), context())
-    np.testing.assert_array_equal(attacked.verdicts["correct/eps=0"], plain.verdicts["correct"])
-    np.testing.assert_array_equal(attacked.verdicts["accuracy/eps=0"], plain.verdicts["accuracy"])
-    np.testing.assert_array_equal(attacked.verdicts["classes"], plain.verdicts["classes"])
+    np.testing.assert_array_equal(attacked.arrays["correct/eps=0"], plain.arrays["correct"])
+    np.testing.assert_array_equal(attacked.arrays["accuracy/eps=0"], plain.arrays["accuracy"])
+    np.testing.assert_array_equal(attacked.arrays["classes"], plain.arrays["classes"])
     first, second = attacked.values[0], plain.values[0]
     assert (first.value, first.low, first.high, first.n, first.unit) == (
         second.value,
@@ -217,13 +232,12 @@ def test_accuracy_is_the_mean_over_episodes_and_never_rises_with_eps(data):
     assert [value.setting for value in found.values] == [{"eps": eps} for eps in GRID]
     for value in found.values:
         correct, accuracy = (
-            found.verdicts[f"{what}/eps={value.setting['eps']:g}"]
-            for what in ("correct", "accuracy")
+            found.arrays[f"{what}/eps={value.setting['eps']:g}"] for what in ("correct", "accuracy")
         )
         assert (
             correct.shape == (8, 9)
             and correct.dtype == np.uint8
-            and found.verdicts[value.verdicts] is accuracy
+            and found.arrays[value.verdicts] is accuracy
         )
         np.testing.assert_array_equal(accuracy, correct.mean(1))
         half = t.ppf(0.975, 7) * accuracy.std(ddof=1) / np.sqrt(8)
@@ -231,7 +245,7 @@ def test_accuracy_is_the_mean_over_episodes_and_never_rises_with_eps(data):
             (accuracy.mean(), accuracy.mean() - half, accuracy.mean() + half)
         )
         assert (value.n, value.unit, value.metric) == (8, "episode", "accuracy")
-    stood = np.stack([found.verdicts[f"correct/eps={eps:g}"] for eps in GRID]).astype(int)
+    stood = np.stack([found.arrays[f"correct/eps={eps:g}"] for eps in GRID]).astype(int)
     assert (np.diff(stood, axis=0) <= 0).all() and stood[-1].mean() < stood[0].mean() > 0.6
 
 
@@ -244,8 +258,8 @@ def test_two_ways_of_pixels_are_a_linear_classifier_whose_robustness_is_known(da
     """It stands Linf attacks of eps exactly where its margin is above eps times the L1 norm of the difference of weights."""
     asked = protocol(attack, ways=2, episodes=20)
     setting = next(asked.settings())
-    found = asked.measure(pixels(), data, setting, context()).verdicts
-    images, episodes = drawn(data, setting, context())
+    found = asked.measure(pixels(), data, setting, context()).arrays
+    images, episodes = drawn(data, setting.episodes, context())
     x = images.pixels.reshape(len(images), -1) / 255.0
     decided = 0
     for number in range(20):
@@ -284,9 +298,9 @@ def test_no_bit_depends_on_the_batch_size_or_on_what_else_is_measured(data, name
     one, other = (
         p.measure(learner, data, cell, context(size)) for p, size in ((alone, 16), (among, 512))
     )
-    assert one.values == other.values and one.verdicts.keys() == other.verdicts.keys()
-    for key, array in one.verdicts.items():
-        np.testing.assert_array_equal(array, other.verdicts[key])
+    assert one.values == other.values and one.arrays.keys() == other.arrays.keys()
+    for key, array in one.arrays.items():
+        np.testing.assert_array_equal(array, other.arrays[key])
 
 
 @pytest.mark.parametrize(
@@ -294,7 +308,7 @@ def test_no_bit_depends_on_the_batch_size_or_on_what_else_is_measured(data, name
 )
 def test_an_episode_does_not_depend_on_how_many_follow_it(data, support):
     learner, _ = trained("protonet", data)
-    few, many = (measure(learner, data, PGD, episodes=n, support=support).verdicts for n in (3, 8))
+    few, many = (measure(learner, data, PGD, episodes=n, support=support).arrays for n in (3, 8))
     for key, array in few.items():
         axis = -2 if array.ndim > 1 else 0
         np.testing.assert_array_equal(array, np.take(many[key], range(3), axis=axis), err_msg=key)
@@ -304,7 +318,7 @@ def test_queries_of_different_episodes_have_different_starts(data):
     """Noise that every episode shared would tie their verdicts together."""
     one_shape = {"mode": "replacement", "episodes": 2}
     noise = {"attack": "noise", "eps": [0.1], "draws": 1}
-    norms = measure(pixels(), data, noise, **one_shape).verdicts["attack/norm"]
+    norms = measure(pixels(), data, noise, **one_shape).arrays["attack/norm"]
     assert (
         norms.shape == (1, 1, 1, 2, 9)
         and len(np.unique(norms[np.isfinite(norms)])) == np.isfinite(norms).sum()
@@ -369,7 +383,7 @@ def test_a_budget_of_nothing_leaves_the_support_set_as_it_is(data):
     )
     assert clean.values == poisoned.values
     np.testing.assert_array_equal(
-        clean.verdicts["correct/eps=0.05"], poisoned.verdicts["correct/eps=0.05"]
+        clean.arrays["correct/eps=0.05"], poisoned.arrays["correct/eps=0.05"]
     )
 
 
@@ -411,7 +425,7 @@ def test_an_adaptation_that_passes_gradients_and_its_twin_by_class_means_are_att
     )
     for eps in GRID:
         np.testing.assert_array_equal(
-            first.verdicts[f"correct/eps={eps:g}"], second.verdicts[f"correct/eps={eps:g}"]
+            first.arrays[f"correct/eps={eps:g}"], second.arrays[f"correct/eps={eps:g}"]
         )
 
 
@@ -430,9 +444,9 @@ def test_classifiers_in_train_mode_and_logits_that_are_no_numbers_fail_the_cell(
 @pytest.mark.parametrize("others", [0, 1, 5])
 def test_the_attacker_climbs_on_images_of_the_same_classes_in_no_part_of_the_episode(data, others):
     setting = next(protocol().settings())
-    images, episodes = drawn(data, setting, context())
+    images, episodes = drawn(data, setting.episodes, context())
     for number in range(len(episodes)):
-        rows, labels = _attackers(images, episodes, number, others, context())
+        rows, labels = attackers_images(images, episodes, number, others, context())
         np.testing.assert_array_equal(images.labels[rows], episodes.classes[number][labels])
         if others:
             assert len(set(rows)) == len(rows) == 3 * others
@@ -507,13 +521,13 @@ def test_poison_finds_the_corner_where_the_loss_only_rises():
 def test_a_check_fails_where_it_does_in_most_of_the_episodes_and_warns_where_any_does_not_pass(
     levels, expected
 ):
-    (merged,) = _merged([TrustCheck("x", level, f"{level} here") for level in levels], 4)
-    assert merged.level == expected
-    assert merged.detail.startswith(
+    (one,) = merged([TrustCheck("x", level, f"{level} here") for level in levels], 4)
+    assert one.level == expected
+    assert one.detail.startswith(
         f"{levels.count('FAIL')} of 4 episodes fail, {levels.count('WARN')} warn; "
     )
     if expected != "PASS":
-        assert ("FAIL here" if "FAIL" in levels else "WARN here") in merged.detail
+        assert ("FAIL here" if "FAIL" in levels else "WARN here") in one.detail
 
 
 def test_the_first_episodes_of_an_honest_sweep_pass_the_checks_of_every_sweep(data):

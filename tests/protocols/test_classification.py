@@ -74,13 +74,13 @@ def test_accuracy_margins_and_interval(data):
     assert value.value == right.mean() and 0 < value.value < 1
     wilson = binomtest(int(right.sum()), 30).proportion_ci(method="wilson")
     assert (value.low, value.high) == pytest.approx((wilson.low, wilson.high))
-    np.testing.assert_array_equal(measured.verdicts["correct"], right)
-    np.testing.assert_array_equal(measured.verdicts["margin"] > 0, right)
-    np.testing.assert_array_equal(measured.verdicts["index"], np.arange(30, 60))
+    np.testing.assert_array_equal(measured.arrays["correct"], right)
+    np.testing.assert_array_equal(measured.arrays["margin"] > 0, right)
+    np.testing.assert_array_equal(measured.arrays["index"], np.arange(30, 60))
 
 
 def test_batch_size_changes_nothing(data):
-    small, large = (measure(Known(LOGITS), data, size).verdicts["margin"] for size in (1, 100))
+    small, large = (measure(Known(LOGITS), data, size).arrays["margin"] for size in (1, 100))
     np.testing.assert_array_equal(small, large)
 
 

@@ -203,7 +203,7 @@ def test_means_are_those_of_the_stored_verdicts():
     } - {("clean", None)}
     for value in accuracies:
         assert (
-            value.value == pytest.approx(found.verdicts[value.verdicts].mean())
+            value.value == pytest.approx(found.arrays[value.verdicts].mean())
             and value.low <= value.value <= value.high
         )
     parts = [by[kind, s].value for kind in KINDS for s in range(1, 6)]
@@ -244,7 +244,7 @@ def test_every_summary_has_its_relative_drop_and_a_network_that_is_never_right_h
 
 def test_nothing_depends_on_the_batch_size():
     one, other = measure(batch_size=1, images=20), measure(batch_size=64, images=20)
-    assert all(np.array_equal(one.verdicts[name], other.verdicts[name]) for name in one.verdicts)
+    assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
 
 
 @pytest.mark.parametrize(
@@ -261,5 +261,5 @@ def test_impossible_combinations_are_faults(keys, path):
 
 
 def test_a_severity_stands_once():
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="duplicate value"):
         protocol(severities=[1, 1])

@@ -16,7 +16,8 @@ from harness.learning import heads
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.learner import Learner, TrainingLog, silent
 from harness.protocols.base import Context
-from harness.protocols.few_shot import NOTHING, FewShot, episode_verdicts, list_of
+from harness.protocols.episode_verdicts import NOTHING, episode_verdicts, list_of
+from harness.protocols.few_shot import FewShot
 from harness.registry import Config, learners
 from harness.rng import Rng
 
@@ -190,7 +191,7 @@ def test_the_schema_asks_the_same_of_ways_and_shots():
     ids=str,
 )
 def test_one_setting_for_each_ways_and_shots(keys):
-    found = [(s["ways"], s["shots"]) for s in protocol(**keys).settings()]
+    found = [(s.ways, s.shots) for s in protocol(**keys).settings()]
     wide = keys["ways"] if isinstance(keys["ways"], list) else [keys["ways"]]
     assert found == [(ways, shots) for ways in wide for shots in keys["shots"]]
 
@@ -219,7 +220,7 @@ def test_impossible_episodes_are_faults_at_their_key(keys, path):
 
 def test_accuracy_is_the_mean_over_episodes_of_their_verdicts(data):
     measured = measure(adapting(), data)
-    value, arrays = measured.values[0], measured.verdicts
+    value, arrays = measured.values[0], measured.arrays
     assert arrays["correct"].shape == (20, 6) and value.n == 20 and value.unit == "episode"
     np.testing.assert_array_equal(arrays["accuracy"], arrays["correct"].mean(1))
     assert value.value == arrays["accuracy"].mean() > 0.9
@@ -250,10 +251,8 @@ def test_a_body_left_in_train_mode_is_measured_in_eval_mode(data):
     pixels = learners["nearest-mean"]
     learner = Dropping(Dropping.Config(), (1, 4, 4), CLASSES, Rng(0))
     learner.tensors = {}
-    found = measure(learner, data).verdicts["correct"]
-    expected = measure(pixels(pixels.Config(), (1, 4, 4), CLASSES, Rng(0)), data).verdicts[
-        "correct"
-    ]
+    found = measure(learner, data).arrays["correct"]
+    expected = measure(pixels(pixels.Config(), (1, 4, 4), CLASSES, Rng(0)), data).arrays["correct"]
     np.testing.assert_array_equal(found, expected)
     images = data.split("classes", "test").tensor()
     assert torch.equal(learner.embed(images), images.flatten(1))
@@ -351,7 +350,7 @@ def test_episodes_of_a_list_are_those_that_were_written(data, tmp_path):
             next(again.settings()),
             Context(Rng(9), "cpu", 64, silent, again.files()),
         )
-        np.testing.assert_array_equal(found.verdicts["accuracy"], drawn.verdicts["accuracy"])
+        np.testing.assert_array_equal(found.arrays["accuracy"], drawn.arrays["accuracy"])
         assert found.values[0].unit == "listed episode"
         assert f"20 of {name}.json" in again.block()["episodes"]
 
@@ -384,7 +383,8 @@ def test_what_a_list_fixes_may_be_said_again(data, tmp_path):
         list_of(data, "any", setting, Context(Rng(3), "cpu", 64, silent)).to_json()
     )
     again = {
-        key: setting[key] for key in ("ways", "queries", "episodes", "splitting", "split", "mode")
+        key: getattr(setting, key)
+        for key in ("ways", "queries", "episodes", "splitting", "split", "mode")
     } | {"shots": [2]}
     config = FewShot.Config(
         dataset={"kind": "any"}, episodes_from=str(tmp_path / "list.json"), **again

@@ -65,7 +65,7 @@ def test_they_are_the_published_images_and_answers(data_root):
 
 def test_they_fit_omniglot_alone():
     protocol = LakeRuns(LakeRuns.Config(), omniglot().facts())
-    assert not list(protocol.faults()) and [s["ways"] for s in protocol.settings()] == [20]
+    assert not list(protocol.faults()) and [s.ways for s in protocol.settings()] == [20]
     assert protocol.training().splitting == "lake"
     wrong = LakeRuns(
         LakeRuns.Config(dataset="glyphs"), datasets["glyphs"](datasets["glyphs"].Config()).facts()

@@ -118,11 +118,11 @@ def test_verdicts_are_those_of_the_learner_trained_on_the_draw_in_batches_of_any
     alone = learners[kind](config, (1, 4, 4), 3, Rng(0).child("learner"))
     alone.fit(drawn(data, setting))
     np.testing.assert_array_equal(
-        one.verdicts["correct"], alone.classifier()(test.tensor()).argmax(1).numpy() == test.labels
+        one.arrays["correct"], alone.classifier()(test.tensor()).argmax(1).numpy() == test.labels
     )
-    for name, array in one.verdicts.items():
-        np.testing.assert_array_equal(array, other.verdicts[name])
-    assert one.values[0].value == one.verdicts["correct"].mean() and one.values[0].n == 90
+    for name, array in one.arrays.items():
+        np.testing.assert_array_equal(array, other.arrays[name])
+    assert one.values[0].value == one.arrays["correct"].mean() and one.values[0].n == 90
 
 
 def test_more_images_make_fewer_errors(data):
@@ -134,7 +134,7 @@ def test_more_images_make_fewer_errors(data):
 
 
 def test_settings_count_what_is_labelled(data):
-    found = [(s["per_class"], s["labelled"], s["ways"]) for s in protocol().settings()]
+    found = [(s.per_class, s.labelled, s.ways) for s in protocol().settings()]
     assert found == [(1, 3, 3), (2, 6, 3), (5, 15, 3), ("all", 66, 3)]
     assert protocol().training() is None
 
@@ -149,7 +149,7 @@ def test_settings_count_what_is_labelled(data):
         ),
         ({"splitting": "none"}, ("splitting",), "no splitting 'none'"),
         ({"split": "val"}, ("split",), "no split 'val'"),
-        ({"splitting": "by class"}, ("splitting",), "none of those trained on"),
+        ({"splitting": "by class"}, ("splitting",), "learners are not trained on the classes"),
     ],
     ids=str,
 )
@@ -164,9 +164,9 @@ def test_what_cannot_be_drawn_is_a_fault_at_its_key(keys, path, words):
     [
         ([], "at least 1 item"),
         ([0], "greater than or equal to 1"),
-        ([2, 2], "stands twice"),
+        ([2, 2], "duplicate value"),
         (["most"], "'all'"),
-        (["all", "all"], "stands twice"),
+        (["all", "all"], "duplicate value"),
         ([1.5], "valid integer"),
     ],
     ids=str,

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from harness import api
-from harness.cells import collect
-from harness.cells.collect import nameless
+from harness.cells import stored
+from harness.cells.stored import nameless
 from harness.errors import HarnessError
 from harness.execute.session import RunOptions
 from harness.publish import leaderboard, sources, submission
@@ -154,15 +154,15 @@ def test_a_store_and_what_has_names_meet_by_kinds_and_keys():
 
 
 def test_of_a_number_that_a_store_has_twice_the_newest_counts():
-    stored = collect.stored(Store("tiny-store"))
-    first = stored.records[0]
+    everything = stored.stored(Store("tiny-store"))
+    first = everything.records[0]
     doubled = [
         replace(first, created="2999", value=0.5),
-        *stored.records,
+        *everything.records,
         replace(first, created="1999", value=0.25),
     ]
-    found = nameless(replace(stored, records=doubled)).records
-    assert len(found) == len(stored.records)
+    found = nameless(replace(everything, records=doubled)).records
+    assert len(found) == len(everything.records)
     assert [
         record.value
         for record in found

@@ -294,7 +294,7 @@ def test_a_suite_lies_over_what_it_extends(write_suite):
     loaded = suite.load(path)
     assert loaded.name == "over" and loaded.tables == []
     assert loaded.learners[0].config.hidden == 77 and loaded.learners[1].config.hidden == 40
-    assert [s["ways"] for s in loaded.protocols[2].protocol.settings()] == [3, 3]
+    assert [s.ways for s in loaded.protocols[2].protocol.settings()] == [3, 3]
 
 
 def test_a_fault_is_named_in_the_file_that_it_is_in(write_suite):
@@ -311,7 +311,7 @@ def test_defaults_lie_under_every_entry_of_their_kind(write_suite):
     loaded = suite.load(write_suite(text.replace("queries: 10\n", "split: test\n")))
     config = loaded.learners[1].config
     assert config.epochs == 3 and config.hidden == 40
-    assert next(loaded.protocols[2].protocol.settings())["queries"] == 4
+    assert next(loaded.protocols[2].protocol.settings()).queries == 4
 
 
 def test_set_overrides(write_suite):
@@ -328,7 +328,7 @@ def test_set_overrides(write_suite):
         and loaded.protocols[0].seeds == [5]
         and loaded.budget.images == 7
     )
-    assert [s for s in loaded.protocols[1].protocol.settings()][1]["attack"] == "pgd-9"
+    assert [s for s in loaded.protocols[1].protocol.settings()][1].label == "pgd-9"
     assert (
         suite.load(path, sets="budget.images=7").budget.images == 7
     )  # one alone, as it would be typed

@@ -1,8 +1,9 @@
-"""The keys `attacks` and `trust` that every protocol under attack has: what they may hold, and how they are told."""
+"""Keys and settings of the protocols under attack: which attacks, and how they are described."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
@@ -19,7 +20,7 @@ from harness.attacks.base import Attack
 from harness.attacks.config import AttackConfig, config_error, expand_name
 from harness.errors import HarnessError
 from harness.protocols.base import Fault, ProtocolConfig
-from harness.registry import attacks
+from harness.registry import attacks, learners
 
 BUDGETS = "budgets in pixel units, box [0, 1]; normalisation inside the network"
 ROBUST = "correct unattacked and in the worst case over losses, restarts and smaller eps"
@@ -79,11 +80,8 @@ class _Registered:
         except HarnessError as error:
             text = f"{error.message}; {error.hint}" if error.hint else error.message
             raise config_error([(("attack",), text, value["attack"])]) from None
-        except (
-            AttributeError,
-            TypeError,
-        ):  # the registry marks what it loads, and some things cannot be marked
-            attack = None
+        except (AttributeError, TypeError):
+            attack = None  # the registry sets an attribute on what it loads; this object takes none
         if not (isinstance(attack, type) and issubclass(attack, Attack)):
             raise config_error(
                 [
@@ -110,68 +108,95 @@ class AttacksConfig(ProtocolConfig):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> AttacksConfig:
-        given = [attack.label for attack in self.attacks]
+        labels = [attack.label for attack in self.attacks]
         errors = [
-            (("attacks", place, "label"), f"label {label!r} stands twice", label)
-            for place, label in enumerate(given)
-            if label and label in given[:place]
+            (("attacks", place, "label"), f"duplicate label {label!r}", label)
+            for place, label in enumerate(labels)
+            if label and label in labels[:place]
         ]
         if errors:
             raise config_error(errors)
         return self
 
 
-def labelled(configs: Sequence[AttackConfig]) -> dict[str, Attack]:
-    """Label -> attack. A made-up label that is taken gets a number."""
-    found: dict[str, Attack] = {}
-    taken = {config.label for config in configs}
-    for config in configs:
-        attack = attacks[config.attack](config)
-        label, number = attack.label, 1
-        while label in found or (config.label is None and label in taken):
-            number += 1
-            label = f"{attack.label} ({number})"
-        found[label] = attack
-    return found
+@dataclass(frozen=True)
+class AttackEntry:
+    """One attack of a setting.
 
+    Attributes:
+        label: its name in tables.
+        config: its keys, validated.
+    """
 
-def attack_settings(configs: Sequence[AttackConfig]) -> Iterator[dict[str, Any]]:
-    """What each attack adds to the setting of its cell."""
-    for label, attack in labelled(configs).items():
-        yield {
-            "attack": label,
-            "norm": attack.config.norm,
-            "config": attack.config.model_dump(mode="json"),
+    label: str
+    config: AttackConfig
+
+    @property
+    def attack(self) -> Attack:
+        """The attack, ready to run."""
+        return attacks[self.config.attack](self.config)
+
+    def to_identity(self) -> dict[str, Any]:
+        """What an attack adds to the identity of a setting."""
+        return {
+            "attack": self.label,
+            "norm": self.config.norm,
+            "config": self.config.model_dump(mode="json"),
         }
 
+    @classmethod
+    def from_identity(cls, identity: Mapping[str, Any]) -> AttackEntry:
+        """The attack that ``to_identity`` described."""
+        config = identity["config"]
+        kind = attacks[config["attack"]]
+        return cls(identity["attack"], kind.Config.model_validate(config))
 
-def attack_of(config: dict[str, Any]) -> Attack:
-    """The attack that the ``config`` of a setting describes."""
-    kind = attacks[config["attack"]]
-    return kind(kind.Config.model_validate(config))
+    def code(self) -> list[type]:
+        """Classes that the attack runs: its own, and that of the learner that it trains, if any."""
+        attack = self.attack
+        if attack.surrogate is None:
+            return [type(attack)]
+        return [type(attack), learners[attack.surrogate["kind"]]]
+
+
+def labelled(configs: Sequence[AttackConfig]) -> list[AttackEntry]:
+    """The attacks of a protocol under distinct labels; a made-up label that is taken gets a number."""
+    entries: list[AttackEntry] = []
+    chosen = {config.label for config in configs}
+    used: set[str] = set()
+    for config in configs:
+        plain = attacks[config.attack](config).label
+        label = plain
+        number = 1
+        while label in used or (config.label is None and label in chosen):
+            number += 1
+            label = f"{plain} ({number})"
+        used.add(label)
+        entries.append(AttackEntry(label, config))
+    return entries
 
 
 def attack_faults(
     configs: Sequence[AttackConfig], image_shape: tuple[int, int, int], n_classes: int
 ) -> Iterator[Fault]:
-    """Attacks that such images, or so few classes, do not allow."""
+    """Attacks that images of this shape, or so few classes, do not allow."""
     for place, config in enumerate(configs):
-        for path, message, hint in attacks[config.attack](config).faults(image_shape, n_classes):
+        attack = attacks[config.attack](config)
+        for path, message, hint in attack.faults(image_shape, n_classes):
             yield Fault(("attacks", place, *path), message, hint)
 
 
 def knowledge(configs: Sequence[AttackConfig]) -> str:
-    """What the attacks know: white box where they climb gradients, black box where they see outputs only."""
-    labels = {"white box": [], "black box": []}
-    for label, attack in labelled(configs).items():
-        labels["white box" if attack.climbs else "black box"].append(label)
+    """What the attacks know: white box where they use gradients, black box where they see outputs only."""
+    labels: dict[str, list[str]] = {"white box": [], "black box": []}
+    for entry in labelled(configs):
+        labels["white box" if entry.attack.climbs else "black box"].append(entry.label)
     present = {words: names for words, names in labels.items() if names}
-    return ", ".join(
-        words + (f" ({', '.join(names)})" if len(present) > 1 else "")
-        for words, names in present.items()
-    )
+    if len(present) == 1:
+        return next(iter(present))
+    return ", ".join(f"{words} ({', '.join(names)})" for words, names in present.items())
 
 
 def attack_words(configs: Sequence[AttackConfig]) -> dict[str, str]:
     """Label -> settings in words, for the protocol block."""
-    return {label: attack.words() for label, attack in labelled(configs).items()}
+    return {entry.label: entry.attack.words() for entry in labelled(configs)}

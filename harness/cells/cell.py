@@ -1,0 +1,81 @@
+"""A cell: the smallest unit of work, known by a hash of everything that can change its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.protocols.setting import Setting
+from harness.storage.cellfile import cell_key
+
+SCHEMA_VERSION = 2
+
+Role = Literal["train", "match", "measure", "trust"]
+
+ROLES: tuple[Role, ...] = ("train", "match", "measure", "trust")
+"""In the order in which they are worked on."""
+
+Identity = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work: training a learner, choosing a key of it, measuring it, or checking a measurement.
+
+    Attributes:
+        key: hash of ``identity``.
+        role: ``train``, ``match`` (choose a key of a learner), ``measure`` or ``trust``.
+        identity: JSON-able; everything that can change the result, and everything a worker needs.
+        needs: key of the cell that must be finished first: of a measurement its training, of a trust
+            check its measurement, of a match the training of its target; or None.
+        learner, protocol: names in the suite, for people; only ``measure`` and ``trust`` have a protocol.
+        label: the setting in a few words.
+        behind: key of a match that must be finished first; until then this cell cannot be run, and its
+            own key is not final.
+        setting: of ``measure`` and ``trust``.
+    """
+
+    key: str
+    role: Role
+    identity: Identity
+    needs: str | None
+    learner: str
+    protocol: str
+    label: str
+    behind: str = ""
+    setting: Setting | None = None
+
+    @classmethod
+    def of(
+        cls,
+        role: Role,
+        identity: Identity,
+        needs: str | None,
+        learner: str,
+        protocol: str,
+        label: str,
+        behind: str = "",
+        setting: Setting | None = None,
+    ) -> Cell:
+        """The cell of an identity, which its key is a hash of."""
+        key = cell_key(identity)
+        return cls(key, role, identity, needs, learner, protocol, label, behind, setting)
+
+    @property
+    def seed(self) -> int:
+        """The suite seed that it runs under."""
+        return self.identity["seed"]
+
+    @property
+    def training(self) -> str | None:
+        """Key of the training whose weights it reads; None: it reads none."""
+        return self.identity.get("training")
+
+    @property
+    def title(self) -> str:
+        """What it does, in a line."""
+        what = self.protocol or self.role
+        if self.role == "trust":
+            what = f"{self.protocol}, trust checks"
+        parts = [self.learner, what, self.label, f"seed {self.seed}"]
+        return " · ".join(part for part in parts if part)

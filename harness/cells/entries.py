@@ -1,0 +1,49 @@
+"""The code of a cell: which definitions it starts from, found from its identity alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.cells.code import CARRIERS, Versions, definitions, entry_of, version
+from harness.registry import checks, learners, protocols
+from harness.storage.store import Store
+
+RUNS = "harness.cells.run"
+"""The module whose functions carry out a cell, one for each role."""
+
+
+def code_version(identity: dict[str, Any]) -> str:
+    """Hash of all code that can change the result of a cell.
+
+    Args:
+        identity: of the cell; its key ``code``, if there, is ignored.
+    """
+    return version(entries_of(identity))
+
+
+def code_definitions(identity: dict[str, Any]) -> Versions:
+    """Every definition that can change the result of a cell, with its hash."""
+    return definitions(entries_of(identity))
+
+
+def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
+    """The definitions that the code of a cell is followed from."""
+    role = identity["role"]
+    learner = learners[identity["learner"]["kind"]]
+    entries = {*CARRIERS, f"{RUNS}:seed_global_state", f"{RUNS}:{role}", entry_of(learner)}
+    if role in ("measure", "trust"):
+        protocol = protocols[identity["protocol"]["kind"]]
+        setting = protocol.setting_type.from_identity(identity["setting"])
+        entries.add(f"{entry_of(protocol)}.{role}")
+        entries.add(entry_of(protocol.setting_type))
+        entries |= {entry_of(cls) for cls in protocol.code(setting)}
+    if role == "trust":
+        entries |= {entry_of(checks[name]) for name in checks}
+    return tuple(sorted(entries))
+
+
+def note_code(identity: dict[str, Any], store: Store) -> None:
+    """Keep the definitions behind a cell's code version, so that ``harness plan --why`` can compare them."""
+    code = identity["code"]
+    if not store.has_code(code):
+        store.write_code(code, code_definitions(identity))

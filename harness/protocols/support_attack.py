@@ -1,0 +1,140 @@
+"""Poisoning: an attack on the support set of an episode, before a learner adapts to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from harness.attacks.engine.poisoning import Classify, passes_gradient, poison
+from harness.data.base import Images
+from harness.data.episodes import Episodes
+from harness.lazy import nn, torch
+from harness.learning import heads
+from harness.learning.learner import Learner
+from harness.protocols.base import Context
+from harness.records import TrustCheck
+from harness.registry import Config, distinct
+
+LOGIT_TOLERANCE = 1e-3
+"""Relative: two ways of computing the same classifier differ by rounding, other classifiers by more."""
+
+KNOWN = "the support attack sees the adaptation"
+"""The check that warns where the support set was attacked by transfer."""
+
+
+class SupportAttack(Config):
+    """Keys of an attack on the support set."""
+
+    norm: Literal["linf", "l2", "l1"] = Field(
+        "linf", description="how the perturbation of a support image is measured"
+    )
+    eps: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = Field(
+        min_length=1, description="budgets of each support image, in pixel units; a cell each"
+    )
+    steps: int = Field(20, ge=1, le=10_000, description="gradient steps, of 2.5 / steps of eps")
+
+
+def poisoned(
+    learner: Learner,
+    images: Images,
+    episodes: Episodes,
+    number: int,
+    support: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    ways: int,
+    norm: str,
+    eps: float,
+    steps: int,
+    others: int,
+    context: Context,
+) -> tuple[torch.Tensor, TrustCheck]:
+    """Attack the support set of one episode.
+
+    Args:
+        number: of the episode.
+        support: float (S, C, H, W), with int64 labels (S,).
+        norm, eps, steps: of the attack.
+        others: images a class that the attacker climbs on; 0: the measured queries themselves.
+
+    Returns:
+        the support set as the attacker leaves it, and the check of whether it saw the adaptation.
+    """
+    rows, classes = attackers_images(images, episodes, number, others, context)
+    shown = images.take(rows).tensor(context.device)
+    wanted = torch.from_numpy(classes).to(context.device)
+    classify, sees, means = _proxy(learner, support, labels, shown, ways)
+    outcome = poison(classify, support, wanted, norm=norm, eps=eps, steps=steps)
+    detail = (
+        f"attacked through {means}: cross-entropy of the attacker's images {outcome.before:.2f}, "
+        f"then {outcome.after:.2f}"
+    )
+    return outcome.images, TrustCheck(KNOWN, "PASS" if sees else "WARN", detail)
+
+
+def attackers_images(
+    images: Images, episodes: Episodes, number: int, others: int, context: Context
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and labels of the images that the attacker climbs on: ``others`` a class that are in no part of the episode.
+
+    Where there are none (0), the measured queries themselves.
+    """
+    if not others:
+        return episodes.query[number], episodes.query_labels[number]
+    used = np.concatenate([episodes.support[number], episodes.query[number]])
+    generator, rows = context.rng.numpy("support attack", number), []
+    for label in episodes.classes[number]:
+        free = np.setdiff1d(np.flatnonzero(images.labels == label), used)
+        rows.append(generator.permutation(free)[:others])
+    return np.concatenate(rows), np.repeat(np.arange(len(rows)), others)
+
+
+def _proxy(
+    learner: Learner, support: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, n_way: int
+) -> tuple[Classify, bool, str]:
+    """What the attacker climbs in the classifier's place, whether it is that classifier, and its name.
+
+    Raises:
+        ValueError: nothing there is to climb.
+    """
+
+    def adapted(images: torch.Tensor) -> torch.Tensor:
+        return learner.adapt(images, labels, n_way)(others)
+
+    if passes_gradient(adapted, support):
+        return adapted, True, "the adaptation"
+    with torch.no_grad():
+        clean = learner.adapt(support, labels, n_way)
+    for embed, means in (
+        (learner.embed, "class means on its embedding"),
+        (clean, "class means on its clean logits"),
+    ):
+        classify = _class_means(embed, labels, others, n_way)
+        if passes_gradient(classify, support):
+            with torch.no_grad():
+                same = torch.allclose(
+                    classify(support), clean(others), rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE
+                )
+            return classify, same, f"{means}{', which is how it adapts' if same else ' (transfer)'}"
+    raise ValueError(
+        f"{learner.kind}: no gradient reaches its support set, neither by adapt(), nor by embed(), nor by the "
+        "classifier that adapt() gives; leave `support` out"
+    )
+
+
+def _class_means(
+    embed: Callable[[torch.Tensor], torch.Tensor] | nn.Module,
+    labels: torch.Tensor,
+    others: torch.Tensor,
+    n_way: int,
+) -> Classify:
+    """Nearest class mean on an embedding (Snell et al. 2017), as a function of the support set."""
+
+    def classify(images: torch.Tensor) -> torch.Tensor:
+        means = heads.class_means(embed(images)[None], labels[None], n_way)
+        return heads.from_means(means)(embed(others)[None])[0]
+
+    return classify

@@ -1,0 +1,143 @@
+"""Checks of references to numbers: a protocol, the keys of a setting, and learners that it measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from harness.errors import did_you_mean
+from harness.metrics.catalogue import METRICS
+from harness.records import WORST
+from harness.suite.check.context import Checking, Steps
+from harness.suite.model import ProtocolEntry, SuiteConfig
+
+
+class NumberReference(Protocol):
+    """What claims, figures and published numbers have in common: they point at a number."""
+
+    @property
+    def protocol(self) -> str | None:
+        """Name of the protocol."""
+
+    @property
+    def metric(self) -> str:
+        """Which number."""
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """Which of the protocol's numbers."""
+
+
+def check_number(
+    checking: Checking,
+    path: Steps,
+    spec: NumberReference,
+    top: SuiteConfig,
+    protocols: list[ProtocolEntry],
+    learners: Sequence[str] = (),
+    *,
+    single: bool = True,
+) -> None:
+    """Check a reference to a number.
+
+    Args:
+        checking: where problems go.
+        path: of the reference.
+        spec: the reference.
+        top, protocols: of the suite.
+        learners: names whose number it is; the protocol must measure them.
+        single: whether it must be one number, not several.
+    """
+    if spec.protocol not in top.protocols:
+        checking.report(
+            (*path, "protocol"),
+            f"unknown protocol {spec.protocol!r}",
+            did_you_mean(str(spec.protocol), top.protocols),
+        )
+        return
+    entry = find(protocols, spec.protocol)
+    if entry is None:
+        return
+    _check_setting(checking, path, spec, entry)
+    if single:
+        for key in _undecided(entry, spec.setting):
+            listed = ", ".join(map(str, choices(entry, key)))
+            checking.report(
+                path,
+                f"it fits several numbers of {spec.protocol!r}",
+                f"say which {key} in its `setting`: {listed}",
+            )
+    if ":" not in entry.protocol.kind and spec.metric not in METRICS:
+        checking.report(
+            (*path, "metric"),
+            f"unknown metric {spec.metric!r}",
+            did_you_mean(spec.metric, METRICS),
+        )
+    measured = {learner.name for learner in entry.learners}
+    for name in learners:
+        if name in top.learners and name not in measured:
+            hint = entry.skipped.get(name, "add it to that protocol's `learners`")
+            checking.report(path, f"{spec.protocol!r} does not measure {name!r}", hint)
+
+
+def _check_setting(
+    checking: Checking, path: Steps, spec: NumberReference, entry: ProtocolEntry
+) -> None:
+    keys = set(keys_of(entry))
+    for key, value in spec.setting.items():
+        at = (*path, "setting", key)
+        possible = choices(entry, key)
+        if key not in keys:
+            checking.report(at, f"{spec.protocol!r} has no {key!r}", did_you_mean(key, keys))
+        elif possible and value not in possible:
+            checking.report(
+                at,
+                f"{spec.protocol!r} has no {key} {value!r}",
+                did_you_mean(str(value), map(str, possible)),
+            )
+
+
+def find(protocols: list[ProtocolEntry], name: str | None) -> ProtocolEntry | None:
+    """The protocol of a name; None where it is not sound."""
+    return next((entry for entry in protocols if entry.name == name), None)
+
+
+def keys_of(entry: ProtocolEntry) -> Iterator[str]:
+    """Keys that a protocol's records can be distinguished by."""
+    yield from ("learner", "seed", "dataset", "metric")
+    yield from entry.protocol.keys
+    for setting in entry.protocol.settings():
+        yield from setting.to_identity()
+
+
+def choices(entry: ProtocolEntry, key: str) -> list[Any]:
+    """The values that a key of a setting can have, as far as they are known before measuring."""
+    values: list[Any] = []
+    for setting in entry.protocol.settings():
+        identity = setting.to_identity()
+        value = identity.get(key, identity.get("config", {}).get(key))
+        if value is None:
+            continue
+        listed = value if isinstance(value, list) else [value]
+        values += [each for each in listed if each not in values]
+    if values and key == "attack":
+        values.append(WORST)
+    return values
+
+
+def _undecided(entry: ProtocolEntry, setting: dict[str, Any]) -> list[str]:
+    """Keys in which the cells that fit a setting differ: without them it is not one number."""
+    identities = [each.to_identity() for each in entry.protocol.settings()]
+    fitting = [
+        identity
+        for identity in identities
+        if all(identity.get(key, value) == value for key, value in setting.items())
+    ]
+    if not fitting:
+        return []
+    first = fitting[0]
+    return [
+        key
+        for key in first
+        if key != "config" and any(identity[key] != first[key] for identity in fitting)
+    ]

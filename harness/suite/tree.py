@@ -1,0 +1,163 @@
+"""A suite file as one tree: what it extends, overrides from outside, and defaults laid under its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SuiteError, did_you_mean
+from harness.registry import Registry, learners, protocols
+from harness.suite import marked_yaml, override, shipped
+from harness.suite.marked_yaml import Source
+
+SECTIONS: dict[str, Registry] = {"learners": learners, "protocols": protocols}
+"""Keys of a suite that hold named entries, and the registry of their kinds."""
+
+
+def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
+    """A suite file with everything it extends, its overrides and its defaults; not yet checked.
+
+    Args:
+        path: the YAML file.
+        sets: overrides, ``key.key=value``.
+
+    Raises:
+        SuiteError: a file that cannot be read, or a faulty ``extends``, override or ``defaults``.
+    """
+    tree = read_tree(path)
+    for assignment in sets:
+        tree = override.apply(tree, assignment)
+    return apply_defaults(tree)
+
+
+# ---------------------------------------------------------------------------------------- extends
+
+
+def read_tree(path: Path, above: tuple[Path, ...] = ()) -> Source:
+    """A suite file laid over the files that it extends.
+
+    Args:
+        path: relative to the file that names it; the first may be the name of a shipped suite.
+        above: the files that lead to this one.
+    """
+    if not above:
+        path = shipped.locate(path)
+    tree = marked_yaml.read(path)
+    if not isinstance(tree.value, dict):
+        raise SuiteError(
+            "a suite is a mapping of keys to values",
+            where=str(tree.where(())),
+            hint="start with `name: my-suite`",
+        )
+    if "extends" not in tree.value:
+        return tree
+    where = str(tree.where(("extends",)))
+    under = Source({})
+    for base in _bases(tree.value.pop("extends"), where):
+        target = _base_file(path, base, where)
+        here = (*above, path.resolve())
+        if target.resolve() in here:
+            raise SuiteError(f"{base!r} extends itself", where=where, hint="remove the cycle")
+        under = marked_yaml.merge(under, read_tree(target, here))
+    return marked_yaml.merge(under, tree)
+
+
+def _bases(value: Any, where: str) -> list[str]:
+    bases = [value] if isinstance(value, str) else value
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise SuiteError(
+            "`extends` takes a path or a list of paths", where=where, hint="e.g. extends: base.yaml"
+        )
+    return bases
+
+
+def _base_file(path: Path, base: str, where: str) -> Path:
+    target = path.parent / base
+    if not _is_file(target):
+        raise SuiteError(
+            f"there is no file {base[:60]!r} to extend",
+            where=where,
+            hint=f"paths are relative to {path.parent}/",
+        )
+    return target
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or has a NUL in it
+        return False
+
+
+# --------------------------------------------------------------------------------------- defaults
+
+
+def apply_defaults(tree: Source) -> Source:
+    """Lay every entry over the ``defaults`` of its kind, e.g. ``{learners: {mlp: {hidden: 400}}}``."""
+    if not isinstance(tree.value, dict) or "defaults" not in tree.value:
+        return tree
+    defaults = tree.value["defaults"]
+    where = ("defaults",)
+    if not isinstance(defaults, dict):
+        raise SuiteError(
+            "`defaults` is a mapping",
+            where=str(tree.where(where)),
+            hint="e.g. defaults: {learners: {mlp: {hidden: 400}}}",
+        )
+    for section, registry in SECTIONS.items():
+        kinds = defaults.get(section, {})
+        if not isinstance(kinds, dict):
+            place = str(tree.where((*where, section)))
+            raise SuiteError(f"`defaults.{section}` maps kinds to keys", where=place)
+        for kind in kinds:
+            _check_default(tree, (*where, section, kind), kind, registry)
+        _lay_under(tree, section, kinds)
+    for key in defaults.keys() - SECTIONS.keys():
+        raise SuiteError(
+            f"unknown key {key!r}",
+            where=str(tree.where((*where, key), key=True)),
+            hint=did_you_mean(key, SECTIONS),
+        )
+    del tree.value["defaults"]
+    return tree
+
+
+def _check_default(
+    tree: Source, path: tuple[str | int, ...], kind: str, registry: Registry
+) -> None:
+    if kind not in registry:
+        raise SuiteError(
+            f"unknown {registry.what} {kind!r}",
+            where=str(tree.where(path, key=True)),
+            hint=did_you_mean(kind, registry),
+        )
+    keys = tree.get(path)
+    if not isinstance(keys, dict):
+        raise SuiteError(f"defaults of {kind!r} are a mapping", where=str(tree.where(path)))
+    allowed = registry[kind].Config.model_fields
+    for key in keys:
+        if key not in allowed:
+            raise SuiteError(
+                f"unknown key {key!r}",
+                where=str(tree.where((*path, key), key=True)),
+                hint=did_you_mean(key, allowed),
+            )
+
+
+def _lay_under(tree: Source, section: str, kinds: dict[str, Any]) -> None:
+    """Lay the defaults of some kinds under the entries of a section, in place."""
+    entries = tree.value.get(section)
+    if not isinstance(entries, dict):
+        return
+    for name, entry in list(entries.items()):
+        kind = entry.get("kind") if isinstance(entry, dict) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            continue
+        under = tree.sub(("defaults", section, kind))
+        merged = marked_yaml.merge(under, tree.sub((section, name)))
+        tree.value[section][name] = merged.value
+        for path, mark in merged.values.items():
+            tree.values[section, name, *path] = mark
+        for path, mark in merged.keys.items():
+            tree.keys[section, name, *path] = mark
