@@ -170,9 +170,9 @@ def changed(node: ast.AST) -> str | None:
     return None
 
 
-def mutants_of(target: str, module: str) -> list[Mutant]:
+def mutants_of(target: str, module: str, root: Path) -> list[Mutant]:
     """Every mutant of a file."""
-    tree = ast.parse((ROOT / module).read_text())
+    tree = ast.parse((root / module).read_text())
     found = []
     for number, node in enumerate(mutable(tree)):
         change = changed(copy.deepcopy(node))
@@ -181,9 +181,9 @@ def mutants_of(target: str, module: str) -> list[Mutant]:
     return found
 
 
-def source_of(mutant: Mutant) -> str:
-    """The file with the change."""
-    tree = ast.parse((ROOT / mutant.module).read_text())
+def mutated(source: str, mutant: Mutant) -> str:
+    """The source of the file with the change."""
+    tree = ast.parse(source)
     for number, node in enumerate(mutable(tree)):
         if number == mutant.node:
             changed(node)
@@ -194,11 +194,11 @@ def source_of(mutant: Mutant) -> str:
 # --------------------------------------------------------------------------- running
 
 
-def copy_of_the_tree(folder: Path) -> Path:
-    """A copy that a worker may edit."""
+def copy_of_the_tree(source: Path, folder: Path) -> Path:
+    """Copy the tree: once at the start, so that later edits do not matter, and for each worker."""
     skip = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in COPIED:
-        shutil.copytree(ROOT / name, folder / name, ignore=skip)
+        shutil.copytree(source / name, folder / name, ignore=skip)
     for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
     return folder
@@ -238,7 +238,7 @@ def run_pytest(tree: Path, tests: tuple[str, ...]) -> int:
     return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests]))
 
 
-def worker(pipe: Connection) -> None:
+def worker(pipe: Connection, source: Path) -> None:
     """Receive mutants, answer whether the tests noticed; imports what is slow to import once."""
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
@@ -250,7 +250,7 @@ def worker(pipe: Connection) -> None:
     assert hypothesis and pandas and scipy.stats
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        tree = copy_of_the_tree(Path(folder))
+        tree = copy_of_the_tree(source, Path(folder))
         limits: dict[str, float] = {}
         while (mutant := pipe.recv()) is not None:
             tests = TARGETS[mutant.target].tests
@@ -261,13 +261,13 @@ def worker(pipe: Connection) -> None:
                 limits[mutant.target] = 10.0 + 3.0 * (time.monotonic() - start)
             path = tree / mutant.module
             original = path.read_text()
-            path.write_text(source_of(mutant))
+            path.write_text(mutated(original, mutant))
             noticed = not tests_pass(tree, tests, limits[mutant.target])
             path.write_text(original)
             pipe.send(noticed)
 
 
-def noticed(mutants: list[Mutant], workers: int) -> dict[Mutant, bool]:
+def noticed(mutants: list[Mutant], workers: int, source: Path) -> dict[Mutant, bool]:
     """Whether the tests noticed each mutant."""
     queue = list(reversed(mutants))
     answers: dict[Mutant, bool] = {}
@@ -275,7 +275,7 @@ def noticed(mutants: list[Mutant], workers: int) -> dict[Mutant, bool]:
     def drive(_: int) -> None:
         context = get_context("spawn")
         pipe, other_end = context.Pipe()
-        process = context.Process(target=worker, args=(other_end,))
+        process = context.Process(target=worker, args=(other_end, source))
         process.start()
         other_end.close()
         while queue:
@@ -294,18 +294,20 @@ def noticed(mutants: list[Mutant], workers: int) -> dict[Mutant, bool]:
 # ------------------------------------------------------------------------------ main
 
 
-def chosen(names: list[str], sample: int | None, seed: int) -> tuple[list[Mutant], dict[str, int]]:
+def chosen(
+    names: list[str], sample: int | None, seed: int, root: Path
+) -> tuple[list[Mutant], dict[str, int]]:
     """Choose the mutants to run, ordered by target, and count all mutants of each target."""
     mutants: list[Mutant] = []
     totals: dict[str, int] = {}
     for name in names:
         files = []
         for entry in TARGETS[name].modules:
-            path = ROOT / entry
+            path = root / entry
             files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
         every = []
         for file in files:
-            every += mutants_of(name, file.relative_to(ROOT).as_posix())
+            every += mutants_of(name, file.relative_to(root).as_posix(), root)
         totals[name] = len(every)
         if sample is not None and sample < len(every):
             every = random.Random(f"{seed} {name}").sample(every, sample)
@@ -329,10 +331,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
     names = options.targets or list(TARGETS)
-    mutants, totals = chosen(names, None if options.all else options.sample, options.seed)
+    sample = None if options.all else options.sample
 
     start = time.monotonic()
-    answers = noticed(mutants, options.workers)
+    with tempfile.TemporaryDirectory() as folder:
+        source = copy_of_the_tree(ROOT, Path(folder))
+        mutants, totals = chosen(names, sample, options.seed, source)
+        answers = noticed(mutants, options.workers, source)
     print(f"{len(mutants)} mutants, {time.monotonic() - start:.0f} s", file=sys.stderr)
 
     print("| target | mutants | run | killed | score, % |")
