@@ -32,6 +32,14 @@ TablesOnly = Annotated[
 Pack = Annotated[
     bool, typer.Option("--pack", help="Keep the measurements beside the tables (measured.zip).")
 ]
+Rekey = Annotated[
+    bool,
+    typer.Option(
+        "--rekey",
+        help="Rewrite folders from their measured.zip under today's keys; "
+        "use it where code changed and results did not.",
+    ),
+]
 ResultsFolder = Annotated[
     Path | None,
     typer.Option(
@@ -48,6 +56,7 @@ def paper(
     dry_run: DryRun = False,
     tables_only: TablesOnly = False,
     pack: Pack = False,
+    rekey: Rekey = False,
     out_dir: ResultsFolder = None,
     store: StorePath = DEFAULT_STORE,
     data_root: DataRoot = None,
@@ -67,6 +76,12 @@ def paper(
     from harness.publish import paper as papers
 
     options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
+    if rekey:
+        from harness.publish.rekey import rekey_folder
+
+        for path in papers.find_suites(suites or []):
+            err.print(f"rewrote {rekey_folder(path, options)}")
+        return
     statuses = [
         papers.inspect(path, options, out=out_dir) for path in papers.find_suites(suites or [])
     ]

@@ -103,6 +103,9 @@ def plan(
     data_root: DataRoot = None,
     device: Device = "cpu",
     workers: Workers = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Name the definitions whose change made cells stale.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List a suite's cells, which are done, how long the rest takes.
@@ -116,6 +119,9 @@ def plan(
     options = RunOptions(store=store, data_root=data_root, device=device, workers=workers)
     layout = session.plan(suite, options, sets=set_ or [])
     folder = options.open_store()
+    if why:
+        _print_stale(layout, folder, as_json=as_json)
+        return
     work = forecast(layout, folder, workers)
     rows = [_row(cell, work) for cell in work.cells]
     if as_json:
@@ -143,11 +149,35 @@ def plan(
     out.print(_time_left(work))
 
 
+def _print_stale(layout: Plan, store: Store, *, as_json: bool) -> None:
+    """Print the cells that changed code made stale, with the definitions that changed."""
+    from harness.cells.likeness import stale_cells
+
+    stale = list(stale_cells(layout, store))
+    if as_json:
+        rows = [
+            {"key": each.cell.key, "cell": each.cell.title, "changes": each.changes}
+            for each in stale
+        ]
+        print_json({"suite": layout.suite.name, "stale": rows})
+        return
+    by_change: dict[tuple[str, ...], list[str]] = {}
+    for each in stale:
+        by_change.setdefault(tuple(each.changes), []).append(each.cell.title)
+    for changes, titles in by_change.items():
+        out.print(", ".join(changes) or "code that the store has no record of")
+        for title in titles:
+            out.print(f"  {title}")
+    out.print(f"{len(stale)} of {len(layout.unique)} cells are stale because code changed")
+
+
 def _row(cell: Cell, work: Forecast) -> dict[str, Any]:
     return {
         "key": None if cell.behind else cell.key,
         "learner": cell.learner,
-        "what": cell.protocol or cell.role,
+        "what": f"{cell.protocol} {cell.role}"
+        if cell.role == "trust"
+        else cell.protocol or cell.role,
         "setting": cell.label,
         "seed": cell.seed,
         "done": cell.key not in work.expected,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.app import MAINTAIN, app, group
-from harness.cli.options import AsJson, StoreArgument
+from harness.cli.options import AsJson, DataRoot, Device, StoreArgument, StorePath, SuitePath
 from harness.cli.output import err, out, print_json
 from harness.errors import HarnessError
 from harness.storage.location import DEFAULT_STORE, is_store, is_url
@@ -129,3 +129,26 @@ def _open_existing(store: str) -> Store:
             hint="give the --store of a run",
         )
     return opened
+
+
+@store_commands.command()
+def rekey(
+    suite: SuitePath,
+    store: StorePath = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+) -> None:
+    """Keep finished cells of a suite after a change of code that changes no result.
+
+    Cells that differ from the suite's in their code alone are written under today's keys. That
+    the code is equal is your word: check it with `harness check SUITE --exact` first.
+
+    Example: harness store rekey suites/quickstart.yaml --store results/runs
+    """
+    from harness.data.acquire import data_root as data_folder
+    from harness.publish.rekey import rekey_store
+    from harness.suite.load import load
+
+    loaded = load(suite, data_root=data_folder(data_root))
+    moved = rekey_store(loaded, _open_existing(store), device)
+    err.print(f"{len(moved)} cells of {loaded.name} written under new keys")

@@ -7,16 +7,33 @@ is written under the new keys. That the code is equal is the word of whoever run
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.cells.cell import Cell
+from harness.cells.entries import note_code
 from harness.cells.likeness import finished_likenesses, planned_likenesses
-from harness.cells.plan import Lookup, Plan, candidate
+from harness.cells.plan import Lookup, Plan, candidate, make
+from harness.data.base import Dataset
+from harness.errors import HarnessError
+from harness.execute.session import DEFAULTS, RunOptions
 from harness.protocols.support_attack import KNOWN
-from harness.storage.store import CellResult
+from harness.publish import contents, provenance, staleness, submission
+from harness.publish import folder as results_folder
+from harness.publish.contents import Cells
+from harness.publish.folder import folder_of
+from harness.publish.submission import MEASURED
+from harness.storage.store import CellResult, Store
+from harness.suite import load as suites
+from harness.suite.expand import expand
+from harness.suite.model import Suite
 
 MADE_IN_MEASURING = (KNOWN,)
 """Trust checks that measuring makes itself; all others belong to a trust cell."""
@@ -115,3 +132,92 @@ def _log(checks: list[dict[str, Any]], cell: Cell) -> dict[str, Any]:
     if cell.identity["protocol"]["kind"] == "attacked_episodes":
         return {"outside": [outside] * CHECKED_EPISODES, "changed": [changed] * CHECKED_EPISODES}
     return {"outside": outside, "changed": changed}
+
+
+# ---------------------------------------------------------------- stores and folders of results
+
+
+def rekey_store(suite: Suite, store: Store, device: str = "cpu") -> list[Rekeyed]:
+    """Write cells of a suite under today's keys, where a store has them under those of other code.
+
+    The older cells stay; ``harness store gc`` removes them.
+
+    Args:
+        suite: whose cells are wanted.
+        store: is read and written.
+        device: torch device name that the cells were computed on.
+
+    Returns:
+        what was written.
+    """
+    moved = rekey(partial(_laid_out, suite, device, None), dict(store.results(store.finished())))
+    for each in moved:
+        arrays = {}
+        if each.cell.role != "trust":
+            names = [name for name in store.members(each.older) if name.endswith(".safetensors")]
+            arrays = {name: store.arrays(each.older, name) for name in names}
+        note_code(each.cell.identity, store)
+        store.write(each.cell.key, each.result, arrays)
+    return moved
+
+
+def rekey_folder(path: Path, options: RunOptions = DEFAULTS) -> Path:
+    """Rewrite a folder of results whose ``measured.zip`` was computed by other, equal code.
+
+    Args:
+        path: file of the suite.
+        options: where datasets are, and the device.
+
+    Returns:
+        the folder.
+
+    Raises:
+        HarnessError: it has no measurements, or they lack a cell that the suite asks for.
+    """
+    folder = folder_of(path)
+    then = _recorded(folder)
+    suite = suites.load(path, data_root=options.data_folder)
+    older = contents.load(folder / MEASURED)
+    keys = {cell.key for cell in older.manifest.cells}
+    content_hash = staleness.content_hash(then)
+    make_plan = partial(_laid_out, suite, options.device, content_hash)
+    moved = {each.cell.key: each for each in rekey(make_plan, dict(older.cells.results(keys)))}
+    results = {key: each.result for key, each in moved.items()}
+    plan = make_plan(results.get)
+    missing = [cell for cell in plan.unique if cell.key not in results] + plan.waiting
+    if missing:
+        raise HarnessError(
+            f"{len(missing)} cells of the suite have no older equal, such as: {missing[0].title}",
+            where=str(folder / MEASURED),
+            hint="`harness paper` computes them",
+        )
+
+    def load_arrays(key: str) -> dict[str, np.ndarray]:
+        is_measured = moved[key].cell.role == "measure"
+        return older.cells.arrays(moved[key].older) if is_measured else {}
+
+    cells = Cells(results, load_arrays)
+    submission.write(plan, cells, submission.suite_text(path), folder / MEASURED)
+    about = provenance.of_plan(plan, expand(suite), results.get)
+    measured = submission.read(folder / MEASURED).results
+    results_folder.write(suite, measured, folder, then["command"], about, [folder / MEASURED])
+    return folder
+
+
+def _laid_out(
+    suite: Suite, device: str, content_hash: Callable[[Dataset], str] | None, lookup: Lookup
+) -> Plan:
+    return make(suite, device=device, content_hash=content_hash, lookup=lookup)
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """The provenance of a folder, of any schema: only what every schema has is used."""
+    try:
+        recorded = json.loads((folder / provenance.FILE).read_text())
+        return {key: recorded[key] for key in ("command", "data", "chosen")}
+    except (OSError, ValueError, KeyError) as error:
+        raise HarnessError(
+            f"cannot read where its results came from: {error}",
+            where=str(folder / provenance.FILE),
+            hint="`harness paper` writes it",
+        ) from None

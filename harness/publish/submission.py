@@ -64,8 +64,19 @@ def pack(plan: Plan, store: Store, suite_text: str, path: Path) -> Manifest:
     def load_arrays(key: str) -> dict[str, np.ndarray]:
         return store.arrays(key) if VERDICTS in store.members(key) else {}
 
-    packed = Contents(_manifest(plan), suite_text, Cells(results, load_arrays))
-    return contents.write(path, packed)
+    return write(plan, Cells(results, load_arrays), suite_text, path)
+
+
+def write(plan: Plan, cells: Cells, suite_text: str, path: Path) -> Manifest:
+    """Write the cells of a plan into one file, wherever they are read from.
+
+    Args:
+        plan: the suite as cells; all of them are finished.
+        cells: their content.
+        suite_text: the suite as YAML.
+        path: the file to write.
+    """
+    return contents.write(path, Contents(_manifest(plan), suite_text, cells))
 
 
 def suite_text(path: Path, sets: Sequence[str] = ()) -> str:
