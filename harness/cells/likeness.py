@@ -1,4 +1,4 @@
-"""Cells that differ in their code alone: which finished cell a planned one would be, if no code had changed."""
+"""Cells that differ in code alone: which finished cell a planned one would be without a change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Lookup = Callable[[str], Identity | None]
 
 
 def likeness(identity: Identity, lookup: Lookup) -> str | None:
-    """A hash of everything in an identity but code; None where a cell that it builds on is unknown.
+    """Hash everything in an identity but code; None where a cell that it builds on is unknown.
 
     Args:
         identity: of a cell, of this schema or of schema 1, which hashed code module by module and made
@@ -105,7 +105,7 @@ class Stale:
 
 
 def stale_cells(plan: Plan, store: Store) -> Iterator[Stale]:
-    """Every cell of a plan that has to be computed again because code changed, and which definitions did."""
+    """List cells that must be computed again because code changed, and which definitions did."""
     planned = planned_likenesses(plan.cells)
     finished = set(store.finished())
     older = finished_likenesses(store.results(finished))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -171,13 +171,17 @@ def _print_stale(layout: Plan, store: Store, *, as_json: bool) -> None:
     out.print(f"{len(stale)} of {len(layout.unique)} cells are stale because code changed")
 
 
+def _what(cell: Cell) -> str:
+    if cell.role == "trust":
+        return f"{cell.protocol}, trust checks"
+    return cell.protocol or cell.role
+
+
 def _row(cell: Cell, work: Forecast) -> dict[str, Any]:
     return {
         "key": None if cell.behind else cell.key,
         "learner": cell.learner,
-        "what": f"{cell.protocol} {cell.role}"
-        if cell.role == "trust"
-        else cell.protocol or cell.role,
+        "what": _what(cell),
         "setting": cell.label,
         "seed": cell.seed,
         "done": cell.key not in work.expected,

@@ -1,8 +1,8 @@
-"""Finished cells under the keys that today's code gives them, where code changed and results did not.
+"""Finished cells under today's keys, where code changed and results did not.
 
-Every edit of code that a cell reaches changes its key. Where an edit changes no result (a refactoring that
-passed the exact check of ``suites/ci.yaml``), finished cells need not be computed again: their content
-is written under the new keys. That the code is equal is the word of whoever runs the command.
+Every edit of code that a cell reaches changes its key. Where an edit changes no result (a
+refactoring that passed the exact check of ``suites/ci.yaml``), finished cells need not be computed
+again: their content is written under the new keys. Whoever runs the command vouches for that.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _under_identity(result: CellResult, cell: Cell) -> CellResult:
 
 
 def _split_checks(result: CellResult, cell: Cell) -> CellResult:
-    """A measurement of schema 1 as a measurement of today, or as the trust cell that was a part of it."""
+    """Take a measurement of schema 1 as one of today, or as the trust cell that was part of it."""
     own = [check for check in result.trust if check["name"] in MADE_IN_MEASURING]
     others = [check for check in result.trust if check["name"] not in MADE_IN_MEASURING]
     if cell.role == "trust":
@@ -200,7 +200,13 @@ def rekey_folder(path: Path, options: RunOptions = DEFAULTS) -> Path:
     submission.write(plan, cells, submission.suite_text(path), folder / MEASURED)
     about = provenance.of_plan(plan, expand(suite), results.get)
     measured = submission.read(folder / MEASURED).results
-    results_folder.write(suite, measured, folder, then["command"], about, [folder / MEASURED])
+    # The older file may be of another schema; what it lists and nothing makes any more is removed.
+    (folder / provenance.FILE).unlink()
+    kept = [folder / MEASURED]
+    written = results_folder.write(suite, measured, folder, then["command"], about, kept)
+    for name in then["files"].keys() - {path.name for path in [*written, *kept]}:
+        if Path(name).name == name:
+            (folder / name).unlink(missing_ok=True)
     return folder
 
 
@@ -214,7 +220,7 @@ def _recorded(folder: Path) -> dict[str, Any]:
     """The provenance of a folder, of any schema: only what every schema has is used."""
     try:
         recorded = json.loads((folder / provenance.FILE).read_text())
-        return {key: recorded[key] for key in ("command", "data", "chosen")}
+        return {key: recorded[key] for key in ("command", "data", "chosen", "files")}
     except (OSError, ValueError, KeyError) as error:
         raise HarnessError(
             f"cannot read where its results came from: {error}",
