@@ -88,7 +88,8 @@ def tables(folder: Path) -> dict[str, bytes]:
 
 def measured(folder: Path) -> list[str]:
     """The record values of a run, in a fixed order, repeated ones included."""
-    records = [json.loads(line) for line in gzip.open(folder / "records.jsonl.gz")]
+    with gzip.open(folder / "records.jsonl.gz") as lines:
+        records = [json.loads(line) for line in lines]
     return sorted(
         json.dumps({key: record[key] for key in MEASURED}, sort_keys=True) for record in records
     )
