@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.report.gate import Finding
+    from harness.report.findings import Finding
     from harness.report.reference import Row
 
 

@@ -165,7 +165,7 @@ def test_a_missing_dataset_says_how_to_get_it(ran, tmp_path):
         ),
         (["store", "verify", "misspelt"], "misspelt: no store: there is no such folder"),
         (["store", "verify", "."], ".: no store: the folder has neither cells nor packs"),
-        (["trust", "tiny.yaml", "--store", "store"], "tiny: it has no attack sweep"),
+        (["trust", "tiny.yaml", "--store", "store"], "tiny: the suite has no attack sweep"),
         (["store", "gc", "tiny.yaml"], "tiny.yaml: no store"),
         (["trust", "a" * 5000], "File name too long"),
         (["records", "a" * 5000], "File name too long"),
