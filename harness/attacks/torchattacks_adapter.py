@@ -199,7 +199,7 @@ class TorchAttacks(Attack):
         n_classes = logits.shape[1]
         notes = []
         if _needs_replacement(name, n_classes):
-            notes.append(f"{name} stands for {_FEW_CLASSES[name][1]}, there are {n_classes}")
+            notes.append(f"{name} is replaced by {_FEW_CLASSES[name][1]}, there are {n_classes}")
         if self._without_dlr(n_classes):
             notes.append(f"loss ce instead of dlr, which needs 3 classes, there are {n_classes}")
         if name == "CW" and float(torch.logsumexp(logits, 1).abs().max()) < 1e-3:

@@ -1,4 +1,4 @@
-"""Networks with a flaw planted in front of, inside or behind a sound one: what an attack and its trust checks must see."""
+"""Networks with a planted flaw that an attack and its trust checks must see."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Wrapped(nn.Module):
 
 
 def jpeg(step: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Images (B, 1, 8 m, 8 n) whose 8 x 8 blocks' cosine transforms are rounded to multiples of ``step``, as JPEG does."""
+    """Round the cosine transform of every 8 x 8 block to multiples of ``step``, as JPEG does."""
     k = torch.arange(8.0)
     basis = torch.cos(math.pi * (2 * k[None] + 1) * k[:, None] / 16) / 2
     basis[0] /= math.sqrt(2)
@@ -50,7 +50,7 @@ def jpeg(step: float) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 class Winners(nn.Module):
-    """k winners take all (Xiao et al. 2020): the k largest units of a row keep their value, the others are silent."""
+    """k winners take all (Xiao et al. 2020): the k largest units of a row keep their value."""
 
     def __init__(self, k: int):
         super().__init__()
@@ -70,12 +70,12 @@ class Sign(nn.Module):
 
 
 def thermometer(levels: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """(B, C, H, W) to (B, C levels, H, W): which of so many thresholds each pixel is above (Buckman et al. 2018)."""
+    """Code each pixel by the thresholds that it is above (Buckman et al. 2018)."""
     return lambda x: torch.cat([(x > level / levels).float() for level in range(levels)], 1)
 
 
 class Constant(nn.Module):
-    """Says the same of every image."""
+    """Gives every image the same logits."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.arange(10.0).expand(len(x), 10) + 0 * x.flatten(1).sum(1, keepdim=True)
@@ -138,7 +138,7 @@ def train(
     seed: int = 0,
     adversarial: float = 0.0,
 ) -> nn.Module:
-    """Adam on the cross-entropy; with ``adversarial`` on images moved so far (Linf) by one random step of FGSM."""
+    """Train with Adam; ``adversarial`` is the Linf budget of one random FGSM step on each batch."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -196,7 +196,7 @@ def adapted(
     eps: Sequence[float],
     queries: int = 500,
 ) -> tuple[np.ndarray, list[TrustCheck]]:
-    """Robust accuracy (E,) under PGD with the right keys, and for networks that jump Square; and the checks of PGD."""
+    """Robust accuracy (E,) under PGD with the right keys (Square for jumps), and checks."""
     result, checks = judged(
         net, images, labels, "pgd", eps=list(eps), steps=40, restarts=2, **ADAPTED[name]
     )
@@ -217,7 +217,7 @@ def truth(
     eps: Sequence[float],
     queries: int = 3000,
 ) -> np.ndarray:
-    """Robust accuracy (E,) under everything that we can send: the sound network's where the flaw changes no decision."""
+    """Robust accuracy (E,) under all attacks; the sound network's if decisions are equal."""
     grid = list(eps)
     if name in SAME:
         strong = {"steps": 100, "restarts": 3, "loss": ["ce", "margin", "ce-norm"]}
@@ -243,7 +243,7 @@ def _transferred(
     eps: list[float],
     samples: int,
 ) -> np.ndarray:
-    """Which images stand what PGD made of them on the sound network, at each eps and below, bool (E, N)."""
+    """Which images withstand transfer from the sound network at each eps and below, (E, N)."""
     cls, worst = attacks["pgd"], []
     attack = cls(
         cls.Config(

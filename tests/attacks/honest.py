@@ -84,7 +84,7 @@ class Prototypes(nn.Module):
 
 
 def learned(kind: str, seed: int = 0, **keys) -> nn.Module:
-    """The classifier of a learner of the house."""
+    """The classifier of one of the harness's learners."""
     train_split, cls = _splits()[0], learners[kind]
     learner = cls(
         cls.Config.model_validate(keys), train_split.shape, 10, Rng(seed).child("learner")

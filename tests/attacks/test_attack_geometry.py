@@ -82,7 +82,7 @@ def test_the_nearest_point_is_nearer_than_any_other_of_ball_and_box(seed, eps, n
     centres, far, others = points(seed), points(seed + 1, -2, 3), points(seed + 2, -1, 2)
     found = project_exactly(far, centres, norm, torch.full((4,), eps)).double()
     feasible = project(others, centres, norm, eps).double()
-    # of a convex set p is the nearest point to y just where (y - p) . (z - p) <= 0 for every z of it
+    # In a convex set p is the nearest point to y iff (y - p) . (z - p) <= 0 for every z of the set.
     assert (((far.double() - found) * (feasible - found)).flatten(1).sum(1) <= 1e-5).all()
 
 

@@ -16,7 +16,7 @@ RNG = Rng(0)
 
 
 def linear(n_classes: int, seed: int, low: float, high: float):
-    """A linear network, and 200 images between ``low`` and ``high`` labelled by it, a tenth of them wrongly."""
+    """A linear network, and 200 images in [low, high] with its labels, a tenth of them wrong."""
     generator = torch.Generator().manual_seed(seed)
     model = nn.Sequential(nn.Flatten(), nn.Linear(30, n_classes))
     with torch.no_grad():
@@ -33,8 +33,9 @@ def linear(n_classes: int, seed: int, low: float, high: float):
 def least_margin(model, images, labels, eps: float, norm: str) -> np.ndarray:
     """Smallest margin that any perturbation in the ball and the box reaches, in float64: exact.
 
-    The best perturbation against a linear margin w: to the end of the ball or the box (linf); the same multiple of every
-    pixel's w, cut off at the box (l2); pixels in order of their w, each to the end of the box, until eps is spent (l1).
+    The best perturbation against a linear margin w moves pixels to the end of the ball or the box
+    (linf); by the same multiple of w, clipped to the box (l2); or in order of w, each to the end of
+    the box, until eps is spent (l1).
     """
     w, b = model[1].weight.detach().double(), model[1].bias.detach().double()
     x = images.flatten(1).double()
@@ -230,7 +231,7 @@ def test_pgd_equals_torchattacks_from_the_same_random_start(attack, network, dig
     agree(ours, network, digits.images, digits.labels, eps, theirs, start)
     unstarted = perturbed(ours, network, digits.images, digits.labels, eps, torch.zeros_like(start))
     assert (unstarted - theirs).abs().amax() > 1e-3, (
-        "the start must tell, or the same one is not what was compared"
+        "the start must matter, or the comparison says nothing about it"
     )
 
 
@@ -238,7 +239,8 @@ def test_l2_pgd_equals_torchattacks_and_foolbox(attack, network, digits):
     import foolbox
     import torchattacks
 
-    eps = 0.5  # an L2 step carries rounding along, and where it crosses a kink of the network the paths part: a few may
+    # Rounding adds up over L2 steps. Where a path crosses a kink of the network, a few may differ.
+    eps = 0.5
     ours = attack(
         "pgd",
         norm="l2",

@@ -1,4 +1,4 @@
-"""The searches behind the trust checks: in the ball and the box, each sample for itself, and strong enough."""
+"""Black-box searches of the trust checks: feasible, independent per sample, strong enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planted flaws: a naive sweep is refused or warned of by name, and the right keys find what is true."""
+"""Planted flaws: a naive sweep fails a check that names the flaw; the right keys find the truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSED = {
     "thermometer": {"non-differentiable parts", "gradients exist"},
     "constant": {"not constant"},
 }
-"""Checks that must fail under PGD on cross-entropy; where it is right in truth, a check must warn."""
+"""Checks that must fail under PGD on cross-entropy, or warn if its result is right."""
 QUICK = [*SAME, "8-bit input", "constant"]
 
 

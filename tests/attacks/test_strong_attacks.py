@@ -148,7 +148,7 @@ def test_too_few_classes_are_a_fault(attack, kind, keys, classes, path):
 def certified(
     mlp: nn.Sequential, images: torch.Tensor, labels: torch.Tensor, eps: float
 ) -> np.ndarray:
-    """Which images are proven robust in Linf, by interval bounds through the layers (Gowal et al. 2019)."""
+    """Which images are proven robust in Linf, by interval bounds (Gowal et al. 2019)."""
     first, last = (mlp[at].weight.double().detach() for at in (1, 3))
     low, high = ((images + sign * eps).clamp(0, 1).flatten(1).double() for sign in (-1, 1))
     middle, radius = (low + high) / 2, (high - low) / 2

@@ -1,4 +1,4 @@
-"""Gradients of functions that have none: values to the bit, gradients where an attack needs them, and none elsewhere."""
+"""Surrogate gradients: exact values, gradients where an attack needs them, none elsewhere."""
 
 from __future__ import annotations
 

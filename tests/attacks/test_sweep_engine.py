@@ -1,4 +1,4 @@
-"""The engine: verdicts that depend on nothing but the sample, and no work or trace beyond what is needed."""
+"""The engine: verdicts depend on the sample alone, and no needless work is done."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_every_bit_of_l2_is_the_same_whatever_the_batch_size_where_rows_round_by
         assert_same(results[0], other)
 
 
-def test_a_sample_fares_alike_alone_in_company_and_in_any_order(attack, conv, digits):
+def test_a_verdict_does_not_depend_on_other_samples_or_their_order(attack, conv, digits):
     pgd = attack("pgd", eps=GRID, steps=7, restarts=2)
     whole = run(conv, digits, pgd)
     rows = np.array([300, 5, 17, 200])
@@ -135,7 +135,7 @@ def test_worst_is_the_and_over_losses_restarts_and_smaller_eps(attack, mlp, digi
     assert not attacked[..., ~result.clean].any()
 
 
-def test_nested_attacks_only_what_still_stands_and_is_about_as_strong(attack, network, digits):
+def test_nested_attacks_only_unbroken_samples_and_is_about_as_strong(attack, network, digits):
     keys = {"eps": [0.02, 0.05, 0.1, 0.2], "steps": 10, "loss": ["ce", "margin"]}
     nested, independent = (
         run(network, digits, attack("pgd", sweep=mode, **keys))

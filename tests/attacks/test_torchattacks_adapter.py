@@ -108,7 +108,7 @@ def test_a_step_that_fits_the_budget(attack, mlp, digits):
     assert abs(ours - theirs) < 0.05 and fixed > theirs + 0.1
 
 
-def test_what_stands_is_counted_among_what_was_correct(attack, mlp, digits):
+def test_robust_samples_are_counted_among_the_correct_ones(attack, mlp, digits):
     with torch.no_grad():
         clean = (mlp(digits.images).argmax(1) == digits.labels).numpy()
     assert not clean.all()

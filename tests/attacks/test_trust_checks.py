@@ -1,4 +1,4 @@
-"""Each trust check passes on an honest network and fails on one that was built to be caught by it."""
+"""Each trust check passes on an honest network, and fails on one that is built to be caught."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class BlackBoxNotStronger(Check):
         eps = context.middle_eps
         rows = context.nearest_survivors(context.sample_size(20, 96))
         if not len(rows):
-            return "PASS", f"nothing stands at eps {eps:g}"
+            return "PASS", f"no survivors at eps {eps:g}"
         broken = _broken(context, rows)
         together = np.logical_or.reduce(list(broken.values()))
         by_noise = int(next(iter(broken.values())).sum())

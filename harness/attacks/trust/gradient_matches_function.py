@@ -46,7 +46,7 @@ class GradientMatchesFunction(Check):
         robust = context.result.worst[context.middle]
         rows = context.pick(robust, context.sample_size(10, 100), "slope")
         if not len(rows):
-            return "PASS", f"nothing stands at eps {eps:g}"
+            return "PASS", f"no survivors at eps {eps:g}"
         task = context.task(rows, eps, Objective("margin"))
         step = _test_step(context, task.images, task)
         usable = int(step.usable.sum())

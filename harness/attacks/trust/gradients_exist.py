@@ -24,7 +24,7 @@ class GradientsExist(Check):
         """Judge the share of samples without a usable gradient."""
         rows = context.pick(context.result.clean, context.sample_size(10, 100), "gradients")
         if not len(rows):
-            return "PASS", "nothing is correct unattacked"
+            return "PASS", "no image is correct without an attack"
         at = context.index(rows)
         usable = torch.zeros(len(rows), dtype=torch.bool, device=at.device)
         of_losses = []

@@ -30,7 +30,7 @@ class Scale(Check):
         """Judge the share of samples that only fall to rescaled logits."""
         rows = context.pick(context.result.clean, context.sample_size(20, 50), "scale")
         if not len(rows):
-            return "PASS", "nothing is correct unattacked"
+            return "PASS", "no image is correct without an attack"
         steps = 1 if context.attack.stronger() is None else 10
         robust = rows[context.result.worst[context.middle][rows]]
         broken = (~_survives(context, "ce-norm", steps, robust)).sum()
@@ -44,7 +44,7 @@ class Scale(Check):
             raw = _survives(context, "ce", steps, rows).mean()
             rescaled = _survives(context, "ce-norm", steps, rows).mean()
             lost = min(missed, float(raw - rescaled))
-            detail += f"; {100 * raw:.0f} % stand CE, {100 * rescaled:.0f} % with logits rescaled"
+            detail += f"; {100 * raw:.0f} % withstand CE, {100 * rescaled:.0f} % rescaled logits"
         odd_level, odd_detail = _odd_logits(context)
         level = max(odd_level, SCALE.level(lost), key=("PASS", "WARN", "FAIL").index)
         return level, detail + odd_detail

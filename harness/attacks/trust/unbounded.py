@@ -30,6 +30,6 @@ class Unbounded(Check):
         accuracy = float(robust.mean() * survived.mean()) if len(rows) else 0.0
         detail = (
             f"accuracy {100 * accuracy:.1f} % at linf {HALF_THE_BOX}, "
-            f"chance {100 * chance:.1f} %: PGD-10 on {len(rows)} standing"
+            f"chance {100 * chance:.1f} %: PGD-10 on {len(rows)} survivors"
         )
         return Threshold(chance, chance).level(accuracy), detail
