@@ -36,7 +36,7 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} trials")
-    z = _normal_quantile(level)
+    z = normal_quantile(level)
     share = successes / n
     shrink = 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
@@ -48,8 +48,12 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
-def _normal_quantile(level: float) -> float:
-    """Half the width of the central interval of a standard normal variable."""
+def normal_quantile(level: float) -> float:
+    """Half the width of the central interval of a standard normal variable.
+
+    >>> round(normal_quantile(0.95), 4)
+    1.96
+    """
     return NormalDist().inv_cdf(0.5 + level / 2)
 
 
@@ -297,40 +301,6 @@ def ranks_with_ties(scores: ArrayLike, alike: Callable[[int, list[int]], list[in
     return ranks
 
 
-def detectable_difference(n: int, spread: float, level: float = 0.95, power: float = 0.8) -> float:
-    """Smallest true mean difference that a paired test finds with probability ``power``.
-
-    It is (z_level + z_power) * spread / sqrt(n), by the normal approximation.
-
-    >>> round(detectable_difference(100, 0.2), 4)
-    0.056
-
-    Args:
-        n: units, e.g. episodes.
-        spread: standard deviation of the difference of a unit.
-        level: confidence level of the test.
-        power: probability of finding the difference.
-    """
-    return (_normal_quantile(level) + NormalDist().inv_cdf(power)) * spread / math.sqrt(n)
-
-
-def detectable_accuracy_difference(
-    n: int, disagreement: float = 0.1, level: float = 0.95, power: float = 0.8
-) -> float:
-    """Smallest true difference of two accuracies on the same samples that a paired test finds.
-
-    The difference of two verdicts is -1, 0 or 1. Its variance is at most the share of samples that
-    exactly one of the two gets right.
-
-    Args:
-        n: samples.
-        disagreement: that share.
-        level: as in ``detectable_difference``.
-        power: as in ``detectable_difference``.
-    """
-    return detectable_difference(n, math.sqrt(disagreement), level, power)
-
-
 def paired_shares(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
     """Difference of two shares on the same samples, and its interval.
 
@@ -355,7 +325,7 @@ def paired_shares(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[floa
     up = (only_a + 1) / (n + 2)
     down = (only_b + 1) / (n + 2)
     error = math.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    half = _normal_quantile(level) * error
+    half = normal_quantile(level) * error
     return (only_a - only_b) / n, up - down - half, up - down + half
 
 
@@ -396,19 +366,3 @@ def welch(a: ArrayLike, b: ArrayLike, level: float = 0.95) -> tuple[float, float
     half = float(stdtrit(freedom, 0.5 + level / 2)) * error
     p = 2.0 * float(stdtr(freedom, -abs(difference) / error))
     return difference, difference - half, difference + half, p
-
-
-def units_needed(spread: float, difference: float, level: float = 0.95, power: float = 0.8) -> int:
-    """Units that a paired test needs to find a true mean difference with probability ``power``.
-
-    >>> units_needed(0.1, 0.02)
-    197
-
-    Args:
-        spread: standard deviation of the difference of a unit.
-        difference: the true mean difference.
-        level: confidence level of the test.
-        power: probability of finding the difference.
-    """
-    quantiles = _normal_quantile(level) + NormalDist().inv_cdf(power)
-    return math.ceil((quantiles * spread / difference) ** 2)

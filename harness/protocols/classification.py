@@ -13,7 +13,8 @@ from harness.batching import in_batches
 from harness.data.base import Images, Loaded
 from harness.lazy import torch
 from harness.learning.learner import Learner
-from harness.metrics.statistics import detectable_accuracy_difference, wilson
+from harness.metrics.power import detectable_accuracy_difference
+from harness.metrics.statistics import wilson
 from harness.protocols.base import (
     Context,
     Fault,

@@ -18,7 +18,7 @@ from harness.data.episodes import Span
 from harness.data.sampler import Mode, capacity
 from harness.errors import DataError
 from harness.learning.learner import Learner, Regime
-from harness.metrics.statistics import detectable_difference
+from harness.metrics.power import detectable_difference
 from harness.protocols.base import Fault, Protocol, ProtocolConfig, S, SuiteFile, TrainingData
 from harness.protocols.setting import Setting
 from harness.registry import distinct

@@ -26,7 +26,8 @@ import numpy as np
 
 from harness import environment
 from harness.errors import HarnessError
-from harness.metrics.statistics import detectable_difference, holm, units_needed
+from harness.metrics.power import detectable_difference, units_needed
+from harness.metrics.statistics import holm
 from harness.report.changes import changes
 from harness.report.difference import Difference, difference, unit_name
 from harness.report.findings import (

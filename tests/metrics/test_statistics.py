@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
+from harness.metrics import power
 from harness.metrics import statistics as ours
 
 shares = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -235,16 +236,16 @@ def test_welch_without_spread():
 
 @given(st.floats(0.01, 2), st.floats(0.01, 1), st.sampled_from([0.9, 0.95]), st.floats(0.5, 0.95))
 def test_units_needed_is_the_least_number_that_detects_the_difference(
-    spread, difference, level, power
+    spread, difference, level, chance
 ):
-    n = ours.units_needed(spread, difference, level, power)
-    z = stats.norm.ppf(0.5 + level / 2) + stats.norm.ppf(power)
-    assert ours.detectable_difference(n, spread, level, power) == pytest.approx(
+    n = power.units_needed(spread, difference, level, chance)
+    z = stats.norm.ppf(0.5 + level / 2) + stats.norm.ppf(chance)
+    assert power.detectable_difference(n, spread, level, chance) == pytest.approx(
         z * spread / np.sqrt(n)
     )
-    assert ours.detectable_difference(n, spread, level, power) <= difference * (1 + 1e-9)
+    assert power.detectable_difference(n, spread, level, chance) <= difference * (1 + 1e-9)
     if n > 1:
-        assert ours.detectable_difference(n - 1, spread, level, power) > difference * (1 - 1e-9)
+        assert power.detectable_difference(n - 1, spread, level, chance) > difference * (1 - 1e-9)
 
 
 def test_paired_tests_need_pairs():
@@ -269,11 +270,11 @@ def test_levels_reach_every_interval(level):
 
 def test_detectable_difference_has_the_power_it_says():
     n, spread = 100, 0.2
-    gap = ours.detectable_difference(n, spread)
+    gap = power.detectable_difference(n, spread)
     draws = np.random.default_rng(9).normal(gap, spread, (2000, n))
     found = np.mean([ours.paired_t(d, np.zeros(n))[3] < 0.05 for d in draws])
     assert found == pytest.approx(0.8, abs=0.03)
-    assert ours.detectable_accuracy_difference(n, spread**2) == pytest.approx(gap)
+    assert power.detectable_accuracy_difference(n, spread**2) == pytest.approx(gap)
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=9))
