@@ -16,7 +16,7 @@ def shared_cache(tmp_path_factory):
 
 @pytest.fixture
 def make():
-    """``make(name, **switches)``: a dataset, or a visible skip where it needs a data root and none is set."""
+    """``make(name, **switches)`` creates a dataset, or skips the test if it needs a data root."""
 
     def build(name, **switches):
         root = os.environ.get("HARNESS_DATA")

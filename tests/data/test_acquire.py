@@ -1,4 +1,4 @@
-"""Importing and verifying: right files are taken, damaged ones are named, nothing ends in a traceback."""
+"""Importing and verifying: intact files are copied, damaged ones are named in one clear error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives: what is in them is read in place; hostile and damaged ones are refused as a whole, with nothing written."""
+"""Archives are read in place; hostile and damaged ones are refused, and nothing is written."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_damage_is_a_data_error_or_does_no_harm(tmp_path, data):
 
 @pytest.fixture
 def nobody(tmp_path):
-    """A folder that its reader may not read; root may read everything, so it becomes nobody meanwhile."""
+    """A folder that its reader may not read. Root may read everything and becomes nobody here."""
     folder = tmp_path / "closed"
     folder.mkdir()
     (folder / "images_background.zip").write_bytes(b"PK")

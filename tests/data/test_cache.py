@@ -1,4 +1,4 @@
-"""The cache: used when sound, replaced when damaged, done without when impossible, shared by processes."""
+"""The cache: used if intact, replaced if damaged, optional, and shared by processes."""
 
 from __future__ import annotations
 
@@ -127,10 +127,12 @@ class Large(Dataset):
 
     def build(self):
         pixels, labels = np.full((8000, 3, 64, 64), 7, np.uint8), np.repeat(np.arange(10), 800)
-        return Loaded(pixels, labels, tuple("abcdefghij"), None, {"classes": {"train": np.arange(8000)}})
+        return Loaded(pixels, labels, tuple("abcdefghij"), None, {"classes": {"train":
+        np.arange(8000)}})
 
 def private():
-    return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) // 1024
+    return int(next(line for line in open("/proc/self/status") if
+    line.startswith("RssAnon")).split()[1]) // 1024
 
 cache = Path(sys.argv[1])
 acquire.load(Large(Large.Config()), cache)

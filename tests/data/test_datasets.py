@@ -86,7 +86,8 @@ def test_class_disjoint_splittings_share_no_class_as_sampled(dataset, loaded):
 def test_no_identical_images_in_two_splits(dataset, loaded):
     if dataset.kind == "omniglot" and dataset.config.rotations:
         pytest.skip("a turned symmetric character is another one's image by design")
-    # CIFAR-100 itself has some photographs twice, under different classes: one in train and test, two with one of them in val.
+    # CIFAR-100 itself has some photographs twice, under different classes: one in train and test,
+    # two with one of them in val.
     known = {"cifar-fs": 3}.get(dataset.kind, 0)
     for splits in loaded.splittings.values():
         images = [{image.tobytes() for image in loaded.pixels[rows]} for rows in splits.values()]

@@ -1,4 +1,4 @@
-"""The sampler: valid episodes, the same whatever part is drawn, uniform, and disjoint where that is asked."""
+"""The sampler: valid and uniform episodes, independent of the part drawn, disjoint on request."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_episodes_are_valid(shape, counts, seed, grouped):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 99), st.booleans(), st.sampled_from(["replacement", "image_disjoint"]))
 def test_ranges_of_ways_and_shots(seed, grouped, mode):
-    """Every episode is valid in its own shape, and keeps to the ranges; images of episodes stay apart where asked."""
+    """Every episode is valid in its own shape and within the ranges; disjoint ones share no image."""
     images, groups = images_of([40] * 12, seed), np.arange(12) // 6 if grouped else None
     episodes = sample(
         images,
@@ -192,7 +192,7 @@ def test_support_and_query_order_within_a_class_is_uniform():
 
 
 def brute_force_longest(portions, ways):
-    """The most episodes, by flow: E works when sum(min(portions, E)) fills E episodes of ``ways`` classes."""
+    """Count up while sum(min(portions, E)) fills E episodes of ``ways`` classes."""
     longest = 0
     while np.minimum(portions, longest + 1).sum() >= ways * (longest + 1):
         longest += 1
@@ -234,7 +234,7 @@ def test_disjoint_within_groups():
 
 
 def test_groups_of_episodes_are_uniform_and_each_episode_keeps_to_its_own():
-    """Groups of equal size are equally frequent; one that is too small for the ways is never used."""
+    """Groups of equal size are equally frequent; one too small for the ways is never used."""
     groups = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 4, 4])
     episodes = sample(
         images_of([9] * 14), ways=3, shots=1, queries=1, episodes=4000, rng=Rng(0), groups=groups

@@ -1,4 +1,4 @@
-"""A folder of one's own images: every kind of image and CSV that users have, and what is wrong with the others."""
+"""The user's own images: every kind of image and CSV, and clear errors for faulty ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""miniImageNet in the forms that users have, on small files made here; and nothing in a pickle is executed."""
+"""miniImageNet in all its forms, on small generated files; nothing in a pickle is executed."""
 
 from __future__ import annotations
 

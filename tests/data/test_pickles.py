@@ -1,4 +1,4 @@
-"""Pickles: arrays of every protocol are read; whatever else a file asks for is refused and never run."""
+"""Pickles: arrays of every protocol are read; everything else is refused and never run."""
 
 from __future__ import annotations
 

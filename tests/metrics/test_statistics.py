@@ -191,7 +191,7 @@ def test_crossed_draws_do_not_depend_on_their_number():
 
 @given(verdicts, st.sampled_from([0.8, 0.95]))
 def test_paired_shares_by_its_formula(pair, level):
-    """Bonett & Price 2012: one more in both discordant cells, two more samples; the mean is as it is."""
+    """Bonett & Price 2012: one more in both discordant cells; the mean itself is unadjusted."""
     a, b = map(np.array, pair)
     n, f12, f21 = len(a), int((a & ~b).sum()), int((~a & b).sum())
     p12, p21 = (f12 + 1) / (n + 2), (f21 + 1) / (n + 2)
@@ -285,7 +285,7 @@ def test_ranks_without_a_test_are_scipys_ranks(scores):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9, unique=True), st.floats(0, 0.5))
 def test_ranks_of_ties_are_shared_and_sum_to_the_same(scores, reach):
-    """With `alike` by distance, every group lies within reach of its best, and the next group's best does not."""
+    """With `alike` by distance, a group is within reach of its best; the next group's best is not."""
     found = ours.ranks_with_ties(
         scores, lambda best, rest: [i for i in rest if scores[best] - scores[i] <= reach]
     )
