@@ -59,7 +59,7 @@ def test_episodes_are_valid(shape, counts, seed, grouped):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 99), st.booleans(), st.sampled_from(["replacement", "image_disjoint"]))
 def test_ranges_of_ways_and_shots(seed, grouped, mode):
-    """Every episode is valid in its own shape and within the ranges; disjoint ones share no image."""
+    """Each episode is valid in its own shape and within the ranges; disjoint ones share none."""
     images, groups = images_of([40] * 12, seed), np.arange(12) // 6 if grouped else None
     episodes = sample(
         images,

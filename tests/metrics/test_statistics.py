@@ -285,7 +285,7 @@ def test_ranks_without_a_test_are_scipys_ranks(scores):
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9, unique=True), st.floats(0, 0.5))
 def test_ranks_of_ties_are_shared_and_sum_to_the_same(scores, reach):
-    """With `alike` by distance, a group is within reach of its best; the next group's best is not."""
+    """A group of `alike` by distance is within reach of its best; the next group's best is not."""
     found = ours.ranks_with_ties(
         scores, lambda best, rest: [i for i in rest if scores[best] - scores[i] <= reach]
     )
