@@ -1,4 +1,4 @@
-"""Files of a commit, in git's own notation."""
+"""Files in a commit, in git's own notation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def content(name: str) -> bytes:
     return commits.find(name, "measured.zip").open("rb").read()
 
 
-def test_a_file_is_read_as_the_commit_has_it(repository, monkeypatch):
+def test_a_file_is_read_from_the_commit(repository, monkeypatch):
     (repository / "results" / "a.json").write_text("not committed")
     assert (
         content("v1:results/a.json") == b"0"
@@ -48,7 +48,7 @@ def test_a_file_is_read_as_the_commit_has_it(repository, monkeypatch):
     assert content("v1:./a.json") == content("v1:results/a.json") == b"0"
 
 
-def test_of_a_folder_the_file_inside_is_read(repository):
+def test_in_a_folder_the_given_file_is_read(repository):
     for name in ("v1:results/packed", "v1:results/packed/"):
         file = commits.find(name, "measured.zip")
         assert (str(file), file.suffix) == (
@@ -69,13 +69,13 @@ def test_of_a_folder_the_file_inside_is_read(repository):
         ("v1:results/a.json/x", "that commit has no such file"),
     ],
 )
-def test_what_is_not_there_is_one_error(repository, name, said):
+def test_a_missing_commit_or_file_is_one_error(repository, name, said):
     with pytest.raises(HarnessError) as caught:
         commits.find(name, "measured.zip")
     assert said in str(caught.value) and "\n" not in caught.value.message
 
 
-def test_where_no_repository_is_it_says_so(tmp_path, monkeypatch):
+def test_no_repository_and_no_git(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(HarnessError, match="no repository to look in.*not a git repository"):
@@ -96,5 +96,5 @@ def test_where_no_repository_is_it_says_so(tmp_path, monkeypatch):
         ("s3://bucket/a", False),
     ],
 )
-def test_names_are_told_from_paths_and_urls(name, is_one):
+def test_commit_paths_are_distinguished_from_paths_and_urls(name, is_one):
     assert commits.is_commit_path(name) == is_one

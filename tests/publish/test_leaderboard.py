@@ -1,4 +1,4 @@
-"""Whose rows stand on a board, and whose are refused."""
+"""Which rows are shown on a board, and which are refused."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def rows(board: Division) -> dict[str, float]:
     return {r.learner: r.value for r in board.results.records}
 
 
-def test_a_row_measured_alike_joins_with_its_verdicts_and_its_story():
+def test_a_row_measured_under_the_same_conditions_joins_with_its_verdicts_and_training():
     board, refused = merging.merge(division("ours", "a"), division("theirs", "b", wrong=20))
     assert refused == [] and rows(board) == {"a": 35 / 40, "b": 20 / 40}
     assert board.origins == {"a": "ours", "b": "theirs"} and board.results.learners == ["a", "b"]
@@ -117,14 +117,14 @@ def test_a_row_measured_alike_joins_with_its_verdicts_and_its_story():
         ({"protocol": "elsewhere"}, "has no protocol 'elsewhere'"),
     ],
 )
-def test_rows_measured_otherwise_are_refused_by_name(other, why):
+def test_rows_measured_under_other_conditions_are_refused_with_the_reason(other, why):
     board, refused = merging.merge(division("ours", "a"), division("theirs", "b", "c", **other))
     assert rows(board) == {"a": 35 / 40}
     assert [(r.origin, r.learner) for r in refused] == [("theirs", "b"), ("theirs", "c")]
     assert all(why in r.why for r in refused) and str(refused[0]).startswith("theirs: b in ")
 
 
-def test_warnings_join():
+def test_rows_with_warnings_are_accepted():
     assert merging.merge(division("ours", "a"), division("theirs", "b", level="WARN"))[1] == []
 
 
@@ -141,7 +141,7 @@ def test_the_same_learner_with_other_numbers_is_refused():
     )
 
 
-def test_another_learner_of_the_same_name_is_told_apart_by_its_source():
+def test_another_learner_with_the_same_name_gets_its_source_as_suffix():
     board, refused = merging.merge(
         division("ours", "a"), division("theirs", "a", wrong=6, config={"hidden": 20})
     )
@@ -149,7 +149,7 @@ def test_another_learner_of_the_same_name_is_told_apart_by_its_source():
     assert board.results.configs["a (theirs)"] == {"hidden": 20}
 
 
-def test_heads_are_each_learners_own():
+def test_heads_of_merged_learners_are_listed_together():
     ours, theirs = (
         division(o, name, block=BLOCK | {"heads": f"{name} ridge"})
         for o, name in (("ours", "a"), ("theirs", "b"))
@@ -158,13 +158,13 @@ def test_heads_are_each_learners_own():
     assert refused == [] and board.results.blocks["robust"]["heads"] == "a ridge, b ridge"
 
 
-def test_a_third_source_is_held_to_the_first():
+def test_a_third_source_is_compared_with_the_first():
     board, _ = merging.merge(division("ours", "a"), division("second", "b"))
     board, refused = merging.merge(board, division("third", "c", data="c" * 64))
     assert list(rows(board)) == ["a", "b"] and len(refused) == 1
 
 
-def test_one_cell_under_two_names_joins_under_both_or_neither():
+def test_a_cell_with_two_names_joins_under_both():
     theirs = division("theirs", "b")
     twin = [replace(r, learner="c") for r in theirs.results.records]
     theirs = replace(
@@ -181,7 +181,7 @@ def test_one_cell_under_two_names_joins_under_both_or_neither():
     assert list(rows(merging.merge(division("ours", "a"), theirs)[0])) == ["a", "b", "c"]
 
 
-def test_sources_of_one_name_are_told_apart_by_their_folders():
+def test_sources_with_equal_file_names_are_named_by_their_folders():
     assert leaderboard.origins([Path("here/ours.zip"), Path("here/theirs.zip")]) == [
         "ours",
         "theirs",
@@ -194,13 +194,13 @@ def test_sources_of_one_name_are_told_apart_by_their_folders():
     assert leaderboard.origins([Path("m.zip"), Path("m.zip")]) == ["m", "m"]
 
 
-def test_an_ending_in_capitals_is_that_of_a_submission(tmp_path: Path):
+def test_the_suffix_of_a_submission_may_be_in_capitals(tmp_path: Path):
     (tmp_path / "THEIRS.ZIP").write_bytes(b"no zip file")
     with pytest.raises(HarnessError, match="not accepted as a submission"):
         leaderboard.gather([tmp_path / "THEIRS.ZIP"])
 
 
-def test_a_folder_is_no_source(tmp_path: Path):
+def test_a_store_alone_is_refused(tmp_path: Path):
     with pytest.raises(HarnessError, match="does not know the names"):
         leaderboard.gather([tmp_path])
 
@@ -219,11 +219,15 @@ name: tiny
 learners: {{{learner}: {{kind: nearest-mean}}}}
 protocols:
   clean: {{kind: classification, dataset: digits}}
-  robust: {{kind: attack_sweep, dataset: digits, images: {images}, attacks: [{{attack: fgsm, eps: [0, 0.1]}}]}}
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    images: {images}
+    attacks: [{{attack: fgsm, eps: [0, 0.1]}}]
 """
 
 
-def test_submissions_laid_together_by_the_command(tmp_path: Path):
+def test_the_command_merges_submissions(tmp_path: Path):
     for learner, images in (("first", 20), ("second", 30)):
         suite, store = tmp_path / f"{learner}.yaml", tmp_path / "store"
         suite.write_text(TINY.format(learner=learner, images=images))
@@ -234,7 +238,10 @@ def test_submissions_laid_together_by_the_command(tmp_path: Path):
         tmp_path / "site",
     )
     done = CliRunner().invoke(app, ["board", *sources, "-o", str(site)])
-    why = "refused: second: second in robust: protocol block: images: 30, classes balanced; the board's: 20, classes balanced"
+    why = (
+        "refused: second: second in robust: protocol block: "
+        "images: 30, classes balanced; the board's: 20, classes balanced"
+    )
     assert (
         done.exit_code == 1 and why in done.stderr.splitlines()
     )  # in one line, however narrow the terminal

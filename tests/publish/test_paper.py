@@ -34,7 +34,7 @@ def harness(*words):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A paper of one suite, made once."""
+    """A paper with one suite, made once."""
     home = tmp_path_factory.mktemp("paper")
     (home / "suites" / "paper").mkdir(parents=True)
     (home / "suites" / "paper" / "tiny.yaml").write_text(SUITE)
@@ -44,7 +44,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def home(made, tmp_path, monkeypatch):
-    """A copy of it to do damage to; the store stays where it is."""
+    """A copy to change; the store stays in place."""
     shutil.copytree(made[0] / "suites", tmp_path / "suites")
     shutil.copytree(made[0] / "results" / "paper", tmp_path / "results" / "paper")
     monkeypatch.chdir(tmp_path)
@@ -72,7 +72,7 @@ def test_a_suite_that_never_ran_says_so_and_how_long_it_takes(made):
     )
 
 
-def test_what_was_made_is_fresh_without_its_store_too(home, made):
+def test_results_are_fresh_without_their_store_too(home, made):
     assert look(made[0] / "results" / "runs").state == "fresh"
     found = look()
     assert (found.state, found.why, found.todo, found.cells) == ("fresh", [], 10, 10)
@@ -116,11 +116,13 @@ def test_a_suite_that_asks_for_other_numbers_is_stale(home, old, new, why):
         ("columns: [shots]}", "columns: [shots], title: Other}"),
         (
             "tables:",
-            "published: [{row: people, protocol: few, setting: {shots: 1}, value: 0.9, source: me}]\ntables:",
+            "published:\n"
+            "- {row: people, protocol: few, setting: {shots: 1}, value: 0.9, source: me}\n"
+            "tables:",
         ),
     ],
 )
-def test_tables_alone_are_written_anew_without_store_or_running(home, old, new):
+def test_tables_are_rewritten_without_a_store_or_a_run(home, old, new):
     edit(home, old, new)
     assert look().state == "stale tables" and look().source == paper.MEASURED
     before = files(home / "results/paper/tiny")
@@ -134,7 +136,7 @@ def test_tables_alone_are_written_anew_without_store_or_running(home, old, new):
     assert look().state == "fresh"
 
 
-def test_a_file_that_is_gone_or_altered_is_told_and_made_again(home):
+def test_a_removed_or_altered_file_is_reported_and_rewritten(home):
     folder = home / "results/paper/tiny"
     before = files(folder)
     (folder / "few.md").unlink()
@@ -165,7 +167,7 @@ def test_other_data_are_named(home, monkeypatch):
     assert look().why == ["data: the content of digits"]
 
 
-def test_data_that_are_not_here_count_as_they_were(home, monkeypatch):
+def test_absent_data_count_as_unchanged(home, monkeypatch):
     def absent(dataset):
         raise DataError("it is not here")
 
@@ -195,7 +197,7 @@ def test_cells_that_were_missing_are_named(home):
     assert look().why == ["1 of 2 cells of random in few were missing"]
 
 
-def test_what_would_have_to_be_run_is_left_alone_when_only_tables_are_asked_for(home):
+def test_tables_only_skips_what_has_to_be_run(home):
     edit(home, "width: 50", "width: 60")
     before = files(home / "results/paper/tiny")
     done = harness("paper", "--tables-only", "--store", "nowhere")
@@ -203,7 +205,7 @@ def test_what_would_have_to_be_run_is_left_alone_when_only_tables_are_asked_for(
     assert files(home / "results/paper/tiny") == before
 
 
-def test_what_is_stale_is_run_and_files_that_nobody_makes_any_more_go(home, made):
+def test_stale_cells_are_run_and_obsolete_files_removed(home, made):
     edit(home, ", {protocol: plain}]", "]")
     edit(home, "episodes: 30", "episodes: 20")
     store = made[0] / "results/runs"
@@ -218,7 +220,7 @@ def test_what_is_stale_is_run_and_files_that_nobody_makes_any_more_go(home, made
     assert not (folder / paper.MEASURED).exists()  # it held other numbers
 
 
-def test_the_answer_is_there_as_json_and_for_other_folders(home, made):
+def test_the_report_as_json_and_for_other_folders(home, made):
     done = harness("paper", "suites/paper/tiny.yaml", "--dry-run", "--json", "--out", "elsewhere")
     (row,) = json.loads(done.stdout)
     assert row["state"] == "never run" and row["folder"] == "elsewhere/tiny" and row["seconds"] > 0
@@ -282,7 +284,7 @@ protocols: {plain: {kind: classification, dataset: digits}}
 """
 
 
-def test_what_a_match_chose_is_known_without_the_store(tmp_path, monkeypatch):
+def test_the_choice_of_a_match_is_known_without_the_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "matched.yaml").write_text(MATCHED)
     path, options = Path("matched.yaml"), RunOptions(store="store", workers=1)

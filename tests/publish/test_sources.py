@@ -1,4 +1,4 @@
-"""One notion of where numbers are read from, and commands that all take it."""
+"""What a source may be, and that every command accepts each kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ name: tiny
 seeds: [0, 1]
 learners: {pixels: {kind: nearest-mean}, random: {kind: random-features, width: 50}}
 protocols:
-  robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: fgsm, eps: [0, 0.1]}]}
+  robust:
+    {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: fgsm, eps: [0, 0.1]}]}
   few: {kind: few_shot, dataset: digits, ways: 5, shots: [1, 2], queries: 5, episodes: 20}
 """
 OTHER = """
@@ -47,7 +48,7 @@ def git(folder, *words):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A repository with two suites and their stores; a submission, a folder of results and a reference are committed."""
+    """Two suites with stores, and a repository with a submission, results and a reference."""
     home = tmp_path_factory.mktemp("home")
     for name, text in (("tiny", SUITE), ("other", OTHER)):
         (home / f"{name}.yaml").write_text(text)
@@ -95,12 +96,12 @@ def harness(*words):
         ("HEAD:results/tiny", "submission", "HEAD:results/tiny/measured.zip"),
     ],
 )
-def test_a_source_is_told_by_how_it_is_named(name, kind, at):
+def test_the_name_decides_the_kind_of_a_source(name, kind, at):
     found = sources.find(name)
     assert (found.kind, str(found)) == (kind, at)
 
 
-def test_a_file_that_is_named_like_a_commit_is_a_file(home):
+def test_a_file_with_a_name_like_a_commit_is_a_file(home):
     (home / "HEAD:here.json").write_bytes((home / "tiny.json").read_bytes())
     assert len(api.measured("HEAD:here.json").rows) == 8
     (home / "HEAD:here.json").unlink()
@@ -125,7 +126,7 @@ def test_every_source_of_one_run_measured_the_same(name):
     }
 
 
-def test_a_commit_is_not_what_lies_here(home):
+def test_a_commit_is_read_and_not_the_working_tree(home):
     before = (home / "tiny.json").read_text()
     (home / "tiny.json").write_text("{}")
     try:
@@ -140,7 +141,7 @@ def test_two_stores_are_compared_on_what_both_have():
     assert line.paired and line.n == 40 and line.apart == ("budget None -> 300",)
 
 
-def test_a_store_and_what_has_names_meet_by_kinds_and_keys():
+def test_a_store_is_compared_with_named_results_by_kinds_and_keys():
     lines = compare.runs(api.measured("tiny-store"), api.measured("HEAD:results/tiny", names=False))
     assert len(lines) == 8 and {(line.difference, line.apart) for line in lines} == {(0.0, ())}
     assert {line.learner for line in lines} == {"nearest-mean", "random-features (width=50)"}
@@ -153,7 +154,7 @@ def test_a_store_and_what_has_names_meet_by_kinds_and_keys():
         api.measured("tiny.json", names=False)
 
 
-def test_of_a_number_that_a_store_has_twice_the_newest_counts():
+def test_the_newest_of_two_equal_measurements_counts():
     everything = stored.stored(Store("tiny-store"))
     first = everything.records[0]
     doubled = [
@@ -219,7 +220,7 @@ def test_the_command_line_compares_them_all(home):
         (["board", "tiny.json"], "a reference has no tables to show"),
     ],
 )
-def test_what_cannot_be_read_is_one_error(home, words, said):
+def test_an_unreadable_source_is_one_error(home, words, said):
     (home / "damaged.zip").write_bytes((home / "tiny.zip").read_bytes()[:2000])
     (home / "empty").mkdir(exist_ok=True)
     if "wide-store" in words:
