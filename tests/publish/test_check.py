@@ -157,7 +157,7 @@ def test_update_writes_over_nothing_that_is_no_reference(gated, tmp_path):
     )
     assert (
         done.returncode == 2
-        and "remove it and write it anew" in done.stderr
+        and "remove it and write a new one" in done.stderr
         and precious.read_text() == "{"
     )
     precious.unlink()
