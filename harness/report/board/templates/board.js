@@ -15,7 +15,7 @@
              dash: DASHES[turn % DASHES.length] };
   };
 
-  // Elements are made from text alone: nothing of a suite is ever read as HTML.
+  // Elements are created from text: content of a suite is never parsed as HTML.
   const make = (tag, attributes = {}, ...children) => {
     const made = document.createElement(tag);
     for (const [key, value] of Object.entries(attributes)) {
@@ -91,7 +91,7 @@
     later(view.tab);
   }
 
-  // The rank that is shown is that in the column sorted by, where it has ranks.
+  // Show the ranks of the column that the table is sorted by, if it has any.
   function rank(view) {
     if (view.table.first === null) return;
     const ranked = view.table.compared.includes(view.column) ? view.column : view.table.first;
@@ -123,7 +123,7 @@
     setTimeout(() => { waiting.delete(tab); draw(tab); }, 120);
   }
 
-  // Learners that are drawn: those whose rows are shown, in their order; of many the first ones have colours.
+  // Learners to draw: those whose rows are shown, in their order. If there are many, only the first have colours.
   function chosen(tab) {
     const view = tab.views[0];
     const order = view.rows.filter((row) => !row.hidden).map((row) => view.table.rows[view.start.get(row)].learner).filter((l) => l !== null);
@@ -139,7 +139,7 @@
   }
 
   function legend(tab, names, order, bright) {
-    const list = make("div", { class: "legend", role: "group", "aria-label": "Learners; press to bring one out" });
+    const list = make("div", { class: "legend", role: "group", "aria-label": "Learners; press to highlight one" });
     for (const learner of order.filter((l) => bright.has(l))) {
       list.append(make("button", { type: "button", "aria-pressed": "false", onclick: (event) => {
         const on = event.currentTarget.getAttribute("aria-pressed") !== "true";
@@ -169,18 +169,18 @@
     drawn.setAttribute("role", "img");
     return drawn;
   }
-  // A mark bears its learner, so that one can be brought out of all charts at once.
+  // A mark carries its learner, so that one learner can be highlighted in all charts at once.
   const owned = (learner) => ({ render(index, scales, values, dimensions, context, next) {
     const group = next(index, scales, values, dimensions, context);
     group?.setAttribute("data-learner", learner);
     return group;
   } });
-  // What each of so many charts may be wide: its column of a grid whose columns are at least so many pixels.
+  // Width of each of several charts: its column of a grid with columns of at least so many pixels.
   const room = (tab, count, least, most, gap = 24) => {
     const whole = Math.max(260, $(tab.panel, ".charts").clientWidth), columns = Math.max(1, Math.min(count, Math.floor((whole + gap) / (least + gap))));
     return Math.min(most, Math.floor((whole + gap) / columns - gap));
   };
-  // Those of some places on an axis whose labels do not touch.
+  // The positions on an axis whose labels do not touch.
   const legible = (places, pixels, at = (place) => place) => {
     const least = 32 * (at(places.at(-1)) - at(places[0])) / pixels, kept = [];
     for (const place of places) if (!kept.length || at(place) - at(kept.at(-1)) >= least) kept.push(place);
@@ -259,12 +259,12 @@
       pick.value = start;
       show(start);
       return [heading("Accuracy against robustness", make("label", {}, "robust against ", pick)),
-              make("p", { class: "sub" }, "Ring, bold name and dashed line: the Pareto front, no trusted learner is better in one and as good in the other. Lines: 95 % intervals."), place];
+              make("p", { class: "sub" }, "Ring, bold name and dashed line: the Pareto front; no trusted learner is at least as good in both and better in one. Lines: 95 % intervals."), place];
     },
 
     dots(tab, chart, names, order, bright) {
       const published = tab.tables.some((table) => table.columns.some((column) => column.beside === "published"));
-      return [heading("Numbers with their intervals"), make("p", { class: "sub" }, `Filled: the best, and all that is not significantly worse.${published ? " Upright stroke: as published." : ""}`),
+      return [heading("Numbers with their intervals"), make("p", { class: "sub" }, `Filled: the best and all that are not significantly worse.${published ? " Upright stroke: as published." : ""}`),
               ...multiples(tab, names, order, bright, false)];
     },
 
@@ -275,7 +275,7 @@
 
   const shorten = (name, most) => name.length > most ? name.slice(0, Math.max(3, Math.floor(most) - 1)) + "…" : name;
 
-  // Names that are at least 13 px apart, near their points.
+  // Place names near their points, at least 13 px apart.
   function apart(points, pixels, [low, high]) {
     const gap = 13 * (high - low) / pixels, placed = points.map((p) => ({ ...p, at: p.cy })).sort((a, b) => a.at - b.at || a.cx - b.cx);
     for (let i = 0; i < placed.length; i++) placed[i].at = Math.max(placed[i].at, i ? placed[i - 1].at + gap : 0);
@@ -347,8 +347,8 @@
     return name;
   }
 
-  const COMPARISON = "p is of this pair and column alone, two-sided; bold and ranks of the tables are corrected for all that is compared (Holm). " +
-    "Interval: 95 %, of the difference over the same images or episodes, and over seeds where there are several.";
+  const COMPARISON = "p is for this pair and column only, two-sided; bold and ranks in the tables are corrected for all comparisons (Holm). " +
+    "Interval: 95 %, of the difference over the same images or episodes, and over seeds if there are several.";
 
   function showComparison(id, name, one, other) {
     const tab = tabs.find((t) => t.id === id), table = tab?.tables.find((t) => t.name === name);
@@ -367,7 +367,7 @@
       make("h2", {}, title), make("p", { class: "sub" }, table.title),
       make("div", { class: "pickers" }, picker("first", a, (l) => link(l, l === b ? a : b)), picker("second", b, (l) => link(l === a ? b : a, l))));
     if (!pair) {
-      page.append(make("p", { class: "notice" }, "These two are not compared here: of so many learners each is compared with the best alone, or they share no column."));
+      page.append(make("p", { class: "notice" }, "These two are not compared here: with so many learners, each is compared with the best only, or the two share no column."));
       return title;
     }
     const rows = pair.flatMap((found, place) => {
@@ -383,7 +383,7 @@
       make("tbody", {}, ...rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.name), make("td", {}, ...cell(row.a)), make("td", {}, ...cell(row.b)),
         make("td", { class: row.low !== null && (row.low > 0 || row.high < 0) ? "best" : null }, make("span", { class: "n" }, (row.difference > 0 ? "+" : "") + number(row.difference))),
         make("td", {}, span(row.low, row.high)), make("td", {}, row.p < 0.001 ? "< 0.001" : row.p.toPrecision(2)), make("td", {}, `${row.wins}`), make("td", {}, `${row.losses}`)))))),
-      make("p", { class: "sub long" }, "Wins: images that only this one got right, or episodes in which it was the better one. " + COMPARISON));
+      make("p", { class: "sub long" }, "Wins: images that only this learner got right, or episodes in which it was better. " + COMPARISON));
     page.append(make("div", { class: "chart-head" }, make("h3", {}, "Differences")), make("div", { class: "grid one" }, figure("", plot({ width: Math.min(760, page.clientWidth), height: 50 + 24 * rows.length, marginLeft: 130, marginBottom: 38, ariaLabel: `Differences between ${title}; the numbers are in the table`,
       x: { label: `difference, points; right of 0 ${shorten(names[a], 20)} is better`, labelArrow: "none", labelAnchor: "center", grid: true, inset: 10 }, y: { domain: rows.map((row) => row.name), label: null, tickSize: 0 },
       marks: [Plot.ruleX([0], { strokeOpacity: 0.6 }), Plot.ruleY(rows.filter((row) => row.low !== null), { y: "name", x1: "low", x2: "high", stroke: style(a).colour, strokeWidth: 2 }),
@@ -421,7 +421,7 @@
       $(document, "main").focus({ preventScroll: true });
     }
     const suite = title ? rest[0] : data.divisions[tab.division].name;
-    for (const said of $$(document, "footer [data-suite]")) said.hidden = said.dataset.suite !== suite;
+    for (const entry of $$(document, "footer [data-suite]")) entry.hidden = entry.dataset.suite !== suite;
     document.title = `${title || tab.id} – leaderboard`;
     hideTip();
   }
