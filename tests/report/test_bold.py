@@ -200,3 +200,18 @@ def test_the_lowest_error_is_the_best():
     cells = [(replace(made, metric="error"), verdicts) for made, verdicts in cells]
     (table,) = build_all(results_of(cells), [TableSpec(protocol="few", columns=["shots"])])
     assert [line[0].bold for line in table.cells] == [True, False]
+
+
+def test_mean_ranks_are_means_over_columns():
+    """a is first twice and last once, b always second, c last twice and first once."""
+    draw = np.random.default_rng(0)
+    means = {"a": (0.9, 0.9, 0.5), "b": (0.7, 0.7, 0.7), "c": (0.5, 0.5, 0.9)}
+    cells = [
+        made
+        for name, by_shots in means.items()
+        for shots, mean in zip((1, 5, 20), by_shots, strict=True)
+        for made in episodes(name, draw.normal(mean, 0.02, 60), shots=shots)
+    ]
+    spec = TableSpec(protocol="few", columns=["shots"], ranks=True)
+    (table,) = build_all(results_of(cells), [spec])
+    assert [line[-1].value for line in table.cells] == pytest.approx([5 / 3, 2, 7 / 3])
