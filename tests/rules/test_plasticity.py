@@ -292,3 +292,10 @@ def test_new_synapses_are_a_log_normal_share_of_their_neurons_mean():
     ratio = layer.weight[0].double().numpy() / mean[:, None]
     grown = ratio[(w == 0) & (layer.weight[0].numpy() > 0)]
     np.testing.assert_allclose(np.sort(grown), np.sort(0.3 * np.exp(0.5 * xi)), rtol=1e-5)
+
+
+def test_the_threshold_of_pruning_is_relative_to_the_mean_of_live_synapses():
+    layer = small_layer(1, 10)
+    layer.weight[0, 0] = torch.tensor([1.0, 1.0, 0.2] + [0.0] * 7)  # mean 2.2 / 3, not 2.2 / 10
+    assert structural.prune(layer, 0.3) == 1
+    assert layer.weight[0, 0].tolist() == [1.0, 1.0] + [0.0] * 8
