@@ -392,3 +392,20 @@ def test_the_third_factor_gets_the_output_error_through_the_feedback(feedback, m
 def test_a_budget_is_divided_between_the_stages(budget, labelled, expected):
     plan = plan_training(50, 10, epochs=4, gated_epochs=2, labelled=labelled, budget=Budget(budget))
     assert plan == expected
+
+
+def test_training_of_the_hidden_layer_heats_up_and_fades_out(monkeypatch):
+    """Step i of n has the share i / n behind it; from scratch likewise."""
+    made, calls = learner(temperature_start=10.0, temperature_end=160.0, adapt_steps=2), []
+
+    def learn(layer, inputs, temperature, fade, *_):
+        calls.append((temperature, fade))
+        return torch.zeros(1)
+
+    monkeypatch.setattr(plasticity, "learn", learn)
+    made.fit(blobs().unlabelled())
+    done = np.arange(48) / 48
+    np.testing.assert_allclose(calls, np.stack([10 * 16**done, 1 - done], 1))
+    calls.clear()
+    made.episode_codes(blobs(8).tensor().view(2, 4, *SHAPE))
+    np.testing.assert_allclose(calls, [(10, 1), (40, 0.5)])
