@@ -1,7 +1,7 @@
-"""Which edits of the code change which cell keys: ``python tests/benchmarks/keys.py [--edits 200]``.
+"""Which edits of code change which keys: ``python tests/benchmarks/keys.py [--edits 200]``.
 
-Part one edits one thing at a time and prints how many keys of three suites change. Part two makes random
-edits of definitions that cells reach; each must change the keys of exactly the cells that reach it.
+Part one edits one thing at a time and prints how many keys of three suites change. Part two makes
+random edits of definitions; each must change the keys of exactly the cells that reach it.
 Nothing on disk is changed: edited modules are read from memory.
 """
 
@@ -92,32 +92,86 @@ def replacing(old: str, new: str) -> Edit:
     return lambda text: text.replace(old, new, 1)
 
 
-NAMED: list[tuple[str, str, Edit, str]] = [
-    ("a comment", "harness.attacks.engine.sweep", lambda text: text + "\n# A comment.\n", "none"),
-    ("a docstring", "harness.rng", replacing('"""', '"""Changed. '), "none"),
+Expected = Callable[[Cell], bool]
+
+
+def nothing(cell: Cell) -> bool:
+    """Expect no key to change."""
+    return False
+
+
+def trust_checks(cell: Cell) -> bool:
+    """Expect the keys of trust checks to change."""
+    return cell.role == "trust"
+
+
+def the_stacked_rule(cell: Cell) -> bool:
+    """Expect the keys of everything that one learner does to change."""
+    return cell.identity["learner"]["kind"] == "ech-stack"
+
+
+def episodes(cell: Cell) -> bool:
+    """Expect the keys of one protocol to change."""
+    return cell.identity.get("protocol", {}).get("kind") == "few_shot"
+
+
+NAMED: list[tuple[str, str, Edit, Expected]] = [
+    ("a comment", "harness.attacks.engine.sweep", lambda text: text + "\n# Words.\n", nothing),
+    ("a docstring", "harness.rng", replacing('"""', '"""Changed. '), nothing),
     (
         "an unused function",
         "harness.learning.heads",
         lambda text: text + "\n\ndef unused(x):\n    return x\n",
-        "none",
+        nothing,
     ),
-    ("a help text", "harness.learning.supervised", replacing('description="', 'description="So '), "none"),
-    ("an error text", "harness.protocols.requirements", replacing('f"', 'f"Sorry: '), "none"),
-    ("an annotation", "harness.batching", replacing("batch_size: int", "batch_size: float"), "none"),
+    (
+        "a help text",
+        "harness.learning.supervised",
+        replacing('description="', 'description="So '),
+        nothing,
+    ),
+    ("an error text", "harness.protocols.requirements", replacing('f"', 'f"Sorry: '), nothing),
+    (
+        "an annotation",
+        "harness.batching",
+        replacing("batch_size: int", "batch_size: float"),
+        nothing,
+    ),
+    (
+        "a threshold of trust",
+        "harness.attacks.trust.thresholds",
+        replacing("CHANGED_PARTS = Threshold(0, 0)", "CHANGED_PARTS = Threshold(0, 1)"),
+        trust_checks,
+    ),
+    (
+        "a constant of a rule",
+        "harness.rules.stack",
+        replacing("SIGMA_IMAGES = 200", "SIGMA_IMAGES = 201"),
+        the_stacked_rule,
+    ),
+    (
+        "a line of a protocol",
+        "harness.protocols.episode_verdicts",
+        replacing("CHUNK = 16", "CHUNK = 17"),
+        episodes,
+    ),
 ]
 
 
 def named_edits(edited: Edited) -> bool:
-    """Part one; whether each edit changes as many keys as it should."""
+    """Part one; whether each edit changes the keys that it should, and no others."""
     before = edited.versions()
     sound = True
     for what, module, edit, expected in NAMED:
         with_edit(module, edit)
-        changed = [key for key, version in edited.versions().items() if version != before[key]]
+        after = edited.versions()
         without_edit()
-        right = (expected == "none") == (not changed)
+        changed = {key for key in before if after[key] != before[key]}
+        wanted = {cell.key for cell in edited.cells if expected(cell)}
+        right = changed == wanted
         sound &= right
-        print(f"{what:24} {module:40} {len(changed):5} of {len(before)} keys{'' if right else '  WRONG'}")
+        counts = f"{len(changed):5} of {len(before)} keys change, {len(wanted)} should"
+        print(f"{what:22} {module:40} {counts}{'' if right else '  WRONG'}")
     return sound
 
 
@@ -125,7 +179,7 @@ def named_edits(edited: Edited) -> bool:
 
 
 def random_edits(edited: Edited, count: int, seed: int) -> bool:
-    """Part two; whether each edit changes the keys of exactly the cells that reach its definition."""
+    """Part two; whether each edit changes the keys of exactly the cells that it reaches."""
     chance = random.Random(seed)
     before = edited.versions()
     reach = {entries: code.definitions(entries) for entries in set(edited.entries.values())}
@@ -147,8 +201,8 @@ def random_edits(edited: Edited, count: int, seed: int) -> bool:
         stray += bool(changed - reaching) or bool(reaching - changed)
         if changed != reaching:
             print(f"  {name}: {len(changed)} keys changed, {len(reaching)} cells reach it")
-    print(f"{made} random edits of {len(names)} definitions: {missed} changed no key, {stray} changed")
-    print("the keys of other cells than those that reach the definition")
+    print(f"{made} random edits, {len(names)} definitions: {missed} changed no key, ")
+    print(f"{stray} changed other keys than those of the cells that reach the definition")
     return not missed and not stray
 
 
@@ -174,7 +228,12 @@ def random_edit(name: str, chance: random.Random) -> Edit | None:
     data = text.encode()
     old = data[start:stop].decode()
     new = f"({old}) + 1" if isinstance(node, ast.Constant) else f"not ({old})"
-    return lambda _: (data[:start] + new.encode() + data[stop:]).decode()
+    changed = (data[:start] + new.encode() + data[stop:]).decode()
+    try:
+        ast.parse(changed)
+    except SyntaxError:  # Python 3.11 misplaces what is inside of an f-string
+        return None
+    return lambda _: changed
 
 
 def _editable(statement: ast.stmt) -> Iterator[ast.Constant | ast.Compare]:
