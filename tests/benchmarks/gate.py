@@ -54,9 +54,9 @@ PLANTED = {
     ),
     "the rule two points worse on clean images": (
         "harness/protocols/classification.py",
-        "        low, high = wilson(int(correct.sum()), len(correct))",
-        "        if type(learner).__name__ == 'ECH':\n            correct[::45] = 0\n"
-        "        low, high = wilson(int(correct.sum()), len(correct))",
+        "    low, high = wilson(int(correct.sum()), len(correct))",
+        "    if type(learner).__name__ == 'ECH':\n        correct[::45] = 0\n"
+        "    low, high = wilson(int(correct.sum()), len(correct))",
     ),
 }
 """Regression -> file, text in it, text that replaces it."""
