@@ -255,7 +255,7 @@ def test_a_suite_cites_what_its_protocol_measures(write_suite):
 
 def test_an_unknown_citation_is_an_error_with_its_position(write_suite):
     with pytest.raises(
-        HarnessError, match=r"yaml:6:12: no published numbers .*\n  did you mean 'omniglot/ProtoN"
+        HarnessError, match=r"yaml:7:12: no published numbers .*\n  did you mean 'omniglot/ProtoN"
     ):
         suite.load(write_suite(CITING.replace("CITED", "omniglot/ProtoNut")))
 
