@@ -22,7 +22,7 @@ from harness.execute.session import Run, RunOptions
 from harness.files import write_atomically
 from harness.learning.learner import silent
 from harness.protocols.base import Context
-from harness.protocols.episode_settings import EpisodeProtocol
+from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_verdicts import list_of
 from harness.publish import reading
 from harness.report import checking

@@ -17,7 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from harness.attacks.base import Attack
-from harness.attacks.config import AttackConfig, config_error, expand_name
+from harness.attacks.config import AttackConfig, Problem, config_error, expand_name
 from harness.errors import HarnessError
 from harness.protocols.base import Fault, ProtocolConfig
 from harness.registry import attacks, learners
@@ -27,7 +27,10 @@ ROBUST = "correct unattacked and in the worst case over losses, restarts and sma
 
 
 class _Registered:
-    """A mapping whose ``attack`` key names the registered config that validates it; errors keep their own place."""
+    """Validates a mapping by the registered config that its ``attack`` key names.
+
+    Errors keep their own place in the mapping.
+    """
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -48,7 +51,7 @@ class _Registered:
 
     @classmethod
     def _schema_of_members(cls, family: str) -> JsonSchemaValue:
-        """The spelling ``attack: family.member``, which leaves no name to give."""
+        """The schema of the spelling ``attack: family.member``, which has no key ``name``."""
         schema = cls._schema_of(family)
         schema["properties"]["attack"] = {
             "enum": [f"{family}.{member}" for member in attacks[family].members()],
@@ -64,34 +67,22 @@ class _Registered:
             return value
         if not isinstance(value, dict):
             raise ValueError("an attack is a mapping, e.g. {attack: fgsm, eps: [0, 0.1]}")
-        if not isinstance(value.get("attack"), str):
-            raise config_error(
-                [
-                    (
-                        ("attack",),
-                        f"name the attack, one of: {', '.join(attacks)}",
-                        value.get("attack"),
-                    )
-                ]
-            )
+        name = value.get("attack")
+        if not isinstance(name, str):
+            allowed = f"name the attack, one of: {', '.join(attacks)}"
+            raise config_error([(("attack",), allowed, name)])
         value = expand_name(value)
+        name = value["attack"]
         try:
-            attack = attacks[value["attack"]]
+            attack = attacks[name]
         except HarnessError as error:
             text = f"{error.message}; {error.hint}" if error.hint else error.message
-            raise config_error([(("attack",), text, value["attack"])]) from None
+            raise config_error([(("attack",), text, name)]) from None
         except (AttributeError, TypeError):
-            attack = None  # the registry sets an attribute on what it loads; this object takes none
+            attack = None  # the object takes no attribute, and the registry sets one on a class
         if not (isinstance(attack, type) and issubclass(attack, Attack)):
-            raise config_error(
-                [
-                    (
-                        ("attack",),
-                        f"{value['attack']} is not a subclass of {Attack.__module__}.Attack",
-                        value["attack"],
-                    )
-                ]
-            )
+            text = f"{name} is not a subclass of {Attack.__module__}.Attack"
+            raise config_error([(("attack",), text, name)])
         return attack.Config.model_validate(value)
 
 
@@ -109,11 +100,10 @@ class AttacksConfig(ProtocolConfig):
     @model_validator(mode="after")
     def _labels_differ(self) -> AttacksConfig:
         labels = [attack.label for attack in self.attacks]
-        errors = [
-            (("attacks", place, "label"), f"duplicate label {label!r}", label)
-            for place, label in enumerate(labels)
-            if label and label in labels[:place]
-        ]
+        errors: list[Problem] = []
+        for place, label in enumerate(labels):
+            if label and label in labels[:place]:
+                errors.append((("attacks", place, "label"), f"duplicate label {label!r}", label))
         if errors:
             raise config_error(errors)
         return self
@@ -152,7 +142,7 @@ class AttackEntry:
         return cls(identity["attack"], kind.Config.model_validate(config))
 
     def code(self) -> list[type]:
-        """Classes that the attack runs: its own, and that of the learner that it trains, if any."""
+        """Classes that the attack runs: its own, and that of its surrogate learner, if any."""
         attack = self.attack
         if attack.surrogate is None:
             return [type(attack)]
@@ -160,7 +150,7 @@ class AttackEntry:
 
 
 def labelled(configs: Sequence[AttackConfig]) -> list[AttackEntry]:
-    """The attacks of a protocol under distinct labels; a made-up label that is taken gets a number."""
+    """Give every attack a distinct label; a default label that is taken gets a number."""
     entries: list[AttackEntry] = []
     chosen = {config.label for config in configs}
     used: set[str] = set()
@@ -179,7 +169,7 @@ def labelled(configs: Sequence[AttackConfig]) -> list[AttackEntry]:
 def attack_faults(
     configs: Sequence[AttackConfig], image_shape: tuple[int, int, int], n_classes: int
 ) -> Iterator[Fault]:
-    """Attacks that images of this shape, or so few classes, do not allow."""
+    """Yield attacks that cannot run on images of this shape, or on so few classes."""
     for place, config in enumerate(configs):
         attack = attacks[config.attack](config)
         for path, message, hint in attack.faults(image_shape, n_classes):
@@ -187,7 +177,7 @@ def attack_faults(
 
 
 def knowledge(configs: Sequence[AttackConfig]) -> str:
-    """What the attacks know: white box where they use gradients, black box where they see outputs only."""
+    """Threat model in words: white box for attacks with gradients, black box for the others."""
     labels: dict[str, list[str]] = {"white box": [], "black box": []}
     for entry in labelled(configs):
         labels["white box" if entry.attack.climbs else "black box"].append(entry.label)

@@ -1,4 +1,4 @@
-"""Adversarial robustness: accuracy over a grid of budgets, with checks of whether it is reliable."""
+"""Adversarial robustness: accuracy over a grid of budgets, with trust checks."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         return self.config.splitting or next(iter(self.facts.splittings))
 
     def settings(self) -> Iterator[AttackSweepSetting]:
-        """One cell an attack."""
+        """Yield one setting for each attack."""
         config = self.config
         for entry in labelled(config.attacks):
             yield AttackSweepSetting(entry, self.splitting, config.split, config.images)
@@ -115,7 +115,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         return TrainingData(self.splitting)
 
     def faults(self) -> Iterator[Fault]:
-        """A splitting or split that does not exist, too many images, attacks that do not fit them."""
+        """Yield unknown splits, too large numbers of images, and attacks that do not fit them."""
         config = self.config
         named = ("splitting",) if config.splitting else ("dataset",)
         splits = self.facts.splittings.get(self.splitting)
@@ -252,12 +252,14 @@ def _prepared(setting: AttackSweepSetting, data: Loaded, context: Context) -> At
     attack = setting.entry.attack
     if attack.surrogate is not None:
         train = data.split(setting.splitting, "train")
-        attack.network = surrogate_network(attack.surrogate, train, context.device)
+        network = surrogate_network(attack.surrogate, train, context.device)
+        # Only attacks with a surrogate have this attribute (see ``Attack.surrogate``).
+        setattr(attack, "network", network)  # noqa: B010 - not declared by the base class
     return attack
 
 
 def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-    """Faults of the learner that an attack names as its surrogate: (path, message, hint)."""
+    """Yield faults of an attack's surrogate learner: (path, message, hint)."""
     if attack.surrogate is None:
         return
     keys = dict(attack.surrogate)
@@ -275,11 +277,11 @@ def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], s
 
 
 _SURROGATES: dict[str, nn.Module] = {}
-"""The surrogate trained last in this process: all victims of a suite are attacked from the same one."""
+"""The surrogate trained last in this process; all victims of a suite share it."""
 
 
 def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Module:
-    """The network of an attacker's own learner; the same whatever the victim and its seed.
+    """Train an attacker's own network; it depends on neither the victim nor its seed.
 
     Args:
         spec: kind and config of the learner.
@@ -300,14 +302,14 @@ def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Mo
 
 def _values(result: Sweep) -> list[Value]:
     values = []
-    for eps, stood in zip(result.eps, result.worst, strict=True):
-        low, high = wilson(int(stood.sum()), len(stood))
+    for eps, robust in zip(result.eps, result.worst, strict=True):
+        low, high = wilson(int(robust.sum()), len(robust))
         value = Value(
             "accuracy",
-            float(stood.mean()),
+            float(robust.mean()),
             low,
             high,
-            n=len(stood),
+            n=len(robust),
             unit="sample",
             setting={"eps": eps},
             verdicts=verdict_name(eps),

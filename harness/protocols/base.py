@@ -21,7 +21,13 @@ from harness.rng import Rng
 
 @dataclass(frozen=True)
 class Fault:
-    """A combination that cannot be: where (path below the protocol's own mapping) and what."""
+    """An impossible combination of keys.
+
+    Attributes:
+        path: Where it is, below the protocol's own mapping.
+        message: What is wrong.
+        hint: What is allowed.
+    """
 
     path: tuple[str | int, ...]
     message: str
@@ -30,7 +36,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a learner is trained on before it is measured: the ``train`` split of a splitting, with labels or without."""
+    """What a learner is trained on before it is measured: the ``train`` split of a splitting.
+
+    Attributes:
+        splitting: Its name.
+        labelled: Whether the learner sees the labels.
+    """
 
     splitting: str
     labelled: bool = True
@@ -41,11 +52,11 @@ class Context:
     """What a measurement may use.
 
     Attributes:
-        rng: of (suite seed); never of the learner, so that every learner meets the same episodes and the same noise.
+        rng: of the suite seed, never of the learner, so that all meet the same episodes and noise.
         device: torch device name.
         batch_size: images pushed through a network at once; changes no value.
         progress: to be called now and then.
-        files: what a setting names by its hash -> where it lies (see ``Protocol.files``).
+        files: hash -> path of each file that a setting names by its hash (see ``Protocol.files``).
     """
 
     rng: Rng
@@ -62,8 +73,8 @@ class Measurement:
     Attributes:
         values: the numbers.
         arrays: name -> array: the verdicts that the numbers derive from, and what figures need.
-        trust: checks that measuring itself has made.
-        log: facts that the trust checks read later; JSON-able.
+        trust: trust checks made while measuring.
+        log: facts that later trust checks read; JSON-able.
     """
 
     values: list[Value]
@@ -72,13 +83,13 @@ class Measurement:
     log: dict[str, Any] = field(default_factory=dict)
 
 
-def _beside(value: str, info: ValidationInfo) -> str:
+def _relative_to_suite(value: str, info: ValidationInfo) -> str:
     folder = info.context["folder"](info.field_name) if info.context else Path()
     return str(folder / Path(value).expanduser())
 
 
-SuiteFile = Annotated[str, AfterValidator(_beside)]
-"""A path in a suite, relative to the file that it stands in."""
+SuiteFile = Annotated[str, AfterValidator(_relative_to_suite)]
+"""A path in a suite, relative to the file that names it."""
 
 
 class ProtocolConfig(Config):
@@ -101,8 +112,8 @@ S = TypeVar("S", bound=Setting)
 class Protocol(ABC, Generic[S]):
     """One way of measuring.
 
-    A subclass is registered with ``@protocols.register(name)``, has a nested ``Config(ProtocolConfig)``
-    and names the class of its settings.
+    A subclass is registered with ``@protocols.register(name)``, has a nested
+    ``Config(ProtocolConfig)`` and names the class of its settings.
 
     Args:
         config: an instance of the class's ``Config``.
@@ -115,32 +126,32 @@ class Protocol(ABC, Generic[S]):
     keys: ClassVar[tuple[str, ...]] = ()
     """Keys that values add to their cell's setting, e.g. ``("eps",)``; tables may pivot on them."""
 
-    def __init__(self, config: ProtocolConfig, facts: Facts):
+    def __init__(self, config: ProtocolConfig, facts: Facts) -> None:
         self.config = config
         self.facts = facts
 
     @abstractmethod
     def settings(self) -> Iterator[S]:
-        """One setting for each cell. It holds everything that changes the result."""
+        """Yield one setting for each cell; it holds everything that changes the result."""
 
     @abstractmethod
     def training(self) -> TrainingData | None:
-        """What learners are trained on first; None: they are measured untrained."""
+        """What learners are trained on first; None if they are measured untrained."""
 
     @abstractmethod
     def faults(self) -> Iterator[Fault]:
-        """Impossible combinations, as far as the dataset's facts show them."""
+        """Yield impossible combinations, as far as the dataset's facts show them."""
 
     @abstractmethod
     def block(self) -> dict[str, str]:
-        """The protocol block printed under every table: each condition and its value, in words."""
+        """Conditions printed under every table: condition -> value, in words."""
 
     def files(self) -> dict[str, Path]:
         """Hash -> path of each file that a setting names by its hash."""
         return {}
 
     def examine(self, load: Callable[[], Loaded]) -> None:
-        """Look for faults that only the data shows.
+        """Find faults that only the data shows.
 
         Args:
             load: reads the data, which takes time.
@@ -156,7 +167,7 @@ class Protocol(ABC, Generic[S]):
 
     @classmethod
     def code(cls, setting: S) -> list[type]:
-        """Further classes whose code computes a setting, e.g. its attack: part of the cell's key."""
+        """Further classes, e.g. the attack, whose code is part of the cell's key."""
         return []
 
     @classmethod
@@ -164,7 +175,7 @@ class Protocol(ABC, Generic[S]):
     def measure(cls, learner: Learner, data: Loaded, setting: S, context: Context) -> Measurement:
         """Measure one setting on a trained learner, which is on ``context.device``.
 
-        A class method: nothing but its arguments, which the cell's key covers, can change the result.
+        As a class method it depends on its arguments alone, which the cell's key covers.
         """
 
     @property
@@ -176,23 +187,23 @@ class Protocol(ABC, Generic[S]):
     def trust(
         cls, learner: Learner, data: Loaded, setting: S, context: Context, measured: Measurement
     ) -> list[TrustCheck]:
-        """Judge whether a measurement is reliable; only asked of protocols that are ``checked``.
+        """Judge whether a measurement is reliable; only called if the protocol is ``checked``.
 
         Args:
             learner: as for ``measure``.
-            measured: what ``measure`` gave, its ``arrays`` and ``log``.
+            measured: the return value of ``measure``.
         """
         return []
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
-        """The smallest difference between two learners that is likely to show, in words.
+        """The smallest difference between two learners that is likely to be detected, in words.
 
         Args:
-            seeds: how many there are.
+            seeds: number of seeds.
             spread: standard deviation of the difference between two learners on one unit, as
-                measured; None: not known.
+                measured; None if unknown.
 
         Returns:
-            A sentence fragment; empty where it cannot be said.
+            A sentence fragment; empty if it cannot be computed.
         """
         return ""

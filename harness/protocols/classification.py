@@ -61,7 +61,7 @@ class Classification(Protocol[ClassificationSetting]):
         return self.config.splitting or next(iter(self.facts.splittings))
 
     def settings(self) -> Iterator[ClassificationSetting]:
-        """One cell."""
+        """Yield one setting."""
         yield ClassificationSetting(self.splitting, self.config.split)
 
     def training(self) -> TrainingData:
@@ -69,7 +69,7 @@ class Classification(Protocol[ClassificationSetting]):
         return TrainingData(self.splitting)
 
     def faults(self) -> Iterator[Fault]:
-        """A splitting or split that does not exist, or one whose classes were never trained on."""
+        """Yield unknown splits, and splits whose classes are not trained on."""
         yield from shared_class_faults(
             self, self.splitting, self.config.split, named=self.config.splitting is not None
         )
@@ -145,12 +145,12 @@ def _logits(learner: Learner, images: Images, context: Context) -> np.ndarray:
 
 
 def detectable_words(images: int, spread: float | None = None) -> str:
-    """The difference between two accuracies on the same images that a McNemar test is likely to find.
+    """The difference between two accuracies that a McNemar test is likely to detect, in words.
 
     Args:
-        images: how many there are.
-        spread: root of the share of images that only one of the two classifies correctly; None: as if
-            that share were 10 %.
+        images: number of images, the same for both learners.
+        spread: root of the share of images that only one of the two classifies correctly;
+            None assumes a share of 10 %.
     """
     if spread is None:
         share = 0.1
@@ -168,12 +168,12 @@ def detectable_words(images: int, spread: float | None = None) -> str:
 def shared_class_faults(
     protocol: Protocol, splitting: str, split: str, *, named: bool
 ) -> Iterator[Fault]:
-    """Faults of a protocol that measures on the classes it trains on.
+    """Yield faults of a protocol that measures on the classes it trains on.
 
     Args:
-        protocol: whose dataset it is about.
-        splitting, split: that it uses.
-        named: whether the suite names the splitting, so that the fault is there.
+        protocol: the protocol; its dataset is checked.
+        splitting, split: used by the protocol.
+        named: whether the suite names the splitting; a fault is then reported at that key.
     """
     splittings = protocol.facts.splittings
     if splitting not in splittings:

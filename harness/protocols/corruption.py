@@ -1,17 +1,17 @@
-"""Accuracy on corrupted images: what a network withstands that no adversary chose."""
+"""Accuracy on corrupted images: robustness to noise that no adversary chose."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
 from harness.batching import in_batches
 from harness.data.base import Images, Loaded
-from harness.data.corruptions import SEVERITIES, corrupt, words
+from harness.data.corruptions import corrupt, words
 from harness.lazy import torch
 from harness.learning.learner import Learner
 from harness.metrics.statistics import t_interval, wilson
@@ -27,13 +27,20 @@ from harness.protocols.classification import detectable_words, shared_class_faul
 from harness.protocols.requirements import require_eval_mode, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import subset
-from harness.records import Value
+from harness.records import Unit, Value
 from harness.registry import distinct, protocols
 
 Kind = Literal[
     "gaussian-noise", "salt-and-pepper", "blur", "contrast", "occlusion", "shift", "rotation"
 ]
-CLEAN, MEAN = "clean", "mean"
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+CLEAN = "clean"
+"""Value of the key ``corruption`` for images without one."""
+
+MEAN = "mean"
+"""Value of the key ``corruption`` for means over all kinds."""
+
 CHUNK = 2048
 """Images corrupted at once."""
 
@@ -51,7 +58,10 @@ class CorruptionSetting(Setting):
 
 @protocols.register("corruption")
 class Corruption(Protocol[CorruptionSetting]):
-    """Accuracy on images with noise, blur, less contrast, occlusion, shifts and rotations, at five severities."""
+    """Accuracy on corrupted images, at five severities.
+
+    Images are corrupted by noise, blur, less contrast, occlusion, shifts and rotations.
+    """
 
     setting_type = CorruptionSetting
     keys = ("corruption", "severity")
@@ -60,7 +70,7 @@ class Corruption(Protocol[CorruptionSetting]):
         """Which corruptions, and of which images."""
 
         corruptions: Annotated[list[Kind], AfterValidator(distinct)] = Field(
-            list(SEVERITIES), min_length=1, description="which corruptions; all of them if left out"
+            list(KINDS), min_length=1, description="which corruptions; all of them if left out"
         )
         severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(distinct)] = (
             Field([1, 2, 3, 4, 5], min_length=1, description="from 1, light, to 5, heavy")
@@ -75,13 +85,15 @@ class Corruption(Protocol[CorruptionSetting]):
             None, ge=2, description="how many images, classes balanced; the whole split if left out"
         )
 
+    config: Config
+
     @property
     def splitting(self) -> str:
         """The splitting in use."""
         return self.config.splitting or next(iter(self.facts.splittings))
 
     def settings(self) -> Iterator[CorruptionSetting]:
-        """One cell: the mean is over all of them together."""
+        """Yield one setting: the mean is over all corruptions together."""
         config = self.config
         yield CorruptionSetting(
             tuple(config.corruptions),
@@ -96,35 +108,37 @@ class Corruption(Protocol[CorruptionSetting]):
         return TrainingData(self.splitting)
 
     def faults(self) -> Iterator[Fault]:
-        """A splitting or split that is not there, classes that were never trained on, more images than there are."""
-        found = list(
-            shared_class_faults(
-                self, self.splitting, self.config.split, named=self.config.splitting is not None
+        """Yield unknown splits, classes not trained on, and too large numbers of images."""
+        config = self.config
+        named = config.splitting is not None
+        faults = list(shared_class_faults(self, self.splitting, config.split, named=named))
+        yield from faults
+        if faults or config.images is None:
+            return
+        available = self.facts.splittings[self.splitting][config.split].images
+        if config.images > available:
+            yield Fault(
+                ("images",), f"{config.images} images of {available}", f"at most {available}"
             )
-        )
-        yield from found
-        if not found and self.config.images:
-            there = self.facts.splittings[self.splitting][self.config.split].images
-            if self.config.images > there:
-                yield Fault(
-                    ("images",), f"{self.config.images} images of {there}", f"at most {there}"
-                )
 
     @classmethod
     def measure(
         cls, learner: Learner, data: Loaded, setting: CorruptionSetting, context: Context
     ) -> Measurement:
-        """Accuracy without and with each corruption and severity, and means of those over severities and over all.
+        """Measure accuracy on clean images, under each corruption and severity, and means.
 
-        What such a mean has lost of the clean accuracy, as a share of it, is ``relative_drop``.
+        Means are over severities, over kinds, and over both. ``relative_drop`` is the share of the
+        clean accuracy that a mean has lost.
 
         Raises:
             ValueError: the classifier is in train mode.
             FloatingPointError: some logits are not finite.
         """
         images = data.split(setting.splitting, setting.split)
-        images = images if setting.images is None else subset(images, setting.images)
-        kinds, severities = setting.corruptions, setting.severities
+        if setting.images is not None:
+            images = subset(images, setting.images)
+        kinds = setting.corruptions
+        severities = setting.severities
         model = learner.classifier()
         require_eval_mode(model, learner, "classifier()")
         clean = _verdicts(model, learner, images, None, 0, context)
@@ -138,19 +152,18 @@ class Corruption(Protocol[CorruptionSetting]):
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images."""
-        return detectable_words(
-            self.config.images or self.facts.splittings[self.splitting][self.config.split].images,
-            spread,
-        )
+        split = self.facts.splittings[self.splitting][self.config.split]
+        return detectable_words(self.config.images or split.images, spread)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
         config = self.config
+        severities = ", ".join(map(str, config.severities))
         return {
             "split": f"{self.splitting}/{config.split}",
             "images": f"{config.images}, classes balanced" if config.images else "all",
             "training": f"{self.splitting}/train, labelled, without corruptions",
-            "severities": f"{', '.join(map(str, config.severities))} of 5; a kind's number is the mean over them, the mean is "
+            "severities": f"{severities} of 5; a kind's number is the mean over them, the mean is "
             "over all kinds and severities",
             **{kind: words(kind) for kind in config.corruptions},
         }
@@ -159,10 +172,16 @@ class Corruption(Protocol[CorruptionSetting]):
 def _verdicts(
     model: Any, learner: Learner, images: Images, kind: str | None, severity: int, context: Context
 ) -> np.ndarray:
-    """uint8 (N,), which images are classified correctly when corrupted."""
-    parts, rng = [], context.rng.child("corruption protocol")
+    """Find which images are classified correctly when corrupted: uint8 (N,).
+
+    Args:
+        kind: of corruption; None: clean images.
+    """
+    parts = []
+    rng = context.rng.child("corruption protocol")
+    rows = np.arange(len(images))
     for start in range(0, len(images), CHUNK):
-        part = images.take(slice(start, start + CHUNK))
+        part = images.take(rows[start : start + CHUNK])
         pixels = part.tensor(context.device)
         if kind is not None:
             pixels = corrupt(pixels, kind, severity, part.index, rng)
@@ -174,41 +193,57 @@ def _verdicts(
 
 
 def _values(
-    clean: np.ndarray, correct: np.ndarray, kinds: list[str], severities: list[int]
+    clean: np.ndarray, correct: np.ndarray, kinds: Sequence[str], severities: Sequence[int]
 ) -> tuple[list[Value], dict[str, np.ndarray]]:
-    """Numbers and the arrays that they are means of, from verdicts (kinds, severities, images)."""
-    values, arrays = [], {}
+    """Summarise verdicts.
+
+    Args:
+        clean: uint8 (images,), verdicts without corruption.
+        correct: uint8 (kinds, severities, images).
+        kinds, severities: names of the first two axes.
+
+    Returns:
+        the values, and the arrays that they are means of.
+    """
+    values: list[Value] = []
+    arrays: dict[str, np.ndarray] = {}
 
     def add(setting: dict[str, Any], units: np.ndarray) -> None:
-        name, single = "/".join(map(str, setting.values())), units.dtype == np.uint8
-        # Means of several verdicts an image have a t interval, unless they are all equal: that makes nothing certain.
-        low, high = (
-            wilson(round(float(units.sum())), len(units))
-            if single or np.ptp(units) == 0
-            else t_interval(units)
-        )
-        arrays[name] = units
-        unit = "sample" if single else "image"
-        values.append(
-            Value("accuracy", float(units.mean()), low, high, len(units), unit, setting, name)
-        )
+        value = _accuracy(setting, units)
+        assert value.verdicts is not None
+        arrays[value.verdicts] = units
+        values.append(value)
 
-    def add_summary(setting: dict[str, Any], units: np.ndarray) -> None:
+    def add_with_drop(setting: dict[str, Any], units: np.ndarray) -> None:
         add(setting, units)
         if clean.any():
-            values.append(
-                Value("relative_drop", *relative_drop(clean, units), len(clean), "image", setting)
-            )
+            drop, low, high = relative_drop(clean, units)
+            values.append(Value("relative_drop", drop, low, high, len(clean), "image", setting))
 
     add({"corruption": CLEAN}, clean)
     for kind, of_kind in zip(kinds, correct, strict=True):
-        add_summary({"corruption": kind}, of_kind.mean(0))
+        add_with_drop({"corruption": kind}, of_kind.mean(0))
         for severity, units in zip(severities, of_kind, strict=True):
             add({"corruption": kind, "severity": severity}, units)
     for severity, of_severity in zip(severities, correct.transpose(1, 0, 2), strict=True):
         add({"corruption": MEAN, "severity": severity}, of_severity.mean(0))
-    add_summary({"corruption": MEAN}, correct.mean((0, 1)))
+    add_with_drop({"corruption": MEAN}, correct.mean((0, 1)))
     return values, arrays
+
+
+def _accuracy(setting: dict[str, Any], units: np.ndarray) -> Value:
+    """The mean of verdicts (uint8), or of means of several verdicts an image (float)."""
+    are_verdicts = units.dtype == np.uint8
+    # A t interval of equal means would have no width, as if nothing were uncertain.
+    low: float | None
+    high: float | None
+    if are_verdicts or np.ptp(units) == 0:
+        low, high = wilson(round(float(units.sum())), len(units))
+    else:
+        low, high = t_interval(units)
+    unit: Unit = "sample" if are_verdicts else "image"
+    name = "/".join(map(str, setting.values()))
+    return Value("accuracy", float(units.mean()), low, high, len(units), unit, setting, name)
 
 
 def relative_drop(
@@ -216,13 +251,20 @@ def relative_drop(
 ) -> tuple[float, float | None, float | None]:
     """The share of the clean accuracy that corruption costs, with its 95 % interval.
 
-    A ratio of two means over the same images; its interval is that of its linear part (delta method), and none where
-    that has no spread.
+    It is 1 minus a ratio of two means over the same images. The interval is that of its linear
+    part (delta method); None where that part has no spread.
 
     Args:
-        clean, corrupted: (N,) with N >= 2, verdicts or means of verdicts an image; some of ``clean`` are right.
+        clean: (N,) with N >= 2, verdicts of which at least one is 1.
+        corrupted: (N,), verdicts or means of several verdicts, on the same images.
+
+    Returns:
+        the share, and the ends of its interval.
     """
     kept = corrupted.mean() / clean.mean()
     part = (corrupted - kept * clean) / clean.mean()
-    low, high = t_interval(1 - kept - part) if np.ptp(part) > 0 else (None, None)
-    return 1 - float(kept), low, high
+    drop = 1 - float(kept)
+    if np.ptp(part) == 0:
+        return drop, None, None
+    low, high = t_interval(1 - kept - part)
+    return drop, low, high

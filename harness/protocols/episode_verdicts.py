@@ -17,7 +17,7 @@ from harness.protocols.episode_settings import FewShotSetting
 from harness.protocols.requirements import require_eval_mode, require_logits
 
 CHUNK = 16
-"""Episodes adapted at once. Fixed, so that no bit of a result depends on how much memory there is."""
+"""Episodes adapted at once; fixed, so that no result depends on the size of the memory."""
 
 HEAD_NUMBERS = 1 << 20
 """Heads on frozen features are cheap: up to this many embedding entries (4 MiB) go through at once,
@@ -28,7 +28,7 @@ NOTHING = 255
 
 
 def drawn(data: Loaded, setting: FewShotSetting, context: Context) -> tuple[Images, Episodes]:
-    """The images of a setting's split and its episodes, the same for every protocol with that setting."""
+    """The images of a setting's split, and its episodes; equal settings give equal episodes."""
     images = data.split(setting.splitting, setting.split)
     if setting.episodes_from is not None:
         path = context.files[setting.episodes_from]

@@ -10,7 +10,8 @@ from harness.data.base import Loaded
 from harness.learning.learner import Learner
 from harness.metrics.statistics import t_interval
 from harness.protocols.base import Context, Measurement
-from harness.protocols.episode_settings import EpisodeProtocol, EpisodesConfig, FewShotSetting
+from harness.protocols.episode_protocol import EpisodeProtocol
+from harness.protocols.episode_settings import EpisodesConfig, FewShotSetting
 from harness.protocols.episode_verdicts import NOTHING, drawn, episode_verdicts
 from harness.records import Unit, Value
 from harness.registry import protocols
@@ -26,14 +27,14 @@ class FewShot(EpisodeProtocol[FewShotSetting]):
         """Which episodes, and what learners may have seen before them."""
 
     def settings(self) -> Iterator[FewShotSetting]:
-        """One cell for each (ways, shots), or one for a list of episodes."""
+        """Yield one setting for each (ways, shots), or one for a list of episodes."""
         return self.episode_settings()
 
     @classmethod
     def measure(
         cls, learner: Learner, data: Loaded, setting: FewShotSetting, context: Context
     ) -> Measurement:
-        """Accuracy of every episode; mean with a 95 % t interval over episodes."""
+        """Measure the accuracy of every episode; the mean has a 95 % t interval over episodes."""
         images, episodes = drawn(data, setting, context)
         correct = episode_verdicts(learner, images, episodes, context)
         accuracy = np.mean(correct, axis=1, where=correct != NOTHING)

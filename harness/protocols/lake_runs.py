@@ -17,11 +17,12 @@ from harness.protocols.few_shot import FewShot
 from harness.registry import protocols
 
 RUNS = "lake_runs.json"
-"""Two runs of 20 characters of one alphabet, for each of ten alphabets of the evaluation set; support
-and query are each by one drawer. Found by looking up the drawings of ``all_runs.zip`` of
-github.com/brendenlake/omniglot (folder python/one-shot-classification; MIT) among Omniglot's own: each
-is the only drawing with its pixels. On the original drawings the modified Hausdorff distance errs in
-38.75 % of these 400 trials, as that repository says of its baseline (38.8 %)."""
+"""Two runs of 20 characters for each of ten alphabets of the evaluation set.
+
+Support and query are each drawn by one person. The drawings are those of ``all_runs.zip`` of
+github.com/brendenlake/omniglot (folder python/one-shot-classification; MIT), found among Omniglot's
+by their pixels, which are unique. On the original drawings the modified Hausdorff distance errs in
+38.75 % of these 400 trials; that repository reports 38.8 % for its baseline."""
 
 
 @protocols.register("lake_runs")

@@ -16,8 +16,6 @@ from harness.protocols.classification import count, detectable_words, shared_cla
 from harness.protocols.setting import Setting
 from harness.registry import distinct, protocols
 
-ALL = "all"
-
 PerClass = Annotated[
     Annotated[int, Field(ge=1), Tag("number")] | Annotated[Literal["all"], Tag("word")],
     Discriminator(lambda value: "word" if isinstance(value, str) else "number"),
@@ -51,9 +49,9 @@ class LowDataSetting(Setting):
 class LowData(Protocol[LowDataSetting]):
     """Accuracy on a split after training on a few labelled images of each class.
 
-    A seed is a draw: it chooses the images, and the learner's own randomness. Draws are the same for
-    every learner, and nested: the images of 5 a class contain those of 2. Several seeds therefore give
-    an interval over draws and test images, and comparisons paired by both.
+    A seed is a draw: it chooses the images, and the learner's own randomness. Draws are the same
+    for every learner, and nested: the images of 5 a class contain those of 2. With several seeds,
+    intervals cover draws and test images, and comparisons are paired by both.
     """
 
     setting_type = LowDataSetting
@@ -62,7 +60,7 @@ class LowData(Protocol[LowDataSetting]):
         """How many labelled images, and which split."""
 
         per_class: Annotated[list[PerClass], AfterValidator(distinct)] = Field(
-            [1, 2, 5, 10, 20, 50, ALL],
+            [1, 2, 5, 10, 20, 50, "all"],
             min_length=1,
             description="labelled training images of each class; `all`: the whole train split",
         )
@@ -79,7 +77,7 @@ class LowData(Protocol[LowDataSetting]):
         return self.config.splitting or next(iter(self.facts.splittings))
 
     def settings(self) -> Iterator[LowDataSetting]:
-        """One cell a number of images."""
+        """Yield one setting for each number of images."""
         train = self.facts.splittings[self.splitting]["train"]
         for per_class in self.config.per_class:
             labelled = train.images
@@ -94,7 +92,7 @@ class LowData(Protocol[LowDataSetting]):
         return None
 
     def faults(self) -> Iterator[Fault]:
-        """Those of a classification, and more images than a class has."""
+        """Yield faults of a classification, and numbers larger than a class has images."""
         named = self.config.splitting is not None
         faults = list(shared_class_faults(self, self.splitting, self.config.split, named=named))
         yield from faults
@@ -114,12 +112,13 @@ class LowData(Protocol[LowDataSetting]):
     def measure(
         cls, learner: Learner, data: Loaded, setting: LowDataSetting, context: Context
     ) -> Measurement:
-        """Train on the images drawn, then count as a classification does.
+        """Train on the images drawn, then classify as ``classification`` does.
 
         Args:
-            learner: an untrained one.
+            learner: an untrained learner.
         """
         train = data.split(setting.splitting, "train")
+        assert train.labels is not None
         rows = balanced_rows(train.labels, setting.labelled, context.rng.child("low data"))
         learner.fit(train.take(rows), progress=context.progress)
         return count(learner, data.split(setting.splitting, setting.split), context)

@@ -1,4 +1,4 @@
-"""What must hold of a learner's classifiers before their answers are counted; a cell fails where it does not."""
+"""Requirements that a learner's classifier must meet to be measured; otherwise the cell fails."""
 
 from __future__ import annotations
 
@@ -9,38 +9,44 @@ from harness.learning.learner import Learner
 
 
 def require_eval_mode(model: Any, learner: Learner, given_by: str) -> None:
-    """A module that drops units or normalises over its batch would be measured in a state that nobody trained.
+    """Require that no part of a module is in train mode.
+
+    In train mode, dropout and batch normalisation would change what is measured.
 
     Args:
-        model: what the learner gave; anything that is no module has no mode.
-        given_by: the learner's method that gave it, for the message.
+        model: the classifier; one that is not a module has no mode.
+        learner: whose classifier it is.
+        given_by: the learner's method that returned it, for the message.
 
     Raises:
-        ValueError: some part of it is in train mode.
+        ValueError: some part is in train mode.
     """
-    parts = (
-        [part for part in model.modules() if part.training] if isinstance(model, nn.Module) else []
-    )
-    if parts:
-        raise ValueError(
-            f"{learner.kind}: {given_by} gave a module in train mode ({type(parts[0]).__name__} is); "
-            f"call .eval() on it"
-        )
+    if not isinstance(model, nn.Module):
+        return
+    for part in model.modules():
+        if part.training:
+            raise ValueError(
+                f"{learner.kind}: {given_by} gave a module in train mode "
+                f"({type(part).__name__} is); call .eval() on it"
+            )
 
 
 def require_logits(logits: torch.Tensor, shape: tuple[int, ...], learner: Learner) -> None:
-    """One finite number for each image and class: among others the largest is undefined, or is none of the classes'.
+    """Require one finite logit for each image and class, so that the largest is well defined.
 
     Args:
-        shape: images first, classes last.
+        logits: the classifier's output.
+        shape: expected shape, images first and classes last.
+        learner: whose classifier it is.
 
     Raises:
-        ValueError: another shape, or no floating-point numbers.
-        FloatingPointError: some of them are NaN or infinite.
+        ValueError: wrong shape, or not floating-point numbers.
+        FloatingPointError: some logits are NaN or infinite.
     """
     if tuple(logits.shape) != shape or not logits.is_floating_point():
         raise ValueError(
-            f"{learner.kind}: logits must be floats of shape {shape}, got {logits.dtype} of {tuple(logits.shape)}"
+            f"{learner.kind}: logits must be floats of shape {shape}, "
+            f"got {logits.dtype} of {tuple(logits.shape)}"
         )
     bad = int((~logits.isfinite()).sum())
     if bad:

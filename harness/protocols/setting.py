@@ -12,24 +12,24 @@ from typing import Any, Self
 class Setting:
     """Everything that changes a measurement beside the learner, the data and the seed.
 
-    A protocol lays out one frozen setting a cell. It travels as an object; ``to_identity`` is what the
-    cell's key is a hash of and what records print.
+    A protocol lays out one frozen setting for each cell, and it travels as an object. The cell's
+    key is a hash of its ``to_identity``, which records print too.
     """
 
     def to_identity(self) -> dict[str, Any]:
-        """The setting as JSON: equal settings give equal dicts."""
+        """The setting as a JSON-able dict; equal settings give equal dicts."""
         return {
             field.name: _as_json(getattr(self, field.name)) for field in dataclasses.fields(self)
         }
 
     @classmethod
     def from_identity(cls, identity: Mapping[str, Any]) -> Self:
-        """The setting that ``to_identity`` described."""
+        """Rebuild the setting that ``to_identity`` described."""
         return cls(**{name: _as_value(value) for name, value in identity.items()})
 
     @property
     def label(self) -> str:
-        """A few words for people, e.g. ``"5w1s pgd-20"``; empty where a protocol has one cell only."""
+        """A few words, e.g. ``"5w1s pgd-20"``; empty if the protocol has a single cell."""
         return ""
 
 

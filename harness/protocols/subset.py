@@ -9,14 +9,19 @@ from harness.rng import Rng
 
 
 def subset(images: Images, number: int) -> Images:
-    """``number`` images, as many of each class as there can be: the same for every learner and every seed.
+    """Draw images with classes balanced, the same for every learner and every seed.
+
+    Args:
+        images: labelled images.
+        number: how many to draw.
 
     Returns:
-        The images, in the order of their dataset.
+        the images, in the order of their dataset.
     """
+    assert images.labels is not None
     rng = Rng(0).numpy("attack_sweep subset")
     order = rng.permutation(len(images))
-    within = np.empty(len(images), np.int64)  # each image's turn among those of its class
+    within = np.empty(len(images), np.int64)  # rank of each image within its class
     for label in np.unique(images.labels):
         members = order[images.labels[order] == label]
         within[members] = np.arange(len(members))

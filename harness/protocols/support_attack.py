@@ -19,10 +19,10 @@ from harness.records import TrustCheck
 from harness.registry import Config, distinct
 
 LOGIT_TOLERANCE = 1e-3
-"""Relative: two ways of computing the same classifier differ by rounding, other classifiers by more."""
+"""Two ways of computing one classifier differ by rounding, other classifiers by more."""
 
 KNOWN = "the support attack sees the adaptation"
-"""The check that warns where the support set was attacked by transfer."""
+"""Name of the check that warns where the support set was attacked by transfer."""
 
 
 class SupportAttack(Config):
@@ -58,10 +58,10 @@ def poisoned(
         number: of the episode.
         support: float (S, C, H, W), with int64 labels (S,).
         norm, eps, steps: of the attack.
-        others: images a class that the attacker climbs on; 0: the measured queries themselves.
+        others: images for each class whose loss is raised; 0: the measured queries themselves.
 
     Returns:
-        the support set as the attacker leaves it, and the check of whether it saw the adaptation.
+        the poisoned support set, and a check of whether the attack saw the adaptation.
     """
     rows, classes = attackers_images(images, episodes, number, others, context)
     shown = images.take(rows).tensor(context.device)
@@ -78,14 +78,23 @@ def poisoned(
 def attackers_images(
     images: Images, episodes: Episodes, number: int, others: int, context: Context
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and labels of the images that the attacker climbs on: ``others`` a class that are in no part of the episode.
+    """Choose the images whose loss the attacker raises.
 
-    Where there are none (0), the measured queries themselves.
+    Args:
+        images: of the split.
+        episodes: all of them.
+        number: of the episode attacked.
+        others: images for each class, not used in the episode; 0: the measured queries themselves.
+        context: gives the randomness.
+
+    Returns:
+        rows of ``images``, and labels in the episode, of the same length.
     """
     if not others:
         return episodes.query[number], episodes.query_labels[number]
     used = np.concatenate([episodes.support[number], episodes.query[number]])
-    generator, rows = context.rng.numpy("support attack", number), []
+    generator = context.rng.numpy("support attack", number)
+    rows = []
     for label in episodes.classes[number]:
         free = np.setdiff1d(np.flatnonzero(images.labels == label), used)
         rows.append(generator.permutation(free)[:others])
@@ -95,10 +104,20 @@ def attackers_images(
 def _proxy(
     learner: Learner, support: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, n_way: int
 ) -> tuple[Classify, bool, str]:
-    """What the attacker climbs in the classifier's place, whether it is that classifier, and its name.
+    """Choose a differentiable stand-in for the adapted classifier.
+
+    Args:
+        learner: the learner attacked.
+        support: float (S, C, H, W), with int64 labels (S,).
+        labels: of the support set.
+        others: images that the classifier is applied to.
+        n_way: number of classes.
+
+    Returns:
+        support set -> logits of ``others``; whether it equals the adaptation; and its name.
 
     Raises:
-        ValueError: nothing there is to climb.
+        ValueError: no gradient reaches the support set.
     """
 
     def adapted(images: torch.Tensor) -> torch.Tensor:
@@ -108,20 +127,23 @@ def _proxy(
         return adapted, True, "the adaptation"
     with torch.no_grad():
         clean = learner.adapt(support, labels, n_way)
-    for embed, means in (
+    for embed, name in (
         (learner.embed, "class means on its embedding"),
         (clean, "class means on its clean logits"),
     ):
         classify = _class_means(embed, labels, others, n_way)
-        if passes_gradient(classify, support):
-            with torch.no_grad():
-                same = torch.allclose(
-                    classify(support), clean(others), rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE
-                )
-            return classify, same, f"{means}{', which is how it adapts' if same else ' (transfer)'}"
+        if not passes_gradient(classify, support):
+            continue
+        with torch.no_grad():
+            is_same = torch.allclose(
+                classify(support), clean(others), rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE
+            )
+        if is_same:
+            return classify, True, f"{name}, which is how it adapts"
+        return classify, False, f"{name} (transfer)"
     raise ValueError(
-        f"{learner.kind}: no gradient reaches its support set, neither by adapt(), nor by embed(), nor by the "
-        "classifier that adapt() gives; leave `support` out"
+        f"{learner.kind}: no gradient reaches its support set, neither by adapt(), nor by embed(), "
+        "nor by the classifier that adapt() gives; leave `support` out"
     )
 
 

@@ -1,14 +1,16 @@
-"""pydantic's validation errors in a user's words: what is wrong, what is allowed, did you mean."""
+"""Validation errors of pydantic in a user's words: what is wrong, and what is allowed."""
 
 from __future__ import annotations
 
 import re
 import types
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from harness.errors import did_you_mean
 from harness.registry import attacks
@@ -19,10 +21,10 @@ class Problem:
     """One fault in a suite.
 
     Attributes:
-        path: where in the suite.
-        message: what is wrong.
-        hint: what is allowed.
-        at_key: whether the key itself is the fault (an unknown key), not its value.
+        path: Where in the suite.
+        message: What is wrong.
+        hint: What is allowed.
+        at_key: Whether the key is at fault (an unknown key) rather than its value.
     """
 
     path: tuple[str | int, ...]
@@ -35,90 +37,108 @@ def explain(
     error: ValidationError,
     model: type[BaseModel],
     value: Any,
-    path: tuple,
+    path: tuple[str | int, ...],
     also: tuple[str, ...] = (),
 ) -> list[Problem]:
-    """Every error of a failed validation of ``value`` by ``model``, at ``path`` of the suite.
+    """Translate every error of a failed validation.
 
     Args:
-        also: keys that are allowed at the top beside the model's own.
+        error: the failure.
+        model: the model that refused ``value``.
+        value: a part of the suite.
+        path: where in the suite it is.
+        also: keys that are allowed at its top beside the model's own.
     """
-    problems: dict[tuple, Problem] = {}
+    problems: dict[tuple[str | int, ...], Problem] = {}
     for item in error.errors(include_url=False):
         problem = _one(item, model, value, path, also)
-        problems.setdefault(
-            problem.path, problem
-        )  # a union reports each of its branches: the first will do
+        # A union reports an error for each of its branches: the first is enough.
+        problems.setdefault(problem.path, problem)
     return list(problems.values())
 
 
 def _one(
-    item: dict[str, Any], model: type[BaseModel], value: Any, path: tuple, also: tuple[str, ...]
+    item: ErrorDetails,
+    model: type[BaseModel],
+    value: Any,
+    path: tuple[str | int, ...],
+    also: tuple[str, ...],
 ) -> Problem:
     steps = _real_steps(item["loc"], value)
-    here, kind = (*path, *steps), item["type"]
+    here = (*path, *steps)
+    kind = item["type"]
     if kind == "extra_forbidden":
-        allowed = [*_fields(model, steps[:-1], value), *(also if len(steps) == 1 else ())]
-        return Problem(
-            here, f"unknown key {steps[-1]!r}", did_you_mean(str(steps[-1]), allowed), at_key=True
-        )
+        key = steps[-1]
+        allowed = _fields(model, steps[:-1], value)
+        if len(steps) == 1:
+            allowed += also
+        hint = did_you_mean(str(key), allowed)
+        return Problem(here, f"unknown key {key!r}", hint, at_key=True)
     if kind == "missing":
         return Problem((*path, *steps[:-1]), f"key {item['loc'][-1]!r} is missing")
     if kind == "value_error":
-        return Problem(here, str(item["ctx"]["error"]) if "ctx" in item else item["msg"])
+        context = item.get("ctx")
+        return Problem(here, item["msg"] if context is None else str(context["error"]))
+    return Problem(here, _message(item, steps), _hint(item))
+
+
+def _message(item: ErrorDetails, steps: tuple[str | int, ...]) -> str:
+    """E.g. ``"epochs should be greater than 0, not -1"``."""
+    name = ".".join(_printable(str(step)) for step in steps) or "it"
     message = _plain(item["msg"])
-    given = item.get("input")
-    shown = f", not {_short(given)}"
-    hint = "write {key: value}" if kind == "dict_type" else ""
-    if kind == "literal_error" and isinstance(given, str):
-        hint = did_you_mean(given, re.findall(r"'([^']*)'", item["ctx"]["expected"]))
-    name = (
-        ".".join(text if (text := str(step)).isprintable() else repr(text)[1:-1] for step in steps)
-        or "it"
-    )
-    return Problem(
-        here,
-        f"{name} {message}{shown}" if message.startswith("should") else f"{name}: {message}",
-        hint,
-    )
+    if not message.startswith("should"):
+        return f"{name}: {message}"
+    return f"{name} {message}, not {_short(item.get('input'))}"
+
+
+def _hint(item: ErrorDetails) -> str:
+    if item["type"] == "dict_type":
+        return "write {key: value}"
+    word = item.get("input")
+    if item["type"] == "literal_error" and isinstance(word, str):
+        allowed = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+        return did_you_mean(word, allowed)
+    return ""
 
 
 def _plain(message: str) -> str:
-    """Pydantic's words without Python's: a suite's author writes mappings and lists, and knows of no validation."""
+    """Rewrite pydantic's message in the words of YAML: mappings and lists, no validation."""
     message = re.sub(r"^(Input|Dictionary|List|String) should ", "should ", message)
     message = re.sub(r" after validation, not \d+$", "", message)
     return message.replace("a valid dictionary", "a mapping").replace("a valid list", "a list")
 
 
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def _short(value: Any) -> str:
-    text = (
-        {True: "true", False: "false", None: "nothing"}[value]
-        if value is None or isinstance(value, bool)
-        else repr(value)
-    )
+    """A value as YAML writes it, cut to 40 characters."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _real_steps(loc: tuple, value: Any) -> tuple:
-    """The steps of a pydantic location that exist in the input (it also names union branches)."""
+def _real_steps(location: tuple[str | int, ...], value: Any) -> tuple[str | int, ...]:
+    """The steps of a pydantic location that exist in the input; others name union branches."""
     steps: list[str | int] = []
-    for index, step in enumerate(loc):
-        if (
-            isinstance(value, dict)
-            and step in value
-            or isinstance(value, list)
-            and isinstance(step, int)
-            and step < len(value)
-        ):
+    for index, step in enumerate(location):
+        is_key = isinstance(value, dict) and step in value
+        is_index = isinstance(value, list) and isinstance(step, int) and step < len(value)
+        is_missing_key = index == len(location) - 1 and isinstance(value, dict)
+        if is_key or is_index:
             value = value[step]
             steps.append(step)
-        elif index == len(loc) - 1 and isinstance(value, dict):
-            steps.append(step)  # a missing key
+        elif is_missing_key:
+            steps.append(step)
     return tuple(steps)
 
 
-def _fields(model: type[BaseModel], steps: tuple, value: Any) -> list[str]:
-    """Keys allowed in the mapping at ``steps`` below a model."""
+def _fields(model: type[BaseModel], steps: tuple[str | int, ...], value: Any) -> list[str]:
+    """The keys allowed in the mapping at ``steps`` below a model."""
     for step in steps:
         value = value[step]
     if isinstance(value, dict) and isinstance(value.get("attack"), str):
@@ -134,12 +154,10 @@ def _fields(model: type[BaseModel], steps: tuple, value: Any) -> list[str]:
     return list(model.model_fields)
 
 
-def _models(annotation: Any) -> typing.Iterator[type[BaseModel]]:
-    if (
-        isinstance(annotation, type)
-        and not isinstance(annotation, types.GenericAlias)
-        and issubclass(annotation, BaseModel)
-    ):
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the config models within an annotation, e.g. of ``list[Model] | None``."""
+    is_class = isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias)
+    if is_class and issubclass(annotation, BaseModel):
         yield annotation
     for inner in typing.get_args(annotation):
         yield from _models(inner)

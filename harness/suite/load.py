@@ -15,14 +15,14 @@ from harness.suite.model import Suite
 from harness.suite.tree import resolved
 
 SHOWN = 3
-"""Places of further faults that the message of the first one names."""
+"""Number of further faults whose places the message names."""
 
 
 def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> Suite:
     """Read and check a suite file.
 
-    Every entry is validated against the config model that its ``kind`` registered, and combinations are
-    checked against what is known of the datasets. Nothing is computed, and no data is read.
+    Every entry is validated against the config model that its ``kind`` registered, and combinations
+    are checked against the facts of the datasets. No data is read.
 
     Args:
         path: the YAML file, or the name of a suite that comes with the harness.
@@ -30,8 +30,8 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
         data_root: folder of the datasets that are not embedded.
 
     Raises:
-        SuiteError: the first fault in the file, with file:line:column, what is allowed, and how many
-            more there are.
+        SuiteError: the first fault in the file, with file:line:column, what is allowed, and the
+            number of further faults.
     """
     path = shipped.locate(path)
     _make_importable(path.resolve().parent)
@@ -46,8 +46,8 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
 def _make_importable(folder: Path) -> None:
     """Let a suite name ``my_module:MyLearner`` of a file beside it, behind everything installed.
 
-    The folder of our own packages comes first: otherwise a folder beside the suite with the name of one
-    of them would be imported instead, here and in workers.
+    The folder of our own packages comes first. Otherwise a folder beside the suite with the name of
+    one of them would be imported instead, here and in workers.
     """
     packages = Path(__file__).resolve().parents[2]
     for place in (str(packages), str(folder)):

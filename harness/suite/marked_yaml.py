@@ -1,6 +1,7 @@
-"""YAML that remembers where every value stood, so that an error anywhere later can name file, line and column.
+"""YAML that remembers the place of every value, so that later errors name file, line and column.
 
-The dialect is YAML with the 1.2 core scalars: ``1e-4`` is a number, ``no`` and ``on`` are words, a key may stand once.
+The dialect is YAML with the scalars of the 1.2 core schema: ``1e-4`` is a number, ``no`` and ``on``
+are words. Duplicate keys are errors.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ from harness.errors import SuiteError
 Path_ = tuple[str | int, ...]
 
 LARGEST = 10**15
+"""Largest integer."""
+
 MAX_BYTES = 4 * 2**20
-MAX_NODES = 100_000  # aliases of aliases can make a small file mean gigabytes
+"""Largest file."""
+
+MAX_NODES = 100_000
+"""Most values of a file: aliases of aliases can expand a small file to gigabytes."""
 
 
 @dataclass(frozen=True, order=True)
@@ -40,14 +46,25 @@ class Mark:
 
 @dataclass
 class Source:
-    """Plain values, and the mark of every value and of every key, by path."""
+    """Plain values with their places.
+
+    Attributes:
+        value: The values, nested dicts and lists.
+        values: Path -> mark of the value.
+        keys: Path -> mark of the key.
+    """
 
     value: Any = None
     values: dict[Path_, Mark] = field(default_factory=dict)
     keys: dict[Path_, Mark] = field(default_factory=dict)
 
     def where(self, path: Path_, *, key: bool = False) -> Mark:
-        """Mark of the value at ``path`` (of its key, if asked), or of the nearest thing above it that has one."""
+        """Find the mark of a value, or of the nearest value above it that has one.
+
+        Args:
+            path: of the value.
+            key: prefer the mark of its key.
+        """
         if key and path in self.keys:
             return self.keys[path]
         while path not in self.values and path:
@@ -55,7 +72,7 @@ class Source:
         return self.values.get(path, Mark("suite", 0, 0))
 
     def get(self, path: Path_) -> Any:
-        """The value at ``path``, None where there is none."""
+        """The value at ``path``; None if there is none."""
         value = self.value
         for step in path:
             try:
@@ -65,19 +82,20 @@ class Source:
         return value
 
     def sub(self, path: Path_) -> Source:
-        """What stands at ``path``, as a source of its own."""
-        cut = len(path)
+        """The part at ``path``, as a source of its own."""
+        return Source(self.get(path), _below(self.values, path), _below(self.keys, path))
 
-        def below(marks: dict[Path_, Mark]) -> dict[Path_, Mark]:
-            return {key[cut:]: mark for key, mark in marks.items() if key[:cut] == path}
 
-        return Source(self.get(path), below(self.values), below(self.keys))
+def _below(marks: dict[Path_, Mark], path: Path_) -> dict[Path_, Mark]:
+    """The marks at and below ``path``, by the rest of their paths."""
+    cut = len(path)
+    return {place[cut:]: mark for place, mark in marks.items() if place[:cut] == path}
 
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the scalars of YAML 1.2's core schema."""
 
-    yaml_implicit_resolvers: dict = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
 
 for _tag, _pattern, _first in [
@@ -96,7 +114,9 @@ for _tag, _pattern, _first in [
 
 
 def _scalar(node: yaml.ScalarNode, mark: Mark) -> Any:
-    kind, text = node.tag.rpartition(":")[2], node.value
+    """A word, number, truth value or None."""
+    kind = node.tag.rpartition(":")[2]
+    text = node.value
     if kind == "str":
         return text
     if kind == "null":
@@ -105,27 +125,38 @@ def _scalar(node: yaml.ScalarNode, mark: Mark) -> Any:
         return text.lower() == "true"
     try:
         if kind == "int":
-            number = int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-            if abs(number) > LARGEST:
-                raise SuiteError("a number too large", where=str(mark), hint=f"at most {LARGEST:,}")
-            return number
+            return _integer(text, mark)
         if kind == "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     except ValueError as error:
         raise SuiteError(f"cannot read {text[:40]!r} as a {kind}", where=str(mark)) from error
-    raise SuiteError(
-        f"tag {node.tag!r} is not allowed", where=str(mark), hint="a suite holds plain values only"
-    )
+    raise _tag_error(node, mark)
+
+
+def _integer(text: str, mark: Mark) -> int:
+    has_prefix = text[:2] in ("0o", "0x")
+    number = int(text, 0) if has_prefix else int(text)
+    if abs(number) > LARGEST:
+        raise SuiteError("a number too large", where=str(mark), hint=f"at most {LARGEST:,}")
+    return number
+
+
+def _tag_error(node: yaml.Node, mark: Mark) -> SuiteError:
+    hint = "a suite holds plain values only"
+    return SuiteError(f"tag {node.tag!r} is not allowed", where=str(mark), hint=hint)
 
 
 class _Reader:
     """Turns a node tree into plain values while noting marks."""
 
-    def __init__(self, file: str):
-        self.file, self.source, self.count, self.open = file, Source(), 0, set()
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.source = Source()
+        self.count = 0
+        self.open: set[int] = set()  # ids of the nodes that are being read
 
     def read(self, node: yaml.Node, path: Path_) -> Any:
-        mark = Mark(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
+        mark = self._mark(node)
         self.source.values[path] = mark
         self.count += 1
         if self.count > MAX_NODES:
@@ -135,31 +166,27 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return _scalar(node, mark)
         if node.tag not in ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"):
-            raise SuiteError(
-                f"tag {node.tag!r} is not allowed",
-                where=str(mark),
-                hint="a suite holds plain values only",
-            )
+            raise _tag_error(node, mark)
         if id(node) in self.open:
             raise SuiteError(
                 "an alias that contains itself", where=str(mark), hint="write the value out"
             )
         self.open.add(id(node))
-        value = (
-            self.sequence(node, path)
-            if isinstance(node, yaml.SequenceNode)
-            else self.mapping(node, path)
-        )
+        value: Any
+        if isinstance(node, yaml.SequenceNode):
+            value = [self.read(child, (*path, index)) for index, child in enumerate(node.value)]
+        else:
+            value = self._mapping(node, path)
         self.open.discard(id(node))
         return value
 
-    def sequence(self, node: yaml.SequenceNode, path: Path_) -> list:
-        return [self.read(child, (*path, index)) for index, child in enumerate(node.value)]
+    def _mark(self, node: yaml.Node) -> Mark:
+        return Mark(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
-    def mapping(self, node: yaml.MappingNode, path: Path_) -> dict:
+    def _mapping(self, node: yaml.Node, path: Path_) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, child in node.value:
-            mark = Mark(self.file, key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            mark = self._mark(key_node)
             key = _scalar(key_node, mark) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 raise SuiteError(
@@ -168,9 +195,7 @@ class _Reader:
                     hint="quote it if it looks like a number",
                 )
             if key in result:
-                raise SuiteError(
-                    f"key {key!r} stands twice", where=str(mark), hint="keep one of the two"
-                )
+                raise SuiteError(f"duplicate key {key!r}", where=str(mark), hint="keep one of them")
             self.source.keys[(*path, key)] = mark
             result[key] = self.read(child, (*path, key))
         return result
@@ -180,7 +205,7 @@ def parse(text: str, file: str) -> Source:
     """Read one YAML document.
 
     Raises:
-        SuiteError: with file:line:column, whatever is wrong with it.
+        SuiteError: invalid YAML or a value that is not plain, with file:line:column.
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -243,7 +268,7 @@ def read(path: Path) -> Source:
 
 
 def merge(under: Source, over: Source) -> Source:
-    """``over`` on top of ``under``: mappings merge key by key, everything else is replaced."""
+    """Lay ``over`` over ``under``: mappings merge key by key, everything else is replaced."""
     merged = Source(None, dict(under.values), dict(under.keys))
     merged.value = _merge(under.value, over.value, (), merged, over)
     return merged
@@ -255,27 +280,30 @@ def _merge(under: Any, over: Any, path: Path_, merged: Source, source: Source) -
         for key, value in over.items():
             below = (*path, key)
             merged.keys[below] = source.keys.get(below, source.where(below))
-            laid = (
-                _merge(under[key], value, below, merged, source)
-                if key in under
-                else _take(value, below, merged, source)
-            )
-            result[key] = laid
+            if key in under:
+                result[key] = _merge(under[key], value, below, merged, source)
+            else:
+                result[key] = _take(value, below, merged, source)
         merged.values[path] = source.where(path)
         return result
     return _take(over, path, merged, source)
 
 
 def _take(value: Any, path: Path_, merged: Source, source: Source) -> Any:
-    cut = len(path)
-    for marks, new in ((merged.values, source.values), (merged.keys, source.keys)):
-        for old in [key for key in marks if key[:cut] == path and len(key) > cut]:
-            del marks[old]
-        marks.update(
-            {
-                key: mark
-                for key, mark in new.items()
-                if key[:cut] == path and (len(key) > cut or marks is merged.values)
-            }
-        )
+    """Put a value of ``source`` at ``path``; its marks replace those of the former value."""
+    _replace_below(merged.values, source.values, path)
+    _replace_below(merged.keys, source.keys, path)
+    if path in source.values:
+        merged.values[path] = source.values[path]
     return value
+
+
+def _replace_below(marks: dict[Path_, Mark], new: dict[Path_, Mark], path: Path_) -> None:
+    """Replace all marks strictly below ``path``."""
+    cut = len(path)
+    former = [place for place in marks if place[:cut] == path and len(place) > cut]
+    for place in former:
+        del marks[place]
+    for place, mark in new.items():
+        if place[:cut] == path and len(place) > cut:
+            marks[place] = mark

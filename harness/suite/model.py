@@ -1,4 +1,4 @@
-"""What a suite is, once it has been read and checked."""
+"""A suite that has been read and checked."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ class SuiteConfig(Config):
         [0], min_length=1, description="one whole run of everything a seed"
     )
     budget: BudgetConfig = Field(
-        BudgetConfig(), description="a cap on training, the same for every learner"
+        BudgetConfig(images=None), description="a cap on training, the same for every learner"
     )
     snapshots: bool = Field(
         False,
-        description="keep states of each training, log-spaced in images seen, for measures over time",
+        description="keep states of each training, log-spaced in images seen, for measures over "
+        "time",
     )
     learners: dict[Name, dict[str, Any]] = Field(
         min_length=1, description="name -> {kind, its own keys}"
@@ -63,7 +64,14 @@ class SuiteConfig(Config):
 
 @dataclass(frozen=True)
 class LearnerEntry:
-    """A learner of a suite: its name there, its class, its validated config, and how a key of it is to be chosen."""
+    """A learner of a suite.
+
+    Attributes:
+        name: Its name in the suite.
+        cls: Its class.
+        config: Its validated config.
+        match: How a key of the config is chosen, if one is.
+    """
 
     name: str
     cls: type[Learner]
@@ -72,13 +80,25 @@ class LearnerEntry:
 
     @property
     def settled(self) -> dict[str, Any]:
-        """The config as JSON; None in the place of the key that ``match`` chooses."""
-        return self.config.model_dump(mode="json") | ({self.match.key: None} if self.match else {})
+        """The config as JSON; the key that ``match`` chooses is None."""
+        keys = self.config.model_dump(mode="json")
+        if self.match is not None:
+            keys[self.match.key] = None
+        return keys
 
 
 @dataclass(frozen=True)
 class ProtocolEntry:
-    """A protocol of a suite, bound to the dataset that it names, and which learners it measures over which seeds."""
+    """A protocol of a suite.
+
+    Attributes:
+        name: Its name in the suite.
+        protocol: The protocol, configured for its dataset.
+        dataset: The dataset that it names.
+        learners: Learners that it measures.
+        seeds: Seeds that it is measured with.
+        skipped: Learner that it cannot measure -> why.
+    """
 
     name: str
     protocol: Protocol
@@ -86,7 +106,6 @@ class ProtocolEntry:
     learners: list[LearnerEntry]
     seeds: list[int]
     skipped: dict[str, str] = field(default_factory=dict)
-    """Learners that it cannot measure, and why."""
 
 
 @dataclass(frozen=True)

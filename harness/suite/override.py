@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.errors import SuiteError, did_you_mean
-from harness.suite.marked_yaml import Mark, Source, parse
+from harness.suite.marked_yaml import Mark, Path_, Source, parse
 
 
 def apply(source: Source, assignment: str) -> Source:
-    """``source`` with one assignment made, e.g. ``protocols.few.episodes=50`` or ``seeds=[0, 1]``.
+    """Make one assignment in a source, e.g. ``protocols.few.episodes=50`` or ``seeds=[0, 1]``.
 
     Steps of the key are separated by dots; a number steps into a list. The value is YAML.
 
     Raises:
-        SuiteError: no ``=``, or a step that leads nowhere.
+        SuiteError: no ``=``, or a step that does not exist.
     """
     flag = f"--set {assignment}"
     key, equals, text = assignment.partition("=")
@@ -23,7 +25,34 @@ def apply(source: Source, assignment: str) -> Source:
             hint="write --set key.key=value, e.g. --set protocols.few.episodes=50",
         )
     new = parse(text or "null", flag)
-    steps = key.strip().split(".")
+    names = _steps(key.strip(), flag)
+    mark = Mark(flag, 0, 0)
+
+    # Walk down to the parent of the value; mappings on the way are created.
+    parent: Any = source.value
+    path: Path_ = ()
+    for position, name in enumerate(names[:-1]):
+        step = _step(parent, name, flag, ".".join(names[:position]), may_be_new=False)
+        path = (*path, step)
+        if isinstance(parent, dict) and step not in parent:
+            parent[step] = {}
+            source.keys[path] = mark
+            source.values[path] = mark
+        parent = parent[step]
+
+    last = _step(parent, names[-1], flag, ".".join(names[:-1]), may_be_new=True)
+    parent[last] = new.value
+    path = (*path, last)
+    below = [known for known in source.values if known[: len(path)] == path]
+    for known in below:
+        del source.values[known]
+    source.keys[path] = mark
+    source.values[path] = mark
+    return source
+
+
+def _steps(key: str, flag: str) -> list[str]:
+    steps = key.split(".")
     if "" in steps:
         raise SuiteError(
             "a step of the key is empty", where=flag, hint="separate steps by single dots"
@@ -32,25 +61,11 @@ def apply(source: Source, assignment: str) -> Source:
         raise SuiteError(
             "an override cannot extend", where=flag, hint="write `extends` into the suite file"
         )
-    mark, parent, path = Mark(flag, 0, 0), source.value, ()
-    for position, step in enumerate(steps):
-        last = position == len(steps) - 1
-        step = _step(parent, step, flag, ".".join(steps[:position]), may_be_new=last)
-        path = (*path, step)
-        if last:
-            parent[step] = new.value
-        elif isinstance(parent, dict) and step not in parent:
-            parent[step] = {}
-            source.keys[path] = source.values[path] = mark
-        parent = parent[step]
-    source.keys[path] = mark
-    for known in [k for k in source.values if k[: len(path)] == path]:
-        del source.values[known]
-    source.values[path] = mark
-    return source
+    return steps
 
 
 def _step(parent: object, step: str, flag: str, above: str, *, may_be_new: bool) -> str | int:
+    """Check one step below ``parent``, which is at the key ``above``; a list's step is a number."""
     if isinstance(parent, list):
         if step.isascii() and step.isdecimal() and int(step) < len(parent):
             return int(step)
@@ -60,7 +75,7 @@ def _step(parent: object, step: str, flag: str, above: str, *, may_be_new: bool)
             hint=f"step into it with 0 to {len(parent) - 1}",
         )
     if not isinstance(parent, dict):
-        raise SuiteError(f"{above!r} is a single value", where=flag, hint="nothing stands below it")
+        raise SuiteError(f"{above!r} is a single value", where=flag, hint="it has no keys below it")
     if not may_be_new and step not in parent and above in ("learners", "protocols"):
         raise SuiteError(f"no {above[:-1]} {step!r}", where=flag, hint=did_you_mean(step, parent))
     return step

@@ -1,4 +1,4 @@
-"""Files to start from: ``harness new suite`` and ``harness new learner``. Both run as they are."""
+"""Templates of ``harness new suite`` and ``harness new learner``; both run unchanged."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from harness.files import write_atomically
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-"""What a suite may be called."""
+"""Valid names of suites."""
 
 
 def suite(path: Path) -> list[Path]:
-    """Write a suite that compares the rule with its controls, about a minute of running.
+    """Write a suite that compares the rule with its controls; it runs for about a minute.
 
     Raises:
-        HarnessError: another ending than .yaml, a name that no suite may have, or a file that is there already.
+        HarnessError: wrong ending, invalid name, or the file exists.
     """
-    _is_free(path, ".yaml")
+    _require_free(path, ".yaml")
     if not NAME.fullmatch(path.stem):
         raise HarnessError(
             f"a suite cannot be called {path.stem!r}",
@@ -31,40 +31,42 @@ def suite(path: Path) -> list[Path]:
 
 
 def learner(path: Path) -> list[Path]:
-    """Write a module with a learner, and beside it a suite of that name that measures it.
+    """Write a module with a learner, and beside it a suite of the same name that measures it.
 
     Raises:
-        HarnessError: another ending than .py, a name that is no module's or is taken, or a file that is there already.
+        HarnessError: wrong ending, invalid or taken module name, or a file exists.
     """
-    name, beside = path.stem, path.with_suffix(".yaml")
-    _is_free(path, ".py")
+    name = path.stem
+    suite_path = path.with_suffix(".yaml")
+    _require_free(path, ".py")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise HarnessError(
-            f"a module of ours is not called {name!r}",
+            f"{name!r} is not a valid module name",
             where=str(path),
-            hint="use small letters, digits and _, beginning with a letter, e.g. my_rule.py",
+            hint="use lower-case letters, digits and _, beginning with a letter, e.g. my_rule.py",
         )
     if importlib.util.find_spec(name) is not None:
         raise HarnessError(
-            f"there is a module {name!r} already, which Python would load instead",
+            f"a module {name!r} is installed, which Python would load instead",
             where=str(path),
             hint="choose another name, e.g. my_rule.py",
         )
-    _is_free(beside, ".yaml")
-    words = {"name": name, "cls": "".join(map(str.capitalize, name.split("_")))}
-    return [_write(path, "learner", **words), _write(beside, "learner_suite", **words)]
+    _require_free(suite_path, ".yaml")
+    class_name = "".join(word.capitalize() for word in name.split("_"))
+    words = {"name": name, "cls": class_name}
+    return [_write(path, "learner", **words), _write(suite_path, "learner_suite", **words)]
 
 
-def _is_free(path: Path, ending: str) -> None:
+def _require_free(path: Path, ending: str) -> None:
     if path.suffix != ending:
         raise HarnessError(
-            f"it should end in {ending}",
+            f"the file name must end in {ending}",
             where=str(path),
             hint=f"e.g. {path.with_suffix('')}{ending}",
         )
     if path.exists():
         raise HarnessError(
-            "it is there already", where=str(path), hint="choose another name, or remove it first"
+            "the file exists", where=str(path), hint="choose another name, or remove it first"
         )
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of a suite file, assembled from the config models that learners, datasets and protocols register."""
+"""The JSON Schema of a suite file, assembled from the config models of all registered kinds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from harness import registry
 from harness.registry import Registry
 from harness.suite.model import SuiteConfig
 from harness.suite.specs.match import MatchConfig
-
-ROOMS = (("learners", registry.learners), ("protocols", registry.protocols))
-"""Keys of a suite that hold named entries."""
+from harness.suite.tree import SECTIONS
 
 BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+"""Keyword of JSON Schema -> sign."""
 
 EXTERNAL = {
     "type": "string",
@@ -25,48 +24,29 @@ EXTERNAL = {
 
 
 def suite_schema() -> dict[str, Any]:
-    """A JSON Schema (draft 2020-12) that editors can complete and check suites with."""
+    """Build a JSON Schema (draft 2020-12) that editors complete and check suites with."""
     schema = SuiteConfig.model_json_schema()
     definitions = schema.setdefault("$defs", {})
     properties = schema["properties"]
-    for room, entries in ROOMS:
-        # pydantic writes patternProperties for a key with a pattern: those would take every entry before this does.
-        (pattern,) = properties[room].pop("patternProperties")
-        properties[room]["propertyNames"]["pattern"] = pattern
-        properties[room]["additionalProperties"] = _one_of(entries, definitions)
-    dataset = {
-        "anyOf": [
-            {"enum": list(registry.datasets)},
-            {"required": ["kind"], **_one_of(registry.datasets, definitions)},
-        ]
-    }
+    for section, entries in SECTIONS.items():
+        of_section = properties[section]
+        # pydantic puts entries under patternProperties, which would match before these.
+        (pattern,) = of_section.pop("patternProperties")
+        of_section["propertyNames"]["pattern"] = pattern
+        of_section["additionalProperties"] = _one_of(entries, definitions)
+    dataset = _dataset(definitions)
     for name in registry.protocols:
         definitions[f"protocol {name}"]["properties"]["dataset"] |= dataset
-    kinds = {
-        room: {
-            "type": "object",
-            "properties": {name: _partial(entries, name, definitions) for name in entries},
-            "additionalProperties": False,
-        }
-        for room, entries in ROOMS
-    }
-    properties["defaults"] = {
-        "type": "object",
-        "properties": kinds,
-        "additionalProperties": False,
-        "description": "keys laid under every entry of a kind",
-    }
+    properties["defaults"] = _defaults(definitions)
     properties["extends"] = {
         "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
         "description": "suite files that this one is laid over",
     }
-    # What a suite extends may bring the keys that it does not have itself, and the kinds of its entries.
+    # A suite that extends another may inherit required keys, and the kinds of its entries.
     schema.pop("required", None)
     has_kind = {"additionalProperties": {"required": ["kind"]}}
-    schema |= {
-        "if": {"not": {"required": ["extends"]}},
-        "then": {"properties": {room: has_kind for room, _ in ROOMS}},
-    }
+    schema["if"] = {"not": {"required": ["extends"]}}
+    schema["then"] = {"properties": {section: has_kind for section in SECTIONS}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -74,8 +54,31 @@ def suite_schema() -> dict[str, Any]:
     }
 
 
+def _dataset(definitions: dict[str, Any]) -> dict[str, Any]:
+    """A dataset's name, or a mapping with its kind."""
+    mapping = {"required": ["kind"], **_one_of(registry.datasets, definitions)}
+    return {"anyOf": [{"enum": list(registry.datasets)}, mapping]}
+
+
+def _defaults(definitions: dict[str, Any]) -> dict[str, Any]:
+    """The key ``defaults``: section -> kind -> keys."""
+    sections = {}
+    for section, entries in SECTIONS.items():
+        sections[section] = {
+            "type": "object",
+            "properties": {name: _partial(entries, name, definitions) for name in entries},
+            "additionalProperties": False,
+        }
+    return {
+        "type": "object",
+        "properties": sections,
+        "additionalProperties": False,
+        "description": "keys laid under every entry of a kind",
+    }
+
+
 def _one_of(entries: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
-    """An entry of any kind; the keys of one at ``module:Class`` are not known here."""
+    """An entry of any kind; the keys of a class at ``module:Class`` are unknown."""
     for name in entries:
         definitions[f"{entries.what} {name}"] = _entry(entries, name, definitions)
     return {
@@ -92,7 +95,7 @@ def _one_of(entries: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The keys of one kind, none required: those that an entry does not have may come from ``defaults``."""
+    """The keys of one kind; none is required, as ``defaults`` may supply it."""
     model = entries[name].Config.model_json_schema()
     definitions |= model.pop("$defs", {})
     model.pop("required", None)
@@ -110,15 +113,18 @@ def _entry(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[st
 def keys_of(config: type[BaseModel]) -> list[dict[str, str]]:
     """The keys of an entry as rows of words: key, default, allowed, description."""
     schema = config.model_json_schema()
-    return [
-        {
+    definitions = schema.get("$defs", {})
+    rows = []
+    for name, each in schema.get("properties", {}).items():
+        default = _value(each["default"]) if "default" in each else "must be given"
+        row = {
             "key": name,
-            "default": _value(each["default"]) if "default" in each else "must be given",
-            "allowed": _allowed(each, schema.get("$defs", {})),
+            "default": default,
+            "allowed": _allowed(each, definitions),
             "description": each.get("description", ""),
         }
-        for name, each in schema.get("properties", {}).items()
-    ]
+        rows.append(row)
+    return rows
 
 
 def _allowed(each: dict[str, Any], definitions: dict[str, Any]) -> str:
@@ -126,17 +132,19 @@ def _allowed(each: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in each:
         return _allowed(definitions[each["$ref"].rpartition("/")[2]], definitions)
     if "enum" in each or "const" in each:
-        return " | ".join(map(_value, each.get("enum", [each.get("const")])))
-    if choices := each.get("anyOf", each.get("oneOf")):
-        return " | ".join(dict.fromkeys(_allowed(choice, definitions) for choice in choices))
+        values = each.get("enum", [each.get("const")])
+        return " | ".join(map(_value, values))
+    choices = each.get("anyOf", each.get("oneOf"))
+    if choices:
+        words = [_allowed(choice, definitions) for choice in choices]
+        return " | ".join(dict.fromkeys(words))
     if each.get("type") == "array":
         items = _allowed(each["items"], definitions) if "items" in each else ""
         return f"[{items}, ...]"
-    words = {"object": "{...}", "boolean": "true | false", "null": "null"}.get(
-        each.get("type", ""), each.get("type", "any")
-    )
+    kind = each.get("type", "any")
+    plain = {"object": "{...}", "boolean": "true | false", "null": "null"}.get(kind, kind)
     bounds = [f"{sign} {_value(each[word])}" for word, sign in BOUNDS.items() if word in each]
-    return " ".join([words, ", ".join(bounds)]).strip()
+    return f"{plain} {', '.join(bounds)}".strip()
 
 
 def _value(value: Any) -> str:
@@ -144,6 +152,7 @@ def _value(value: Any) -> str:
 
 
 def _partial(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Some keys of a kind, without those that only an entry has."""
     full = definitions[f"{entries.what} {name}"]
     own = {key: value for key, value in full["properties"].items() if key not in ("kind", "match")}
     return {"type": "object", "properties": own, "additionalProperties": False}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def folder() -> Path:
-    """Where they lie: inside the package where it was installed from a wheel, beside it in a checkout."""
+    """Their folder: inside an installed package, beside the package in a checkout."""
     inside = Path(__file__).parents[1] / "suites"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "suites"
 
@@ -19,7 +19,7 @@ def names() -> list[str]:
 
 
 def locate(path: str | Path) -> Path:
-    """``path``, or the suite of that name where there is no such file."""
+    """Find the file of a suite: ``path`` itself, or the shipped suite of that name."""
     path = Path(path)
     if not path.suffix and not path.is_file() and path.as_posix() in names():
         return folder() / f"{path}.yaml"

@@ -1,4 +1,4 @@
-"""A suite file as one tree: what it extends, overrides from outside, and defaults laid under its entries."""
+"""A suite file as one tree, with what it extends, its overrides and its defaults."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _is_file(path: Path) -> bool:
 
 
 def apply_defaults(tree: Source) -> Source:
-    """Lay every entry over the ``defaults`` of its kind, e.g. ``{learners: {mlp: {hidden: 400}}}``."""
+    """Lay entries over the ``defaults`` of their kinds, e.g. ``{learners: {mlp: {epochs: 9}}}``."""
     if not isinstance(tree.value, dict) or "defaults" not in tree.value:
         return tree
     defaults = tree.value["defaults"]

@@ -231,8 +231,8 @@ def test_a_linear_scale_finds_a_straight_line_at_once():
         ("{kind: mlp, match: {density: 0.3, vary: l2}}", 6, "no key 'l2' to vary"),
         ("{kind: mlp, match: {density: 0.3, vary: {l2: [1, 2]}}}", 6, "no key 'l2' to vary"),
         ("{kind: mlp, match: {density: 0.3, vary: lr}}", 6, "gives no range for 'lr'"),
-        ("{kind: mlp, match: {density: 0.3, vary: {optimiser: [0, 1]}}}", 6, "is no number"),
-        ("{kind: mlp, match: {density: 0.3, vary: {non_negative: [0, 1]}}}", 6, "is no number"),
+        ("{kind: mlp, match: {density: 0.3, vary: {optimiser: [0, 1]}}}", 6, "is not a number"),
+        ("{kind: mlp, match: {density: 0.3, vary: {non_negative: [0, 1]}}}", 6, "is not a number"),
         (
             "{kind: mlp, match: {density: 0.3, vary: {l1: [1.0e-2, 1.0e-5]}}}",
             6,

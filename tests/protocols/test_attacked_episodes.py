@@ -19,11 +19,8 @@ from harness.data.base import Facts, Loaded, SplitFacts
 from harness.learning import heads
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.learner import Learner, silent
-from harness.protocols.attacked_episodes import (
-    AttackedEpisodes,
-    AttackedEpisodesSetting,
-    merged,
-)
+from harness.protocols.attacked_episodes import AttackedEpisodes, merged
+from harness.protocols.attacked_settings import AttackedEpisodesSetting
 from harness.protocols.base import Context
 from harness.protocols.episode_verdicts import drawn
 from harness.protocols.few_shot import FewShot

@@ -55,7 +55,7 @@ def test_a_new_learner_runs_as_it_is_and_learns(tmp_path, monkeypatch):
         (scaffold.suite, "a b.yaml", "cannot be called 'a b'"),
         (scaffold.learner, "mine", "should end in .py"),
         (scaffold.learner, "My-rule.py", "small letters"),
-        (scaffold.learner, "json.py", "there is a module 'json' already"),
+        (scaffold.learner, "json.py", "a module 'json' is installed"),
         (scaffold.suite, "there.yaml", "there already"),
         (scaffold.learner, "there.py", "there already"),
     ],

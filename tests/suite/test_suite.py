@@ -56,7 +56,7 @@ BREAKAGES = [
     ("name: good", "nmae: good", "did you mean 'name'"),
     ("name: good", "name: 7", "not 7"),
     ("name: good", "name: ../up", "name"),
-    ("name: good", "name: good\nname: again", "stands twice"),
+    ("name: good", "name: good\nname: again", "duplicate key"),
     ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1"),
     ("seeds: [0, 1]", "seeds: []", "seeds"),
     ("seeds: [0, 1]", "seeds: [0, 0]", "duplicate value 0"),

@@ -1,4 +1,4 @@
-"""Checking a suite: one file a kind of entry. Problems are collected, so that all are shown at once."""
+"""Checking a suite: one file for each kind of entry. All problems are collected and shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check(tree: Source, data_root: Path | None) -> tuple[Suite | None, list[Prob
         data_root: folder of the datasets that are not embedded.
 
     Returns:
-        the suite, or None where even its top level is faulty; and every problem that was found.
+        the suite, or None if its top level is faulty; and every problem found.
     """
     problems: list[Problem] = []
     checking = Checking(tree, data_root, problems)

@@ -41,7 +41,7 @@ class Checking:
     def validated(
         self, cls: type[Model], value: Any, path: Steps, also: tuple[str, ...] | None = None
     ) -> Model | None:
-        """A mapping as an instance of its config model; None, and problems noted, where it is faulty.
+        """Validate a mapping by its config model; if it is faulty, report problems and return None.
 
         Args:
             cls: the config model.

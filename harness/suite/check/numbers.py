@@ -1,4 +1,4 @@
-"""Checks of references to numbers: a protocol, the keys of a setting, and learners that it measures."""
+"""Checks of references to numbers: protocol, keys of the setting, and learners measured."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _check_setting(
 
 
 def find(protocols: list[ProtocolEntry], name: str | None) -> ProtocolEntry | None:
-    """The protocol of a name; None where it is not sound."""
+    """Find a protocol by name; None if it is faulty."""
     return next((entry for entry in protocols if entry.name == name), None)
 
 

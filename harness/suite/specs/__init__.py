@@ -1,1 +1,1 @@
-"""What a suite may ask for beside its learners and protocols: one file each for tables, figures, claims and so on."""
+"""What a suite may ask for besides learners and protocols: tables, figures, claims and so on."""

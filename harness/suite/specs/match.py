@@ -1,9 +1,9 @@
-"""`match` of a learner: which number it is to reach, by which key, and the search that this asks for."""
+"""`match` of a learner: which number it must reach, by which key, and the resulting search."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,8 @@ class MatchConfig(Config):
     )
     vary: str | dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] | None = Field(
         None,
-        description="the key to choose; with a range {key: [low, high]} where its learner does not give one",
+        description="the key to choose; with a range {key: [low, high]} where its learner does not "
+        "give one",
     )
     scale: Scale | None = Field(
         None,
@@ -55,15 +56,17 @@ class MatchConfig(Config):
 
 @dataclass(frozen=True)
 class Search:
-    """What is to be reached, and how it is looked for.
+    """A target, and how to search for it.
 
     Attributes:
-        measure: what is matched.
-        target: the number to reach, or the name of the learner that has it.
-        key: of the learner's config, to be chosen in [low, high].
-        whole: only integers are tried.
-        tolerance: how far from the target is near enough.
-        trainings: how many at most.
+        measure: What is matched.
+        target: The number to reach, or the name of the learner whose number it is.
+        key: Key of the learner's config that is chosen.
+        low, high: Its range.
+        scale: How the range is searched.
+        whole: Whether only integers are tried.
+        tolerance: Largest distance from the target that is near enough.
+        trainings: Largest number of trainings.
     """
 
     measure: Measure
@@ -78,40 +81,73 @@ class Search:
 
     @property
     def words(self) -> str:
-        """What is reached for: ``"density 0.28"``, ``"clean accuracy of bio"``."""
+        """The target in words, e.g. ``"density 0.28"`` or ``"clean accuracy of bio"``."""
         of = f"of {self.target}" if isinstance(self.target, str) else f"{self.target:g}"
         return f"{self.measure.replace('_', ' ')} {of}"
 
 
 def search_for(spec: MatchConfig, learner: type[Learner]) -> Search:
-    """The search that a learner's ``match`` asks for, its key and range filled in from what the learner declares.
+    """Complete a learner's ``match`` to a search.
+
+    Key, range and scale that it leaves out are those that the learner declares as tunable.
 
     Raises:
-        HarnessError: no such key, one that is no number, no range, or a range that is none.
+        HarnessError: unknown key, a key that is not a number, or no valid range.
     """
-    fields, declared = learner.Config.model_fields, {one.key: one for one in learner.tunable}
-    ranges = spec.vary if isinstance(spec.vary, dict) else {}
-    key = next(iter(ranges), spec.vary) or next(iter(declared), None)
-    if key is None:
-        raise HarnessError(
-            f"{learner.kind!r} does not say which key `match` should choose",
-            hint="say it with a range, e.g. vary: {epochs: [1, 40]}",
-        )
-    if key not in fields:
-        raise HarnessError(
-            f"{learner.kind!r} has no key {key!r} to vary", hint=did_you_mean(str(key), fields)
-        )
-    kinds = _numbers(fields[key].annotation)
+    declared = {tunable.key: tunable for tunable in learner.tunable}
+    key = _key_to_vary(spec, learner)
+    kinds = _number_types(learner.Config.model_fields[key].annotation)
     if not kinds:
-        raise HarnessError(f"{key!r} is no number: `match` cannot vary it")
-    known = declared.get(key)
-    if key not in ranges and known is None:
+        raise HarnessError(f"{key!r} is not a number: `match` cannot vary it")
+    tunable = declared.get(key)
+    if isinstance(spec.vary, dict):
+        low, high = spec.vary[key]
+    elif tunable is not None:
+        low, high = tunable.low, tunable.high
+    else:
         raise HarnessError(
             f"{learner.kind!r} gives no range for {key!r}",
             hint=f"e.g. vary: {{{key}: [low, high]}}",
         )
-    low, high = ranges.get(key) or (known.low, known.high)
-    scale, whole = spec.scale or (known.scale if known else "log"), kinds == {int}
+    scale: Scale = spec.scale or (tunable.scale if tunable else "log")
+    whole = kinds == {int}
+    _require_range(key, low, high, scale, whole=whole)
+    number = int if whole else float
+    return Search(
+        measure=spec.measure,
+        target=getattr(spec, spec.measure),
+        key=key,
+        low=number(low),
+        high=number(high),
+        scale=scale,
+        whole=whole,
+        tolerance=spec.tolerance,
+        trainings=spec.trainings,
+    )
+
+
+def _key_to_vary(spec: MatchConfig, learner: type[Learner]) -> str:
+    """The key that a ``match`` names, or the first that the learner declares as tunable."""
+    if isinstance(spec.vary, dict):
+        key = next(iter(spec.vary))
+    elif spec.vary:
+        key = spec.vary
+    elif learner.tunable:
+        key = learner.tunable[0].key
+    else:
+        raise HarnessError(
+            f"{learner.kind!r} does not say which key `match` should choose",
+            hint="say it with a range, e.g. vary: {epochs: [1, 40]}",
+        )
+    fields = learner.Config.model_fields
+    if key not in fields:
+        raise HarnessError(
+            f"{learner.kind!r} has no key {key!r} to vary", hint=did_you_mean(key, fields)
+        )
+    return key
+
+
+def _require_range(key: str, low: Value, high: Value, scale: Scale, *, whole: bool) -> None:
     if not low < high:
         raise HarnessError(
             f"the range of {key!r} is [{low:g}, {high:g}]", hint="the smaller end comes first"
@@ -121,30 +157,21 @@ def search_for(spec: MatchConfig, learner: type[Learner]) -> Search:
             f"a range on a log scale begins above 0, that of {key!r} at {low:g}",
             hint="or set scale: linear",
         )
-    if whole and not (float(low).is_integer() and float(high).is_integer()):
+    ends_are_whole = float(low).is_integer() and float(high).is_integer()
+    if whole and not ends_are_whole:
         raise HarnessError(f"{key!r} takes whole numbers, its range is [{low:g}, {high:g}]")
-    low, high = (int(low), int(high)) if whole else (float(low), float(high))
-    return Search(
-        spec.measure,
-        getattr(spec, spec.measure),
-        key,
-        low,
-        high,
-        scale,
-        whole,
-        spec.tolerance,
-        spec.trainings,
-    )
 
 
-def _numbers(annotation: Any) -> set[type]:
-    """The kinds of number that a key takes; what stands within a list does not count."""
+def _number_types(annotation: Any) -> set[type]:
+    """The types of number that a key takes, e.g. ``{int}`` for ``int | None``.
+
+    Numbers within a list or another container do not count.
+    """
     if annotation in (int, float):
         return {annotation}
-    if getattr(annotation, "__origin__", None) in (list, tuple, dict, set, Literal):
+    if get_origin(annotation) in (list, tuple, dict, set, Literal):
         return set()
-    return (
-        set().union(*(_numbers(inner) for inner in get_args(annotation)))
-        if get_args(annotation)
-        else set()
-    )
+    types: set[type] = set()
+    for inner in get_args(annotation):
+        types |= _number_types(inner)
+    return types

@@ -13,7 +13,10 @@ Span = tuple[float, float]
 
 
 class PublishedSpec(Config):
-    """A number that somebody else reports, to be printed beside ours: cited from the shelf, or given with its source."""
+    """A number that others report, printed beside ours.
+
+    It is cited from the shelf, or given with its source.
+    """
 
     cite: str | None = Field(
         None,
@@ -46,30 +49,33 @@ class PublishedSpec(Config):
     )
 
     @model_validator(mode="after")
-    def _whose_and_whence(self) -> PublishedSpec:
-        given = [
-            name
-            for name in ("value", "interval", "band", "band_source", "source")
-            if getattr(self, name) is not None
-        ]
-        if self.cite is not None and given:
-            raise ValueError(
-                f"what is cited has its own {given[0]}: give `cite`, or `value` and `source`"
-            )
-        if self.cite is None and not {"value", "source"} <= {*given}:
-            raise ValueError("a published number is a `value` with its `source`, or a `cite`")
-        if (
-            self.learner is not None
-            and self.row is not None
-            or self.cite is None
-            and self.learner is None
-            and self.row is None
-        ):
-            raise ValueError(
-                "a published number stands beside a `learner` or in a `row` of its own: give one of the two"
-            )
+    def _is_consistent(self) -> PublishedSpec:
+        self._check_source()
+        self._check_row()
         for name in ("interval", "band"):
             ends = getattr(self, name)
             if ends is not None and ends[0] > ends[1]:
                 raise ValueError(f"the lower end of `{name}` is above its upper end")
         return self
+
+    def _check_source(self) -> None:
+        """Either a citation, or a value with its source."""
+        if self.cite is None:
+            if self.value is None or self.source is None:
+                raise ValueError("a published number is a `value` with its `source`, or a `cite`")
+            return
+        for name in ("value", "interval", "band", "band_source", "source"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"a citation has its own {name}: give `cite`, or `value` and `source`"
+                )
+
+    def _check_row(self) -> None:
+        """Either a learner or a row; a citation may leave out both."""
+        has_both = self.learner is not None and self.row is not None
+        has_none = self.learner is None and self.row is None
+        if has_both or (has_none and self.cite is None):
+            raise ValueError(
+                "a published number belongs to a `learner` or to a `row` of its own: "
+                "give one of the two"
+            )
