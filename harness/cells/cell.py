@@ -13,7 +13,7 @@ SCHEMA_VERSION = 2
 Role = Literal["train", "match", "measure", "trust"]
 
 ROLES: tuple[Role, ...] = ("train", "match", "measure", "trust")
-"""In the order in which they are worked on."""
+"""In the order in which they run."""
 
 Identity = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The keys that matches chose for learners, and which measurements rest on which choice."""
+"""The keys that matches chose for learners, and which measurements depend on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Choices:
         ] = {}  # protocol, learner -> trainings
 
     def add(self, learner: str, result: CellResult) -> None:
-        """Take up a choice that was made for a learner."""
+        """Add a choice that was made for a learner."""
         identity = result.identity
         target = self.outline.learners[learner]["match"]["target"]
         matched = Matched(
@@ -50,7 +50,7 @@ class Choices:
         return {**config, first.key: first.value if len(set(values.values())) == 1 else values}
 
     def by_protocol(self) -> dict[str, dict[str, list[Matched]]]:
-        """Protocol -> learner -> the choices that its numbers rest on."""
+        """Protocol -> learner -> the choices that its numbers depend on."""
         out: dict[str, dict[str, list[Matched]]] = {}
         for (protocol, learner), trainings in self._trainings.items():
             of_learner = self._matched.get(learner, {})

@@ -1,4 +1,4 @@
-"""From finished cells to results: cells know no names of a suite, which are put back here."""
+"""From finished cells to results: cells know no names of a suite, which are added here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.storage.store import CellResult
 NOT_CHECKED = TrustCheck(
     "trust checks made", "WARN", "they were planned and have not been made: run the suite again"
 )
-"""Stands for the checks of a measurement whose trust cell is not finished."""
+"""Replaces the checks of a measurement whose trust cell is not finished."""
 
 
 class Named(Protocol):
@@ -55,12 +55,12 @@ class Finished(Protocol):
 
 
 def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -> Results:
-    """Everything that a plan's finished cells hold, as results.
+    """Collect the results of a plan's finished cells.
 
     Args:
-        plan: the suite, laid out.
+        plan: the plan of a suite.
         store: where its cells are.
-        failed: cell key -> why it failed, to be shown where the numbers would be.
+        failed: cell key -> why it failed, shown in place of its numbers.
     """
     failed = failed or {}
     failures = []
@@ -76,7 +76,7 @@ def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -
 
 @contextlib.contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Pause the search for cyclic garbage, which would visit a million living records again and again."""
+    """Pause cyclic garbage collection, which would visit a million live records repeatedly."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -93,12 +93,12 @@ def gather(
     store: Finished,
     failures: Sequence[tuple[str, str, int, str]] = (),
 ) -> Results:
-    """Everything that some named cells hold, as results; unfinished cells are left out.
+    """Collect the results of some named cells; unfinished cells are left out.
 
     Args:
         outline: of the suite.
-        cells: one entry a name: equal cells may have several.
-        store: where they are.
+        cells: one entry for each name; equal cells may have several.
+        store: where their results are.
         failures: (learner, protocol, seed, why) of cells that failed.
     """
     gathered = _Gathered(outline, cells)

@@ -43,7 +43,7 @@ def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
 
 
 def note_code(identity: dict[str, Any], store: Store) -> None:
-    """Keep the definitions behind a cell's code version, so that ``harness plan --why`` can compare them."""
+    """Store the definitions behind a cell's code version, for ``harness plan --why``."""
     code = identity["code"]
     if not store.has_code(code):
         store.write_code(code, code_definitions(identity))

@@ -1,4 +1,4 @@
-"""How long cells will take: from the times of like cells in the store, else a rough guess that says it is one."""
+"""Estimates of how long cells take: from similar cells in the store, or as rough guesses."""
 
 from __future__ import annotations
 
@@ -6,88 +6,106 @@ import contextlib
 import itertools
 from collections import defaultdict
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from harness.cells.cell import Cell
+from harness.cells.cell import Cell, Identity
 from harness.cells.matching import TYPICAL_TRAININGS
 from harness.errors import StoreError
 from harness.registry import learners
 from harness.storage.store import Store
 
 MEASURING_S = 3.0
-"""Rough seconds of one measurement, where nothing like it is in the store."""
-
+"""Rough seconds of one measurement, if the store has no similar one."""
 
 SAMPLED = 2000
-"""Finished cells that are looked at: the first by key, a hash, hence a fair sample."""
+"""Number of finished cells that are read; the first by key are a fair sample, as keys are hashes."""
+
+Likeness = tuple[str, ...]
+"""Facts of a cell; cells that share them take about the same time."""
 
 
 def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float], int]:
-    """Cell key -> expected seconds, and how many of them are rough guesses.
+    """Estimate the time of cells.
 
-    A cell is like another if role, learner kind, dataset and protocol kind agree; failing that, if all but the dataset do.
+    Cells are similar if role, learner kind, protocol kind, attack, device and dataset agree. If the
+    store has no such cell, the dataset may differ.
+
+    Returns:
+        cell key -> expected seconds, and how many of them are rough guesses.
     """
-    history: dict[tuple, list[float]] = defaultdict(list)
-    for _, result in store.results(store.finished()[:SAMPLED]) if cells else ():
+    if not cells:
+        return {}, 0
+    history: dict[Likeness, list[float]] = defaultdict(list)
+    for _, result in store.results(store.finished()[:SAMPLED]):
         for likeness in _likenesses(result.identity):
             history[likeness].append(result.wall_s)
-    expected, guesses = {}, 0
+    expected = {}
+    guesses = 0
     for cell in cells:
-        seconds = _seen(cell.identity, history)
-        expected[cell.key] = _guess(cell) if seconds is None else seconds
-        guesses += seconds is None
+        seconds = _from_history(cell.identity, history)
+        if seconds is None:
+            seconds = _guess(cell)
+            guesses += 1
+        expected[cell.key] = seconds
     return expected, guesses
 
 
-def _seen(identity: dict[str, Any], history: dict[tuple, list[float]]) -> float | None:
-    """From like cells. A search takes the time of its trainings, of which some may be in the store."""
+def _from_history(identity: Identity, history: dict[Likeness, list[float]]) -> float | None:
+    """The median time of similar cells; None if there are none."""
     if identity["role"] == "match":
-        training = _seen({**identity, "role": "train"}, history)
+        # A search takes the time of its trainings, some of which may be in the store.
+        training = _from_history({**identity, "role": "train"}, history)
         return None if training is None else TYPICAL_TRAININGS * training
-    times = next(
-        (history[likeness] for likeness in _likenesses(identity) if likeness in history), None
-    )
-    return median(times) if times else None
+    for likeness in _likenesses(identity):
+        if likeness in history:
+            return median(history[likeness])
+    return None
 
 
 def spread(cells: list[Cell], store: Store) -> float | None:
-    """How much two learners' numbers differ from unit to unit (episode, image): a standard deviation, as far as is known.
+    """Standard deviation of the difference between two learners from unit to unit.
 
-    The median over all pairs of learners that a store has in one setting and seed; None where it has no pair, or where cells
-    have several numbers each (those of an attack sweep differ too much to be told by one).
+    It is the median over all pairs of learners that a store has in one setting and seed. Cells with
+    several numbers, such as those of an attack sweep, are left out: their spreads differ too much.
+
+    Returns:
+        None if the store has no pair.
     """
     units: dict[str, list[np.ndarray]] = defaultdict(list)
     by_key = {cell.key: cell for cell in cells}
     for key, result in store.results(by_key):
-        if len(result.values) == 1 and (name := result.values[0]["verdicts"]):
-            with contextlib.suppress(StoreError, KeyError):
-                units[str((by_key[key].seed, result.identity["setting"]))].append(
-                    store.arrays(key)[name].astype(float)
-                )
-    found = [
-        float(np.std(a - b, ddof=1))
-        for arrays in units.values()
-        for a, b in itertools.combinations(arrays, 2)
-        if a.shape == b.shape and len(a) > 1
-    ]
-    return median(found) if found else None
+        if len(result.values) != 1:
+            continue
+        name = result.values[0]["verdicts"]
+        if not name:
+            continue
+        group = str((by_key[key].seed, result.identity["setting"]))
+        with contextlib.suppress(StoreError, KeyError):
+            units[group].append(store.arrays(key)[name].astype(float))
+    spreads = []
+    for arrays in units.values():
+        for first, second in itertools.combinations(arrays, 2):
+            if first.shape == second.shape and len(first) > 1:
+                spreads.append(float(np.std(first - second, ddof=1)))
+    return median(spreads) if spreads else None
 
 
 def _guess(cell: Cell) -> float:
-    if cell.role == "measure":
+    if cell.role in ("measure", "trust"):
         return MEASURING_S
     training = learners[cell.identity["learner"]["kind"]].typical_training_s
     return TYPICAL_TRAININGS * training if cell.role == "match" else training
 
 
-def _likenesses(identity: dict) -> list[tuple]:
-    like = (
+def _likenesses(identity: Identity) -> list[Likeness]:
+    """The likenesses of a cell, the closest first."""
+    dataset: str = identity["dataset"]["kind"]
+    without_dataset = (
         identity["role"],
         identity["learner"]["kind"],
-        identity.get("protocol", {}).get("kind"),
+        str(identity.get("protocol", {}).get("kind")),
         str(identity.get("setting", {}).get("attack")),
         identity["device"],
     )
-    return [(*like, identity["dataset"]["kind"]), like]
+    return [(*without_dataset, dataset), without_dataset]

@@ -1,7 +1,8 @@
-"""Matching: one key of a control is chosen so that it is as sparse, or as accurate, as it should be.
+"""Matching: a key of a control is chosen so that it is as sparse, or as accurate, as its target.
 
-What is compared is then the learning rule, not the sparsity or the accuracy that it happens to have. Nothing here sees a test
-image: density is read off the weights, accuracy is counted on validation images.
+A comparison then shows the effect of the learning rule, not of the sparsity or accuracy that it
+happens to have. No test image is used: density is read from the weights, and accuracy is measured on
+validation images.
 """
 
 from __future__ import annotations
@@ -21,24 +22,28 @@ from harness.metrics.sparsity import live_synapses
 from harness.suite.specs.match import Measure, Search, Value
 
 EDGE = 1 / 50
-"""Share of a range to which the strongest value that keeps an accuracy is found."""
+"""Precision, as a share of the range, of the strongest value that keeps an accuracy."""
+
 ROUNDING = 1e-9
-"""0.93 - 0.92 is more than 0.01 in floating point."""
+"""Slack of comparisons: 0.93 - 0.92 is more than 0.01 in floating point."""
+
 TYPICAL_TRAININGS = 6
 """Trainings of a search that has not been run, for estimates of its time."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """What a search came to.
+    """Outcome of a search.
 
     Attributes:
-        measure, key: what was matched, by which key.
-        value: what was chosen.
-        wanted, reached: the number that was to be reached, and the one at ``value``.
-        tolerance: how far from it is near enough.
-        near: whether it is.
-        tried: [value, number] of each training, in their order.
+        measure: What was matched.
+        key: The key that was chosen.
+        value: Its chosen value.
+        wanted: The number to reach.
+        reached: The number at ``value``.
+        tolerance: Largest distance from ``wanted`` that is near enough.
+        near: Whether ``reached`` is near enough.
+        tried: [value, number] of each training, in order.
     """
 
     measure: Measure
@@ -55,82 +60,97 @@ class Match:
         return asdict(self)
 
 
-class _Enough(Exception):
-    """There were as many trainings as there may be."""
+class _OutOfTrainings(Exception):
+    """The search has used all its trainings."""
 
 
 def search(number: Callable[[Value], float], wanted: float, task: Search) -> Match:
-    """Find the value at which ``number`` is ``wanted``, between the ends of the range.
+    """Find the value of a key at which ``number`` is near ``wanted``.
 
-    A density is matched by the first value that is near enough; Brent's method looks for it. An accuracy hardly depends on a key
-    over much of its range, and a control that is hardly constrained would be a weak one: there the strongest value is looked for
-    that is near enough, the one closest to the end of the range where accuracy is lower; the edge is found by halving. Where none
-    is near enough, the nearest that was tried is chosen; a ``number`` that is noisy or not quite monotone thus costs trainings
-    and nothing else. Values have three digits, so that a printed one is the one that was tried.
+    A density is matched by the first value that is near enough, which Brent's method looks for.
+
+    An accuracy hardly depends on a key over much of its range. The strongest value that is near
+    enough is chosen, so that the control is constrained as much as possible: the one closest to the
+    end of the range where accuracy is lower. The edge is found by halving.
+
+    If no value is near enough, the nearest one tried is chosen. A ``number`` that is noisy or not
+    quite monotone therefore only costs trainings. Values have three digits, so that a printed value
+    is exactly the one tried.
 
     Args:
-        number: value -> what is matched; called once a value, and at most ``task.trainings`` times.
+        number: Value -> the number that is matched. Called once for each value, and at most
+            ``task.trainings`` times.
+        wanted: The number to reach.
+        task: Range, scale and tolerance.
     """
     tried: dict[Value, float] = {}
 
-    def at(place: float) -> float:
+    def number_at(place: float) -> float:
         value = _rounded(math.exp(place) if task.scale == "log" else place, task)
         if value not in tried:
             if len(tried) >= task.trainings:
-                raise _Enough
+                raise _OutOfTrainings
             tried[value] = number(value)
         return tried[value]
 
-    with contextlib.suppress(_Enough):
-        _look(at, wanted, task)
-    distance = {value: abs(found - wanted) for value, found in tried.items()}
+    with contextlib.suppress(_OutOfTrainings):
+        _explore(number_at, wanted, task)
+    distance = {value: abs(reached - wanted) for value, reached in tried.items()}
     near = [value for value in tried if distance[value] <= task.tolerance + ROUNDING]
-    chosen = min(tried, key=distance.__getitem__)
     if near and task.measure == "clean_accuracy":
-        low, high = (tried[_rounded(end, task)] for end in (task.low, task.high))
-        chosen = min(near) if low < high else max(near)
+        at_low = tried[_rounded(task.low, task)]
+        at_high = tried[_rounded(task.high, task)]
+        chosen = min(near) if at_low < at_high else max(near)
+    else:
+        chosen = min(tried, key=distance.__getitem__)
     return Match(
-        task.measure,
-        task.key,
-        chosen,
-        wanted,
-        tried[chosen],
-        task.tolerance,
-        bool(near),
-        [[*pair] for pair in tried.items()],
+        measure=task.measure,
+        key=task.key,
+        value=chosen,
+        wanted=wanted,
+        reached=tried[chosen],
+        tolerance=task.tolerance,
+        near=bool(near),
+        tried=[[value, reached] for value, reached in tried.items()],
     )
 
 
-def _look(at: Callable[[float], float], wanted: float, task: Search) -> None:
-    """Try values until one is what is looked for, or none can be."""
+def _explore(number_at: Callable[[float], float], wanted: float, task: Search) -> None:
+    """Try values until one fits, or until none can.
+
+    Args:
+        number_at: place on the scale of the search -> number.
+        wanted: the number to reach.
+        task: range, scale and tolerance.
+    """
     from scipy.optimize import brentq
 
-    low, high = (math.log(end) if task.scale == "log" else end for end in (task.low, task.high))
+    is_log = task.scale == "log"
+    low = math.log(task.low) if is_log else task.low
+    high = math.log(task.high) if is_log else task.high
 
     def gap(place: float) -> float:
-        """How far above what is looked for; 0 where it is near enough."""
-        above = at(place) - wanted
+        """How far a density is above the target; 0 if near enough. For accuracy, only its sign."""
+        above = number_at(place) - wanted
         if task.measure == "density":
             return 0.0 if abs(above) <= task.tolerance + ROUNDING else above
-        return (
-            1.0 if above >= -task.tolerance - ROUNDING else -1.0
-        )  # a side of the edge: how far off, a plateau does not tell
+        # Only the side of the edge counts: distances mean nothing on a plateau.
+        return 1.0 if above >= -task.tolerance - ROUNDING else -1.0
 
     if not gap(low) or not gap(high):
         return
     weak, strong = sorted((low, high), key=gap, reverse=True)
-    if gap(weak) < 0:  # both ends are below: the middle may not be
+    if gap(weak) < 0:
+        # Both ends are below the target, but the middle may not be.
         weak = (low + high) / 2
     if gap(weak) > 0 > gap(strong):
-        brentq(
-            gap,
-            *sorted((weak, strong)),
-            xtol=(high - low) * (1e-6 if task.measure == "density" else EDGE),
-            disp=False,
-        )
+        precision = 1e-6 if task.measure == "density" else EDGE
+        first, last = sorted((weak, strong))
+        brentq(gap, first, last, xtol=(high - low) * precision, disp=False)
 
 
 def _rounded(value: float, task: Search) -> Value:
+    """A value with three digits (or a whole one) within the range."""
     rounded = round(value) if task.whole else float(f"{value:.3g}")
     return min(max(rounded, task.low), task.high)
 
@@ -138,37 +158,41 @@ def _rounded(value: float, task: Search) -> Value:
 def measured(
     measure: Measure, learner: Learner, images: Callable[[], Images], batch_size: int
 ) -> float:
-    """What is matched, of a trained learner.
+    """Measure the number that is matched.
 
     Args:
-        images: gives the validation images; called for ``clean_accuracy`` alone.
+        measure: which number.
+        learner: a trained learner.
+        images: loads the validation images; only called for ``clean_accuracy``.
+        batch_size: images pushed through the network at once.
     """
-    return (
-        density(learner) if measure == "density" else clean_accuracy(learner, images(), batch_size)
-    )
+    if measure == "density":
+        return density(learner)
+    return clean_accuracy(learner, images(), batch_size)
 
 
 def density(learner: Learner) -> float:
-    """Share of live synapses of the whole network: ``live_share`` of the biology audit.
+    """Share of live synapses in the whole network: ``live_share`` of the biology audit.
 
     Raises:
-        ValueError: it has no synapses.
+        ValueError: the learner has no synapses.
     """
-    bundles = [
-        (s.weight.detach().cpu().double().numpy(), None if s.mask is None else s.mask.cpu().numpy())
-        for s in effective(learner)
-    ]
-    if not bundles:
+    live = 0
+    total = 0
+    for synapses in effective(learner):
+        weight = synapses.weight.detach().cpu().double().numpy()
+        mask = None if synapses.mask is None else synapses.mask.cpu().numpy()
+        live += int(live_synapses(weight, mask).sum())
+        total += weight.size
+    if not total:
         raise ValueError(f"{learner.kind!r} has no synapses whose density could be matched")
-    return sum(int(live_synapses(*each).sum()) for each in bundles) / sum(
-        weight.size for weight, _ in bundles
-    )
+    return live / total
 
 
 def clean_accuracy(learner: Learner, images: Images, batch_size: int) -> float:
-    """Share of images that the learner's classifier gets right."""
+    """Share of images that the learner classifies correctly."""
+    pixels = images.tensor(learner.device)
     with torch.no_grad():
-        logits = in_batches(
-            learner.classifier(), images.tensor(learner.device), batch_size=batch_size
-        )
-    return float((logits.argmax(1).cpu().numpy() == images.labels).mean())
+        logits = in_batches(learner.classifier(), pixels, batch_size=batch_size)
+    predicted = logits.argmax(1).cpu().numpy()
+    return float((predicted == images.labels).mean())

@@ -1,4 +1,4 @@
-"""What results say of their suite, so that it can travel with cells to where the suite is not."""
+"""A summary of a suite, which results carry so that tables can be made without the suite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EPISODIC = ("few_shot", "attacked_episodes", "lake_runs")
 
 @dataclass(frozen=True)
 class Outline:
-    """A suite in short; JSON-able.
+    """Summary of a suite; JSON-able.
 
     Attributes:
         name, description: of the suite.

@@ -1,14 +1,15 @@
-"""A suite, laid out as cells."""
+"""The plan of a suite: its cells."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from harness.cells.cell import ROLES, SCHEMA_VERSION, Cell, Identity
 from harness.cells.entries import code_version
-from harness.data.base import Dataset
+from harness.data.base import Dataset, Loaded
 from harness.environment import versions
 from harness.protocols.base import TrainingData
 from harness.storage.cellfile import cell_key
@@ -21,12 +22,12 @@ Lookup = Callable[[str], CellResult | None]
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a suite, training before measuring before checking.
+    """The cells of a suite: training before measuring before checking.
 
     Attributes:
-        suite: what was laid out.
-        cells: everything that can be run, or has been.
-        waiting: cells behind a match that is not finished yet.
+        suite: The suite.
+        cells: All cells that can run or have run.
+        waiting: Cells behind a match that is not finished.
     """
 
     suite: Suite
@@ -59,14 +60,20 @@ def make(
 
         content_hash = acquire.content_hash
         for entry in suite.protocols:
-            entry.protocol.examine(lambda dataset=entry.dataset: acquire.load(dataset)[0])
+            entry.protocol.examine(partial(_load, entry.dataset))
     cells: list[Cell] = []
     for entry in suite.protocols:
         cells += _Layout(suite, entry, device, content_hash(entry.dataset), lookup).cells()
     cells.sort(key=lambda cell: ROLES.index(cell.role))
-    # A training behind a match is one of those that the match makes: there is nothing else to do for it.
+    # A training behind a match is one of those that the match runs, so it is no work of its own.
     waiting = {cell.key: cell for cell in cells if cell.behind and cell.role != "train"}
     return Plan(suite, [cell for cell in cells if not cell.behind], list(waiting.values()))
+
+
+def _load(dataset: Dataset) -> Loaded:
+    from harness.data import acquire
+
+    return acquire.load(dataset)[0]
 
 
 @dataclass(frozen=True)
@@ -103,20 +110,21 @@ class _Layout:
         preparation = self._preparation(learner, training, common) if training else []
         yield from preparation
         train = preparation[-1] if preparation else None
+        training_key = None if train is None else train.key
         measured = _learner_identity(learner) if train is None else train.identity["learner"]
         for setting in self.entry.protocol.settings():
             identity = {
                 **common,
                 "role": "measure",
                 "learner": measured,
-                "training": train and train.key,
+                "training": training_key,
                 "protocol": {"kind": self.entry.protocol.kind},
                 "setting": setting.to_identity(),
             }
             measure = Cell.of(
                 "measure",
                 _with_code(identity),
-                train and train.key,
+                training_key,
                 learner.name,
                 self.entry.name,
                 setting.label,
@@ -130,7 +138,7 @@ class _Layout:
     def _preparation(
         self, learner: LearnerEntry, data: TrainingData, common: Identity
     ) -> list[Cell]:
-        """What comes before a learner is measured, in order; its training is the last."""
+        """Cells that must run before a learner is measured, in order; its training is the last."""
         identity = {
             **common,
             "role": "train",
@@ -175,7 +183,7 @@ def _training_cell(identity: Identity, learner: str) -> Cell:
 
 
 def _match_cell(untrained: Cell, learner: LearnerEntry, target: Cell | None) -> Cell:
-    """The choice of a key: the identity of the training with that key open, and what is to be reached."""
+    """The choice of a key: the identity of the training with that key open, and the search."""
     assert learner.match is not None
     search = asdict(learner.match)
     if target is not None:
@@ -186,7 +194,7 @@ def _match_cell(untrained: Cell, learner: LearnerEntry, target: Cell | None) -> 
     return Cell.of(
         "match",
         _with_code(identity),
-        target and target.key,
+        None if target is None else target.key,
         learner.name,
         "",
         f"{untrained.label}, {learner.match.words}",
@@ -195,7 +203,7 @@ def _match_cell(untrained: Cell, learner: LearnerEntry, target: Cell | None) -> 
 
 
 def candidate(match: Cell, value: float) -> Cell:
-    """The training that a match makes with one value of the key that it chooses."""
+    """The training that a match runs with one value of the key that it chooses."""
     learner = match.identity["learner"]
     key = match.identity["match"]["search"]["key"]
     chosen = {**learner, "config": {**learner["config"], key: value}}
@@ -206,7 +214,7 @@ def candidate(match: Cell, value: float) -> Cell:
 
 
 def _trust_cell(measure: Cell) -> Cell:
-    """The trust checks of a measurement: work of its own, so that a new check reruns no attack."""
+    """The trust checks of a measurement; a cell of their own, so that a new check reruns no attack."""
     identity = _with_code({**measure.identity, "role": "trust", "measured": measure.key})
     return replace(
         measure, key=cell_key(identity), role="trust", identity=identity, needs=measure.key

@@ -1,4 +1,4 @@
-"""What a report is made from: records, the verdicts behind them, and how each protocol measured."""
+"""Results of a suite: records, the verdicts behind them, and how each protocol measured."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Training:
     """How one training of a learner went.
 
     Attributes:
-        data: what it was trained on, in words.
-        seed: of the suite.
-        images_seen: repeats counted.
-        rows: one an epoch (or a stretch of episodes).
-        wall_s: seconds it took.
+        data: What it was trained on, in words.
+        seed: Seed of the suite.
+        images_seen: Training images, repeats counted.
+        rows: One for each epoch, or each stretch of episodes.
+        wall_s: Duration in seconds.
     """
 
     data: str
@@ -33,13 +33,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Matched:
-    """A key of a learner, chosen so that it is as sparse or as accurate as it should be.
+    """A key of a learner, chosen to reach a sparsity or an accuracy.
 
     Attributes:
-        data: what it was trained and chosen on, in words.
-        seed: of the suite.
-        target: the learner that it was to equal; empty where it was a number.
-        match: what was chosen, and what was reached.
+        data: What it was trained and chosen on, in words.
+        seed: Seed of the suite.
+        target: The learner that it was matched to; empty if the target was a number.
+        match: The chosen value, and the number reached.
     """
 
     data: str
@@ -50,23 +50,24 @@ class Matched:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything the tables and figures of one suite need.
+    """Everything that the tables and figures of one suite need.
 
     Attributes:
-        suite: its name.
-        learners: names, in the order of the suite.
-        protocols: protocol name -> its kind (``"few_shot"`` ...).
-        blocks: protocol name -> its protocol block (condition -> value, in words).
-        records: one row a number.
-        verdicts: (cell, array name) -> per-unit array (n,): what a record's value is the mean of.
-        trust: cell -> the checks made in it.
-        failures: learner/protocol cells that ended in an exception: (learner, protocol, seed, last line).
-        seeds: protocol name -> the seeds it was planned for; where left out, those that anything was measured with count.
-        configs: learner -> its config; a key that was chosen has its value, or where those differ {data and seed: value}.
-        kinds: learner -> what kind of learner it is.
-        trainings: learner -> its finished trainings.
-        matches: protocol -> learner -> the choices that its numbers stand on, one a training.
-        budgets: cell -> how many training images its learner was allowed, where that was limited.
+        suite: Name of the suite.
+        learners: Names, in the order of the suite.
+        protocols: Protocol name -> its kind (``"few_shot"`` ...).
+        blocks: Protocol name -> its protocol block (condition -> value, in words).
+        records: One for each number.
+        verdicts: (cell, array name) -> array (n,) whose mean is a record's value.
+        trust: Cell -> its trust checks.
+        failures: Cells that failed: (learner, protocol, seed, last line of the error).
+        seeds: Protocol name -> planned seeds; if left out, the seeds of the records count.
+        configs: Learner -> its config, with the value of a key that was matched. If values differ,
+            the key has a mapping {data and seed: value}.
+        kinds: Learner -> its kind.
+        trainings: Learner -> its finished trainings.
+        matches: Protocol -> learner -> the matches that its numbers depend on, one a training.
+        budgets: Cell -> the training images that its learner was allowed, where limited.
     """
 
     suite: str

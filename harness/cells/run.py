@@ -1,4 +1,4 @@
-"""Carrying out one cell: data -> fit -> measure -> a result in the store."""
+"""Running one cell: data -> fit -> measure -> a result in the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from harness.storage.store import SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Stor
 from harness.suite.specs.match import Search
 
 POLL_S = 0.5
-"""How often a cell that another process is working on is looked at again."""
+"""Seconds between looks at a cell that another process is working on."""
 
 Arrays = dict[str, dict[str, np.ndarray]]
 """File name -> array name -> array."""
@@ -40,7 +40,7 @@ Arrays = dict[str, dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Conditions:
-    """How cells are run; none of it changes a value, except the device.
+    """How cells are run. Only the device changes a value.
 
     Attributes:
         store: where results go.
@@ -90,18 +90,18 @@ def git_commit() -> str:
 
 
 def seed_global_state(cell: Cell) -> None:
-    """Seed the global random states, which a plugin's learner may use (any plain ``nn.Linear`` does)."""
+    """Seed the global random states, which a plugin's learner may use, as ``nn.Linear`` does."""
     seed = derive(cell.seed, "global state", cell.role)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
-# ------------------------------------------------------------------------------------ the four roles
+# ------------------------------------------------------------------------------------ four roles
 
 
 def train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
-    """Train a learner; its weights, and its states over time if the suite asks for them."""
+    """Train a learner; keep its weights, and snapshots if the suite asks for them."""
     identity = cell.identity
     images = _dataset(cell, conditions.data_root).split(identity["splitting"], "train")
     learner = _learner(identity, images).to(conditions.device)
@@ -210,7 +210,7 @@ def _finish(cell: Cell, conditions: Conditions, progress: Progress) -> None:
             time.sleep(POLL_S)
 
 
-# --------------------------------------------------------------------------- what they are made from
+# ---------------------------------------------------------------------------------------- inputs
 
 
 def measuring(seed: int) -> Rng:
@@ -283,7 +283,7 @@ def _states(arrays: dict[str, np.ndarray]) -> dict[int, dict[str, torch.Tensor]]
 
 
 def _untrained(identity: Identity, data: Loaded) -> Learner:
-    """A learner that has seen nothing, with as many outputs as an episode has ways."""
+    """An untrained learner with as many outputs as an episode has ways."""
     ways = Span.of(identity["setting"]["ways"]).high
     shape = tuple(data.pixels.shape[1:])
     nothing = Images(

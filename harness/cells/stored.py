@@ -1,9 +1,9 @@
-"""Everything that a store holds, whichever suite asked for it, and results without a suite's names."""
+"""Results of everything in a store, whichever suite asked for it."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -30,28 +30,44 @@ class _Nameless:
     protocol: str
 
 
-@without_garbage_collection()
-def stored(store: Store) -> Results:
-    """All results of a store; learners and protocols go by what their cells say of them.
+@dataclass
+class _Content:
+    """The finished cells of a store, sorted by role."""
 
-    Raises:
-        HarnessError: it holds no measurement.
-    """
-    measured: dict[str, CellResult] = {}
-    trained: dict[str, str | None] = {}
-    budgets: dict[str, int | None] = {}
-    checks: dict[str, list[TrustCheck]] = {}
-    for key, result in store.results(store.finished()):
+    measured: dict[str, CellResult] = field(default_factory=dict)
+    trained: dict[str, str | None] = field(default_factory=dict)  # measurement -> training
+    budgets: dict[str, int | None] = field(default_factory=dict)  # training -> budget
+    checks: dict[str, list[TrustCheck]] = field(default_factory=dict)  # measurement -> checks
+
+    def add(self, key: str, result: CellResult) -> None:
         identity = result.identity
         role = identity.get("role")
         if role == "train":
-            budgets[key] = identity["budget"]
+            self.budgets[key] = identity["budget"]
         elif role == "trust":
-            checks[identity["measured"]] = [TrustCheck(**check) for check in result.trust]
+            checks = [TrustCheck(**check) for check in result.trust]
+            self.checks[identity["measured"]] = checks
         elif "protocol" in identity:
-            measured[key] = result
-            trained[key] = identity["training"]
-    if not measured:
+            self.measured[key] = result
+            self.trained[key] = identity["training"]
+
+    def trust(self, key: str) -> list[TrustCheck]:
+        """The checks of a measurement: made while measuring, then by its trust cell."""
+        checks = [TrustCheck(**check) for check in self.measured[key].trust]
+        return checks + self.checks.get(key, [])
+
+
+@without_garbage_collection()
+def stored(store: Store) -> Results:
+    """Collect all results of a store; learners and protocols get names from their identities.
+
+    Raises:
+        HarnessError: the store holds no measurement.
+    """
+    content = _Content()
+    for key, result in store.results(store.finished()):
+        content.add(key, result)
+    if not content.measured:
         raise HarnessError(
             "it holds no measurement",
             where=str(store.root),
@@ -61,9 +77,9 @@ def stored(store: Store) -> Results:
     trust: dict[str, list[TrustCheck]] = {}
     records: list[Record] = []
     learners: dict[str, dict[str, Any]] = {}
-    for key in sorted(measured):
-        result = measured[key]
-        trust[key] = [TrustCheck(**check) for check in result.trust] + checks.get(key, [])
+    for key in sorted(content.measured):
+        result = content.measured[key]
+        trust[key] = content.trust(key)
         name = title(result)
         learners[name] = result.identity["learner"]
         cell = _Nameless(key, "measure", name, result.identity["protocol"]["kind"])
@@ -80,61 +96,64 @@ def stored(store: Store) -> Results:
         trust=trust,
         configs={name: learner["config"] for name, learner in learners.items()},
         kinds={name: learner["kind"] for name, learner in learners.items()},
-        budgets=budgets_of(trained, budgets),
+        budgets=budgets_of(content.trained, content.budgets),
     )
 
 
 def nameless(results: Results) -> Results:
-    """Results without the names of their suite: learners by kind and keys, protocols by kind and dataset.
+    """Rename learners by kind and keys, and protocols by kind and dataset.
 
-    Of a number that a store holds several times (computed by other code, say) the newest is kept.
+    If a store holds a number several times, computed by different code for example, the newest is
+    kept.
     """
-    learners = {
+    titles = {
         name: title_of(results.kinds[name], config) for name, config in results.configs.items()
     }
     protocols: dict[str, str] = {}
-    newest: dict[tuple, Record] = {}
+    newest: dict[tuple[str | int, ...], Record] = {}
     for record in sorted(results.records, key=lambda record: record.created):
         kind = results.protocols[record.protocol]
-        budget = results.budgets.get(record.cell)
+        protocol = f"{kind} on {record.dataset}"
         setting = record.setting
+        budget = results.budgets.get(record.cell)
         if budget is not None:
             setting = {**setting, "budget": budget}
-        one = replace(
-            record,
-            learner=learners[record.learner],
-            protocol=f"{kind} on {record.dataset}",
-            setting=setting,
+        renamed = replace(
+            record, learner=titles[record.learner], protocol=protocol, setting=setting
         )
-        protocols[one.protocol] = kind
-        place = (
-            one.protocol,
-            one.learner,
-            one.metric,
-            one.seed,
-            one.dataset_hash,
-            json.dumps(one.setting, sort_keys=True),
-        )
-        newest[place] = one
+        protocols[protocol] = kind
+        newest[_place(renamed)] = renamed
     return replace(
         results,
         records=[newest[place] for place in sorted(newest)],
-        learners=sorted(set(learners.values())),
+        learners=sorted(set(titles.values())),
         protocols=protocols,
         blocks={},
-        configs={learners[name]: config for name, config in results.configs.items()},
-        kinds={learners[name]: kind for name, kind in results.kinds.items()},
+        configs={titles[name]: config for name, config in results.configs.items()},
+        kinds={titles[name]: kind for name, kind in results.kinds.items()},
+    )
+
+
+def _place(record: Record) -> tuple[str | int, ...]:
+    """What distinguishes a number from others; equal for repeated measurements of one number."""
+    return (
+        record.protocol,
+        record.learner,
+        record.metric,
+        record.seed,
+        record.dataset_hash,
+        json.dumps(record.setting, sort_keys=True),
     )
 
 
 def title(result: CellResult) -> str:
-    """The learner of a cell without its name in a suite: its kind and the keys that are not at their default."""
+    """Name the learner of a cell by its kind and the keys that are not at their defaults."""
     learner = result.identity["learner"]
     return title_of(learner["kind"], learner["config"])
 
 
 def title_of(kind: str, config: dict[str, Any]) -> str:
-    """A learner by its kind and the keys that are not at their default, e.g. ``mlp (hidden=50)``."""
+    """Name a learner by its kind and the keys not at their defaults, e.g. ``mlp (hidden=50)``."""
     defaults = _defaults(kind)
     changed = [
         f"{key}={value}"
@@ -146,7 +165,7 @@ def title_of(kind: str, config: dict[str, Any]) -> str:
 
 @lru_cache
 def _defaults(kind: str) -> dict[str, Any]:
-    """A kind's defaults; none for a plugin that is not installed, or whose keys have no defaults."""
+    """Defaults of a kind; empty for a plugin that is not installed or has required keys."""
     try:
         return registry.learners[kind].Config().model_dump(mode="json")
     except (HarnessError, ValueError):

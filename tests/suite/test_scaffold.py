@@ -51,13 +51,13 @@ def test_a_new_learner_runs_as_it_is_and_learns(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("make", "name", "says"),
     [
-        (scaffold.suite, "mine.yml", "should end in .yaml"),
+        (scaffold.suite, "mine.yml", "must end in .yaml"),
         (scaffold.suite, "a b.yaml", "cannot be called 'a b'"),
-        (scaffold.learner, "mine", "should end in .py"),
-        (scaffold.learner, "My-rule.py", "small letters"),
+        (scaffold.learner, "mine", "must end in .py"),
+        (scaffold.learner, "My-rule.py", "lower-case letters"),
         (scaffold.learner, "json.py", "a module 'json' is installed"),
-        (scaffold.suite, "there.yaml", "there already"),
-        (scaffold.learner, "there.py", "there already"),
+        (scaffold.suite, "there.yaml", "the file exists"),
+        (scaffold.learner, "there.py", "the file exists"),
     ],
 )
 def test_what_cannot_be_written_is_told_and_nothing_is_written(tmp_path, make, name, says):
