@@ -20,19 +20,20 @@ Identity = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work: training a learner, choosing a key of it, measuring it, or checking a measurement.
+    """One unit of work: a training, the choice of a key, a measurement, or its trust checks.
 
     Attributes:
         key: hash of ``identity``.
         role: ``train``, ``match`` (choose a key of a learner), ``measure`` or ``trust``.
         identity: JSON-able; everything that can change the result, and everything a worker needs.
-        needs: key of the cell that must be finished first: of a measurement its training, of a trust
-            check its measurement, of a match the training of its target; or None.
-        learner, protocol: names in the suite, for people; only ``measure`` and ``trust`` have a protocol.
+        needs: key of the cell that must be finished first, or None. For a measurement it is its
+            training, for trust checks their measurement, for a match the training of its target.
+        learner: name in the suite.
+        protocol: name in the suite; empty for ``train`` and ``match``.
         label: the setting in a few words.
-        behind: key of a match that must be finished first; until then this cell cannot be run, and its
-            own key is not final.
-        setting: of ``measure`` and ``trust``.
+        behind: key of a match that must be finished first. Until then this cell cannot be run, and
+            its own key is not final.
+        setting: the setting of ``measure`` and ``trust``.
     """
 
     key: str

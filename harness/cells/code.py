@@ -1,15 +1,15 @@
 """Versions of code: one hash over every definition that can change a result.
 
-From the entries of a cell (the class of its learner, the ``measure`` of its protocol, ...) every
-definition is followed that can be reached by name: functions, classes with their bases and methods,
-and constants, in whichever file they are. Each is hashed without what only people read
-(``harness.cells.syntax``), and the version is a hash of the sorted hashes. No name of a file or module
-goes in, so moving a definition changes nothing.
+A cell has entries: the class of its learner, the ``measure`` of its protocol, and so on. From them
+every definition that can be reached by name is followed: functions, classes with their bases and
+methods, and constants, in any file. Each is hashed without the parts that only people read
+(``harness.cells.syntax``), and the version is a hash of the sorted hashes. Names of files and
+modules are left out, so moving a definition changes nothing.
 
-Not followed are attribute calls on objects that are passed in (``data.split()``): nothing in the text
-says of which class they are. The classes that every cell passes around are entries of their own
-(``CARRIERS``), classes that a config names are found in the registry, and what remains is covered by
-the exact check of ``suites/ci.yaml`` in CI.
+Attribute calls on objects that are passed in (``data.split()``) are not followed: the text does not
+say of which class the object is. The classes that every cell passes around are therefore entries of
+their own (``CARRIERS``), and classes that a config names are found in the registry. The rest is
+covered by the exact check of ``suites/ci.yaml`` in CI.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CARRIERS = (
     "harness.learning.learner:TrainingLog",
     "harness.rng:Rng",
 )
-"""Classes whose objects every cell passes around: their methods are reached through objects alone."""
+"""Classes whose objects every cell passes around; their methods are only reached by attribute."""
 
 NEUTRAL = (
     "harness.cells.cell",
@@ -48,8 +48,10 @@ NEUTRAL = (
     "harness.registry",
     "harness.storage",
 )
-"""Modules and rooms that find, name, carry or keep things. What they give is in a cell's key by other
-means (the content of data, the identity of a cell), so their code is not."""
+"""Modules and rooms that find, name, carry or store things.
+
+A cell's key covers what they return by other means (the content of data, the identity of a cell),
+so their code is left out."""
 
 Versions = dict[str, str]
 """``module:name`` of a definition -> hash of it."""
@@ -67,8 +69,8 @@ def definitions(entries: tuple[str, ...]) -> Versions:
     """Every definition that is reached from some entries, with its hash, in order of name.
 
     Args:
-        entries: ``module:name``, or ``module:Class.member`` for a class of which only that member and
-            what it uses of the class (or of its bases) counts.
+        entries: ``module:name``, or ``module:Class.member`` for one member of a class together with
+            the members of the class and its bases that it uses.
     """
     found: Versions = {}
     for entry in entries:

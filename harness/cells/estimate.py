@@ -19,7 +19,7 @@ MEASURING_S = 3.0
 """Rough seconds of one measurement, if the store has no similar one."""
 
 SAMPLED = 2000
-"""Number of finished cells that are read; the first by key are a fair sample, as keys are hashes."""
+"""Number of finished cells that are read; keys are hashes, so the first are a fair sample."""
 
 Likeness = tuple[str, ...]
 """Facts of a cell; cells that share them take about the same time."""

@@ -1,8 +1,8 @@
 """Matching: a key of a control is chosen so that it is as sparse, or as accurate, as its target.
 
 A comparison then shows the effect of the learning rule, not of the sparsity or accuracy that it
-happens to have. No test image is used: density is read from the weights, and accuracy is measured on
-validation images.
+happens to have. No test image is used: density is read from the weights, and accuracy is measured
+on validation images.
 """
 
 from __future__ import annotations

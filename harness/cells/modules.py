@@ -1,4 +1,4 @@
-"""Modules as text: the definitions of each, and what a name in it stands for. Nothing is imported."""
+"""Modules as text: their definitions, and what a name refers to. No module is imported."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Place:
 
 @dataclass(frozen=True)
 class External:
-    """Something that is not ours to follow, by its full name, e.g. ``math.floor``."""
+    """A definition that is not followed, by its full name, e.g. ``math.floor``."""
 
     name: str
 
 
 Resolved = Place | External | None
-"""What a name stands for; None: a built-in or unknown name, which the tree holds already."""
+"""What a name refers to; None for a built-in or unknown name, which the tree contains."""
 
 
 @dataclass
@@ -98,7 +98,7 @@ def _is_inert(statement: ast.stmt) -> bool:
 
 
 def _roots(statement: ast.stmt) -> set[str]:
-    """The names whose objects a statement changes: ``X`` of ``X["key"] = value`` and of ``X.append(1)``."""
+    """Names whose objects a statement changes: ``X`` of ``X["key"] = value`` or ``X.append(1)``."""
     targets: list[ast.expr] = []
     if isinstance(statement, ast.Assign):
         targets = statement.targets
@@ -115,12 +115,15 @@ def _roots(statement: ast.stmt) -> set[str]:
     return roots
 
 
-# ------------------------------------------------------------------------------------ finding modules
+# -------------------------------------------------------------------------------- finding modules
 
 
 @cache
 def spec_of(name: str) -> ModuleSpec | None:
-    """Where a module is. ``importlib.util.find_spec`` would import the packages above it, and torch with them."""
+    """Find a module without importing the packages above it.
+
+    ``importlib.util.find_spec`` would import them, and torch with them.
+    """
     package = name.rpartition(".")[0]
     try:
         if not package:
@@ -156,7 +159,7 @@ def is_loose(top: str) -> bool:
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return False
     origin = Path(spec.origin)
-    # The site-packages of a user, or of the environment below this one, are not among sysconfig's paths.
+    # sysconfig does not list the site-packages of a user or of a parent environment.
     if {"site-packages", "dist-packages"} & {*origin.parts}:
         return False
     installed = {
@@ -166,7 +169,7 @@ def is_loose(top: str) -> bool:
 
 
 def is_followed(name: str, package: str) -> bool:
-    """Whether the definitions of a module count: ours, those of the plugin's own package, loose files.
+    """Whether a module is followed: ours, those of the plugin's own package, and loose files.
 
     Args:
         package: the top-level package of the entry that is followed.
@@ -175,11 +178,11 @@ def is_followed(name: str, package: str) -> bool:
     return (top in (*OURS, package) or is_loose(top)) and spec_of(name) is not None
 
 
-# ---------------------------------------------------------------------------------- what a name means
+# -------------------------------------------------------------------------------- resolving names
 
 
 def resolve(module: Module, reference: Reference, package: str) -> Resolved:
-    """What a reference in a module stands for."""
+    """Resolve a reference in a module."""
     if reference.imported is not None:
         return _imported(reference.imported, reference.attributes, package)
     if reference.name in module.definitions:
@@ -201,9 +204,13 @@ def _imported(target: Import, attributes: tuple[str, ...], package: str) -> Reso
             return _imported(owner.imports[target.attribute], attributes, package)
         if spec_of(full) is None:
             return External(full)
-    # A module: what counts is the attribute that is taken of it.
     if not attributes:
         return External(full)
+    return _of_module(full, attributes, package)
+
+
+def _of_module(full: str, attributes: tuple[str, ...], package: str) -> Resolved:
+    """Resolve the first of the attributes that are read from a module."""
     inner = load(full)
     if inner is None:
         return External(".".join([full, attributes[0]]))
@@ -215,14 +222,16 @@ def _imported(target: Import, attributes: tuple[str, ...], package: str) -> Reso
 
 
 def dotted(expression: ast.expr) -> Reference | None:
-    """An expression like ``a.b.c`` as a reference; None where it is none."""
+    """An expression like ``a.b.c`` as a reference; None for any other expression."""
     attributes: list[str] = []
     while isinstance(expression, ast.Subscript):  # Generic[T]
         expression = expression.value
     while isinstance(expression, ast.Attribute):
         attributes.insert(0, expression.attr)
         expression = expression.value
-    return Reference(expression.id, tuple(attributes)) if isinstance(expression, ast.Name) else None
+    if not isinstance(expression, ast.Name):
+        return None
+    return Reference(expression.id, tuple(attributes))
 
 
 def bases(place: Place, package: str) -> list[Place]:
@@ -232,6 +241,7 @@ def bases(place: Place, package: str) -> list[Place]:
     found: list[Place] = []
     if module is None or node is None:
         return found
+    assert isinstance(node, ast.ClassDef)
     for base in node.bases:
         reference = dotted(base)
         resolved = reference and resolve(module, reference, package)
@@ -242,6 +252,7 @@ def bases(place: Place, package: str) -> list[Place]:
 
 def is_config(module: Module, node: ast.ClassDef, package: str) -> bool:
     """Whether a class is a pydantic model or a typed dict, whose annotations are code."""
+    assert isinstance(node, ast.ClassDef)
     for base in node.bases:
         reference = dotted(base)
         if reference is None:
@@ -259,7 +270,7 @@ def is_config(module: Module, node: ast.ClassDef, package: str) -> bool:
 
 @cache
 def statements(place: Place, package: str) -> list[ast.stmt]:
-    """The statements of a definition, as far as they can change a result; none where there is no text."""
+    """The statements of a definition that can change a result; empty if it has no text."""
     module = load(place.module)
     if module is None:
         return []

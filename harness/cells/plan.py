@@ -47,13 +47,13 @@ def make(
     content_hash: Callable[[Dataset], str] | None = None,
     lookup: Lookup = lambda key: None,
 ) -> Plan:
-    """Lay out a suite.
+    """Make the plan of a suite.
 
     Args:
         device: torch device that cells run on.
-        content_hash: dataset -> hash of its content; by default from the dataset cache, which a first
-            call may have to build.
-        lookup: where the result of a ``match`` is found.
+        content_hash: dataset -> hash of its content. By default it is read from the dataset cache,
+            which a first call may have to build.
+        lookup: finds the result of a ``match``.
     """
     if content_hash is None:
         from harness.data import acquire
@@ -214,7 +214,7 @@ def candidate(match: Cell, value: float) -> Cell:
 
 
 def _trust_cell(measure: Cell) -> Cell:
-    """The trust checks of a measurement; a cell of their own, so that a new check reruns no attack."""
+    """The trust checks of a measurement; a separate cell, so that a new check reruns no attack."""
     identity = _with_code({**measure.identity, "role": "trust", "measured": measure.key})
     return replace(
         measure, key=cell_key(identity), role="trust", identity=identity, needs=measure.key

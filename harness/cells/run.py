@@ -85,7 +85,7 @@ def _carry_out(work: Work, cell: Cell, conditions: Conditions, progress: Progres
 
 @lru_cache
 def git_commit() -> str:
-    """The commit of this code, with ``+`` where the tree has changes; empty outside a repository."""
+    """The commit of this code, with ``+`` if the tree has changes; empty outside a repository."""
     return environment.commit().get("git_commit", "")
 
 

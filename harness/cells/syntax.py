@@ -1,6 +1,6 @@
-"""What of a definition can change a result: its syntax tree without the parts that only people read.
+"""Definitions as text that can change a result: syntax trees without the parts only people read.
 
-Left out are comments, docstrings, annotations, what errors say, and the words of config fields.
+Comments, docstrings, annotations, error messages and descriptions of config fields are left out.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 PROSE_KEYWORDS = frozenset({"description", "hint", "help"})
-"""Keyword arguments that hold words for people, whatever is called with them."""
+"""Keyword arguments that hold words for people, in any call."""
 
 ERROR_LIKE = ("Error", "Warning", "Exception", "Fault", "Problem")
-"""Endings of names that are called to say what is wrong; their arguments are words."""
+"""Endings of the names of classes that report problems; their arguments are messages."""
 
 DESCRIPTIVE = frozenset({"words", "faults", "absent", "typical_training_s", "__repr__"})
 """Members of learners and attacks that describe, check or estimate; no cell calls them."""
@@ -33,7 +33,7 @@ def essence(statement: Statement, is_config: IsConfig) -> Statement:
 
 
 def dump(node: ast.AST) -> str:
-    """A tree as text. Imports are left out: they name files, and what they import is hashed by itself."""
+    """A tree as text, without imports: they name files, and what they import is hashed itself."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         return "Pass()"
     parts = []
@@ -53,7 +53,7 @@ def dump(node: ast.AST) -> str:
 
 
 class _Essence(ast.NodeTransformer):
-    def __init__(self, is_config: IsConfig):
+    def __init__(self, is_config: IsConfig) -> None:
         self.is_config = is_config
         self.in_config = False
 
@@ -70,9 +70,9 @@ class _Essence(ast.NodeTransformer):
         arguments = node.args
         for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
             argument.annotation = None
-        for argument in (arguments.vararg, arguments.kwarg):
-            if argument is not None:
-                argument.annotation = None
+        for starred in (arguments.vararg, arguments.kwarg):
+            if starred is not None:
+                starred.annotation = None
         self.generic_visit(node)
         node.body = node.body or [ast.Pass()]
         self.in_config = before
@@ -97,7 +97,7 @@ class _Essence(ast.NodeTransformer):
         if node.value is not None:
             bare = ast.Assign([node.target], node.value)
             return self.generic_visit(bare)
-        # Without a value it declares a field (of a dataclass, say): the name counts, the type does not.
+        # Without a value it declares a field, e.g. of a dataclass: only its name counts.
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 
@@ -151,7 +151,7 @@ def _is_type_checking(test: ast.expr) -> bool:
     return called_name(test) == "TYPE_CHECKING"
 
 
-# ------------------------------------------------------------------------------- names that it reads
+# ------------------------------------------------------------------------------ names that are read
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class _Scope:
 
 
 class _Reader(ast.NodeVisitor):
-    def __init__(self, package: str):
+    def __init__(self, package: str) -> None:
         self.package = package
         self.scopes: list[_Scope] = []
         self.found: list[Reference] = []
@@ -321,7 +321,7 @@ class Binder(ast.NodeVisitor):
         elsewhere: names that are declared global or nonlocal.
     """
 
-    def __init__(self, package: str):
+    def __init__(self, package: str) -> None:
         self.package = package
         self.bound: set[str] = set()
         self.imported: dict[str, Import] = {}

@@ -1,4 +1,4 @@
-"""What a plan says beforehand, from what the store has."""
+"""Estimates of time and spread from the cells in a store."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from harness.storage.store import VERDICTS, Store
 
 SUITE = """
 name: tiny
-learners: {one: {kind: nearest-mean}, two: {kind: nearest-mean, head: cosine}, three: {kind: nearest-mean, head: ridge}}
-protocols: {few: {kind: few_shot, dataset: digits, ways: 3, shots: [1, 2], queries: 5, episodes: 40}}
+learners:
+  one: {kind: nearest-mean}
+  two: {kind: nearest-mean, head: cosine}
+  three: {kind: nearest-mean, head: ridge}
+protocols:
+  few: {kind: few_shot, dataset: digits, ways: 3, shots: [1, 2], queries: 5, episodes: 40}
 """
 
 

@@ -1,4 +1,4 @@
-"""A key that is chosen: near what it should reach or said not to be, never by a test image, and nothing is trained twice."""
+"""Matching: the chosen value is near its target or reported not to be; no test image is used."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ CHAINED = SUITE.replace(
 )
 
 
-# ------------------------------------------------------------------------------------------------------------- the search
+# --------------------------------------------------------------------------------------- the search
 
 
 def task(**changed) -> Search:
@@ -79,7 +79,7 @@ def task(**changed) -> Search:
 
 
 class Counted:
-    """A number that is falling (or rising) in the logarithm of a value, with noise; counts how often it is asked."""
+    """A number that falls (or rises) with the logarithm of a value, with noise; counts calls."""
 
     def __init__(self, middle: float, width: float, noise: float = 0.0, rising: bool = False):
         self.middle, self.width, self.noise, self.sign = middle, width, noise, -1 if rising else 1
@@ -147,7 +147,8 @@ def test_of_all_values_that_keep_an_accuracy_the_strongest_is_taken(middle, widt
     match = search(accuracy, wanted, task(measure="clean_accuracy"))
     plateau = max(accuracy(1e-6), accuracy(1e-1))
     assert len(match.tried) <= 9 and (wanted <= plateau + 0.011 or not match.near)
-    if match.near:  # it lies at the edge, and not on the flat part of the curve: a little stronger would be too much
+    if match.near:
+        # It is at the edge, not on the flat part of the curve: a little stronger is too much.
         step = 1.01 * 10 ** (5 * matching.EDGE)
         assert match.reached >= wanted - 0.01 - 1e-9
         assert accuracy(match.value / step if rising else match.value * step) < wanted - 0.01
@@ -205,7 +206,7 @@ def test_a_linear_scale_finds_a_straight_line_at_once():
     assert match.value == 0.283 and len(match.tried) == 3
 
 
-# ------------------------------------------------------------------------------------------------------------- the suite
+# ---------------------------------------------------------------------------------------- the suite
 
 
 @pytest.mark.parametrize(
@@ -279,12 +280,12 @@ protocols:
         (
             "{kind: few_shot, dataset: glyphs, regime: from_scratch}",
             "density",
-            "nothing is trained beforehand",
+            "this protocol trains none",
         ),
         (
             "{kind: low_data, dataset: digits, per_class: [1]}",
             "density",
-            "nothing is trained beforehand",
+            "this protocol trains none",
         ),
         (
             "{kind: few_shot, dataset: glyphs, regime: class_transfer}",
@@ -323,7 +324,7 @@ def test_one_line_is_enough_for_learners_that_declare_a_key(kind):
     assert search_for(MatchConfig(density=0.3), learners[kind]).key == learners[kind].tunable[0].key
 
 
-# ------------------------------------------------------------------------------------------------------------- the plan
+# ----------------------------------------------------------------------------------------- the plan
 
 
 def outcome(value: float, training: str = "") -> CellResult:
@@ -381,7 +382,7 @@ def test_what_is_to_be_reached_belongs_to_the_key_of_a_match(write_suite):
     assert match_of(SUITE, "pruned") == match_of(renamed, "pruned")
 
 
-# -------------------------------------------------------------------------------------------------------------- running
+# ------------------------------------------------------------------------------------------ running
 
 
 @pytest.fixture(scope="module")
@@ -543,7 +544,7 @@ def test_a_plan_says_what_is_not_yet_resolved(write_suite, tmp_path):
     assert min(row["seconds"] for row in matches) > max(row["seconds"] for row in trainings)
 
 
-# ---------------------------------------------------------------------------------------------------------- one match
+# ---------------------------------------------------------------------------------------- one match
 
 
 def first_match(path: Path, store: Path, learner: str) -> tuple[Cell, Conditions]:
@@ -629,7 +630,10 @@ protocols:
         workers=1,
     )
     assert [(r.learner, r.value > 0) for r in run.results.records] == [("pixels", True)]
-    why = "not measured: its match failed (ValueError: 'nearest-mean' has no synapses whose density could be matched)"
+    why = (
+        "not measured: its match failed "
+        "(ValueError: 'nearest-mean' has no synapses whose density could be matched)"
+    )
     assert run.results.failures == [("l1", "plain", 0, why)]
 
 

@@ -29,8 +29,14 @@ learners:
 protocols:
   plain: {kind: classification, dataset: digits}
   few: {kind: few_shot, dataset: digits, ways: [2, 5], shots: 1, queries: 5, episodes: 40}
-  scratch: {kind: few_shot, dataset: digits, regime: from_scratch, shots: 2, queries: 3, episodes: 5, learners: [backprop, bio]}
-  robust: {kind: attack_sweep, dataset: digits, images: 40, attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]}
+  scratch:
+    {kind: few_shot, dataset: digits, regime: from_scratch, shots: 2, queries: 3, episodes: 5,
+     learners: [backprop, bio]}
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    images: 40
+    attacks: [{attack: pgd, eps: [0, 0.1, 0.2], steps: 4, restarts: 2}]
 """
 
 
@@ -160,7 +166,7 @@ def test_killed_runs_end_in_the_same_tables(reference, tmp_path):
 
 
 def kill_when_it_prints(path: Path, folder: Path, lines: int) -> None:
-    """Start a run and ``kill -9`` it after so many lines of progress; its workers must die with it."""
+    """Start a run and ``kill -9`` it after some lines of progress; its workers must die too."""
     run = harness(
         "run", path, "--store", folder / "store", "--out", folder / "killed", "--workers", "2"
     )
@@ -187,7 +193,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def killed_after(path: Path, folder: Path, *, kills: int, longest_s: float) -> int:
-    """Start a run and ``kill -9`` it at random moments, some times over. Gives how often it was not done yet."""
+    """Start a run and ``kill -9`` it at random moments; returns how often it was unfinished."""
     moments, killed = random.Random(0), 0
     for _ in range(kills):
         run = harness(
@@ -229,7 +235,7 @@ def test_the_quickstart_survives_twenty_kills(tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(reference, tmp_path):
-    # One learner trains for minutes, so that the run is at work when it is interrupted, however fast the rest is.
+    # One learner trains for minutes, so that the run is still working when it is interrupted.
     run = harness(
         "run",
         reference[0],
@@ -345,7 +351,8 @@ class Noisy(NearestMean):
     def fit(self, train, **options):
         print("NOISE")
         log = super().fit(train, **options)
-        self.tensors = {"means": self.tensors["means"] + 0.2 * torch.randn(self.tensors["means"].shape)}
+        means = self.tensors["means"]
+        self.tensors = {"means": means + 0.2 * torch.randn(means.shape)}
         return log
 '''
 

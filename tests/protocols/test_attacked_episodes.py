@@ -1,4 +1,4 @@
-"""Few-shot episodes under attack: they pair with clean ones, are exact where that is known, and say what was attacked."""
+"""Attacked episodes: paired with clean ones, and exact where a closed form is known."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def protocol(*attacks: dict, **keys) -> AttackedEpisodes:
 
 @pytest.fixture(scope="module")
 def data() -> Loaded:
-    """Twelve classes of noisy grey 4 x 4 images, far from the ends of the box; the last six are for testing."""
+    """Twelve classes of noisy grey 4 x 4 images inside the box; the last six are for testing."""
     rng = np.random.default_rng(0)
     labels = np.arange(2 * CLASSES * EACH) % (2 * CLASSES)
     centres = rng.integers(105, 150, (2 * CLASSES, *SHAPE))
@@ -107,7 +107,7 @@ def pixels() -> Learner:
     return learners["nearest-mean"](learners["nearest-mean"].Config(), SHAPE, CLASSES, Rng(0))
 
 
-# ------------------------------------------------------------------------------------------------------- what is asked
+# ------------------------------------------------------------------------------------ what is asked
 
 
 def test_one_setting_for_each_episode_shape_attack_and_budget_of_the_support_set():
@@ -200,7 +200,7 @@ def test_the_block_says_what_is_attacked_and_what_the_attacker_knows():
     )
 
 
-# ------------------------------------------------------------------------------------------------------ what is measured
+# --------------------------------------------------------------------------------- what is measured
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -252,7 +252,7 @@ def test_accuracy_is_the_mean_over_episodes_and_never_rises_with_eps(data):
     ids=["fgsm", "pgd margin", "pgd ce independent"],
 )
 def test_two_ways_of_pixels_are_a_linear_classifier_whose_robustness_is_known(data, attack):
-    """It stands Linf attacks of eps exactly where its margin is above eps times the L1 norm of the difference of weights."""
+    """Robust to Linf attacks iff the margin exceeds eps times an L1 norm of weights."""
     asked = protocol(attack, ways=2, episodes=20)
     setting = next(asked.settings())
     found = asked.measure(pixels(), data, setting, context()).arrays
@@ -322,11 +322,11 @@ def test_queries_of_different_episodes_have_different_starts(data):
     )
 
 
-# ---------------------------------------------------------------------------------------------------- the support set
+# ---------------------------------------------------------------------------------- the support set
 
 
 class Through(Learner):
-    """Class means of pixels, by an adaptation that passes gradients to its support set; or not, and is not embedded."""
+    """Class means of pixels; the adaptation may pass gradients to its support set or not."""
 
     kind = "through"
 
@@ -484,7 +484,7 @@ def test_poison_stays_within_budget_and_box_and_never_helps(seed, ball, steps):
 
 
 def test_poison_finds_the_corner_where_the_loss_only_rises():
-    """Logits that are linear in the support set: the worst is every pixel at the end of its budget or of the box."""
+    """Logits linear in the support set: at the optimum every pixel is at an end of its range."""
     generator = torch.Generator().manual_seed(0)
     support, slope = (
         torch.rand(4, *SHAPE, generator=generator),
@@ -498,7 +498,7 @@ def test_poison_finds_the_corner_where_the_loss_only_rises():
     torch.testing.assert_close(done.images, (support + 0.2 * slope.sign()).clamp(0, 1))
 
 
-# --------------------------------------------------------------------------------------------------------------- trust
+# -------------------------------------------------------------------------------------------- trust
 
 
 @pytest.mark.parametrize(
@@ -541,7 +541,7 @@ def test_the_first_episodes_of_an_honest_sweep_pass_the_checks_of_every_sweep(da
 
 
 class Masked(FeatureLearner):
-    """Class means of pixels rounded to eight values each: nearly all slopes are zero, which is not robustness."""
+    """Class means of pixels rounded to eight values: zero slopes nearly everywhere."""
 
     kind = "masked"
 

@@ -1,4 +1,4 @@
-"""The audit on a learner whose every number is known beforehand."""
+"""The audit of a learner whose numbers are all known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FACTS = Facts((1, 1, 4), {"standard": {"train": SplitFacts(2, 4, 8), "test": Spl
 
 
 class Known(Learner):
-    """Starts all positive; learning turns one synapse negative and silences another. Responds with its pixels."""
+    """Starts all positive; training makes one synapse negative and another zero."""
 
     kind = "known"
 

@@ -1,4 +1,4 @@
-"""Few-shot episodes as a protocol: which configs are faulty, what counts, and which answers do not."""
+"""The few-shot protocol: faulty configs, what is counted, and refused classifiers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def protocol(**keys) -> FewShot:
 
 @pytest.fixture(scope="module")
 def data() -> Loaded:
-    """Twelve classes of noisy 4 x 4 images that a nearest mean tells apart; the last six are for testing."""
+    """Twelve separable classes of noisy 4 x 4 images; the last six are for testing."""
     rng = np.random.default_rng(0)
     labels = np.arange(2 * CLASSES * EACH) % (2 * CLASSES)
     centres = rng.integers(40, 210, (2 * CLASSES, 1, 4, 4))
@@ -74,7 +74,7 @@ class Bent(nn.Module):
 
 
 class Adapting(Learner):
-    """A nearest mean of pixels for each episode: it embeds nothing, and its modules can be made faulty."""
+    """A nearest mean of pixels for each episode; its modules can be made faulty."""
 
     kind = "adapting"
 

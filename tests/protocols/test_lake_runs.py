@@ -75,7 +75,7 @@ def test_they_fit_omniglot_alone():
 
 @pytest.mark.parametrize(("head", "errors"), [("nearest-mean", 316)])
 def test_the_error_of_raw_pixels_by_hand(data_root, head, errors):
-    """Nearest neighbour in pixels, over the drawings that the list names; and the protocol counts the same errors."""
+    """Nearest neighbour in pixels over the listed drawings; the protocol counts the same errors."""
     data, _ = acquire.load(omniglot(data_root))
     images = data.split("lake", "test")
     runs = episode_lists.read(split_file(RUNS)).episodes

@@ -1,4 +1,4 @@
-"""Training on few labelled images: which ones, who gets the same, what is counted, and which configs are faulty."""
+"""Training on few labelled images: which are drawn, what is counted, faulty configs."""
 
 from __future__ import annotations
 

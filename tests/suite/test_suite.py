@@ -211,7 +211,7 @@ def test_a_broken_suite_names_the_place_and_what_is_allowed(write_suite, text, w
 
 
 def mutations(count: int) -> list[str]:
-    """Broken texts by small random damage to the good suite; most break it, and those that do not are left out."""
+    """Suites broken by small random damage; those that are still valid are left out."""
     draw, found = random.Random(0), []
     lines = GOOD.splitlines(keepends=True)
     while len(found) < count:
@@ -274,7 +274,8 @@ def test_a_file_without_end_is_no_suite():
 
 def test_what_an_error_quotes_is_cut_to_what_a_terminal_can_bear(write_suite):
     path = write_suite(
-        f'name: "{"a" * 100_000}"\nlearners: {{"\\e[31m\\nred": {{kind: nosuch}}}}\nprotocols: {{}}\n'
+        f'name: "{"a" * 100_000}"\n'
+        'learners: {"\\e[31m\\nred": {kind: nosuch}}\nprotocols: {}\n'
     )
     with pytest.raises(SuiteError) as caught:
         suite.load(path)
@@ -289,7 +290,8 @@ def test_a_missing_file_is_one_message(tmp_path):
 def test_a_suite_lies_over_what_it_extends(write_suite):
     write_suite(GOOD, "base.yaml")
     path = write_suite(
-        "extends: base.yaml\nname: over\nlearners: {bio: {hidden: 77}}\nprotocols: {few: {ways: 3}}\ntables: []\n"
+        "extends: base.yaml\nname: over\nlearners: {bio: {hidden: 77}}\n"
+        "protocols: {few: {ways: 3}}\ntables: []\n"
     )
     loaded = suite.load(path)
     assert loaded.name == "over" and loaded.tables == []
@@ -440,10 +442,12 @@ def test_a_folder_beside_the_suite_that_is_called_as_a_package_of_ours_hides_not
 
     (tmp_path / "baselines").mkdir()
     (tmp_path / "own.yaml").write_text(
-        "name: own\nlearners: {plain: {kind: mlp}}\nprotocols: {clean: {kind: classification, dataset: digits}}\n"
+        "name: own\nlearners: {plain: {kind: mlp}}\n"
+        "protocols: {clean: {kind: classification, dataset: digits}}\n"
     )
     main = (
-        "import sys; sys.path = [p for p in sys.path if p]; sys.argv = ['harness', 'validate', 'own.yaml']; "
+        "import sys; sys.path = [p for p in sys.path if p]; "
+        "sys.argv = ['harness', 'validate', 'own.yaml']; "
         "from harness import cli; cli.main()"
     )
     done = subprocess.run(

@@ -114,7 +114,7 @@ def _unmatched(entry: LearnerEntry, protocol: Protocol, learners: list[LearnerEn
         return None
     data = protocol.training()
     if data is None:
-        return "`match` chooses among trained learners, and this protocol trains none beforehand"
+        return "`match` chooses among trained learners, and this protocol trains none"
     splits = protocol.facts.splittings.get(data.splitting, {})
     has_validation = (
         data.labelled and "val" in splits and data.splitting not in protocol.facts.class_disjoint
