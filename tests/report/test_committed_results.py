@@ -217,7 +217,7 @@ def test_results_are_reproduced_byte_for_byte_from_the_measurements(folder, tmp_
 
 
 def rounded(text: bytes) -> str:
-    """A text with every number to twelve digits: other processors sum a bootstrap in another order."""
+    """A text with its numbers to 12 digits: processors add up a bootstrap in different orders."""
     number = re.compile(r"-?\d+\.\d+(?:[eE][-+]?\d+)?")
     return number.sub(lambda match: f"{float(match[0]):.12g}", text.decode())
 
