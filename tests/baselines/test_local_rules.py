@@ -170,3 +170,25 @@ def test_perturbation_learns_slowly(digits, perturb, least):
     learner = made("perturbation", digits[0], perturb=perturb, hidden=30, epochs=40)
     learner.fit(digits[0])
     assert accuracy(learner, digits[1]) > least
+
+
+@pytest.mark.parametrize("p", [2.0, 3.0])
+def test_the_code_of_krotov_hopfield_is_its_equation(digits, p):
+    """ReLU(I)^n, of weights at p-norm one and images at length one."""
+    learner = made("krotov-hopfield", digits[0], hidden=7, p=p, power=3.0)
+    x, w = digits[0].tensor()[:6].flatten(1), learner.tensors["weight"]
+    w = w / (w.abs() ** p).sum(0) ** (1 / p)
+    inputs = x / x.norm(dim=1, keepdim=True) @ (w.sign() * w.abs() ** (p - 1))
+    torch.testing.assert_close(
+        learner.embed(x.view(6, 1, 8, 8)), inputs.clamp_min(0) ** 3, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_code_of_softhebb_is_its_equation(digits):
+    """softmax(u / code_tau), of images at length one."""
+    learner = made("softhebb", digits[0], hidden=7, code_tau=0.3)
+    x = digits[0].tensor()[:6].flatten(1)
+    u = x / x.norm(dim=1, keepdim=True) @ learner.tensors["weight"]
+    torch.testing.assert_close(
+        learner.embed(x.view(6, 1, 8, 8)), torch.softmax(u / 0.3, 1), rtol=1e-4, atol=1e-6
+    )

@@ -268,3 +268,25 @@ def test_replays_grow_with_the_number_of_examples(monkeypatch):
     for shots in (1, 2, 10):
         one.own_head(torch.rand(1, 4 * shots, 6), torch.arange(4).repeat(shots)[None], 4)
     assert asked == [0, 20, 36]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_thresholds_are_subtracted_from_the_drives_of_their_neurons(shared):
+    x, places = maps(2, 1)[..., :5, :5], 9
+    weight = torch.rand(2, 4, 9, generator=Rng(1).torch("w"))
+    threshold = torch.rand(2, 4, generator=Rng(1).torch("b"))
+    sigma = torch.tensor([0.1, 0.3])
+    code = LocalCode(
+        weight if shared else weight.repeat_interleave(places, 0),
+        threshold if shared else threshold.repeat_interleave(places, 0),
+        sigma,
+        kernel=3,
+        stride=1,
+        temperature=9.0,
+    )
+    seen = patches(x, 3, 1)
+    length = seen.norm(dim=3, keepdim=True)
+    u = torch.einsum("ebln,ekn->eblk", seen / length, F.normalize(weight, dim=2))
+    q = torch.softmax(9.0 * (u - threshold[:, None, None]), 3)
+    expected = q * length / (length + sigma[:, None, None, None])
+    torch.testing.assert_close(code(x).flatten(3).transpose(2, 3), expected, rtol=1e-4, atol=1e-5)
