@@ -311,3 +311,13 @@ def test_a_hebbian_read_out_descends_on_the_cross_entropy_of_scaled_codes(digits
     torch.testing.assert_close(weight, (codes[order] * scale).T @ error, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(bias, error.sum(0, keepdim=True), rtol=1e-3, atol=1e-6)
     assert rate == 1.0 and recorded.calls[6][1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("adapting", "rate"), [(False, 0.75), (True, 1.0)])
+@pytest.mark.parametrize("kind", ["mlp", "feedback-alignment", "perturbation", "forward-forward"])
+def test_the_rate_falls_in_training_and_stays_constant_from_scratch(digits, kind, adapting, rate):
+    learner = made(kind, digits[0], hidden=6)
+    rule = learner.rule(learner.tensors, adapting=adapting)
+    rule.optimiser = Recorded()
+    rule.step(*batch_of(digits), 0.25)
+    assert rule.optimiser.calls[0][1] == rate

@@ -18,6 +18,7 @@ from harness.registry import learners
 from harness.rng import Rng
 from harness.rules import plasticity, structural
 from harness.rules.ech import ECH
+from harness.rules.modules.competitive import CompetitiveCode
 from harness.rules.training_plan import TrainingPlan, plan_training
 
 SHAPE, CLASSES = (1, 8, 8), 4
@@ -409,3 +410,20 @@ def test_training_of_the_hidden_layer_heats_up_and_fades_out(monkeypatch):
     calls.clear()
     made.episode_codes(blobs(8).tensor().view(2, 4, *SHAPE))
     np.testing.assert_allclose(calls, [(10, 1), (40, 0.5)])
+
+
+@pytest.mark.parametrize("divisive", [True, False])
+@pytest.mark.parametrize("scaling", [True, False])
+def test_the_code_is_its_equation(divisive, scaling):
+    """softmax(T (u - b)), u = w . x over |w| with scaling and over |x| with divisive inhibition."""
+    generator = Rng(0).torch("code")
+    weight, threshold = torch.rand(5, 12, generator=generator), torch.rand(5, generator=generator)
+    images = torch.rand(7, 1, 3, 4, generator=generator)
+    code = CompetitiveCode(weight, threshold, 6.0, divisive, scaling)
+    x, w = images.flatten(1), weight
+    if divisive:
+        x = F.normalize(x, dim=1)
+    if scaling:
+        w = F.normalize(w, dim=1)
+    expected = torch.softmax(6.0 * (x @ w.T - threshold), 1)
+    torch.testing.assert_close(code(images), expected, rtol=1e-4, atol=1e-5)

@@ -137,3 +137,10 @@ def test_the_rate_falls_linearly_to_zero(monkeypatch):
     )
     learner(epochs=1, batch=100).fit(images())
     assert fades == pytest.approx([1, 2 / 3, 1 / 3])
+
+
+def test_only_the_winners_above_the_inhibition_respond():
+    drive = torch.tensor([[5.0, 1.0, 4.0, 3.0, 2.0]])  # mean 3
+    assert activity(drive, None).tolist() == [[2.0, 0.0, 1.0, 0.0, 0.0]]
+    assert activity(drive, 1).tolist() == [[2.0, 0.0, 0.0, 0.0, 0.0]]
+    assert activity(drive, 4).tolist() == [[2.0, 0.0, 1.0, 0.0, 0.0]]
