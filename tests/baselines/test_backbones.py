@@ -134,3 +134,21 @@ def test_episodes_adapted_together_take_plain_gradient_steps(ways, shots, scale)
 def test_freezing_cuts_graphs():
     module = freeze(nn.Sequential(nn.Linear(3, 2), nn.Dropout()))
     assert not module.training and not any(p.requires_grad for p in module.parameters())
+
+
+def test_each_parameter_has_its_own_rate():
+    """Rates come output first: weight, bias, then those of the body."""
+    network = AdaptableNetwork(Dense(16, 8, generator()), (1, 4, 4))
+    x, labels = torch.rand(1, 6, 1, 4, 4), torch.arange(3).repeat_interleave(2)[None]
+    queries, rates = torch.rand(1, 4, 1, 4, 4), [0.5, 0.4, 0.3, 0.2, 0.1, 0.05]
+    logits = adapt_dense(network, x, labels, 3, steps=3, rates=rates)(queries)
+    one = copy.deepcopy(network)
+    add_outputs(one, 3)
+    for _ in range(3):
+        loss = F.cross_entropy(one(x[0]), labels[0])
+        parameters = [one.weight, one.bias, *one.body.parameters()]
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for p, g, rate in zip(parameters, gradients, rates, strict=True):
+                p -= rate * g
+    torch.testing.assert_close(logits[0], one(queries[0]).detach(), rtol=1e-4, atol=1e-5)
