@@ -30,10 +30,10 @@ from harness.errors import SuiteError
 from harness.execute.session import RunOptions
 from harness.learning.learner import silent
 from harness.protocols.base import Context
-from harness.protocols.biology import Biology
+from harness.protocols.biology import Biology, BiologySetting
 from harness.publish import leaderboard, submission
 from harness.registry import learners
-from harness.report import claims, compare
+from harness.report import claims, claims_text, compare
 from harness.report.tables import build_all
 from harness.rng import Rng
 from harness.storage.store import CellResult, Store
@@ -351,7 +351,7 @@ def test_what_stands_behind_a_match_waits_and_then_is_that_of_the_plain_config(w
     plain = planning.make(
         suite.load(write_suite(text.replace("match: {density: 0.5}", "l1: 0.003"), "plain.yaml")),
         content_hash=lambda _: "hash",
-        found=lambda key: outcome(0.003),
+        lookup=lambda key: outcome(0.003),
     )
     own = [
         {cell.key for cell in layout.cells if cell.learner == "l1" and cell.role != "match"}
@@ -427,8 +427,8 @@ def test_the_density_that_is_matched_is_that_of_the_biology_audit(ran):
             for cell in run.plan.unique
             if (cell.role, cell.learner, cell.seed) == ("measure", learner, 0)
         )
-        setting = {"splitting": "standard", "split": "val", "images": 20, "over_time": False}
-        trained = cells._trained(cell, Conditions(Store(store)))
+        setting = BiologySetting("standard", "val", 20, over_time=False)
+        trained = cells._trained(cell, cell.training, Conditions(Store(store)))
         values = Biology.measure(trained, data, setting, Context(Rng(0), "cpu", 64, silent))
         return next(value.value for value in values.values if value.metric == "live_share")
 
@@ -464,7 +464,7 @@ def test_a_claim_against_a_matched_control_says_what_was_chosen(ran):
             "measures": [{"protocol": "plain", "above_controls_by": 0}],
         }
     )
-    notes = "\n".join(claims.notes(claims.decide(ran[2].results, [spec]), [spec]))
+    notes = "\n".join(claims_text.notes(claims.decide(ran[2].results, [spec]), [spec]))
     assert "Matched: far to clean accuracy 0.05" in notes and "Not matched: far, seed 0, 1" in notes
     assert "l1 to density" not in notes
 
@@ -569,7 +569,7 @@ def test_no_test_image_is_within_reach_of_a_choice(write_suite, tmp_path, monkey
     cells.run(cell, conditions, silent)
     log = Store(tmp_path).read(cell.key).log["match"]
     images = whole.split("standard", "val")
-    learner = cells._trained(cell, conditions)
+    learner = cells._trained(cell, cell.training, conditions)
     assert (
         log["wanted"] == matching.clean_accuracy(learner, images, 64)
         and round(log["wanted"] * len(images)) > 0
