@@ -146,20 +146,20 @@ def test_a_removed_or_altered_file_is_reported_and_rewritten(home):
     assert files(folder) == before
 
 
-def test_other_code_is_named(home, monkeypatch):
-    plan = paper.planning
-    real = plan.code_version
-    monkeypatch.setattr(
-        plan,
-        "code_version",
-        lambda module: real(module) + ("x" if "random_features" in module else ""),
-    )
-    assert look().why == ["code: learners random"]
-    monkeypatch.setattr(plan, "code_version", lambda module: real(module) + "x")
-    assert look().why == ["code: learners pixels, random; protocols plain, few"]
-    monkeypatch.setattr(plan, "code_version", real)
-    monkeypatch.setattr(plan, "core_versions", lambda: ["other"])
-    assert look().why == ["code: what every cell runs"] and look().state == "stale"
+def test_definitions_that_changed_are_named(home, monkeypatch):
+    real = provenance.code_definitions
+
+    def edited(identity):
+        definitions = real(identity)
+        return {
+            name: f"{code}x" if "random" in name.lower() else code
+            for name, code in definitions.items()
+        }
+
+    monkeypatch.setattr(provenance, "code_definitions", edited)
+    (reason,) = look().why
+    assert reason.startswith("code: ") and "random" in reason.lower()
+    assert look().state == "stale"
 
 
 def test_other_data_are_named(home, monkeypatch):
@@ -230,9 +230,9 @@ def test_the_report_as_json_and_for_other_folders(home, made):
 
 def test_no_suites_and_damaged_provenance_are_explained(home, tmp_path):
     path = home / "results/paper/tiny" / provenance.FILE
-    path.write_text('{"schema": 1, "suite": []}')
+    path.write_text('{"schema": 2, "suite": []}')
     with pytest.raises(
-        HarnessError, match="provenance.json: not a provenance file of schema 1: suite"
+        HarnessError, match="provenance.json: not a provenance file of schema 2: suite"
     ):
         look()
     path.write_text("{")

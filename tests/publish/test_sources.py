@@ -213,7 +213,7 @@ def test_the_command_line_compares_them_all(home):
         (["compare", "tiny-store", "tiny.json"], "a reference does not record the kinds"),
         (["compare", "wide-store", "tiny-store"], "have no number in common"),
         (["compare", "damaged.zip", "tiny.zip"], "damaged.zip: not accepted as a submission"),
-        (["compare", "tiny-store", "empty"], "empty: no measurement in it"),
+        (["compare", "tiny-store", "empty"], "empty: it holds no measurement"),
         (["records", "HEAD:tiny.json"], "a reference holds numbers and verdicts, but no records"),
         (["trust", "tiny.json"], "a reference holds numbers and verdicts, but no records"),
         (["board", "tiny-store"], "a store does not know the names of its cells"),

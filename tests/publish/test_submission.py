@@ -186,7 +186,7 @@ def test_the_suite_in_it_plans_the_same_cells(packed, tmp_path):
 
 
 def test_a_store_that_lacks_something_is_not_packed(packed, tmp_path):
-    with pytest.raises(HarnessError, match="of 6 cells are not in"):
+    with pytest.raises(HarnessError, match="of 8 cells are not in"):
         submission.pack(api.plan(packed[0]), Store(tmp_path / "empty"), "", tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
 
@@ -296,7 +296,7 @@ def test_cells_left_out_or_twice(packed, tmp_path):
     refused(with_cells(packed[2], tmp_path / "x.zip", lambda cells: cells.pop()), "is missing")
     refused(
         with_cells(packed[2], tmp_path / "x.zip", lambda cells: cells.append(cells[0])),
-        "cells.jsonl:7: it has no key, or that of another line",
+        "cells.jsonl:9: it has no key, or that of another line",
     )
 
 
