@@ -29,7 +29,7 @@ LOGITS = np.random.default_rng(1).normal(size=(30, 3)).astype(np.float32)
 
 @pytest.fixture
 def data() -> Loaded:
-    """Thirty test images, told apart by their first pixel."""
+    """Thirty test images, distinguished by their first pixel."""
     pixels = np.zeros((60, 1, 2, 2), np.uint8)
     pixels[30:, 0, 0, 0] = np.arange(30)
     splits = {"train": np.arange(30), "test": np.arange(30, 60)}
