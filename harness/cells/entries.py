@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.cells.code import CARRIERS, Versions, definitions, entry_of, version
 from harness.registry import checks, learners, protocols
+from harness.storage.code_records import has_record, write_record
 from harness.storage.store import Store
 
 RUNS = "harness.cells.run"
@@ -45,5 +46,5 @@ def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
 def note_code(identity: dict[str, Any], store: Store) -> None:
     """Store the definitions behind a cell's code version, for ``harness plan --why``."""
     code = identity["code"]
-    if not store.has_code(code):
-        store.write_code(code, code_definitions(identity))
+    if not has_record(store, code):
+        write_record(store, code, code_definitions(identity))

@@ -12,6 +12,7 @@ from harness.cells.cell import Cell, Identity
 from harness.cells.code import changed
 from harness.cells.entries import code_definitions
 from harness.cells.plan import Plan
+from harness.storage.code_records import read_record
 from harness.storage.store import CellResult, Store
 
 Lookup = Callable[[str], Identity | None]
@@ -22,8 +23,8 @@ def likeness(identity: Identity, lookup: Lookup) -> str | None:
     """Hash everything in an identity but code; None where a cell that it builds on is unknown.
 
     Args:
-        identity: of a cell, of this schema or of schema 1, which hashed code module by module and made
-            trust checks part of measuring.
+        identity: of a cell, of this schema or of schema 1 (code hashed by module, trust checks
+            part of measuring).
         lookup: finds the training, target or measurement that the cell builds on.
     """
     plain = {
@@ -115,6 +116,6 @@ def stale_cells(plan: Plan, store: Store) -> Iterator[Stale]:
             continue
         before = store.read(key)
         code = before.identity.get("code", "") if before else ""
-        then = store.code(code) if code else {}
+        then = read_record(store, code) if code else {}
         changes = changed(then, code_definitions(cell.identity)) if then else []
         yield Stale(cell, key, changes)

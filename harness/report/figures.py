@@ -71,7 +71,7 @@ def _save(figure: Figure, stem: Path) -> Iterator[Path]:
 
 
 def _smallest_png(data: bytes) -> bytes:
-    """Return the same picture in fewer bytes: no (opaque) alpha channel, and grey as one channel."""
+    """Return the same picture in fewer bytes: no opaque alpha channel, grey as one channel."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data)) as image:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -268,21 +267,6 @@ class Store:
                 files[name] = save(contiguous)
         self.files.install(f"cells/{key}", {**files, CELL: encode(result.__dict__, files)})
         self.files.remove(f"failures/{key}.txt")
-
-    def has_code(self, version: str) -> bool:
-        """Whether the definitions behind a code version are known."""
-        return self.files.exists(f"code/{version}.json")
-
-    def write_code(self, version: str, definitions: dict[str, str]) -> None:
-        """Keep the definitions behind a code version: ``module:name`` -> hash."""
-        self.files.write(f"code/{version}.json", json.dumps(definitions).encode())
-
-    def code(self, version: str) -> dict[str, str]:
-        """The definitions behind a code version; empty where they are not known."""
-        try:
-            return json.loads(self.files.read(f"code/{version}.json"))
-        except (FileNotFoundError, ValueError):
-            return {}
 
     def write_failure(self, key: str, text: str) -> None:
         """Keep the traceback of a failed cell."""
