@@ -103,7 +103,7 @@ def test_what_a_folder_has_already_is_not_written_again(reference, tmp_path):
     said, times, made = run_again()
     assert "wrote" in said
     said, later, _ = run_again()
-    assert "has it all already" in said and later == times
+    assert "is up to date" in said and later == times
     (tmp_path / "out" / "few.md").write_text("altered by hand")
     said, _, mended = run_again()
     assert "wrote" in said and mended == made
