@@ -11,7 +11,7 @@ import pytest
 import harness
 from harness.cells import plan as planning
 from harness.cells import run as cells
-from harness.protocols import few_shot
+from harness.protocols import episode_verdicts
 from harness.protocols.base import Context
 from harness.registry import learners
 from harness.storage.store import Store
@@ -41,7 +41,7 @@ def test_training_classes_are_not_those_of_twenty_thousand_test_episodes(
     data = cells._dataset(measuring, None)
     conditions = cells.Conditions(Store(tmp_path / "store"))
     context = Context(cells.measuring(0), "cpu", 256, lambda *_: None)
-    images, episodes = few_shot.drawn(data, measuring.identity["setting"], context)
+    images, episodes = episode_verdicts.drawn(data, measuring.setting, context)
     tested = np.unique(data.labels[images.index[episodes.rows()]])
     assert len(episodes) == 20_000 and len(tested) > 50
     trainings = [cell for cell in layout.cells if cell.role == "train"]

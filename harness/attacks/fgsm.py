@@ -1,9 +1,8 @@
 """FGSM: one gradient step of size eps.
 
 Linf: Goodfellow et al. 2015, eq. 1. L2: the fast gradient method (Miyato et al. 2017). L1: the
-    pixels
-with the largest gradients move to the end of the box, one after the other, until eps is spent,
-which is exact on a linear network.
+pixels with the largest gradients move to the end of the box, one after the other, until eps is
+spent, which is exact on a linear network.
 
 Copy this file to add an attack that uses gradients; copy ``noise.py`` for one that does not.
 """

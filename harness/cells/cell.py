@@ -58,7 +58,7 @@ class Cell:
         behind: str = "",
         setting: Setting | None = None,
     ) -> Cell:
-        """The cell of an identity, which its key is a hash of."""
+        """Make the cell of an identity; its key is the hash of it."""
         key = cell_key(identity)
         return cls(key, role, identity, needs, learner, protocol, label, behind, setting)
 

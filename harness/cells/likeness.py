@@ -1,4 +1,4 @@
-"""Cells that differ in code alone: which finished cell a planned one would be without a change."""
+"""Find the finished cell that differs from a planned one in code alone."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def finished_likenesses(results: Iterable[tuple[str, CellResult]]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Stale:
-    """A planned cell that is not finished, though one like it is that other code computed.
+    """A planned, unfinished cell for which older code has computed the same thing.
 
     Attributes:
         cell: the planned cell.

@@ -65,7 +65,7 @@ def make(
     for entry in suite.protocols:
         cells += _Layout(suite, entry, device, content_hash(entry.dataset), lookup).cells()
     cells.sort(key=lambda cell: ROLES.index(cell.role))
-    # A training behind a match is one of those that the match runs, so it is no work of its own.
+    # The match itself runs this training, so it is not listed as separate work.
     waiting = {cell.key: cell for cell in cells if cell.behind and cell.role != "train"}
     return Plan(suite, [cell for cell in cells if not cell.behind], list(waiting.values()))
 
@@ -160,7 +160,7 @@ class _Layout:
         match = _match_cell(untrained, learner, before[-1] if before else None)
         result = None if match.behind else self.lookup(match.key)
         if result is None:
-            # Under the key of the match: the trainings of two matches are not the same one.
+            # A placeholder key, from the match: two matches lead to different trainings.
             train = replace(untrained, key=match.key, behind=match.key)
         else:
             train = candidate(match, result.log["match"]["value"])

@@ -201,7 +201,7 @@ _WORK: dict[Role, Work] = {
 
 
 def _finish(cell: Cell, conditions: Conditions, progress: Progress) -> None:
-    """Wait until a training is finished: by this process, or by another that is working on it."""
+    """Run a training, or wait for the process that is already running it."""
     while conditions.store.read(cell.key, repair=True) is None:
         with conditions.store.lock(cell.key) as mine:
             if mine and not conditions.store.done(cell.key):

@@ -138,10 +138,10 @@ def rekey(
     data_root: DataRoot = None,
     device: Device = "cpu",
 ) -> None:
-    """Keep finished cells of a suite after a change of code that changes no result.
+    """Keep finished cells after a change of code.
 
-    Cells that differ from the suite's in their code alone are written under today's keys. That
-    the code is equal is your word: check it with `harness check SUITE --exact` first.
+    For a change that changes no result: cells that differ in code alone are written under
+    today's keys. You vouch for that: run `harness check SUITE --exact` first.
 
     Example: harness store rekey suites/quickstart.yaml --store results/runs
     """

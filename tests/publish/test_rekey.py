@@ -21,7 +21,8 @@ learners:
   random: {kind: random-features, width: 20}
 protocols:
   plain: {kind: classification, dataset: digits}
-  robust: {kind: attack_sweep, dataset: digits, images: 20, attacks: [{attack: fgsm, eps: [0, 0.1]}]}
+  robust:
+    {kind: attack_sweep, dataset: digits, images: 20, attacks: [{attack: fgsm, eps: [0, 0.1]}]}
 """
 
 CHANGED = "harness.attacks.fgsm:FGSM"

@@ -231,6 +231,17 @@ def markdown_tables(text: str) -> list[list[str]]:
     ]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_quoted_notes_are_those_of_committed_tables(page):
+    """A note under a quoted table says what its command prints today."""
+    committed = {
+        line for path in TABLES for line in path.with_suffix(".md").read_text().splitlines()
+    }
+    notes = ("- Protocol:", "- Bold:", "- ±", "- worst:")
+    quoted = [line for line in page.read_text().splitlines() if line.startswith(notes)]
+    assert quoted and all(line in committed for line in quoted)
+
+
 def test_quoted_tables_are_committed_tables():
     """A quoted table with the heading of a committed one is one of those with that heading."""
     committed = [

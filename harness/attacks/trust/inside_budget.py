@@ -23,7 +23,7 @@ class InsideBudget(Check):
         excess = result.norm - np.array(result.eps, np.float32)[:, None, None, None]
         attacked = result.correct != SKIPPED
         broken = result.correct == 0
-        # Of a minimal attack, a perturbation that is too large is a failure, not a violation.
+        # For a minimal attack, too large a perturbation is a failed attack, not a violation.
         counted = broken if context.attack.minimal else attacked
         over = float(excess[counted].max(initial=0))
         outside = max(result.outside, 0.0)

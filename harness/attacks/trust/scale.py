@@ -16,8 +16,8 @@ from harness.registry import checks
 class Scale(Check):
     """PGD on rescaled logits breaks nothing that the sweep missed.
 
-    Cross-entropy is compared with itself on logits of unit spread, from the same starts. Judged is
-    what rescaling gains over it, as far as the sweep, with whatever losses it has, missed it too.
+    Cross-entropy is compared with itself on logits of unit spread, from the same starts. The
+    check judges how many more samples rescaling breaks, among those that the sweep also missed.
     """
 
     order = 110

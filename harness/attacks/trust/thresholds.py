@@ -48,7 +48,7 @@ FLIPS = 0.05
 """Share of the verdicts that may differ between two averages of a network that draws."""
 
 UNDECIDED = 1.1
-"""Times 1 / n_classes: up to this median confidence a network's logits are as good as zero."""
+"""Median confidence up to this multiple of 1 / n_classes: the logits are as good as zero."""
 
 NO_GRADIENT = Threshold(0.01, 0.05)
 """Share of the samples without a usable gradient: it bounds how much robustness is overstated."""
@@ -94,4 +94,4 @@ CORNER_GAIN = 0.35
 """Part of the promised gain that must be reached at random points for the image to be a corner."""
 
 CORNER_RATIO = 3.0
-"""Times the gain at the image that must be reached at random points for the same."""
+"""A corner also needs a gain at random points of this multiple of the gain at the image."""
