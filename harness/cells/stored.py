@@ -166,6 +166,8 @@ def title_of(kind: str, config: dict[str, Any]) -> str:
 @lru_cache
 def _defaults(kind: str) -> dict[str, Any]:
     """Defaults of a kind; empty for a plugin that is not installed or has required keys."""
+    if ":" in kind:
+        return {}  # a module that a stranger's results name is never imported
     try:
         return registry.learners[kind].Config().model_dump(mode="json")
     except (HarnessError, ValueError):
