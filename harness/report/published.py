@@ -96,7 +96,7 @@ def _is_shown(spec: PublishedSpec, table: Table, column: Labels, cell: Cell | No
 
 
 def _with_named_metric(table: Table, matches: Matches) -> tuple[Table, Matches]:
-    """Give a table of a single number a heading, now that a second number stands beside it."""
+    """Name the metric in the heading of a one-number table, because a second number is added."""
     metric = next(iter(matches.values())).metric
     table = replace(table, column_keys=("metric",), columns=((metric,),))
     return table, {(row, (metric,)): spec for (row, _), spec in matches.items()}
