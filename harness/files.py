@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,14 +29,15 @@ def replacing(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     try:
         _remove_leftovers(path, "tmp", Path.unlink)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
+        temporary = _beside(path, "tmp")
+        temporary.touch(exist_ok=False)
         try:
-            yield Path(name)
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            yield temporary
+            if path.exists():
+                shutil.copymode(path, temporary)
+            os.replace(temporary, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise _cannot_write(error, path) from error
@@ -61,11 +62,10 @@ def installing(target: Path) -> Iterator[Path]:
     make_folder(target.parent)
     _remove_leftovers(target, "incoming", shutil.rmtree)
     try:
-        name = tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".incoming", dir=target.parent)
-        staging = Path(name)
+        staging = _beside(target, "incoming")
+        staging.mkdir()
         try:
             yield staging
-            os.chmod(staging, 0o755)
             if target.exists():
                 _move_files(staging, target)
             else:
@@ -74,6 +74,15 @@ def installing(target: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise _cannot_write(error, target) from error
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """A new hidden name in the folder of ``path``.
+
+    Files and folders get the permissions that the umask leaves; those of ``tempfile`` are always
+    private.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{suffix}")
 
 
 def _move_files(source: Path, target: Path) -> None:

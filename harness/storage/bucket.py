@@ -20,6 +20,8 @@ from harness.storage.lease import Watch, heartbeat
 
 REQUESTS_AT_ONCE = 256
 """Objects that are requested together."""
+PROBE = "tmp/probe"
+"""Written and removed to learn whether objects can be written."""
 
 
 class Bucket:
@@ -56,8 +58,8 @@ class Bucket:
         Raises:
             StoreError: they cannot be written.
         """
-        self.write("tmp/probe", b"")
-        self.remove("tmp/probe")
+        self.write(PROBE, b"")
+        self.remove(PROBE)
 
     # ----------------------------------------------------------------------------------- reading
 

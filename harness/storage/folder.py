@@ -6,8 +6,8 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,8 @@ from harness.storage.lease import Watch, machine_id
 
 STALE_S = 24 * 3600
 """Temporary files older than this belong to killed processes, on whatever machine they ran."""
+PREPARED = {"cells", "locks", "tmp", "failures"}
+"""Folders that every prepared store has."""
 _STAGING = re.compile(r"(?P<processes>[^/]+)-(?P<pid>\d+)-[a-z0-9_]{8}")
 """Names of the folders in ``tmp`` that this class makes; other files there are left alone."""
 
@@ -46,11 +48,18 @@ class Folder:
         """Create the store's folders.
 
         Raises:
-            StoreError: they cannot be created.
+            StoreError: they cannot be created, or one is a link that may lead out of the store.
         """
         with self._explaining():
-            for folder in ("cells", "locks", "tmp", "failures"):
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            for name in sorted(PREPARED):
+                folder = self.root / name
+                folder.mkdir(parents=True, exist_ok=True)
+                if folder.is_symlink():
+                    raise StoreError(
+                        "a folder of a store cannot be a link",
+                        where=str(folder),
+                        hint="move the whole store, or link its folder",
+                    )
 
     # ----------------------------------------------------------------------------------- reading
 
@@ -207,8 +216,8 @@ class Folder:
         """A temporary folder on the store's file system, removed after the block."""
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
         prefix = f"{_process_space()}-{os.getpid()}-"
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.root / "tmp"))
-        folder.chmod(0o755)
+        folder = self.root / "tmp" / f"{prefix}{secrets.token_hex(4)}"
+        folder.mkdir()
         try:
             yield folder
         finally:

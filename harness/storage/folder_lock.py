@@ -58,7 +58,7 @@ def _open(path: Path) -> tuple[int, bool]:
         with contextlib.suppress(FileExistsError):
             return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), True
         with contextlib.suppress(FileNotFoundError):  # released since the first attempt
-            return os.open(path, os.O_RDWR), False
+            return os.open(path, os.O_RDWR | os.O_NOFOLLOW), False
 
 
 def _take(handle: int, path: Path, is_new: bool, watch: Watch) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.storage.cellfile import CELL
 from harness.storage.folder import STALE_S
+from harness.storage.pack_repair import SET_ASIDE
 from harness.storage.store import Store
 from harness.storage.upkeep import exclusive, orphaned_arrays
 
@@ -39,7 +40,8 @@ def garbage(store: Store, *, damaged: bool = False) -> list[Garbage]:
     store = Store(store.root)
     listed = list(_unneeded(store))
     if damaged:
-        listed += [(f"damaged/{name}", "damaged") for name in store.files.children("damaged")]
+        aside = filter(SET_ASIDE.fullmatch, store.files.children("damaged"))
+        listed += [(f"damaged/{name}", "damaged") for name in aside]
     return [Garbage(path, why, store.files.size(path)) for path, why in listed]
 
 

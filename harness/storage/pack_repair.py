@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,8 @@ from harness.storage.pack_format import (
     write_index,
 )
 
+SET_ASIDE = re.compile(r".+-[a-z0-9_]{8}")
+"""Names in ``damaged/`` that ``aside`` makes; others are left alone."""
 _TYPES = {"key": str, "cell": str, "names": list, "starts": list, "sizes": list}
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import StoreError
+from harness.storage import layout
 from harness.storage.bucket import Bucket
 from harness.storage.cellfile import CELL, CellFile, Damage, UnknownFormat, decode, encode
 from harness.storage.folder import Folder
@@ -108,9 +109,9 @@ class Store:
         """Make the store ready for writing, and remove what killed processes left behind.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: it cannot be written, or the folder contains something else.
         """
-        self.files.prepare()
+        layout.prepare(self.files)
         for leftover in self.files.leftovers():
             self.files.remove(leftover)
 

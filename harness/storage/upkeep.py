@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 from harness.errors import StoreError
+from harness.storage import layout
 from harness.storage.cellfile import Damage
 from harness.storage.pack_format import ARRAYS, FOLDER, INDEX
 from harness.storage.packs import Pack
@@ -17,9 +18,9 @@ def exclusive(store: Store) -> Iterator[None]:
     """Keep other maintenance of a store out for as long as the block runs.
 
     Raises:
-        StoreError: other maintenance is in progress.
+        StoreError: other maintenance is in progress, or the folder is not a store.
     """
-    store.files.prepare()
+    layout.prepare(store.files)
     with store.files.lock("upkeep") as taken:
         if not taken:
             raise StoreError(

@@ -104,11 +104,11 @@ def test_what_nobody_needs_is_listed_and_only_then_removed(store, monkeypatch):
     store.write(training, result, arrays(0, "train"))
     store.write(unused, other, arrays(1, "train"))
     store.write(*a_cell(2, training=training), arrays(2))
-    store.files.write("damaged/x/cell.json", b"")
+    store.files.write("damaged/x-0123abcd/cell.json", b"")
     assert [each.path for each in garbage.garbage(store)] == [f"cells/{unused}"]
     assert store.done(unused)
     removed = garbage.remove_garbage(store, damaged=True)
-    assert [each.path for each in removed] == [f"cells/{unused}", "damaged/x"] and removed[
+    assert [each.path for each in removed] == [f"cells/{unused}", "damaged/x-0123abcd"] and removed[
         0
     ].bytes > 100
     assert (

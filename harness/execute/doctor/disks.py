@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.data.cache import cache_folder
 from harness.execute.doctor.finding import Finding, Level
+from harness.storage.layout import is_store
 from harness.storage.store import Store
 
 LITTLE_SPACE = 2**30
@@ -40,6 +41,11 @@ def store(store: Store) -> Iterator[Finding]:
     root = store.root
     if isinstance(root, str):
         yield Finding("PASS", "store", f"{root}: {len(store.finished())} cells finished")
+        return
+    if not is_store(store.files):
+        yield Finding(
+            "FAIL", "store", f"{root}: not a store, and not empty", "choose another with --store"
+        )
         return
     if fault := _write_error(root):
         yield Finding(
