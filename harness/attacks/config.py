@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
+from harness import budgets
 from harness.attacks.engine.victim import Backward
 from harness.errors import did_you_mean
 from harness.registry import Config, attacks
@@ -45,7 +46,9 @@ class AttackConfig(Config):
         description="its name in tables; derived from its settings if left out",
     )
     norm: Norm = Field("linf", description="how a perturbation is measured, in pixel units")
-    eps: list[Annotated[float, Field(ge=0)]] = Field(min_length=1, description="budgets, ascending")
+    eps: budgets.Budgets = Field(
+        description="budgets, ascending: numbers or fractions such as 8/255; one needs no list"
+    )
     sweep: Literal["nested", "bisect", "independent"] = Field(
         "nested",
         description="nested: from the smallest eps up, a broken sample is not attacked again; "
@@ -67,10 +70,15 @@ class AttackConfig(Config):
         problems: list[Problem] = []
         for place, eps in enumerate(grid):
             if eps > largest:
-                message = f"eps {eps:g} is outside [0, {largest:g}] (pixels are in [0, 1])"
+                message = (
+                    f"eps {budgets.words(eps)} is outside [0, {largest:g}] (pixels are in [0, 1])"
+                )
                 problems.append(((place,), message, eps))
-            elif place and eps <= grid[place - 1]:
-                message = f"eps must ascend: {eps:g} follows {grid[place - 1]:g}"
+            elif place and eps == grid[place - 1]:
+                problems.append(((place,), f"duplicate eps {budgets.words(eps)}", eps))
+            elif place and eps < grid[place - 1]:
+                before = budgets.words(grid[place - 1])
+                message = f"eps must ascend: {budgets.words(eps)} follows {before}"
                 problems.append(((place,), message, eps))
         if problems:
             raise config_error(problems)
@@ -124,7 +132,7 @@ def grid_words(config: AttackConfig) -> str:
 
 def eps_words(config: AttackConfig) -> str:
     """The budgets, ``"0, 0.1"``."""
-    return ", ".join(f"{eps:g}" for eps in config.eps)
+    return ", ".join(map(budgets.words, config.eps))
 
 
 def view_words(config: AttackConfig) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from harness.budgets import exact_setting
 from harness.cells.chosen import Choices
 from harness.cells.outline import Outline
 from harness.cells.plan import Plan
@@ -238,7 +239,7 @@ def records_of(
             learner=cell.learner,
             dataset=identity["dataset"]["kind"],
             protocol=cell.protocol,
-            setting={**setting, **own} if own else setting,
+            setting={**setting, **exact_setting(own)} if own else setting,
             seed=identity["seed"],
             metric=value["metric"],
             value=value["value"],

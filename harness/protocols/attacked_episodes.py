@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
+from harness import budgets
 from harness.attacks.engine.sweep import Sweep, sweep
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
@@ -128,7 +129,7 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
             if eps > 1:
                 yield Fault(
                     ("support", "eps", place),
-                    f"eps {eps:g} is outside [0, 1] (pixels are in [0, 1])",
+                    f"eps {budgets.words(eps)} is outside [0, 1] (pixels are in [0, 1])",
                 )
 
     @classmethod
@@ -241,9 +242,9 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
         images = f"{counts} images a class that are in no part of the episode"
         if not others[0]:
             images = "the measured queries themselves, where a class has no other images"
-        budgets = ", ".join(f"{eps:g}" for eps in support.eps)
+        grid = ", ".join(map(budgets.words, support.eps))
         return (
-            f"poisoned before adaptation, with unchanged labels: {support.norm}, eps {budgets} an "
+            f"poisoned before adaptation, with unchanged labels: {support.norm}, eps {grid} an "
             f"image, {support.steps} steps, all images together; the attacker knows learner, "
             f"support set and labels, and raises the cross-entropy of {images}; through the "
             "adaptation where that passes gradients, else by transfer from class means"

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from harness.attacks.engine.poisoning import Classify, passes_gradient, poison
+from harness.budgets import Budgets
 from harness.data.base import Images
 from harness.data.episodes import Episodes
 from harness.lazy import nn, torch
@@ -31,8 +32,8 @@ class SupportAttack(Config):
     norm: Literal["linf", "l2", "l1"] = Field(
         "linf", description="how the perturbation of a support image is measured"
     )
-    eps: Annotated[list[Annotated[float, Field(ge=0)]], AfterValidator(distinct)] = Field(
-        min_length=1, description="budgets of each support image, in pixel units; a cell each"
+    eps: Annotated[Budgets, AfterValidator(distinct)] = Field(
+        description="budgets of each support image, in pixel units: a cell each"
     )
     steps: int = Field(20, ge=1, le=10_000, description="gradient steps, of 2.5 / steps of eps")
 

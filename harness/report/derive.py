@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from harness.budgets import words
 from harness.cells.results import Results
 from harness.metrics.statistics import t_interval, wilson
 from harness.records import WORST, Record, Trust, TrustCheck, worst_level
@@ -131,7 +132,7 @@ def _worst_cases(
             used.append(available[pair])
             robust = robust & _withstood(available[pair], results)
         units = robust.astype(np.uint8) if used[0].unit == "sample" else robust.mean(axis=1)
-        name = f"eps={eps:g}"
+        name = f"eps={words(eps)}"
         record = _worst_record(used, eps, name, units)
         arrays[record.cell, name] = units
         yield record
@@ -240,7 +241,7 @@ def pgd_against_fgsm(group: list[Record], results: Results) -> TrustCheck | None
     return TrustCheck(
         "PGD at least as strong as FGSM",
         level,
-        f"FGSM breaks {missed} of {images} images that PGD does not break (eps {at_eps:g})",
+        f"FGSM breaks {missed} of {images} images that PGD does not break (eps {words(at_eps)})",
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from harness import budgets
 from harness.metrics.catalogue import METRICS, Form
 from harness.metrics.distributions import FAMILIES
 
@@ -110,11 +111,15 @@ def label(key: str, value: Any) -> str:
     ('5-way', '1-shot', 'eps 0.1', 'pgd')
     >>> label("eps", 0), label("per_class", 5), label("per_class", "all")
     ('clean', '5 a class', 'all')
+    >>> label("eps", 8 / 255)
+    'eps 8/255'
     """
     if value is None:
         return ""
     if key == "eps" and value == 0:
         return CLEAN
+    if key in budgets.KEYS and isinstance(value, int | float):
+        return f"{key} {budgets.words(value)}"
     if key in ("ways", "shots"):
         return f"{value}-{key[:-1]}"
     if key == "metric":

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from harness.attacks.base import Attack
 from harness.attacks.torchattacks_source import names, signature
+from harness.budgets import budget
 from harness.errors import HarnessError
 from harness.registry import attacks
 
@@ -84,7 +85,7 @@ def test_a_torchattack_takes_its_own_norm():
 
 
 @given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=6, unique=True).map(sorted),
+    st.lists(st.floats(0, 1).map(budget), min_size=1, max_size=6, unique=True).map(sorted),
     st.sampled_from(["linf", "l2"]),
 )
 @settings(max_examples=50, deadline=None)

@@ -118,7 +118,7 @@ BREAKAGES = [
     ("eps: [0, 0.1]", "eps: [0, 1.1]", "outside [0, 1]"),
     ("eps: [0, 0.1]", "eps: [0, -0.1]", "eps"),
     ("eps: [0, 0.1]", "eps: [0.1, 0]", "ascend"),
-    ("eps: [0, 0.1]", "eps: 0.1", "eps"),
+    ("eps: [0, 0.1]", "eps: big", "eps"),
     ("eps: [0, 0.1]", "eps: []", "eps"),
     ("eps: [0, 0.1]", "eps: [0, big]", "eps"),
     ("steps: 5", "steps: 0", "steps"),
@@ -406,7 +406,7 @@ def test_a_claim_may_refer_to_the_worst_case(write_suite):
         "eps": 0.1,
     }
     assert suite.load(
-        write_suite(GOOD + CLAIM.replace("eps: 0.1", "eps: 0"))
+        write_suite(GOOD + CLAIM.replace("eps: big", "eps: 0"))
     ).claims  # 0 is the 0.0 of the attack's config
 
 

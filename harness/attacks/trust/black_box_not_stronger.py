@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness import budgets
 from harness.attacks.base import Objective
 from harness.attacks.engine.class_means import from_class_means
 from harness.attacks.engine.victim import judge
@@ -31,12 +32,13 @@ class BlackBoxNotStronger(Check):
         eps = context.middle_eps
         rows = context.nearest_survivors(context.sample_size(20, 96))
         if not len(rows):
-            return "PASS", f"no survivors at eps {eps:g}"
+            return "PASS", f"no survivors at eps {budgets.words(eps)}"
         broken = _broken(context, rows)
         together = np.logical_or.reduce(list(broken.values()))
         by_noise = int(next(iter(broken.values())).sum())
         counts = ", ".join(f"{name} broke {by.sum()}" for name, by in broken.items())
-        detail = f"of the {len(rows)} nearest at eps {eps:g} {counts}, together {together.sum()}"
+        nearest = f"{len(rows)} nearest at eps {budgets.words(eps)}"
+        detail = f"of the {nearest} {counts}, together {together.sum()}"
         return _level(context, by_noise, int(together.sum()), len(rows)), detail
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness import budgets
 from harness.attacks.base import Attack, Objective, Task
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.random_state import isolated_random_state
@@ -194,7 +195,7 @@ class CheckContext:
         accuracy = broken / len(self.images)
         at_least = "at least " if 0 < broken == len(rows) else ""
         words = (
-            f"took {at_least}{100 * accuracy:.2f} points at eps {eps:g}, "
+            f"took {at_least}{100 * accuracy:.2f} points at eps {budgets.words(eps)}, "
             f"from the {len(rows)} nearest"
         )
         return Taken(accuracy, broken, words)

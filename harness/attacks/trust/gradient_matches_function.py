@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from harness import budgets
 from harness.attacks.base import Objective, Task
 from harness.attacks.engine.geometry import random_in_ball, steepest_direction
 from harness.attacks.engine.losses import LOSSES
@@ -46,7 +47,7 @@ class GradientMatchesFunction(Check):
         robust = context.result.worst[context.middle]
         rows = context.pick(robust, context.sample_size(10, 100), "slope")
         if not len(rows):
-            return "PASS", f"no survivors at eps {eps:g}"
+            return "PASS", f"no survivors at eps {budgets.words(eps)}"
         task = context.task(rows, eps, Objective("margin"))
         step = _test_step(context, task.images, task)
         usable = int(step.usable.sum())

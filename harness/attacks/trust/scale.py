@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness import budgets
 from harness.attacks.pgd import PGD
 from harness.attacks.trust.base import Check, Judgement
 from harness.attacks.trust.context import CheckContext
@@ -38,7 +39,7 @@ class Scale(Check):
         lost = missed
         detail = (
             f"logits rescaled, PGD-{steps} breaks {100 * missed:.0f} % of {len(rows)} "
-            f"at eps {context.middle_eps:g} that the sweep missed"
+            f"at eps {budgets.words(context.middle_eps)} that the sweep missed"
         )
         if missed > SCALE.warn:  # otherwise cross-entropy alone cannot change the judgement
             raw = _survives(context, "ce", steps, rows).mean()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from harness.budgets import words
 from harness.cells.results import Results
 from harness.records import WORST, Record
 from harness.report.aggregate import aggregate
@@ -87,7 +88,7 @@ def _scatters(
                     points.append(_point(place, means[key][0], means[key][eps], records))
             if points:
                 _mark_front(points)
-                choices.append({"title": f"{title}, eps {eps:g}", "points": points})
+                choices.append({"title": f"{title}, eps {words(eps)}", "points": points})
     return [{"type": "scatter", "choices": choices}] if choices else []
 
 

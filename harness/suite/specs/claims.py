@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, model_validator
 
+from harness.budgets import BudgetSetting
 from harness.registry import Config
 
 COMPARING = ("above_controls_by", "below_controls_by")
@@ -17,9 +16,7 @@ class Comparable(Config):
 
     protocol: str = Field(description="name of the protocol that says so")
     metric: str = Field("accuracy", description="the number that is compared")
-    setting: dict[str, Any] = Field(
-        {}, description="which of the protocol's numbers, e.g. {eps: 0}"
-    )
+    setting: BudgetSetting = Field({}, description="which of the protocol's numbers, e.g. {eps: 0}")
     within: float = Field(
         ge=0, description="a control counts if it is at most this far below or above the learner"
     )
@@ -30,7 +27,7 @@ class MeasureSpec(Config):
 
     protocol: str = Field(description="name of the protocol")
     metric: str = Field("accuracy", description="which number")
-    setting: dict[str, Any] = Field(
+    setting: BudgetSetting = Field(
         {}, description="which of the protocol's numbers, e.g. {attack: worst, eps: 0.1}"
     )
     learner: str | None = Field(None, description="another learner than the claim's")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, model_validator
 
+from harness.budgets import BudgetSetting
 from harness.registry import Config
 
 
@@ -14,7 +13,7 @@ class NumberSpec(Config):
 
     protocol: str | None = Field(None, description="name of the protocol whose number it is")
     metric: str = Field("accuracy", description="which number")
-    setting: dict[str, Any] = Field(
+    setting: BudgetSetting = Field(
         {}, description="which of the protocol's numbers, e.g. {attack: worst, eps: 0.1}"
     )
     config: str | None = Field(

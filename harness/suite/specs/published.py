@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field, model_validator
 
+from harness.budgets import BudgetSetting
 from harness.registry import Config
 
 Span = tuple[float, float]
@@ -33,7 +32,7 @@ class PublishedSpec(Config):
     )
     protocol: str = Field(description="name of the protocol whose tables show it")
     metric: str = Field("accuracy", description="which number")
-    setting: dict[str, Any] = Field(
+    setting: BudgetSetting = Field(
         {}, description="which of the protocol's numbers, e.g. {ways: 5, shots: 1}"
     )
     value: float | None = Field(
