@@ -15,10 +15,18 @@ from harness.learning.connectome import READOUT
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.fitting import balanced_rows, unlabelled_error
 from harness.learning.heads import HeadName
-from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.learner import (
+    NO_LIMIT,
+    Budget,
+    Progress,
+    Synapses,
+    TrainingLog,
+    in_parts,
+    silent,
+)
 from harness.rng import Rng
 from harness.rules import readouts
-from harness.rules.competition import uniform_weights
+from harness.rules.competition import resolved, uniform_weights
 from harness.rules.competitive_learner import training_accuracy
 
 EMBED_BATCH = 512
@@ -100,16 +108,17 @@ class Prototypes(FeatureLearner):
         log = TrainingLog()
         log.add(self)
         hidden_images, readout_images = self._split_budget(train, budget)
+        in_hidden, in_readout = in_parts(progress, 0.5, 0.5)
         with torch.no_grad():
             images = train.tensor(self.device)
-            self._fit_prototypes(inhibited(images), hidden_images, log, progress)
+            self._fit_prototypes(inhibited(images), hidden_images, log, in_hidden)
             if train.labels is None:
                 del self.tensors["readout"]  # never trained, so there is no classifier
             else:
                 chosen = balanced_rows(train.labels, readout_images, self.rng)
                 rows = torch.from_numpy(chosen).to(self.device)
                 labels = torch.from_numpy(train.labels).to(self.device)
-                self._fit_readout(images[rows], labels[rows], log)
+                self._fit_readout(images[rows], labels[rows], log, in_readout)
         self.fitted = True
         progress(1.0, "")
         return log
@@ -151,12 +160,14 @@ class Prototypes(FeatureLearner):
             self.tensors["prototypes"] = centres
             log.images_seen += len(pool)
             log.add(self, epoch=i + 1, explained=explained)
-            progress(0.5 * (i + 1) / passes, f"k-means {i + 1}/{passes}")
+            progress((i + 1) / passes, f"k-means {i + 1}/{passes}")
 
-    def _fit_readout(self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog) -> None:
+    def _fit_readout(
+        self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog, progress: Progress
+    ) -> None:
         """Train V by the three-factor delta rule, the only part that uses labels."""
         config = self.config
-        codes = in_batches(self.body(), images, batch_size=EMBED_BATCH)
+        codes = resolved(in_batches(self.body(), images, batch_size=EMBED_BATCH))
         targets = readouts.one_hot(labels, self.n_classes)
         weight = self.tensors["readout"].unsqueeze(0)  # steps change it in place
         generator = self.rng.torch("readout batches", "first")
@@ -166,7 +177,12 @@ class Prototypes(FeatureLearner):
             return readouts.delta_drive(x, t, v, self.gain)
 
         readouts.descend(
-            weight, push, steps=config.readout_steps, rate=config.readout_eta, clip=config.clip
+            weight,
+            push,
+            steps=config.readout_steps,
+            rate=config.readout_eta,
+            clip=config.clip,
+            progress=progress,
         )
         log.images_seen += len(codes)
         accuracy = training_accuracy(codes, labels, weight[0], self.gain)

@@ -31,7 +31,7 @@ def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
     """The definitions that the code of a cell is followed from."""
     role = identity["role"]
     learner = learners[identity["learner"]["kind"]]
-    entries = {*CARRIERS, f"{RUNS}:seed_global_state", f"{RUNS}:{role}", entry_of(learner)}
+    entries = {*CARRIERS, f"{RUNS}:global_state", f"{RUNS}:{role}", entry_of(learner)}
     if role in ("measure", "trust"):
         protocol = protocols[identity["protocol"]["kind"]]
         setting = protocol.setting_type.from_identity(identity["setting"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import environment, registry
+from harness.arithmetic import flushed_subnormals
 from harness.cells import matching
 from harness.cells.cell import Cell, Identity, Role
 from harness.cells.entries import note_code
@@ -71,8 +73,8 @@ def run(cell: Cell, conditions: Conditions, progress: Progress) -> float:
 
 def _carry_out(work: Work, cell: Cell, conditions: Conditions, progress: Progress) -> float:
     start = time.perf_counter()
-    seed_global_state(cell)
-    result, arrays = work(cell, conditions, progress)
+    with global_state(cell):
+        result, arrays = work(cell, conditions, progress)
     result.wall_s = round(time.perf_counter() - start, 3)
     result.device = conditions.device
     result.versions = cell.identity["versions"]
@@ -89,12 +91,18 @@ def git_commit() -> str:
     return environment.commit().get("git_commit", "")
 
 
-def seed_global_state(cell: Cell) -> None:
-    """Seed the global random states, which a plugin's learner may use, as ``nn.Linear`` does."""
+@contextmanager
+def global_state(cell: Cell) -> Iterator[None]:
+    """Set what a process has one of: random states, and how subnormal numbers are treated.
+
+    A plugin's learner may use the global random states, as ``nn.Linear`` does.
+    """
     seed = derive(cell.seed, "global state", cell.role)
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+    with flushed_subnormals():
+        yield
 
 
 # ------------------------------------------------------------------------------------ four roles

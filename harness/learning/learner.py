@@ -10,6 +10,7 @@ import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 from harness import registry
@@ -18,7 +19,7 @@ from harness.lazy import nn, torch
 from harness.rng import Rng
 
 Progress = Callable[[float, str], None]
-"""``progress(fraction_done, note)``; a learner calls it at most a few times a second."""
+"""``progress(fraction_done, note)``; called as often as is convenient."""
 
 Regime = Literal["from_scratch", "semi_supervised", "class_transfer"]
 
@@ -31,6 +32,32 @@ EpisodeClassifier = Callable[["torch.Tensor"], "torch.Tensor"]
 
 def silent(fraction: float, note: str = "") -> None:
     """A ``Progress`` that shows nothing."""
+
+
+def in_parts(progress: Progress, *sizes: float) -> list[Progress]:
+    """Progress of consecutive parts of the work.
+
+    >>> first, second = in_parts(lambda fraction, note: print(fraction, note), 3, 1)
+    >>> second(0.5, "read-out")
+    0.875 read-out
+
+    Args:
+        progress: Of the whole work.
+        sizes: How much of the work each part is, in any unit.
+    """
+    total = sum(sizes) or 1
+    parts: list[Progress] = []
+    start = 0.0
+    for size in sizes:
+        parts.append(partial(_of_part, progress, start / total, size / total))
+        start += size
+    return parts
+
+
+def _of_part(
+    progress: Progress, start: float, share: float, fraction: float, note: str = ""
+) -> None:
+    progress(start + share * fraction, note)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,15 @@ from harness.learning.connectome import READOUT
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.fitting import labels_of
 from harness.learning.heads import HeadName
-from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.learner import (
+    NO_LIMIT,
+    Budget,
+    Progress,
+    Synapses,
+    TrainingLog,
+    in_parts,
+    silent,
+)
 from harness.rng import Rng
 from harness.rules import readouts
 from harness.rules.competition import uniform_weights
@@ -124,6 +132,7 @@ class Ancestor(FeatureLearner):
         # The output sees each image once more.
         total = max(config.batch, budget.cap((config.epochs + 1) * len(train)) - len(train))
         order = self.rng.torch("order")
+        in_hidden, in_output = in_parts(progress, 0.8, 0.2)
         with torch.no_grad():
             while log.images_seen < total:
                 shuffled = torch.randperm(len(train), generator=order)
@@ -133,11 +142,11 @@ class Ancestor(FeatureLearner):
                     log.images_seen += len(batch)
                     log.step(self)
                 log.add(self, live=(self._strength() > SILENT).float().mean().item())
-                progress(0.8 * log.images_seen / total, "hidden layer")
+                in_hidden(log.images_seen / total, "hidden layer")
             self.tensors["W"] = self.tensors["W"] * (self._strength() > SILENT)
-            self._fit_output(train, labels, log)
+            self._fit_output(train, labels, log, in_output)
         self.fitted = True
-        progress(1.0, "output")
+        progress(1.0, "")
         return log
 
     def _strength(self) -> torch.Tensor:
@@ -180,7 +189,9 @@ class Ancestor(FeatureLearner):
         weight.mul_(change.clamp_(-config.clip, config.clip).exp_())
         self.tensors["b"].add_(config.target - h.mean(0), alpha=config.homeostasis * fade)
 
-    def _fit_output(self, train: Images, labels: torch.Tensor, log: TrainingLog) -> None:
+    def _fit_output(
+        self, train: Images, labels: torch.Tensor, log: TrainingLog, progress: Progress
+    ) -> None:
         """Start V at each class's mean code (Hebb), then refine it by weight perturbation."""
         config = self.config
         generator = self.rng.torch("perturbation")
@@ -204,7 +215,12 @@ class Ancestor(FeatureLearner):
             )
 
         readouts.descend(
-            weight, push, steps=config.readout_steps, rate=config.readout_eta, clip=config.clip
+            weight,
+            push,
+            steps=config.readout_steps,
+            rate=config.readout_eta,
+            clip=config.clip,
+            progress=progress,
         )
         self.tensors["V"] = weight[0]
         logits = readouts.logits(codes[None], weight, config.readout_gain)[0]

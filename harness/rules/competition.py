@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from harness.lazy import torch
 
+RESOLUTION = 2.0**-24
+"""Half the distance from 1 to the next float32."""
+
 
 @dataclass
 class Layer:
@@ -62,6 +65,21 @@ def drive(layer: Layer, inputs: torch.Tensor, scaling: bool = True) -> torch.Ten
 
 
 def compete(layer: Layer, u: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The soft winner-take-all response q = softmax_j(T (u - b)), (E, B, H)."""
+    """The soft winner-take-all response q = softmax_j(T (u - b)), (E, B, H), resolved."""
     above_threshold = u - layer.threshold.unsqueeze(1)
-    return torch.softmax(above_threshold.mul_(temperature), dim=2)
+    return resolved(torch.softmax(above_threshold.mul_(temperature), dim=2))
+
+
+def resolved(q: torch.Tensor) -> torch.Tensor:
+    """Set responses to 0, in place, that are too small to change their sum in single precision.
+
+    Learning cannot notice the difference. Networks under attack are not resolved: the gradient
+    through small responses may be all that an attack has to follow.
+
+    Args:
+        q: Non-negative, with sum 1 over the last axis.
+
+    Returns:
+        ``q``.
+    """
+    return torch.threshold_(q, RESOLUTION, 0.0)

@@ -15,7 +15,7 @@ construction, not a finding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from functools import partial
 
 from harness import registry
 from harness.batching import in_batches
@@ -29,6 +29,7 @@ from harness.learning.learner import (
     Progress,
     Synapses,
     TrainingLog,
+    in_parts,
     silent,
 )
 from harness.rng import Rng
@@ -40,7 +41,7 @@ from harness.rules.competitive_learner import (
     training_accuracy,
 )
 from harness.rules.ech_config import EchConfig
-from harness.rules.training_plan import TrainingPlan, plan_training
+from harness.rules.training_plan import TrainingPlan, plan_training, shuffled_batches
 
 
 @registry.learners.register("ech")
@@ -109,16 +110,19 @@ class ECH(CompetitiveLearner):
             labelled=train.labels is not None,
             budget=budget,
         )
+        first = config.readout_steps
+        second = first if plan.gated_steps else 0
+        parts = in_parts(progress, plan.hidden_steps, first, plan.gated_steps, second)
         log = TrainingLog()
         log.add(self)
         with torch.no_grad():
             inputs = self._inputs(train.tensor(self.device))
-            self._fit_hidden(inputs, plan, log, progress)
+            self._fit_hidden(inputs, plan, log, parts[0])
             if train.labels is not None:
                 chosen = balanced_rows(train.labels, plan.readout_images, self.rng)
                 rows = torch.from_numpy(chosen).to(self.device)
                 labels = torch.from_numpy(train.labels).to(self.device)
-                self._fit_labels(inputs, labels, rows, plan, log)
+                self._fit_labels(inputs, labels, rows, plan, log, parts[1:])
         self.fitted = True
         progress(1.0, "")
         return log
@@ -128,21 +132,6 @@ class ECH(CompetitiveLearner):
         from harness.rules.modules.competitive import inhibited
 
         return inhibited(images, self.config.divisive_inhibition)
-
-    def _batches(
-        self, n: int, batch: int, steps: int, purpose: str
-    ) -> Iterator[tuple[int, torch.Tensor]]:
-        """(epoch, rows) of each step.
-
-        Every epoch is shuffled on its own, and its last batch is skipped if it is incomplete.
-        """
-        epoch = 0
-        while steps > 0:
-            epoch += 1
-            order = torch.randperm(n, generator=self.rng.torch(purpose, epoch)).to(self.device)
-            for rows in order[: n - n % batch].split(batch)[:steps]:
-                yield epoch, rows
-            steps -= n // batch
 
     def _fit_hidden(
         self, inputs: torch.Tensor, plan: TrainingPlan, log: TrainingLog, progress: Progress
@@ -154,7 +143,7 @@ class ECH(CompetitiveLearner):
         per_epoch = len(inputs) // plan.batch
         epochs = -(-steps // per_epoch)
         explained = []
-        batches = self._batches(len(inputs), plan.batch, steps, "order")
+        batches = shuffled_batches(len(inputs), plan.batch, steps, partial(self.rng.torch, "order"))
         for step, (epoch, rows) in enumerate(batches):
             done = step / steps
             batch = inputs[rows].unsqueeze(0)
@@ -168,7 +157,7 @@ class ECH(CompetitiveLearner):
                 self._restructure(epoch, epochs)
                 mean_explained = torch.cat(explained).mean().item()
                 log.add(self, epoch=epoch, explained=mean_explained, **self._weight_statistics())
-                progress(0.9 * (step + 1) / steps, f"epoch {epoch}/{epochs}")
+                progress((step + 1) / steps, f"epoch {epoch}/{epochs}")
                 explained.clear()
         self.stage = "hidden"
 
@@ -199,12 +188,13 @@ class ECH(CompetitiveLearner):
         rows: torch.Tensor,
         plan: TrainingPlan,
         log: TrainingLog,
+        parts: list[Progress],
     ) -> None:
         """Train the read-out on ``rows``, and by the third factor the hidden layer on all rows."""
-        codes = self._fit_readout(inputs[rows], labels[rows], "first", log)
+        codes = self._fit_readout(inputs[rows], labels[rows], "first", log, parts[0])
         if plan.gated_steps:
-            self._fit_gated(inputs, labels, plan, log)
-            codes = self._fit_readout(inputs[rows], labels[rows], "second", log)
+            self._fit_gated(inputs, labels, plan, log, parts[1])
+            codes = self._fit_readout(inputs[rows], labels[rows], "second", log, parts[2])
         self.stage = "classifier"
         accuracy = training_accuracy(codes, labels[rows], self.output, self.gain)
         log.add(self, train_accuracy=accuracy, **self._weight_statistics())
@@ -219,7 +209,12 @@ class ECH(CompetitiveLearner):
         return in_batches(code, inputs, batch_size=self.embed_batch)
 
     def _fit_readout(
-        self, inputs: torch.Tensor, labels: torch.Tensor, purpose: str, log: TrainingLog
+        self,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        purpose: str,
+        log: TrainingLog,
+        progress: Progress,
     ) -> torch.Tensor:
         """Train V from its initial state; returns the codes that it learned from."""
         config = self.config
@@ -234,7 +229,12 @@ class ECH(CompetitiveLearner):
             return self._readout_drive(x, t, v, generator)
 
         readouts.descend(
-            weight, push, steps=config.readout_steps, rate=config.readout_eta, clip=config.clip
+            weight,
+            push,
+            steps=config.readout_steps,
+            rate=config.readout_eta,
+            clip=config.clip,
+            progress=progress,
         )
         self.output = weight[0]
         return codes
@@ -255,13 +255,20 @@ class ECH(CompetitiveLearner):
         )
 
     def _fit_gated(
-        self, inputs: torch.Tensor, labels: torch.Tensor, plan: TrainingPlan, log: TrainingLog
+        self,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        plan: TrainingPlan,
+        log: TrainingLog,
+        progress: Progress,
     ) -> None:
         """Third-factor steps on the hidden layer, under the error of the current read-out."""
         config = self.config
         feedback = self._feedback()
         steps = plan.gated_steps
-        batches = self._batches(len(inputs), plan.batch, steps, "gated order")
+        batches = shuffled_batches(
+            len(inputs), plan.batch, steps, partial(self.rng.torch, "gated order")
+        )
         for step, (_, rows) in enumerate(batches):
             batch = inputs[rows]
             targets = readouts.one_hot(labels[rows], self.n_classes)
@@ -279,6 +286,7 @@ class ECH(CompetitiveLearner):
             )
             log.images_seen += len(rows)
             log.step(self)
+            progress((step + 1) / steps, f"third factor, step {step + 1} of {steps}")
         structural.prune(self.layer, 0.0)
 
     def _feedback(self) -> torch.Tensor:

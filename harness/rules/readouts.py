@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.lazy import F, torch
+from harness.learning.learner import Progress, silent
 
 
 def logits(codes: torch.Tensor, weight: torch.Tensor, gain: float) -> torch.Tensor:
@@ -85,6 +86,7 @@ def descend(
     steps: int,
     rate: float,
     clip: float,
+    progress: Progress = silent,
 ) -> None:
     """Take steps whose rate falls linearly to zero.
 
@@ -94,9 +96,11 @@ def descend(
         steps: Number of steps.
         rate: eta of the first step.
         clip: Largest log-step.
+        progress: Called after every step.
     """
     for i in range(steps):
         step(weight, drive(weight), rate * (1 - i / steps), clip)
+        progress((i + 1) / steps, f"read-out, step {i + 1} of {steps}")
 
 
 def draw_batch(

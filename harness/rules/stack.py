@@ -29,6 +29,7 @@ from harness.learning.learner import (
     Progress,
     Synapses,
     TrainingLog,
+    in_parts,
     silent,
 )
 from harness.rng import Rng
@@ -114,12 +115,13 @@ class EchStack(CompetitiveLearner):
         log = TrainingLog()
         log.add(self)
         images_per_layer, readout_images = self._split_budget(train, budget)
+        in_layers, in_readout = in_parts(progress, 0.9, 0.1)
         with torch.no_grad():
-            self._fit_layers(train, images_per_layer, log, progress)
+            self._fit_layers(train, images_per_layer, log, in_layers)
             self.stage = "hidden"
             if train.labels is not None:
                 rows = balanced_rows(train.labels, readout_images, self.rng)
-                self._fit_readout(train.take(rows), train.labels[rows], log)
+                self._fit_readout(train.take(rows), train.labels[rows], log, in_readout)
         self.fitted = True
         progress(1.0, "")
         return log
@@ -162,8 +164,7 @@ class EchStack(CompetitiveLearner):
                 )
                 log.images_seen += batch
                 log.step(self)
-                if step % 100 == 99:
-                    progress(0.9 * (depth + step / steps) / depths, f"layer {depth + 1}")
+                progress((depth + step / steps) / depths, f"layer {depth + 1}")
             if steps:
                 structural.prune(layer, self.config.prune)
                 log.add(self, layer=depth + 1, explained=torch.stack(explained).mean().item())
@@ -237,7 +238,9 @@ class EchStack(CompetitiveLearner):
         explained = plasticity.learn(layer, inputs, temperature, 1 - done, config, generator, gate)
         return explained.mean()
 
-    def _fit_readout(self, train: Images, labels: np.ndarray, log: TrainingLog) -> None:
+    def _fit_readout(
+        self, train: Images, labels: np.ndarray, log: TrainingLog, progress: Progress
+    ) -> None:
         """Imprint every class's mean code in V, then refine it by the delta rule."""
         config = self.config
         codes = self._embedded(train)
@@ -254,7 +257,12 @@ class EchStack(CompetitiveLearner):
             return readouts.delta_drive(x, t, v, config.gain)
 
         readouts.descend(
-            weight, push, steps=config.readout_steps, rate=config.readout_eta, clip=config.clip
+            weight,
+            push,
+            steps=config.readout_steps,
+            rate=config.readout_eta,
+            clip=config.clip,
+            progress=progress,
         )
         accuracy = training_accuracy(codes, y, weight[0], config.gain)
         log.add(self, train_accuracy=accuracy)

@@ -1,9 +1,11 @@
-"""How ``ech`` divides a budget of images between its stages of training."""
+"""How ``ech`` divides a budget of images between its stages of training, and draws batches."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from harness.lazy import torch
 from harness.learning.learner import Budget
 
 
@@ -58,3 +60,28 @@ def plan_training(
     gated_steps = min(gated_steps, left // 2 // batch)
     hidden_steps = max(1, left // batch - gated_steps)
     return TrainingPlan(hidden_steps, gated_steps, batch, readout_images)
+
+
+def shuffled_batches(
+    images: int, batch: int, steps: int, generator: Callable[[int], torch.Generator]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Draw the batch of each step.
+
+    Every epoch is shuffled on its own, and its last batch is skipped if it is incomplete.
+
+    Args:
+        images: Training images.
+        batch: Images per step.
+        steps: Number of steps.
+        generator: Epoch to what shuffles it.
+
+    Yields:
+        Epoch, from 1, and rows, int64 (batch,).
+    """
+    epoch = 0
+    while steps > 0:
+        epoch += 1
+        order = torch.randperm(images, generator=generator(epoch))
+        for rows in order[: images - images % batch].split(batch)[:steps]:
+            yield epoch, rows
+        steps -= images // batch

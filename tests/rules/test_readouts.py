@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from harness.rng import Rng
 from harness.rules import readouts
+from harness.rules.competition import resolved
 
 GAIN = 3.0
 
@@ -149,3 +150,23 @@ def test_a_batch_is_drawn_with_replacement_and_all_codes_are_taken_if_they_fit()
     assert torch.equal(x, codes[rows][None]) and torch.equal(t, targets[rows][None])
     x, t = readouts.draw_batch(codes, targets, 6, Rng(0).torch("rows"))
     assert torch.equal(x, codes[None]) and torch.equal(t, targets[None])
+
+
+def test_responses_too_small_for_their_sum_are_zero_in_learning():
+    q = torch.tensor([[[1.0 - 2**-20, 2**-20, 2**-24, 1e-12, 1e-40]]])
+    assert resolved(q).tolist() == [[[1.0 - 2**-20, 2**-20, 0.0, 0.0, 0.0]]]
+
+
+def test_progress_counts_every_step_of_a_readout():
+    seen = []
+    weight = torch.ones(1, 3, 2)
+    readouts.descend(
+        weight,
+        torch.ones_like,
+        steps=4,
+        rate=0.1,
+        clip=0.3,
+        progress=lambda fraction, note: seen.append((fraction, note)),
+    )
+    assert [fraction for fraction, _ in seen] == [0.25, 0.5, 0.75, 1.0]
+    assert seen[1][1] == "read-out, step 2 of 4"

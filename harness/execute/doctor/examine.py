@@ -28,6 +28,7 @@ def examine(store: str | Path, data_root: Path | None = None) -> list[Finding]:
         "plug-ins": software.plugins,
         "devices": hardware.devices,
         "machine": hardware.machine,
+        "subnormals": hardware.subnormals,
         "data": lambda: data.datasets_under(root),
         "cache": disks.cache,
         "store": lambda: disks.store(Store(store)),

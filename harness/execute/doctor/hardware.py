@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.arithmetic import flushed_subnormals
 from harness.execute import memory
 from harness.execute.doctor.finding import Finding
 from harness.execute.local import default_workers
@@ -41,6 +42,21 @@ def devices() -> Iterator[Finding]:
         )
     capability = torch.backends.cpu.get_cpu_capability()
     yield Finding("PASS", "cpu", f"the only device; instructions {capability}")
+
+
+def subnormals() -> Iterator[Finding]:
+    """Report whether cells can be computed without subnormal numbers."""
+    with flushed_subnormals() as flushed:
+        pass
+    if flushed:
+        yield Finding("PASS", "subnormals", "numbers below 1e-38 are computed as 0 in every cell")
+    else:
+        yield Finding(
+            "WARN",
+            "subnormals",
+            "this processor cannot compute numbers below 1e-38 as 0",
+            "results are right; learners with winner-take-all codes may train several times slower",
+        )
 
 
 def machine() -> Iterator[Finding]:
