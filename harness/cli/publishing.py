@@ -27,7 +27,10 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Only report what is stale, why, and how long it takes.")
 ]
 TablesOnly = Annotated[
-    bool, typer.Option("--tables-only", help="Run nothing; skip suites that need a run.")
+    bool,
+    typer.Option(
+        "--tables-only", help="Run nothing: rewrite tables of what was measured, if by older code."
+    ),
 ]
 Pack = Annotated[
     bool, typer.Option("--pack", help="Keep the measurements beside the tables (measured.zip).")
@@ -98,6 +101,8 @@ def paper(
             err.print(f"wrote {len(made.written)} files to {status.folder}")
         elif status.state != "fresh":
             err.print(f"skipped: {status.suite}: {status.todo} cells have to be run")
+        if made.written and not made.plan and status.state == "stale":
+            err.print("  its numbers are still those of older code or data")
         if made.failed and made.plan:
             failed = True
             print_failures(made.plan.cells, made.failed, store)

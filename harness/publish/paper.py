@@ -35,7 +35,7 @@ PAPER_SUITES = SUITES / "paper"
 """The suites that are meant if none is named."""
 
 State = Literal["fresh", "stale tables", "stale", "never run"]
-TableSource = Literal["store", "measured.zip", ""]
+TableSource = Literal["store", "measured.zip", "older measured.zip", ""]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Status:
         cells: number of cells.
         todo: number of cells that the store lacks.
         source: where tables can be written from without running anything; ``""`` for nowhere.
+            An older ``measured.zip`` is of the same suite, and of code or data that have changed.
         seconds: expected time for the cells that the store lacks.
         basis: how that time was estimated.
     """
@@ -138,7 +139,7 @@ def inspect(path: Path, options: RunOptions = DEFAULTS, *, out: Path | None = No
         why=why,
         cells=len(cells),
         todo=len(todo),
-        source=_table_source(state, folder, complete=not todo),
+        source=_table_source(state, then, now, folder, complete=not todo),
         seconds=round(seconds, 1),
         basis=basis,
     )
@@ -172,13 +173,16 @@ def _state(
     return "fresh", []
 
 
-def _table_source(state: State, folder: Path, *, complete: bool) -> TableSource:
+def _table_source(
+    state: State, then: Provenance | None, now: Provenance, folder: Path, *, complete: bool
+) -> TableSource:
     if complete:
         return "store"
-    # Stale measurements would give stale tables again.
-    if state in ("fresh", "stale tables") and (folder / MEASURED).is_file():
+    if then is None or not (folder / MEASURED).is_file():
+        return ""
+    if state in ("fresh", "stale tables"):
         return "measured.zip"
-    return ""
+    return "older measured.zip" if staleness.is_of_suite(then, now) else ""
 
 
 def _expected_time(
@@ -218,7 +222,8 @@ def update(
     Args:
         status: result of ``inspect``.
         options: where and how to run the suite.
-        tables_only: run nothing; skip a suite that would have to be run.
+        tables_only: run nothing. Tables of older measurements are rewritten, and stay stale;
+            a suite without measurements is skipped.
         pack: keep the measurements (``measured.zip``) beside the tables.
         console: where progress is shown; nowhere if None.
     """
@@ -227,7 +232,7 @@ def update(
         return Update()
     if tables_only and not status.source:
         return Update()
-    if status.source == "measured.zip":
+    if status.source == "measured.zip" or (tables_only and status.source != "store"):
         return _update_from_measured(status, options)
     return _update_by_running(status, options, pack, console)
 

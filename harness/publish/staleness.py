@@ -107,6 +107,11 @@ def of_numbers(then: Provenance, now: Provenance) -> list[str]:
     return reasons
 
 
+def is_of_suite(then: Provenance, now: Provenance) -> bool:
+    """Return whether a suite asks for what was measured, by whatever code and on whatever data."""
+    return _measured_part(then) == _measured_part(now) and not _missing_cells(then["cells"])
+
+
 def of_tables(then: Provenance, now: Provenance, folder: Path) -> list[str]:
     """Return why tables and figures have to be rewritten from the same numbers; empty if not."""
     reasons = [

@@ -205,6 +205,22 @@ def test_tables_only_skips_what_has_to_be_run(home):
     assert files(home / "results/paper/tiny") == before
 
 
+def test_tables_of_older_code_can_be_rewritten_and_stay_stale(home):
+    folder = home / "results/paper/tiny"
+    path = folder / "provenance.json"
+    harness("paper", "--pack", "--workers", 1, "--store", home / "results/runs")
+    known = json.loads(path.read_text())
+    name = next(iter(known["code"]))
+    known["code"][name] = "of older code"
+    known["writers"]["grid"] = "of older code"
+    path.write_text(json.dumps(known))
+    (folder / "plain.md").unlink()
+    assert look().source == "older measured.zip"
+    done = harness("paper", "--tables-only", "--store", "nowhere")
+    assert "still those of older code" in done.stderr and (folder / "plain.md").is_file()
+    assert look().state == "stale" and look().why == [f"code: {name} changed"]
+
+
 def test_stale_cells_are_run_and_obsolete_files_removed(home, made):
     edit(home, ", {protocol: plain}]", "]")
     edit(home, "episodes: 30", "episodes: 20")
