@@ -1,0 +1,85 @@
+"""Operations that are bounded only as parts of a whole: a normalised image, a softmax, distances.
+
+This file imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from harness.bounds.box import Box
+from harness.bounds.graph import NoBound, Op
+
+
+class Part(Op):
+    """An operation whose bound needs to know what comes before and after it."""
+
+    def error(self, errors: Sequence[torch.Tensor], inputs: Sequence[Box]) -> torch.Tensor:
+        """Not on its own.
+
+        Raises:
+            NoBound: Always.
+        """
+        raise NoBound(f"{self} has no bound on its own")
+
+
+@dataclass(frozen=True)
+class Normalised(Part):
+    """x / (|x| + added), or x / max(|x|, floor)."""
+
+    added: float = 0.0
+    floor: float = 0.0
+
+    def scale(self, length: torch.Tensor) -> torch.Tensor:
+        """What an image of some length is multiplied by."""
+        return 1 / (length + self.added).clamp_min(self.floor)
+
+    def value(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The image, almost at length one."""
+        flat = inputs[0]
+        return flat * self.scale(torch.linalg.vector_norm(flat, dim=1, keepdim=True))
+
+    def __str__(self) -> str:
+        return "division by the length of the values"
+
+
+class Softmax(Part):
+    """Softmax over the units of a layer."""
+
+    def value(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The softmax."""
+        return torch.softmax(inputs[0], 1)
+
+    def __str__(self) -> str:
+        return "softmax"
+
+
+@dataclass(frozen=True)
+class SquaredDistances(Part):
+    """Squared Euclidean distances of an image to prototypes (P, n)."""
+
+    prototypes: torch.Tensor
+
+    def value(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """(B, n) to (B, P)."""
+        return (inputs[0].flatten(1).unsqueeze(1) - self.prototypes).square().sum(2)
+
+    def __str__(self) -> str:
+        return "squared distances"
+
+
+@dataclass(frozen=True)
+class Extreme(Part):
+    """Largest or smallest value along the last axis."""
+
+    largest: bool
+
+    def value(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """(B, C, P) to (B, C)."""
+        return inputs[0].amax(-1) if self.largest else inputs[0].amin(-1)
+
+    def __str__(self) -> str:
+        return "maximum" if self.largest else "minimum"
