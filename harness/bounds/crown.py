@@ -1,0 +1,201 @@
+"""Interval bounds and CROWN: lower bounds of margins through a whole graph.
+
+Interval bound propagation: Gowal et al. 2018, arXiv 1810.12715. CROWN: Zhang et al. 2018, arXiv
+1811.00866. A margin's linear lower bound is carried backward from the logits to the image, so that
+what two logits share cancels. This file imports torch.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from harness.bounds.affine import Affine, is_affine
+from harness.bounds.box import Box
+from harness.bounds.domain import Domain
+from harness.bounds.graph import Graph
+
+ROWS = 400
+"""Linear functions that are carried backward at once, for each image."""
+
+
+def margins(graph: Graph, domain: Domain, labels: torch.Tensor) -> torch.Tensor:
+    """Lower bounds of the margins: the logit of the label minus that of each class.
+
+    Args:
+        graph: Any graph whose operations have bounds of their own.
+        domain: B images and a budget.
+        labels: int64 (B,).
+
+    Returns:
+        float64 (B, classes); 0 at the label.
+
+    Raises:
+        NoBound: An operation has none.
+    """
+    return margins_in(graph, domain, labels, boxes(graph, domain))
+
+
+def margins_in(
+    graph: Graph, domain: Domain, labels: torch.Tensor, limits: list[Box]
+) -> torch.Tensor:
+    """``margins``, from bounds of every step."""
+    rows = specification(labels, graph.classes)
+    last = len(graph.steps) - 1
+    through_all = backward(graph, last, rows, limits, domain)
+    # Now and then the units' own bounds are better than their relaxations.
+    from_units = backward(graph, last, rows, limits, domain, relax=False)
+    return torch.maximum(through_all, from_units)
+
+
+def interval_margins(graph: Graph, domain: Domain, labels: torch.Tensor) -> torch.Tensor:
+    """``margins`` by interval bounds alone, with the last affine layers folded into the margins."""
+    rows = specification(labels, graph.classes)
+    limits = intervals(graph, domain)
+    return backward(graph, len(graph.steps) - 1, rows, limits, domain, relax=False)
+
+
+def specification(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Rows e_y - e_c for every class c, (B, classes, classes)."""
+    unit_rows = torch.eye(classes, dtype=torch.float64, device=labels.device)
+    return unit_rows[labels].unsqueeze(1) - unit_rows
+
+
+# --------------------------------------------------------------------------------- bounds of units
+
+
+def intervals(graph: Graph, domain: Domain) -> list[Box]:
+    """Bounds of every step by interval arithmetic."""
+    limits = [domain.box]
+    for place in range(1, len(graph.steps)):
+        inputs = [limits[i] for i in graph.steps[place].inputs]
+        limits.append(graph.op(place).interval(*inputs))
+    return limits
+
+
+def boxes(graph: Graph, domain: Domain) -> list[Box]:
+    """Bounds of every step: intervals, tightened by CROWN before each nonlinear operation."""
+    limits = [domain.box]
+    for place in range(1, len(graph.steps)):
+        inputs = [limits[i] for i in graph.steps[place].inputs]
+        box = graph.op(place).interval(*inputs)
+        nonlinear = [op for op in graph.users(place) if not is_affine(op)]
+        if nonlinear and is_affine(graph.op(place)) and not _intervals_exact(graph, place, domain):
+            limits.append(box)
+            open_units = torch.stack([op.undecided(box) for op in nonlinear]).any(0)
+            limits[place] = _tightened(graph, place, open_units, limits, domain)
+        else:
+            limits.append(box)
+    return limits
+
+
+def _intervals_exact(graph: Graph, place: int, domain: Domain) -> bool:
+    """Whether a step is one layer of weights on a box of pixels."""
+    if domain.norm != "linf":
+        return False
+    layers = 0
+    while place:
+        op = graph.op(place)
+        if not isinstance(op, Affine):
+            return False
+        layers += op.mixes
+        place = graph.steps[place].inputs[0]
+    return layers <= 1
+
+
+def _depends_linearly(graph: Graph, place: int) -> bool:
+    """Whether a step is affine in the image."""
+    step = graph.steps[place]
+    if step.op is None:
+        return True
+    return is_affine(step.op) and all(_depends_linearly(graph, i) for i in step.inputs)
+
+
+def _tightened(
+    graph: Graph, place: int, open_units: torch.Tensor, limits: list[Box], domain: Domain
+) -> Box:
+    """Bounds of a step's open units by CROWN; those of the others stay."""
+    box = limits[place]
+    low = box.low.flatten(1).clone()
+    high = box.high.flatten(1).clone()
+    flat_open = open_units.flatten(1)
+    if _depends_linearly(graph, place):
+        # No relaxation is needed, so all images share the rows.
+        flat_open = flat_open.any(0, keepdim=True)
+    most = int(flat_open.sum(1).max())
+    # Open units first; rows with fewer of them are filled up with others.
+    order = flat_open.to(torch.uint8).argsort(stable=True, dim=1, descending=True)[:, :most]
+    for units in order.split(ROWS, dim=1):
+        rows = torch.zeros(*units.shape, low.shape[1], dtype=low.dtype, device=low.device)
+        rows.scatter_(2, units.unsqueeze(2), 1.0)
+        both = torch.cat([rows, -rows], 1).unflatten(2, box.low.shape[1:])
+        bound = backward(graph, place, both, limits, domain, cut=False)
+        from_below, from_above = bound.chunk(2, 1)
+        units = units.expand_as(from_below)
+        low.scatter_(1, units, torch.maximum(low.gather(1, units), from_below))
+        high.scatter_(1, units, torch.minimum(high.gather(1, units), -from_above))
+    return Box(low.view_as(box.low), high.view_as(box.high))
+
+
+# ---------------------------------------------------------------------------------------- backward
+
+
+def backward(
+    graph: Graph,
+    start: int,
+    rows: torch.Tensor,
+    limits: list[Box],
+    domain: Domain,
+    *,
+    relax: bool = True,
+    cut: bool = True,
+) -> torch.Tensor:
+    """Lower bounds of linear functions of one step.
+
+    Args:
+        graph: The network.
+        start: Place of the step.
+        rows: A, (B, R, ...) of the step's shape, or (1, R, ...) if all images share them.
+        limits: Bounds of all steps before it.
+        domain: The images.
+        relax: Whether to pass nonlinear operations by their relaxation, down to the image;
+            otherwise the bound is the smallest value on the boxes of their values.
+        cut: Whether the box [0, 1] cuts the ball of images (``Domain.minimum``).
+
+    Returns:
+        (B, R).
+    """
+    waiting = {start: rows}
+    bound = torch.zeros((), dtype=rows.dtype, device=rows.device)
+    for place in range(start, -1, -1):
+        if place not in waiting:
+            continue
+        rows = waiting.pop(place)
+        step = graph.steps[place]
+        if step.op is None:
+            bound = bound + domain.minimum(rows, cut=cut)
+            continue
+        if not (relax or is_affine(step.op)):
+            bound = bound + limits[place].minimum(rows)
+            continue
+        through, constant = step.op.backward(rows, *(limits[i] for i in step.inputs))
+        bound = bound + constant
+        for source, part in zip(step.inputs, through, strict=True):
+            waiting[source] = waiting[source] + part if source in waiting else part
+    return bound
+
+
+# ---------------------------------------------------------------------------------------- rounding
+
+
+def rounding(graph: Graph, limits: list[Box]) -> torch.Tensor:
+    """Largest error of each margin in float32, from bounds of every step.
+
+    Returns:
+        (B, classes): the error of each logit.
+    """
+    errors = [torch.zeros_like(limits[0].low)]
+    for place in range(1, len(graph.steps)):
+        inputs = graph.steps[place].inputs
+        error = graph.op(place).error([errors[i] for i in inputs], [limits[i] for i in inputs])
+        errors.append(error)
+    return errors[-1]
