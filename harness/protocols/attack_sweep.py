@@ -33,7 +33,7 @@ from harness.protocols.base import Context, Fault, Measurement, Protocol, Traini
 from harness.protocols.classification import detectable_words
 from harness.protocols.requirements import require_logits
 from harness.protocols.setting import Setting
-from harness.protocols.subset import subset
+from harness.protocols.subset import Some, number_of, of_config, subset, too_many, words
 from harness.records import TrustCheck, Value
 from harness.registry import attacks, learners, protocols
 from harness.rng import Rng
@@ -46,13 +46,13 @@ class AttackSweepSetting(Setting):
     Attributes:
         entry: the attack, with its grid of budgets.
         splitting, split: whose images are attacked.
-        images: how many of them; None: all.
+        images: which of them, as in ``subset``; None: all.
     """
 
     entry: AttackEntry
     splitting: str
     split: str
-    images: int | None
+    images: int | str | None
 
     def to_identity(self) -> dict[str, Any]:
         """The setting as JSON."""
@@ -91,10 +91,10 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         split: Literal["train", "val", "test"] = Field(
             "test", description="the split whose images are attacked"
         )
-        images: int | None = Field(
+        images: Some | None = Field(
             None,
-            ge=1,
-            description="how many images, classes balanced; the whole split if left out",
+            description="how many images, classes balanced, or {first: N}: the first N in the "
+            "dataset's order; the whole split if left out",
         )
 
     config: Config
@@ -108,7 +108,8 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         """Yield one setting for each attack."""
         config = self.config
         for entry in labelled(config.attacks):
-            yield AttackSweepSetting(entry, self.splitting, config.split, config.images)
+            images = of_config(config.images)
+            yield AttackSweepSetting(entry, self.splitting, config.split, images)
 
     def training(self) -> TrainingData:
         """The labelled train split."""
@@ -140,10 +141,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
             )
             return
         split = splits[config.split]
-        if config.images and config.images > split.images:
-            yield Fault(
-                ("images",), f"{config.images} images of {split.images}", f"at most {split.images}"
-            )
+        yield from too_many(config.images, split.images)
         yield from attack_faults(config.attacks, self.facts.image_shape, split.classes)
         for place, attack_config in enumerate(config.attacks):
             attack = attacks[attack_config.attack](attack_config)
@@ -226,15 +224,16 @@ class AttackSweep(Protocol[AttackSweepSetting]):
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images, which are the same in every seed."""
         split = self.facts.splittings[self.splitting][self.config.split]
-        return detectable_words(self.config.images or split.images, spread)
+        chosen = of_config(self.config.images)
+        images = split.images if chosen is None else number_of(chosen)
+        return detectable_words(images, spread)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
         config = self.config
-        number = f"{config.images}, classes balanced" if config.images else "all"
         return {
             "split": f"{self.splitting}/{config.split}",
-            "images": number,
+            "images": words(of_config(config.images)),
             "threat model": f"{knowledge(config.attacks)}; {BUDGETS}",
             "robust": ROBUST,
             **attack_words(config.attacks),
@@ -243,8 +242,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
 
 
 def _images(data: Loaded, setting: AttackSweepSetting) -> Images:
-    images = data.split(setting.splitting, setting.split)
-    return images if setting.images is None else subset(images, setting.images)
+    return subset(data.split(setting.splitting, setting.split), setting.images)
 
 
 def _prepared(setting: AttackSweepSetting, data: Loaded, context: Context) -> Attack:

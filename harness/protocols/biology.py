@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from harness.data.base import Loaded
+from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
 from harness.learning.connectome import effective
 from harness.learning.learner import Learner
@@ -24,6 +24,7 @@ from harness.protocols.base import (
 )
 from harness.protocols.response_numbers import Stimuli, response_values
 from harness.protocols.setting import Setting
+from harness.protocols.subset import First, Several, of_config, subset, too_many
 from harness.protocols.synapse_numbers import (
     audit,
     network_values,
@@ -50,13 +51,13 @@ class BiologySetting(Setting):
 
     Attributes:
         splitting, split: That the images are drawn from.
-        images: How many.
+        images: How many, drawn at random; or ``"first N"``.
         over_time: Whether snapshots are measured.
     """
 
     splitting: str
     split: str
-    images: int
+    images: int | str
     over_time: bool
 
 
@@ -85,8 +86,10 @@ class Biology(Protocol[BiologySetting]):
         split: Literal["train", "val", "test"] = Field(
             "test", description="the split whose images are shown"
         )
-        images: int = Field(
-            1000, ge=2, description="how many of them, drawn at random; all if there are fewer"
+        images: Several = Field(
+            1000,
+            description="how many of them, drawn at random (all if there are fewer), or "
+            "{first: N}: the first N in the dataset's order",
         )
         over_time: bool = Field(
             False,
@@ -103,7 +106,9 @@ class Biology(Protocol[BiologySetting]):
     def settings(self) -> Iterator[BiologySetting]:
         """Yield one setting."""
         config = self.config
-        yield BiologySetting(self.splitting, config.split, config.images, config.over_time)
+        images = of_config(config.images)
+        assert images is not None, "the key has a default and does not take null"
+        yield BiologySetting(self.splitting, config.split, images, config.over_time)
 
     def training(self) -> TrainingData:
         """The labelled train split."""
@@ -124,6 +129,9 @@ class Biology(Protocol[BiologySetting]):
                 f"no split {self.config.split!r} in {self.splitting!r}",
                 f"allowed: {', '.join(splittings[self.splitting])}",
             )
+        elif isinstance(self.config.images, First):
+            available = splittings[self.splitting][self.config.split].images
+            yield from too_many(self.config.images, available)
 
     @classmethod
     def measure(
@@ -135,10 +143,7 @@ class Biology(Protocol[BiologySetting]):
             HarnessError: ``over_time`` is set and no snapshots were kept.
         """
         images = data.split(setting.splitting, setting.split)
-        count = min(setting.images, len(images))
-        generator = context.rng.numpy("biology images")
-        rows = np.sort(generator.choice(len(images), count, replace=False))
-        stimuli = Stimuli.of(images.take(rows), context)
+        stimuli = Stimuli.of(_shown(images, setting.images, context), context)
         responses = stimuli.shown_to(learner, context)
         values = [
             *synaptic_values(learner),
@@ -154,9 +159,13 @@ class Biology(Protocol[BiologySetting]):
         """Conditions that every number of the table shares."""
         config = self.config
         split = self.facts.splittings[self.splitting][config.split]
-        images = min(config.images, split.images)
+        chosen = config.images
+        if isinstance(chosen, First):
+            images = f"the first {chosen.first} images"
+        else:
+            images = f"{min(chosen, split.images)} images"
         return {
-            "responses": f"{self.splitting}/{config.split}, {images} images",
+            "responses": f"{self.splitting}/{config.split}, {images}",
             "training": f"{self.splitting}/train, labelled",
             "weights": "as neurons read them: scaled to length one where the learner does so",
             "live synapse": "exists, and abs(w) exceeds 1 % of the mean over those that exist",
@@ -174,6 +183,15 @@ class Biology(Protocol[BiologySetting]):
             "information": "sum over units of the entropy of their response in "
             f"{capacity.LEVELS} steps: an upper bound",
         }
+
+
+def _shown(images: Images, chosen: int | str, context: Context) -> Images:
+    """The first images, or a sample that is drawn anew for each seed."""
+    if isinstance(chosen, str):
+        return subset(images, chosen)
+    generator = context.rng.numpy("biology images")
+    rows = generator.choice(len(images), min(chosen, len(images)), replace=False)
+    return images.take(np.sort(rows))
 
 
 def _over_time(learner: Learner, stimuli: Stimuli, context: Context) -> Iterator[Value]:

@@ -26,7 +26,8 @@ from harness.protocols.base import (
 from harness.protocols.classification import detectable_words, shared_class_faults
 from harness.protocols.requirements import require_eval_mode, require_logits
 from harness.protocols.setting import Setting
-from harness.protocols.subset import subset
+from harness.protocols.subset import Several, number_of, of_config, subset, too_many
+from harness.protocols.subset import words as subset_words
 from harness.records import Unit, Value
 from harness.registry import distinct, protocols
 
@@ -53,7 +54,7 @@ class CorruptionSetting(Setting):
     severities: tuple[int, ...]
     splitting: str
     split: str
-    images: int | None
+    images: int | str | None
 
 
 @protocols.register("corruption")
@@ -81,8 +82,10 @@ class Corruption(Protocol[CorruptionSetting]):
         split: Literal["val", "test"] = Field(
             "test", description="the split whose images are corrupted"
         )
-        images: int | None = Field(
-            None, ge=2, description="how many images, classes balanced; the whole split if left out"
+        images: Several | None = Field(
+            None,
+            description="how many images, classes balanced, or {first: N}: the first N in the "
+            "dataset's order; the whole split if left out",
         )
 
     config: Config
@@ -100,7 +103,7 @@ class Corruption(Protocol[CorruptionSetting]):
             tuple(config.severities),
             self.splitting,
             config.split,
-            config.images,
+            of_config(config.images),
         )
 
     def training(self) -> TrainingData:
@@ -113,13 +116,10 @@ class Corruption(Protocol[CorruptionSetting]):
         named = config.splitting is not None
         faults = list(shared_class_faults(self, self.splitting, config.split, named=named))
         yield from faults
-        if faults or config.images is None:
+        if faults:
             return
         available = self.facts.splittings[self.splitting][config.split].images
-        if config.images > available:
-            yield Fault(
-                ("images",), f"{config.images} images of {available}", f"at most {available}"
-            )
+        yield from too_many(config.images, available)
 
     @classmethod
     def measure(
@@ -134,9 +134,7 @@ class Corruption(Protocol[CorruptionSetting]):
             ValueError: the classifier is in train mode.
             FloatingPointError: some logits are not finite.
         """
-        images = data.split(setting.splitting, setting.split)
-        if setting.images is not None:
-            images = subset(images, setting.images)
+        images = subset(data.split(setting.splitting, setting.split), setting.images)
         kinds = setting.corruptions
         severities = setting.severities
         model = learner.classifier()
@@ -153,7 +151,9 @@ class Corruption(Protocol[CorruptionSetting]):
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images."""
         split = self.facts.splittings[self.splitting][self.config.split]
-        return detectable_words(self.config.images or split.images, spread)
+        chosen = of_config(self.config.images)
+        images = split.images if chosen is None else number_of(chosen)
+        return detectable_words(images, spread)
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -161,7 +161,7 @@ class Corruption(Protocol[CorruptionSetting]):
         severities = ", ".join(map(str, config.severities))
         return {
             "split": f"{self.splitting}/{config.split}",
-            "images": f"{config.images}, classes balanced" if config.images else "all",
+            "images": subset_words(of_config(config.images)),
             "training": f"{self.splitting}/train, labelled, without corruptions",
             "severities": f"{severities} of 5; a kind's number is the mean over them, the mean is "
             "over all kinds and severities",
