@@ -8,6 +8,7 @@ a.yaml:7:27: unknown key 'hiden'
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 LONGEST_LINE = 1000
@@ -38,11 +39,15 @@ class HarnessError(Exception):
             text = f"{self.where}: {text}"
         if self.hint:
             text = f"{text}\n  {self.hint}"
-        return "\n".join(_printable(line) for line in text.split("\n"))
+        return "\n".join(printable(line) for line in text.split("\n"))
 
 
-def _printable(line: str) -> str:
-    """Escape control characters and shorten a line: it may quote any part of a broken file."""
+def printable(line: str) -> str:
+    r"""Escape control characters and shorten a line: it may quote any part of a broken file.
+
+    >>> printable("\x1b[31mred")
+    '\\x1b[31mred'
+    """
     escaped = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
     if len(escaped) <= LONGEST_LINE:
         return escaped
@@ -65,6 +70,23 @@ class DataError(HarnessError):
 
 class StoreError(HarnessError):
     """A store that cannot be read or written."""
+
+
+class HarnessWarning(UserWarning):
+    """Something that does not stop the work but that a reader of its results should know.
+
+    The command line prints each as one line on stderr, and the same line once.
+    """
+
+
+def remark(message: str, *, where: str | None = None) -> None:
+    """Warn in one line.
+
+    Args:
+        message: What a reader should know.
+        where: Location, e.g. a path.
+    """
+    warnings.warn(HarnessWarning(str(HarnessError(message, where=where))), stacklevel=3)
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

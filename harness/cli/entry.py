@@ -6,11 +6,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 from harness.cli.app import app
-from harness.errors import HarnessError
+from harness.errors import HarnessError, HarnessWarning
 from harness.execute.signals import handling
 
 
@@ -20,6 +21,7 @@ def main() -> None:
         with (
             contextlib.redirect_stdout(_PipeSafe(sys.stdout)),
             handling(signal.SIGTERM, signal.default_int_handler),
+            _remarks_in_one_line(),
         ):
             app(prog_name="harness")
     except HarnessError as error:
@@ -28,6 +30,31 @@ def main() -> None:
         # A name too long for the file system, or a folder without permission: bad input, no bug.
         where = None if error.filename is None else str(error.filename)
         _exit_with(HarnessError(error.strerror or str(error), where=where))
+
+
+@contextlib.contextmanager
+def _remarks_in_one_line() -> Iterator[None]:
+    """Print warnings of the harness without the place in its code that gave them."""
+    show = warnings.showwarning
+
+    def show_remark(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, HarnessWarning):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show_remark
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 def _exit_with(error: HarnessError) -> None:

@@ -18,6 +18,8 @@ import re
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.storage import tensors
+from harness.storage.cellfile import Damage
 
 _NAME = re.compile(r"\d{1,9}(?:/bits/(?P<shape>\d{1,10}(?:x\d{1,10}){0,7})|/(?P<wide>int64))?")
 
@@ -94,14 +96,10 @@ def load(data: bytes) -> dict[str, np.ndarray]:
     Raises:
         HarnessError: it is damaged, or holds a type that NumPy lacks.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as load_tensors
-
     try:
-        return load_tensors(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise HarnessError(f"not a safetensors file of arrays: {reason}") from None
+        return tensors.load(data)
+    except Damage as damage:
+        raise HarnessError(str(damage)) from None
 
 
 def _shrunk(array: np.ndarray) -> tuple[str, np.ndarray]:

@@ -16,13 +16,30 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from harness.storage import schema
 
 CELL = "cell.json"
 FORMAT = 2
 _HEAD = re.compile(rb'\{"format":(\d{1,9}),"bytes":(\d{1,15}),"sha256":"([0-9a-f]{64})",')
-_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 CHANGED = "changed: its sha256 is not the recorded one"
+
+
+_Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _MemberShape(TypedDict):
+    sha256: _Sha256
+    bytes: Annotated[int, Field(ge=0)]
+
+
+_FILES_1 = TypeAdapter(dict[str, _Sha256])
+_FILES_2 = TypeAdapter(dict[str, _MemberShape])
 
 
 class Damage(Exception):
@@ -111,35 +128,55 @@ def decode(data: bytes) -> CellFile:
         raise Damage(CHANGED)
     if number != FORMAT:
         raise UnknownFormat(f"format {number}; this release reads up to {FORMAT}")
-    content = json.loads("{" + body.decode())
-    members = {
-        name: Member(member["sha256"], member["bytes"]) for name, member in content["files"].items()
-    }
-    return _checked(CellFile(content["result"], members))
+    content = _parsed(b"{" + body)
+    recorded = _members(content, _FILES_2)
+    members = {name: Member(each["sha256"], each["bytes"]) for name, each in recorded.items()}
+    return _cell_file(content, members)
 
 
 def _decode_format_1(data: bytes) -> CellFile:
+    if not data.rstrip().endswith(b"}"):
+        raise Damage("truncated")
+    content = _parsed(data)
+    if not isinstance(content, dict) or "format" in content or "result" not in content:
+        raise Damage("changed: its head is not valid")
+    canonical = json.dumps(content["result"], sort_keys=True, separators=(",", ":"))
+    if digest(canonical.encode()) != content.get("sha256"):
+        raise Damage(CHANGED)
+    hashes = _members(content, _FILES_1)
+    return _cell_file(content, {name: Member(sha256, None) for name, sha256 in hashes.items()})
+
+
+def _parsed(data: bytes) -> Any:
     try:
-        content = json.loads(data)
-        if not isinstance(content, dict) or "format" in content:
-            raise Damage("changed: its head is not valid")
-        canonical = json.dumps(content["result"], sort_keys=True, separators=(",", ":"))
-        Member(content["sha256"], None).check(canonical.encode())
-        members = {name: Member(sha256, None) for name, sha256 in content["files"].items()}
-        return _checked(CellFile(content["result"], members))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if not data.rstrip().endswith(b"}"):
-            raise Damage("truncated") from None
-        first_line = str(error).splitlines()[0][:80]
-        raise Damage(f"changed: {type(error).__name__}: {first_line}") from None
+        return schema.parse(data)
+    except schema.Odd as error:
+        raise Damage(str(error)) from None
 
 
-def _checked(cell: CellFile) -> CellFile:
-    """Refuse names that would lead out of the cell's folder: a store may come from anywhere."""
-    for name in cell.files:
+def _members(content: Any, shape: TypeAdapter) -> dict[str, Any]:
+    """Return what is recorded of the files beside ``cell.json``.
+
+    Names that would lead out of the cell's folder are refused: a store may come from anywhere.
+    """
+    if not isinstance(content, dict):
+        raise Damage("not a JSON object")
+    files = content.get("files")
+    for name in files if isinstance(files, dict) else ():
         if not is_safe_name(name):
-            raise Damage(f"changed: it names a file {name!r}")
-    return cell
+            raise Damage(f"it names a file {name!r}")
+    try:
+        members: dict[str, Any] = shape.validate_python(files, strict=True)
+    except ValidationError:
+        raise Damage("its list of files is malformed") from None
+    return members
+
+
+def _cell_file(content: dict[str, Any], members: dict[str, Member]) -> CellFile:
+    try:
+        return CellFile(schema.checked(content.get("result")), members)
+    except schema.Odd as error:
+        raise Damage(f"its result is malformed: {error}") from None
 
 
 def _body_digest(number: int, body: bytes) -> str:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from harness.storage import tensors
 from harness.storage.cellfile import CELL, Damage, UnknownFormat, decode, is_safe_name
 from harness.storage.pack_format import (
     COLUMNS,
@@ -77,7 +78,7 @@ def _is_sound(cell: CellFiles) -> bool:
     """Report whether all files of a cell are there and undamaged."""
     try:
         for name, member in decode(cell[CELL]).files.items():
-            member.check(cell[name])
+            tensors.check(name, member, cell[name])
     except (Damage, UnknownFormat, KeyError):
         return False
     return True

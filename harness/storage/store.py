@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import StoreError
-from harness.storage import layout
+from harness.errors import StoreError, remark
+from harness.storage import layout, tensors
 from harness.storage.bucket import Bucket
 from harness.storage.cellfile import CELL, CellFile, Damage, UnknownFormat, decode, encode
+from harness.storage.damage import damage_error, name_damaged
 from harness.storage.folder import Folder
 from harness.storage.location import is_url
 from harness.storage.pack_format import Files
@@ -38,7 +39,7 @@ from harness.storage.packs import Packs
 VERDICTS = "verdicts.safetensors"
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots.safetensors"
-_PERMANENT = (errno.EIO, errno.ENOTDIR, errno.EISDIR)
+_PERMANENT = (errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 """Errors that reading again will not cure."""
 _REQUESTS_AT_ONCE = 32
 """Cells that are checked at once in a bucket, where each answer takes its time."""
@@ -163,6 +164,8 @@ class Store:
     def results(self, keys: Iterable[str]) -> Iterator[tuple[str, CellResult]]:
         """Read finished cells, in the order that is fastest; missing and damaged ones are skipped.
 
+        Damaged cells are named in warnings.
+
         Yields:
             Key and result.
 
@@ -172,11 +175,17 @@ class Store:
         wanted = dict.fromkeys(keys)
         loose = set(self.files.folders_with(CELL, inside="cells"))
         self.packs.refresh()
+        damaged: dict[str, Damage] = {}
         for key, data in self._contents(wanted, loose):
-            with contextlib.suppress(Damage, FileNotFoundError):
+            try:
                 # A cell that is no longer loose has been packed since it was listed.
                 content = self._read(key, CELL) if data is None else data
                 yield key, _to_result(self._decode(key, content))
+            except Damage as damage:
+                damaged[key] = damage
+            except FileNotFoundError:
+                continue
+        name_damaged(damaged, self.root)
 
     def _contents(
         self, wanted: Collection[str], loose: Collection[str]
@@ -240,9 +249,11 @@ class Store:
         Raises:
             StoreError: the file is missing or damaged.
         """
-        from safetensors.numpy import load
-
-        return load(self._read_verified(key, name, self._cell(key)))
+        data = self._read_verified(key, name, self._cell(key))
+        try:
+            return tensors.load(data)
+        except Damage as damage:
+            raise damage_error(self.root, key, name, damage) from None
 
     # ----------------------------------------------------------------------------------- writing
 
@@ -255,7 +266,8 @@ class Store:
             arrays: file name -> array name -> array.
 
         Raises:
-            StoreError: the disk is full or not writable; nothing half written stays.
+            StoreError: the disk is full or not writable, or the result has a value that could not
+                be read again; nothing half written stays.
         """
         from safetensors.numpy import save
 
@@ -266,7 +278,16 @@ class Store:
                     each: np.ascontiguousarray(array) for each, array in sorted(content.items())
                 }
                 files[name] = save(contiguous)
-        self.files.install(f"cells/{key}", {**files, CELL: encode(result.__dict__, files)})
+        data = encode(result.__dict__, files)
+        try:
+            decode(data)
+        except Damage as damage:
+            raise StoreError(
+                f"cell {key} cannot be stored: {damage}",
+                where=str(self.root),
+                hint="its learner or protocol returned an odd value; see `harness.records.Value`",
+            ) from None
+        self.files.install(f"cells/{key}", {**files, CELL: data})
         self.files.remove(f"failures/{key}.txt")
 
     def write_failure(self, key: str, text: str) -> None:
@@ -319,7 +340,7 @@ class Store:
         try:
             return self._decode(key, self._read(key, CELL))
         except (Damage, FileNotFoundError) as error:
-            raise self._damage_error(key, CELL, error) from None
+            raise damage_error(self.root, key, CELL, error) from None
 
     def _read_verified(self, key: str, name: str, cell: CellFile) -> bytes:
         member = cell.files.get(name)
@@ -329,16 +350,8 @@ class Store:
             data = self._read(key, name)
             member.check(data)
         except (Damage, FileNotFoundError) as error:
-            raise self._damage_error(key, name, error) from None
+            raise damage_error(self.root, key, name, error) from None
         return data
-
-    def _damage_error(self, key: str, name: str, cause: Exception) -> StoreError:
-        reason = "the file is missing" if isinstance(cause, FileNotFoundError) else str(cause)
-        return StoreError(
-            f"cannot read {name} of cell {key}: {reason}",
-            where=str(self.root),
-            hint="`harness store verify --repair` sets damaged cells aside; then run again",
-        )
 
     def _check(self, key: str, sizes: dict[str, int] | None, *, arrays: bool) -> bool:
         """Report whether a cell is undamaged; a damaged one is set aside.
@@ -352,10 +365,14 @@ class Store:
             cell = self._decode(key, self._read(key, CELL))
             if arrays and sizes is None:
                 for name, member in cell.files.items():
-                    member.check(self._read(key, name))
+                    tensors.check(name, member, self._read(key, name))
             elif arrays and sizes is not None:
                 _check_sizes(key, cell, sizes)
-        except (Damage, FileNotFoundError):
+        except Damage as damage:
+            remark(f"cell {key} is damaged and set aside: {damage}", where=str(self.root))
+            self.set_aside(key)
+            return False
+        except FileNotFoundError:
             self.set_aside(key)
             return False
         return True

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.storage import tensors
 from harness.storage.cellfile import CELL, Damage, UnknownFormat, cell_key, decode
 from harness.storage.pack_format import FOLDER
 from harness.storage.pack_repair import aside, salvage
@@ -105,7 +106,7 @@ def _faults_of_cell(store: Store, key: str) -> Iterator[Fault]:
         return
     for name, member in cell.files.items():
         try:
-            member.check(store.files.read(f"{folder}/{name}"))
+            tensors.check(name, member, store.files.read(f"{folder}/{name}"))
         except FileNotFoundError:
             if store.files.exists(folder):
                 yield Fault(f"{folder}/{name}", "damaged", "missing")
@@ -167,7 +168,7 @@ def _faults_of_pack(pack: Pack) -> Iterator[Fault]:
             cell = decode(pack.cell(key))
             _check_key(key, cell.result)
             for name, member in cell.files.items():
-                member.check(pack.read(key, name))
+                tensors.check(name, member, pack.read(key, name))
         except UnknownFormat as error:
             yield Fault(path, "unknown", str(error))
         except FileNotFoundError:

@@ -17,10 +17,12 @@ def cell(key, role="measure", learner="mlp", dataset="digits"):
     identity = {
         "seed": 0,
         "role": role,
-        "learner": {"kind": learner},
-        "dataset": {"kind": dataset},
+        "learner": {"kind": learner, "config": {}},
+        "dataset": {"kind": dataset, "config": {}, "content": "0"},
         "device": "cpu",
         "protocol": {"kind": "few_shot"},
+        "setting": {},
+        "training": None,
     }
     return Cell(key, role, identity, None, "name", "few", "5w1s")
 

@@ -44,8 +44,14 @@ def store(tmp_path) -> Store:
     store = Store(tmp_path)
     store.prepare()
     states = {WEIGHTS: {"w": np.ones(2)}, SNAPSHOTS: {"1/w": np.zeros(2)}}
-    store.write("t", CellResult({"role": "train"}), states)
-    store.write("m", CellResult({"role": "measure"}), {VERDICTS: {"correct": np.arange(3)}})
+    learner = {"kind": "mlp", "config": {}}
+    dataset = {"kind": "digits", "config": {}, "content": "0"}
+    common = {"seed": 0, "learner": learner, "dataset": dataset}
+    training = {**common, "role": "train", "splitting": "standard", "labelled": True}
+    measured = {**common, "role": "measure", "training": "t", "setting": {}}
+    measured["protocol"] = {"kind": "classification"}
+    store.write("t", CellResult(training), states)
+    store.write("m", CellResult(measured), {VERDICTS: {"correct": np.arange(3)}})
     return store
 
 

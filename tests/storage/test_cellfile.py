@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up import a_cell, write_format_1
+from safetensors.numpy import save
 
 from harness.errors import StoreError
 from harness.storage import cellfile, verification
 from harness.storage.cellfile import CELL, Damage, decode, encode
 from harness.storage.store import VERDICTS, Store
 
-RESULT = {"values": [{"metric": "accuracy", "value": 0.1 + 0.2}], "log": {}, "name": "é"}
+RESULT = a_cell(2)[1].__dict__ | {"device": "é"}
 WRITTEN = encode(RESULT, {VERDICTS: b"arrays"})
 
 
@@ -56,9 +58,9 @@ def test_what_is_wrong_with_a_file_is_said(content, words):
 
 def test_the_format_before_is_read_and_its_damage_noticed(local: Store):
     key, result = a_cell(4)
-    write_format_1(local, key, result, {VERDICTS: b"arrays"})
+    write_format_1(local, key, result, {VERDICTS: save({"a": np.ones(3)})})
     assert local.finished() == [key] and local.read(key) == result and local.unfinished([key]) == []
-    assert local.content(key)[VERDICTS] == b"arrays"
+    assert local.content(key)[VERDICTS] == save({"a": np.ones(3)})
     path = local.root / "cells" / key / CELL
     path.write_text(path.read_text().replace('"wall_s": 1.5', '"wall_s": 1.6'))
     assert local.read(key) is None and local.unfinished([key]) == [key]

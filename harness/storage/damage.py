@@ -1,0 +1,44 @@
+"""What is said of damaged cells."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import StoreError, remark
+from harness.storage.cellfile import Damage
+
+NAMED_AT_MOST = 5
+"""Damaged cells that are named one by one."""
+
+
+def name_damaged(damaged: Mapping[str, Damage], root: str | Path) -> None:
+    """Warn of damaged cells that were left out, one line each and a line for many more.
+
+    Args:
+        damaged: key -> what is wrong.
+        root: of the store.
+    """
+    for key, damage in itertools.islice(damaged.items(), NAMED_AT_MOST):
+        remark(f"cell {key} is damaged and left out: {damage}", where=str(root))
+    more = len(damaged) - NAMED_AT_MOST
+    if more > 0:
+        remark(f"{more} more cells are damaged and left out", where=str(root))
+
+
+def damage_error(root: str | Path, key: str, name: str, cause: Exception) -> StoreError:
+    """The error that a file of a cell cannot be read.
+
+    Args:
+        root: of the store.
+        key: of the cell.
+        name: of the file.
+        cause: what is wrong; a FileNotFoundError if it is missing.
+    """
+    reason = "the file is missing" if isinstance(cause, FileNotFoundError) else str(cause)
+    return StoreError(
+        f"cannot read {name} of cell {key}: {reason}",
+        where=str(root),
+        hint="`harness store verify --repair` sets damaged cells aside; then run again",
+    )
