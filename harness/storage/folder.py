@@ -52,14 +52,7 @@ class Folder:
         """
         with self._explaining():
             for name in sorted(PREPARED):
-                folder = self.root / name
-                folder.mkdir(parents=True, exist_ok=True)
-                if folder.is_symlink():
-                    raise StoreError(
-                        "a folder of a store cannot be a link",
-                        where=str(folder),
-                        hint="move the whole store, or link its folder",
-                    )
+                Path(self._inside(name)).mkdir(parents=True, exist_ok=True)
 
     # ----------------------------------------------------------------------------------- reading
 
@@ -69,11 +62,13 @@ class Folder:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        path = f"{self.root}/{name}"  # not a Path: that costs time where many small files are read
+        path = self._inside(name)
         if length is None:
             with open(path, "rb", buffering=0) as handle:
                 return handle.read()
         with open(path, "rb") as handle:
+            # A wrong length must not reserve memory.
+            length = min(length, os.fstat(handle.fileno()).st_size)
             handle.seek(start)
             return handle.read(length)
 
@@ -87,14 +82,27 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Report whether there is such a file or folder."""
-        return os.path.exists(self.root / name) or self._exists_after_refresh(name)
+        try:
+            path = self._inside(name)
+        except OSError:
+            return False
+        return os.path.exists(path) or self._exists_after_refresh(name)
 
     def children(self, folder: str) -> list[str]:
-        """List the names in a folder; none if there is no such folder."""
+        """List the names in a folder, without links; none if there is no such folder.
+
+        Raises:
+            StoreError: the folder is a link.
+        """
         try:
-            return sorted(os.listdir(self.root / folder))
+            with os.scandir(self._inside(folder)) as entries:
+                return sorted(entry.name for entry in entries if not entry.is_symlink())
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise StoreError(
+                f"cannot read the store: {error.strerror}", where=f"{self.root}/{folder}"
+            ) from None
 
     def folders_with(self, name: str, *, inside: str) -> list[str]:
         """List the folders inside a folder that contain a file called ``name``."""
@@ -108,7 +116,7 @@ class Folder:
     def age(self, name: str) -> float:
         """Return the seconds since a file was last changed; 0 if it is gone."""
         try:
-            return time.time() - (self.root / name).stat().st_mtime
+            return time.time() - (self.root / name).lstat().st_mtime
         except FileNotFoundError:
             return 0.0
 
@@ -116,9 +124,9 @@ class Folder:
         """Return the bytes of a file, or of all files in a folder; 0 if it is gone."""
         path = self.root / name
         try:
-            if not path.is_dir():
-                return path.stat().st_size
-            return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            if not path.is_dir() or path.is_symlink():
+                return path.lstat().st_size
+            return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
         except FileNotFoundError:
             return 0
 
@@ -132,8 +140,9 @@ class Folder:
         """
         with self._explaining(), self._staging() as staging:
             _write(staging / "file", data)
-            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / "file", self.root / name)
+            target = self._target(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staging / "file", target)
 
     def install(self, folder: str, files: dict[str, bytes]) -> None:
         """Write a folder of files completely or not at all; of two writers the first wins.
@@ -144,8 +153,8 @@ class Folder:
             StoreError: the disk is full, or the folder is not writable; nothing half written stays.
         """
         last = list(files)[-1]
-        target = self.root / folder
         with self._explaining(), self._staging() as staging:
+            target = self._target(folder)
             for name, data in files.items():
                 _write(staging / name, data)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -155,18 +164,19 @@ class Folder:
                 self.move(folder, f"damaged/{target.name}-{uuid.uuid4().hex[:8]}")
 
     def remove(self, name: str) -> None:
-        """Delete a file or folder in one step, if it is there."""
-        if not self.exists(name):
+        """Delete a file or folder in one step, if it is there; of a link, the link."""
+        if not self.exists(name) and not os.path.lexists(self.root / name):
             return
         # Renamed into a temporary folder, it is gone at once for every reader.
         with self._explaining(), self._staging() as staging, contextlib.suppress(FileNotFoundError):
-            (self.root / name).rename(staging / "gone")
+            self._target(name).rename(staging / "gone")
 
     def move(self, name: str, target: str) -> None:
         """Move a file or folder, if it is there."""
         with self._explaining(), contextlib.suppress(FileNotFoundError):
-            (self.root / target).parent.mkdir(parents=True, exist_ok=True)
-            (self.root / name).rename(self.root / target)
+            new = self._target(target)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            self._target(name).rename(new)
 
     def leftovers(self) -> list[str]:
         """List temporary folders of dead processes.
@@ -191,10 +201,37 @@ class Folder:
         """
         with contextlib.ExitStack() as held:
             with self._explaining():
-                taken = held.enter_context(try_lock(self.root / "locks" / name, self._watch))
+                path = Path(self._inside(f"locks/{name}"))
+                taken = held.enter_context(try_lock(path, self._watch))
             yield taken
 
     # ---------------------------------------------------------------------------------- internals
+
+    def _inside(self, name: str) -> str:
+        """The path of a file or folder, which no link leads to.
+
+        A store may come from anywhere, and a link in it may lead anywhere.
+
+        Raises:
+            OSError: it or a folder on the way is a link, or the name leads out of the store.
+        """
+        path = str(self.root)  # not a Path: that costs time where many small files are read
+        for part in name.split("/") if name else ():
+            path = f"{path}/{part}"
+            if part in ("", ".", "..") or os.path.islink(path):
+                raise OSError(errno.ELOOP, f"{name} cannot be a link, nor inside one", path)
+        return path
+
+    def _target(self, name: str) -> Path:
+        """The path of what is written, moved or removed; only the last part may be a link.
+
+        Raises:
+            OSError: a folder on the way is a link, or the name leads out of the store.
+        """
+        folder, _, last = name.rpartition("/")
+        if last in ("", ".", ".."):
+            raise OSError(errno.ELOOP, f"{name!r} is no name in a store")
+        return Path(self._inside(folder)) / last
 
     def _exists_after_refresh(self, name: str) -> bool:
         """Look again after opening each folder on the way.
@@ -214,7 +251,7 @@ class Folder:
     @contextlib.contextmanager
     def _staging(self) -> Iterator[Path]:
         """A temporary folder on the store's file system, removed after the block."""
-        (self.root / "tmp").mkdir(parents=True, exist_ok=True)
+        Path(self._inside("tmp")).mkdir(parents=True, exist_ok=True)
         prefix = f"{_process_space()}-{os.getpid()}-"
         folder = self.root / "tmp" / f"{prefix}{secrets.token_hex(4)}"
         folder.mkdir()
@@ -232,6 +269,8 @@ class Folder:
             hint = "choose another folder with --store, or fix its permissions"
             if error.errno == errno.ENOSPC:
                 hint = "free some space and run the same command again: finished cells are kept"
+            if error.errno == errno.ELOOP:
+                hint = "move the whole store, or link its folder"
             raise StoreError(
                 f"cannot write the store: {error.strerror}", where=str(self.root), hint=hint
             ) from error
@@ -263,7 +302,8 @@ def _rename_folder(source: Path, target: Path) -> bool:
     try:
         source.rename(target)
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        # A link or a file in its place is no folder.
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             return False
         raise
     return True

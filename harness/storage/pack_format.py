@@ -151,12 +151,66 @@ def arrays_name(index: Any) -> str:
     return name
 
 
-def check_keys(keys: Iterable[object]) -> None:
-    """Refuse keys that would lead out of the store: it may come from anywhere.
+def open_index(data: bytes) -> tuple[Any, Any]:
+    """Open an index, and read what says which cells it holds and where.
+
+    Returns:
+        The opened index, and a table of keys and spans.
 
     Raises:
-        Damage: a key cannot be a cell's.
+        Damage: it is not an index that ``write`` makes.
     """
-    for key in keys:
-        if not is_safe_name(key):
-            raise Damage(f"changed: it holds a cell {key!r}")
+    pa = arrow()
+    try:
+        index = pa.parquet.ParquetFile(pa.BufferReader(data))
+        table = index.read(columns=["key", "names", "starts", "sizes"])
+        table.validate(full=True)
+        _check_index(pa, index, table)
+    except Damage:
+        raise
+    except Exception as error:  # reading arbitrary bytes may raise anything
+        raise Damage(f"its index cannot be read: {str(error)[:200]}") from None
+    return index, table
+
+
+def _check_index(pa: Any, index: Any, table: Any) -> None:
+    """Check the types, names and places of an index: it may come from anywhere.
+
+    Raises:
+        Damage: something of it is not what ``write`` makes.
+    """
+    numbers = pa.list_(pa.int64())
+    texts = pa.list_(pa.string())
+    types = {"key": pa.string(), "names": texts, "starts": numbers, "sizes": numbers}
+    # Parquet files call the items of a list by another name, which does not count.
+    wrong = [name for name, each in types.items() if str(table[name].type) != str(each)]
+    if wrong or index.schema_arrow.field("cell").type != pa.string():
+        raise Damage(f"its index has columns of another type: {', '.join(wrong) or 'cell'}")
+    groups = [index.metadata.row_group(i).num_rows for i in range(index.num_row_groups)]
+    if any(rows != ROWS_PER_GROUP for rows in groups[:-1]):
+        raise Damage("its index has groups of another size")
+    columns = (table[name].to_pylist() for name in types)
+    for row in zip(*columns, strict=True):
+        check_row(*row)
+
+
+def check_row(key: Any, names: Any, starts: Any, sizes: Any) -> None:
+    """Refuse names that would lead out of the store, and places that cannot be.
+
+    Args:
+        key: of a cell.
+        names: of its files beside ``cell.json``.
+        starts, sizes: where each of them is.
+
+    Raises:
+        Damage: one is not what ``write`` makes.
+    """
+    if not is_safe_name(key):
+        raise Damage(f"it holds a cell {str(key)[:60]!r}")
+    lists = (names, starts, sizes)
+    if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
+        raise Damage(f"cell {key}: its files are not listed")
+    if not all(map(is_safe_name, names)) or CELL in names:
+        raise Damage(f"cell {key}: it holds files {str(names)[:60]}")
+    if not all(isinstance(place, int) and place >= 0 for place in (*starts, *sizes)):
+        raise Damage(f"cell {key}: its files are nowhere")

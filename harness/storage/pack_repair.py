@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.storage import tensors
-from harness.storage.cellfile import CELL, Damage, UnknownFormat, decode, is_safe_name
+from harness.storage.cellfile import CELL, Damage, UnknownFormat, decode
 from harness.storage.pack_format import (
     COLUMNS,
     FOLDER,
@@ -16,13 +16,13 @@ from harness.storage.pack_format import (
     Files,
     arrays_name,
     arrow,
+    check_row,
     is_intact,
     write_index,
 )
 
 SET_ASIDE = re.compile(r".+-[a-z0-9_]{8}")
 """Names in ``damaged/`` that ``aside`` makes; others are left alone."""
-_TYPES = {"key": str, "cell": str, "names": list, "starts": list, "sizes": list}
 
 
 def salvage(files: Files, name: str) -> list[str]:
@@ -104,6 +104,8 @@ def _readable_rows(data: bytes) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _is_plausible(row: dict[str, Any]) -> bool:
     """Report whether a row has values of the right types, and names that are safe in paths."""
-    if not all(isinstance(row[name], kind) for name, kind in _TYPES.items()):
+    try:
+        check_row(row["key"], row["names"], row["starts"], row["sizes"])
+    except Damage:
         return False
-    return is_safe_name(row["key"]) and all(map(is_safe_name, row["names"]))
+    return isinstance(row["cell"], str)

@@ -21,9 +21,8 @@ from harness.storage.pack_format import (
     ROWS_PER_GROUP,
     Files,
     arrays_name,
-    arrow,
-    check_keys,
     is_intact,
+    open_index,
 )
 from harness.storage.pack_repair import salvage
 
@@ -68,10 +67,8 @@ class Pack:
             raise Damage("changed or truncated: its index does not have the sha256 in its name")
         self.name = name
         self._files = files
-        self._index = arrow().parquet.ParquetFile(arrow().BufferReader(data))
-        table = self._index.read(columns=["key", "names", "starts", "sizes"])
+        self._index, table = open_index(data)
         keys = table["key"].to_pylist()
-        check_keys(keys)
         self.rows: dict[str, int] = {key: row for row, key in enumerate(keys)}
         self.spans = Spans(
             arrays_name(self._index),
@@ -82,9 +79,17 @@ class Pack:
         self._group = lru_cache(maxsize=2)(self._read_group)
 
     def cell(self, key: str) -> bytes:
-        """Return the ``cell.json`` of a cell."""
+        """Return the ``cell.json`` of a cell.
+
+        Raises:
+            Damage: the index cannot be read there.
+        """
         group, row = divmod(self.rows[key], ROWS_PER_GROUP)
-        return self._group(group)[row].as_py().encode()
+        try:
+            content: bytes = self._group(group)[row].as_py().encode()
+        except (OSError, ValueError) as error:  # those of Arrow are ValueErrors
+            raise Damage(f"unreadable in its pack: {error}") from None
+        return content
 
     def names(self, key: str) -> list[str]:
         """Return the names of a cell's files, apart from ``cell.json``."""

@@ -19,7 +19,7 @@ import errno
 import os
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,6 @@ class CellResult:
     versions: dict[str, str] = field(default_factory=dict)
     git_commit: str = ""
     created: str = ""
-
-
-_FIELDS = tuple(each.name for each in fields(CellResult))
 
 
 class Store:
@@ -180,7 +177,7 @@ class Store:
             try:
                 # A cell that is no longer loose has been packed since it was listed.
                 content = self._read(key, CELL) if data is None else data
-                yield key, _to_result(self._decode(key, content))
+                yield key, CellResult(**self._decode(key, content).result)
             except Damage as damage:
                 damaged[key] = damage
             except FileNotFoundError:
@@ -212,7 +209,7 @@ class Store:
         if repair and not self._check(key, None, arrays=True):
             return None
         with contextlib.suppress(Damage, FileNotFoundError):
-            return _to_result(self._decode(key, self._read(key, CELL)))
+            return CellResult(**self._decode(key, self._read(key, CELL)).result)
         return None
 
     def content(self, key: str, names: Collection[str] | None = None) -> dict[str, bytes]:
@@ -394,11 +391,3 @@ def _check_sizes(key: str, cell: CellFile, sizes: dict[str, int]) -> None:
         size = sizes.get(f"cells/{key}/{name}")
         if size is None or (member.length is not None and size != member.length):
             raise Damage(f"{name} is missing or truncated")
-
-
-def _to_result(cell: CellFile) -> CellResult:
-    """Build a result; fields that a newer release added are ignored."""
-    try:
-        return CellResult(**{name: cell.result[name] for name in _FIELDS})
-    except (KeyError, TypeError) as error:
-        raise Damage(f"its result lacks {error}") from None
