@@ -21,8 +21,8 @@ whereas listed episodes come from a file and are the same for every seed.
 CROSSED = frozenset({"sample", "image", "listed episode"})
 """Units that are the same ones for every seed."""
 
-SHARES = frozenset({"accuracy", "error"})
-"""Metrics that are means of verdicts or of shares of them; each lies in [0, 1]."""
+FROM_VERDICTS = frozenset({"accuracy", "error"})
+"""Metrics that are means of stored verdicts, or of shares of them; each is within [0, 1]."""
 
 Trust = Literal["PASS", "WARN", "FAIL", "-"]
 """Judgement of a trust check; ``"-"`` where nothing was checked."""

@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from typing_extensions import TypedDict
 
 from harness.errors import printable, remark
-from harness.records import SHARES, Trust, Unit
+from harness.records import FROM_VERDICTS, Trust, Unit
 
 _LARGEST = 1e100
 """Squares of numbers up to this one are finite, so that statistics of them are."""
@@ -267,7 +267,7 @@ def checked(result: Any) -> dict[str, Any]:
     except ValidationError as error:
         raise Odd(first_fault(error)) from None
     for value in result["values"]:
-        if value["metric"] in SHARES and not -ROUNDING <= value["value"] <= 1 + ROUNDING:
+        if value["metric"] in FROM_VERDICTS and not -ROUNDING <= value["value"] <= 1 + ROUNDING:
             raise Odd(f"values: {value['metric']} {value['value']:g} is not a share")
     return _known(result)
 
