@@ -19,7 +19,7 @@ from harness.data import acquire
 from harness.errors import HarnessError
 from harness.execute import session
 from harness.execute.session import Run, RunOptions
-from harness.files import write_atomically
+from harness.files import write_text
 from harness.learning.learner import silent
 from harness.protocols.base import Context
 from harness.protocols.episode_protocol import EpisodeProtocol
@@ -279,6 +279,6 @@ def _write_episodes(entry: ProtocolEntry, protocol: EpisodeProtocol, folder: Pat
         path = folder / f"{entry.name}-{setting.label}-seed{seed}.json"
         context = Context(measuring(seed), "cpu", 1, silent, protocol.files())
         episode_list = list_of(data, entry.dataset.kind, setting, context)
-        write_atomically(path, episode_list.to_json().encode())
+        write_text(path, episode_list.to_json())
         written.append(path)
     return written

@@ -97,7 +97,12 @@ def _git(*words: str) -> str:
     folder = Path(__file__).parent
     try:
         done = subprocess.run(
-            ["git", *words], capture_output=True, text=True, check=False, cwd=folder
+            ["git", *words],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            cwd=folder,
         )
     except OSError:
         return ""
@@ -108,7 +113,7 @@ def _git(*words: str) -> str:
 def _processor() -> str:
     """Return the model of the processor."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     for line in lines:

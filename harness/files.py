@@ -49,6 +49,14 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replace the content of ``path`` by UTF-8 text; see ``replacing``.
+
+    A name of a file that is not UTF-8 is escaped.
+    """
+    write_atomically(path, text.encode("utf-8", errors="backslashreplace"))
+
+
 @contextlib.contextmanager
 def installing(target: Path) -> Iterator[Path]:
     """Yield a folder whose files are moved to ``target`` if the block succeeds.
@@ -104,7 +112,7 @@ def alone(lock: Path) -> Iterator[None]:
             import fcntl
 
             lock.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(lock.open("w"))
+            file = stack.enter_context(lock.open("wb"))
             fcntl.flock(file, fcntl.LOCK_EX)  # released by the kernel, even after kill -9
         yield
 

@@ -8,9 +8,11 @@ Built-in entries are modules of the packages listed at the end of this file; eac
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -25,6 +27,19 @@ class Config(BaseModel):
     """Base of every config model: frozen, strict about types, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+_may_import = ContextVar("_may_import", default=True)
+
+
+@contextlib.contextmanager
+def without_plugins() -> Iterator[None]:
+    """Refuse ``package.module:Class`` within the block: nothing is imported that a suite names."""
+    token = _may_import.set(False)
+    try:
+        yield
+    finally:
+        _may_import.reset(token)
 
 
 class Registry:
@@ -76,7 +91,8 @@ class Registry:
             try:
                 self.register(point.name)(self._checked(point.value, point.load()))
             # A broken package of a third party must not break everything else.
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
+                _pass_interrupt(error)
                 self._broken[point.name] = f"{point.value}: {_first_line(error)}"
 
     @property
@@ -113,13 +129,26 @@ class Registry:
 
     def _external(self, name: str) -> Any:
         """Load ``package.module:Class``."""
+        if not _may_import.get():
+            raise HarnessError(
+                f"{self.what} {name!r} is a plugin, and plugins are not imported",
+                hint="read its code; to import it, leave out --no-plugins",
+            )
+        module, _, attribute = name.partition(":")
+        if module == "__main__":
+            raise HarnessError(
+                f"cannot load {self.what} {name!r}: workers cannot import a script",
+                hint=f"move the class to a file of its own, such as mine.py: mine:{attribute}",
+            )
         try:
             cls = _load(name)
         # Importing a third party's module may raise anything.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            _pass_interrupt(error)
             raise HarnessError(
                 f"cannot load {self.what} {name!r}: {_first_line(error)}",
-                hint="write package.module:Class; the module is installed or beside the suite",
+                hint="write package.module:Class; the module is installed, or beside the suite "
+                "under a name that no other module has",
             ) from error
         entry = self._checked(name, cls)
         entry.kind = name
@@ -144,8 +173,19 @@ class Registry:
 
 def _load(name: str) -> Any:
     """Import the object at ``module:attribute``."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    module_name, _, attribute = name.partition(":")
+    module = importlib.import_module(module_name)
+    if not hasattr(module, attribute):
+        # A file beside the suite may have the name of an installed module, which comes first.
+        file = getattr(module, "__file__", None) or "which is part of Python"
+        raise AttributeError(f"module {module_name!r} ({file}) has no {attribute!r}")
+    return getattr(module, attribute)
+
+
+def _pass_interrupt(error: BaseException) -> None:
+    """Raise Ctrl-C again; everything else that an import raises is its own fault."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
 
 
 def _first_line(error: BaseException) -> str:

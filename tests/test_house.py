@@ -91,6 +91,56 @@ def test_only_the_command_line_prints():
     assert printing == []
 
 
+READS_TEXT = {"open", "read_text", "write_text", "NamedTemporaryFile", "run", "Popen"}
+"""Calls that read or write text unless a mode says bytes, or that do if ``text=True``."""
+
+
+def relies_on_locale(call: ast.Call) -> bool:
+    """Whether a call reads or writes text in the encoding of the user's locale."""
+    function = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if function not in READS_TEXT or "encoding" in given:
+        return False
+    if function in ("run", "Popen"):
+        return "text" in given or "universal_newlines" in given
+    if function in ("read_text", "write_text"):
+        return isinstance(call.func, ast.Attribute)
+    values = [*call.args, *given.values()]
+    words = [each.value for each in values if isinstance(each, ast.Constant)]
+    modes = [word for word in words if isinstance(word, str) and set(word) <= set("rwaxbt+")]
+    opens_path = isinstance(call.func, ast.Name) or function == "NamedTemporaryFile" or modes
+    return bool(opens_path) and not any("b" in mode for mode in modes)
+
+
+@pytest.mark.parametrize(
+    "text, relies",
+    [
+        ("open(path)", True),
+        ("open(path, 'rb')", False),
+        ("path.open('w')", True),
+        ("path.open('a', encoding='utf-8')", False),
+        ("Image.open(file)", False),
+        ("path.read_text()", True),
+        ("path.write_text(text, encoding='utf-8')", False),
+        ("write_text(path, text)", False),
+        ("subprocess.run(words, text=True)", True),
+        ("subprocess.run(words, encoding='utf-8')", False),
+    ],
+)
+def test_reading_by_locale_is_recognised(text, relies):
+    assert relies_on_locale(ast.parse(text, mode="eval").body) == relies
+
+
+def test_text_is_read_and_written_as_utf_8_whatever_the_locale():
+    calls = [
+        f"{name(path)}:{node.lineno}"
+        for path in LIBRARY
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and relies_on_locale(node)
+    ]
+    assert calls == []
+
+
 @pytest.mark.parametrize("words", [["--help"], ["validate", "suites/quickstart.yaml"]], ids=str)
 def test_commands_that_only_read_load_nothing_heavy(words):
     code = f"""

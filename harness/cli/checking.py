@@ -11,7 +11,7 @@ import typer
 from harness.cli.app import PUBLISH, app
 from harness.cli.options import AsJson, DataRoot, Device, Sets, StorePath, SuitePath, Workers
 from harness.cli.output import err, out, print_failures, print_json
-from harness.files import make_folder, write_atomically
+from harness.files import make_folder, write_text
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _write_report(report: Report, junit: Path | None, summary: Path | None) -> N
     from harness.report import gate_text
 
     if junit:
-        write_atomically(junit, gate_text.junit(report).encode())
+        write_text(junit, gate_text.junit(report))
     if summary:
         make_folder(summary.parent)
         # All commands of a CI step append to one summary.

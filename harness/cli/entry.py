@@ -1,8 +1,9 @@
-"""The entry point of the ``harness`` command: errors become messages, a closed pipe is no error."""
+"""The entry point of the ``harness`` command: errors become messages, a closed stream is none."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from harness.execute.signals import handling
 
 def main() -> None:
     """Run the command that ``sys.argv`` names."""
+    _complete_streams()
     try:
         with (
             contextlib.redirect_stdout(_PipeSafe(sys.stdout)),
@@ -55,6 +57,23 @@ def _remarks_in_one_line() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = show
+
+
+def _complete_streams() -> None:
+    """Open the standard streams that are closed, and let those that are open take any character.
+
+    A file that is opened later would get the number of a closed stream, and with it what libraries
+    and workers print. Characters that an encoding lacks are escaped.
+    """
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - stays open
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _exit_with(error: HarnessError) -> None:

@@ -38,15 +38,24 @@ def validate(
     ],
     set_: Sets = None,
     data_root: DataRoot = None,
+    no_plugins: Annotated[
+        bool,
+        typer.Option("--no-plugins", help="Import no module that a suite names: it is a fault."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check suite files.
 
     Each fault is named with file:line:column and what is allowed. Exit status 2 if there is one.
 
+    A kind such as `package.module:Class` is imported, which runs its code: check a suite of a
+    stranger with --no-plugins.
+
     Example: harness validate suites/*.yaml
     """
-    validations = [_validate(path, set_ or [], data_root) for path in suites]
+    validations = [
+        _validate(path, set_ or [], data_root, plugins=not no_plugins) for path in suites
+    ]
     if as_json:
         print_json([_to_dict(each) for each in validations])
     else:
@@ -56,11 +65,13 @@ def validate(
         raise typer.Exit(2)
 
 
-def _validate(path: Path, sets: Sequence[str], data_root: Path | None) -> _Validation:
+def _validate(
+    path: Path, sets: Sequence[str], data_root: Path | None, *, plugins: bool
+) -> _Validation:
     from harness.suite import load
 
     try:
-        suite = load.load(path, sets=sets, data_root=data_root)
+        suite = load.load(path, sets=sets, data_root=data_root, plugins=plugins)
     except HarnessError as error:
         faults = getattr(error, "faults", ()) or (error,)
         return _Validation(path, "", faults)

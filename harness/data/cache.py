@@ -109,7 +109,7 @@ class Entry:
     def _read_hashes(self) -> tuple[str, str] | tuple[None, None]:
         """Read the hashes of the content and of the file that holds it."""
         with contextlib.suppress(*DAMAGED):
-            line = json.loads(self.hash_path.read_text())
+            line = json.loads(self.hash_path.read_text(encoding="utf-8"))
             if line["check"] == _short_hash(self.key, line["sha256"], line["file"]):
                 return line["sha256"], line["file"]
         return None, None
@@ -173,7 +173,7 @@ def file_sha256(path: Path, folder: Path | None) -> str:
     memo = folder / "files" / f"{_short_hash(str(path.resolve()))}.json" if folder else None
     if memo:
         with contextlib.suppress(*DAMAGED):
-            line = json.loads(memo.read_text())
+            line = json.loads(memo.read_text(encoding="utf-8"))
             known: str = line["sha256"]
             if line["state"] == state and line["check"] == _short_hash(*words, known):
                 return known

@@ -61,7 +61,14 @@ def _ensure_server() -> None:
     paths = [package_root]
     if before.get("PYTHONPATH"):
         paths.append(before["PYTHONPATH"])
-    os.environ.update({**work.ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)})
+    os.environ.update(
+        {
+            **work.ONE_THREAD,
+            "PYTHONPATH": os.pathsep.join(paths),
+            # Or the server would import a user's random.py of the working folder as Python's.
+            "PYTHONSAFEPATH": "1",
+        }
+    )
     try:
         with _empty_main_module(), handling(signal.SIGINT, signal.SIG_IGN):
             forkserver.set_forkserver_preload(PRELOADED)

@@ -36,14 +36,14 @@ def peak() -> int:
     """Return the most bytes that this process had in memory since the last call; 0 if unknown."""
     most = _kib(PROC / "self" / "status", "VmHWM") % PLENTY
     with contextlib.suppress(OSError):
-        (PROC / "self" / "clear_refs").write_text("5")  # resets the peak
+        (PROC / "self" / "clear_refs").write_text("5", encoding="utf-8")  # resets the peak
     return most
 
 
 def _kib(path: Path, name: str) -> int:
     """Read a line ``name: N kB`` of a file of /proc, in bytes."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith(f"{name}:"):
                 return 1024 * int(line.split()[1])
     return PLENTY
@@ -55,7 +55,7 @@ def _groups(proc: Path, cgroup: Path) -> Iterator[tuple[int, int]]:
     Version 2 of control groups has one hierarchy, version 1 one for each controller.
     """
     with contextlib.suppress(OSError):
-        for line in (proc / "self" / "cgroup").read_text().splitlines():
+        for line in (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines():
             _, controllers, name = line.split(":", 2)
             if controllers == "":
                 yield from _limits(
@@ -91,10 +91,11 @@ def _limits(
     group = root / name.lstrip("/")
     for folder in (group, *group.parents):
         with contextlib.suppress(OSError, ValueError):  # no limit is written as `max`
-            lines = (folder / "memory.stat").read_text().splitlines()
+            lines = (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
             stat = dict(line.split() for line in lines)
-            limit_bytes = int((folder / limit).read_text())
+            limit_bytes = int((folder / limit).read_text(encoding="utf-8"))
             if limit_bytes < PLENTY:
-                yield limit_bytes, int((folder / usage).read_text()) - int(stat.get(cached, 0))
+                used_bytes = int((folder / usage).read_text(encoding="utf-8"))
+                yield limit_bytes, used_bytes - int(stat.get(cached, 0))
         if folder == root:
             return

@@ -103,7 +103,7 @@ class Ray(Executor):
         self.ray = _import_ray()
         with contextlib.ExitStack() as opening:
             # Ray prints what happens to nodes on stdout, which is for answers; events report it.
-            devnull = opening.enter_context(open(os.devnull, "w"))
+            devnull = opening.enter_context(open(os.devnull, "w", encoding="utf-8"))
             opening.enter_context(contextlib.redirect_stdout(devnull))
             if not self.ray.is_initialized():
                 self._connect()

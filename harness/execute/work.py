@@ -49,7 +49,7 @@ def prepare_process(device: str) -> None:
     # If memory runs out after all, the kernel kills a worker rather than the process waiting for
     # it.
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
 
 
 def prepare_device(device: str) -> None:

@@ -24,7 +24,7 @@ from harness.cells.entries import code_definitions
 from harness.cells.plan import Plan
 from harness.environment import versions
 from harness.errors import HarnessError
-from harness.files import write_atomically
+from harness.files import write_text
 from harness.storage.store import CellResult
 
 FILE = "provenance.json"
@@ -179,7 +179,7 @@ def write(folder: Path, about: dict[str, Any], files: Sequence[Path]) -> Path:
     ordered = {key: about[key] for key in (*made_by, *MADE_FROM)}
     ordered["files"] = hashes
     lines = [f" {json.dumps(key)}: {_text(value)}" for key, value in ordered.items()]
-    write_atomically(folder / FILE, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    write_text(folder / FILE, "{\n" + ",\n".join(lines) + "\n}\n")
     return folder / FILE
 
 
@@ -204,7 +204,7 @@ def read(folder: Path) -> dict[str, Any] | None:
     path = Path(folder) / FILE
     hint = "remove it: the results in its folder then count as of unknown origin"
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

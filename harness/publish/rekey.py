@@ -219,7 +219,7 @@ def _laid_out(
 def _recorded(folder: Path) -> dict[str, Any]:
     """The provenance of a folder, of any schema: only what every schema has is used."""
     try:
-        recorded = json.loads((folder / provenance.FILE).read_text())
+        recorded = json.loads((folder / provenance.FILE).read_text(encoding="utf-8"))
         return {key: recorded[key] for key in ("command", "data", "chosen", "files")}
     except (OSError, ValueError, KeyError) as error:
         raise HarnessError(

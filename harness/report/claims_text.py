@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cells.results import Results
-from harness.files import write_atomically
+from harness.files import write_text
 from harness.report.claims import RULES, Row, decide
 from harness.report.formats import number
 from harness.report.latex import SMALL_LINE, Block, escape, floats, remarks
@@ -49,7 +49,7 @@ def write(results: Results, specs: Sequence[ClaimSpec], folder: Path) -> list[Pa
     written = []
     for ending, renderer in FORMATS.values():
         path = folder / f"claims{ending}"
-        write_atomically(path, renderer(rows, specs).encode())
+        write_text(path, renderer(rows, specs))
         written.append(path)
     return written
 

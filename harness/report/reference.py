@@ -19,7 +19,7 @@ import numpy as np
 from harness.cells.results import Results
 from harness.commits import File
 from harness.errors import HarnessError
-from harness.files import write_atomically
+from harness.files import write_text
 from harness.records import Record, Trust
 from harness.report.formats import captions, metric_name
 
@@ -260,7 +260,7 @@ def save(reference: Reference, path: Path) -> None:
         ' "rows": [\n  ' + ",\n  ".join(map(_line, rows)) + "\n ]",
         f' "verdicts": {_lines(verdicts)}',
     ]
-    write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+    write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
 
 
 def _row_to_json(row: Row, settings: dict[str, Any], verdicts: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.cells.results import Results
-from harness.files import write_atomically
+from harness.files import write_text
 from harness.records import Record, worst_level
 from harness.report import notes
 from harness.report.aggregate import Verdicts, aggregate
@@ -88,7 +88,7 @@ def write_tables(
         printed = lay_out(table)
         for ending, renderer in FORMATS.values():
             path = Path(folder) / f"{table.name}{ending}"
-            write_atomically(path, renderer(printed).encode())
+            write_text(path, renderer(printed))
             written.append(path)
     return written
 

@@ -78,6 +78,6 @@ def machine_id() -> str:
     Processes that get the same answer see each other's kernel locks.
     """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return f"{platform.node()}-{uuid.getnode():x}"

@@ -289,7 +289,7 @@ class Store:
 
     def write_failure(self, key: str, text: str) -> None:
         """Keep the traceback of a failed cell."""
-        self.files.write(f"failures/{key}.txt", text.encode())
+        self.files.write(f"failures/{key}.txt", text.encode("utf-8", errors="backslashreplace"))
 
     def failure(self, key: str) -> str | None:
         """Return the path of a failed cell's traceback; None if it has not failed."""

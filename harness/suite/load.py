@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import SuiteError
+from harness.registry import without_plugins
 from harness.suite import shipped
 from harness.suite.check import check
 from harness.suite.explain import Problem
@@ -18,7 +20,13 @@ SHOWN = 3
 """Number of further faults whose places the message names."""
 
 
-def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None) -> Suite:
+def load(
+    path: str | Path,
+    *,
+    sets: Sequence[str] = (),
+    data_root: Path | None = None,
+    plugins: bool = True,
+) -> Suite:
     """Read and check a suite file.
 
     Every entry is validated against the config model that its ``kind`` registered, and combinations
@@ -28,15 +36,18 @@ def load(path: str | Path, *, sets: Sequence[str] = (), data_root: Path | None =
         path: the YAML file, or the name of a suite that comes with the harness.
         sets: overrides, ``key.key=value``.
         data_root: folder of the datasets that are not embedded.
+        plugins: whether to import the modules that the suite names; if not, each is a fault.
 
     Raises:
         SuiteError: the first fault in the file, with file:line:column, what is allowed, and the
             number of further faults.
     """
     path = shipped.locate(path)
-    _make_importable(path.resolve().parent)
-    tree = resolved(path, [sets] if isinstance(sets, str) else sets)
-    suite, problems = check(tree, data_root)
+    if plugins:
+        _make_importable(path.resolve().parent)
+    with contextlib.nullcontext() if plugins else without_plugins():
+        tree = resolved(path, [sets] if isinstance(sets, str) else sets)
+        suite, problems = check(tree, data_root)
     if problems:
         raise _error(problems, tree)
     assert suite is not None

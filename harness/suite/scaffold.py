@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.files import write_atomically
+from harness.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
@@ -74,5 +74,5 @@ def _write(path: Path, template: str, **words: str) -> Path:
     text = (TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")
     for word, value in words.items():
         text = text.replace(f"{{{word}}}", value)
-    write_atomically(path, text.encode())
+    write_text(path, text)
     return path

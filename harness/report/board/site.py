@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.files import write_atomically
+from harness.files import write_text
 from harness.report.board.looks import picture
 from harness.report.board.model import BoardTable, Division, Profile, Refusal, Row, Tab
 from harness.report.board.profiles import profiles
@@ -53,9 +53,9 @@ def write_site(
             for table in tab.tables:
                 for ending, renderer in FORMATS.values():
                     path = downloads / f"{table.name}{ending}"
-                    write_atomically(path, renderer(table.source).encode())
+                    write_text(path, renderer(table.source))
                     written.append(path)
-    write_atomically(index, page(shown, refused).encode())
+    write_text(index, page(shown, refused))
     return written
 
 
