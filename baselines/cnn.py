@@ -70,6 +70,18 @@ class Cnn(BackpropLearner):
 
         return convnet(x, tensors, inhibited=self.config.inhibited, training=training)
 
+    def worst_logits(
+        self, low: torch.Tensor, high: torch.Tensor, labels: torch.Tensor, tensors: Tensors
+    ) -> torch.Tensor:
+        """The logits least favourable to the labels, by interval bounds."""
+        from harness.learning.certified import convnet_interval, worst_logits
+        from harness.learning.convnets import folded, n_layers
+
+        plain = folded(tensors, inhibited=self.config.inhibited)
+        last = n_layers(plain) - 1
+        hidden = convnet_interval((low, high), plain)
+        return worst_logits(hidden, plain[f"weight{last}"], plain[f"bias{last}"], labels)
+
     def network(self, tensors: Tensors, *, activity: bool = False) -> nn.Module:
         """The network, with pools and normalisation folded into its weights."""
         from harness.learning.convnets import convnet, folded

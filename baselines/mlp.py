@@ -1,4 +1,4 @@
-"""Backpropagation on a perceptron: plain, sparse, pruned, non-negative or adversarial."""
+"""Backpropagation on a perceptron: plain, sparse, pruned, non-negative, adversarial, certified."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class Mlp(BackpropLearner, PerceptronLearner):
     - ``adversarial_eps``: adversarial training on PGD examples (Madry et al. 2018, eq. 2.1), or
       with ``adversarial_steps: 1`` fast FGSM from a random start (Wong, Rice & Kolter 2020,
       algorithm 3). A budget of images counts an example as one image.
+    - ``certified_eps``: certified training by interval bounds (Gowal et al. 2018): the control
+      whose robust accuracy is proven by ``harness.bounds``. Budget and worst case grow over the
+      first 60 % of training.
     """
 
     class Config(BackpropConfig, PerceptronConfig):
@@ -57,3 +60,16 @@ class Mlp(BackpropLearner, PerceptronLearner):
         from harness.learning.nets import perceptron
 
         return perceptron(x.flatten(1), in_turn(tensors), inhibited=self.inhibited)
+
+    def worst_logits(
+        self, low: torch.Tensor, high: torch.Tensor, labels: torch.Tensor, tensors: Tensors
+    ) -> torch.Tensor:
+        """The logits least favourable to the labels, by interval bounds."""
+        from harness.learning.certified import perceptron_interval, worst_logits
+        from harness.learning.nets import with_pool
+
+        parameters = in_turn(tensors)
+        if self.inhibited:
+            parameters = [with_pool(parameter) for parameter in parameters]
+        hidden = perceptron_interval((low.flatten(1), high.flatten(1)), parameters[:-2])
+        return worst_logits(hidden, parameters[-2], parameters[-1], labels)

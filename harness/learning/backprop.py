@@ -1,4 +1,4 @@
-"""Backpropagation: gradients by autograd, with L1, pruning, one sign, or adversarial examples."""
+"""Backpropagation by autograd: with L1, pruning, one sign, adversarial or certified training."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ from harness.learning.supervised import Rule, SupervisedConfig, SupervisedLearne
 
 Forward = Callable[["torch.Tensor", Tensors, bool], "torch.Tensor"]
 """Images, tensors, and whether it is training, to logits."""
+
+WorstLogits = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor", Tensors], "torch.Tensor"]
+"""Smallest and largest images, labels, and tensors, to the logits least favourable to the labels.
+
+Logits are up to a constant for each image.
+"""
+
+CERTIFIED_GROWS = 0.6
+"""Share of training over which the budget of certified training grows to its size."""
+
+CERTIFIED_WEIGHT = 0.5
+"""Weight of the worst case in the loss of certified training, once the budget has its size."""
 
 PRUNING_BEGINS = 0.1
 PRUNING_ENDS = 0.7
@@ -56,6 +68,12 @@ class BackpropConfig(SupervisedConfig):
     adversarial_warmup: float = Field(
         0.0, ge=0, lt=1, description="share of training over which that budget grows to its size"
     )
+    certified_eps: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Linf budget of certified training by interval bounds; 0: without",
+    )
 
     @property
     def inhibited(self) -> bool:
@@ -80,6 +98,22 @@ class BackpropLearner(SupervisedLearner):
             training: Whether to normalise by the batch.
         """
 
+    @abstractmethod
+    def worst_logits(
+        self, low: torch.Tensor, high: torch.Tensor, labels: torch.Tensor, tensors: Tensors
+    ) -> torch.Tensor:
+        """The logits least favourable to the labels, by interval bounds.
+
+        Args:
+            low: Smallest images (B, C, H, W).
+            high: Largest images.
+            labels: int64 (B,).
+            tensors: The network's; normalisation is by running statistics.
+
+        Returns:
+            (B, n_classes), up to a constant for each image, differentiable in the tensors.
+        """
+
     def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
         """Gradients through ``forward``."""
         return Backprop(
@@ -88,6 +122,7 @@ class BackpropLearner(SupervisedLearner):
             self.config,
             self.rng.torch("adversarial start"),
             adapting=adapting,
+            worst_logits=self.worst_logits,
         )
 
     def synapses(
@@ -106,12 +141,17 @@ class BackpropLearner(SupervisedLearner):
 class Backprop:
     """Descent on the mean cross-entropy of a network, on images or on adversarial examples.
 
+    With ``certified_eps``, part of the loss is the cross-entropy of the worst logits within a
+    budget, by interval bounds (Gowal et al. 2018, arXiv 1810.12715, eq. 12). The budget and that
+    part grow linearly, and then stay.
+
     Args:
         forward: The network.
         tensors: Its tensors; those named ``weight``, ``bias`` and ``scale`` are trained.
         config: Config of the learner.
         generator: Draws the random starts of adversarial examples.
         adapting: Take constant steps of ``adapt_lr`` instead of a rate that falls.
+        worst_logits: The network's worst logits; needed with ``certified_eps``.
     """
 
     def __init__(
@@ -122,11 +162,13 @@ class Backprop:
         generator: torch.Generator,
         *,
         adapting: bool,
+        worst_logits: WorstLogits | None = None,
     ) -> None:
         self.forward = forward
         self.tensors = tensors
         self.config = config
         self.generator = generator
+        self.worst_logits = worst_logits
         self.rate_falls = not adapting
         self.prunings = 0
         self.leaves = {
@@ -152,11 +194,27 @@ class Backprop:
         if self.config.adversarial_eps:
             x = self._attacked(x, y, done)
         with torch.enable_grad():
-            logits = self.forward(x, {**self.tensors, **self.leaves}, True)
+            tensors = {**self.tensors, **self.leaves}
+            logits = self.forward(x, tensors, True)
             loss = F.cross_entropy(logits, y)
+            if self.config.certified_eps:
+                loss = self._with_worst_case(loss, x, y, tensors, done)
             gradients = torch.autograd.grad(loss, list(self.leaves.values()))
         self.optimiser.step(gradients, 1 - done if self.rate_falls else 1.0)
         return loss.detach(), logits.detach()
+
+    def _with_worst_case(
+        self, loss: torch.Tensor, x: torch.Tensor, y: torch.Tensor, tensors: Tensors, done: float
+    ) -> torch.Tensor:
+        """The loss of certified training: a mean of ``loss`` and that of the worst logits."""
+        assert self.worst_logits is not None
+        grown = min(1.0, done / CERTIFIED_GROWS)
+        eps = grown * self.config.certified_eps
+        low = (x - eps).clamp(min=0)
+        high = (x + eps).clamp(max=1)
+        worst = F.cross_entropy(self.worst_logits(low, high, y, tensors), y)
+        share = grown * CERTIFIED_WEIGHT
+        return (1 - share) * loss + share * worst
 
     def _prune(self, done: float) -> None:
         """Gradual magnitude pruning (Zhu & Gupta 2017, eq. 1).

@@ -78,13 +78,20 @@ def perceptron(
         weight = parameters[i]
         bias = parameters[i + 1]
         if inhibited:
-            # mean_j (x W_j) = x mean_j W_j, so the pool can be folded into the weights.
-            weight = weight - weight.mean(-1, keepdim=True)
-            bias = bias - bias.mean(-1, keepdim=True)
+            weight = with_pool(weight)
+            bias = with_pool(bias)
         x = x @ weight + bias
         if i != last:
             x = ACTIVATIONS[activation](x)
     return x
+
+
+def with_pool(parameter: torch.Tensor) -> torch.Tensor:
+    """Fold a layer's uniform inhibitory pool into its weights (..., in, out) or biases.
+
+    mean_j (x W_j) = x mean_j W_j.
+    """
+    return parameter - parameter.mean(-1, keepdim=True)
 
 
 def frozen(tensor: torch.Tensor) -> nn.Parameter:
