@@ -117,13 +117,13 @@ def _tightened(
     box = limits[place]
     low = box.low.flatten(1).clone()
     high = box.high.flatten(1).clone()
-    flat_open = open_units.flatten(1)
-    if _depends_linearly(graph, place):
-        # No relaxation is needed, so all images share the rows.
-        flat_open = flat_open.any(0, keepdim=True)
-    most = int(flat_open.sum(1).max())
-    # Open units first; rows with fewer of them are filled up with others.
-    order = flat_open.to(torch.uint8).argsort(stable=True, dim=1, descending=True)[:, :most]
+    is_open = open_units.flatten(1)
+    # Where no relaxation is needed, all images share the rows.
+    shared = _depends_linearly(graph, place)
+    wanted = is_open.any(0, keepdim=True) if shared else is_open
+    most = int(wanted.sum(1).max())
+    # Open units first; images with fewer of them are filled up with others.
+    order = wanted.to(torch.uint8).argsort(stable=True, dim=1, descending=True)[:, :most]
     for units in order.split(ROWS, dim=1):
         rows = torch.zeros(*units.shape, low.shape[1], dtype=low.dtype, device=low.device)
         rows.scatter_(2, units.unsqueeze(2), 1.0)
@@ -131,6 +131,9 @@ def _tightened(
         bound = backward(graph, place, both, limits, domain, cut=False)
         from_below, from_above = bound.chunk(2, 1)
         units = units.expand_as(from_below)
+        # Only units of this image's own: no bound may depend on the other images.
+        from_below = from_below.where(is_open.gather(1, units), -torch.inf)
+        from_above = from_above.where(is_open.gather(1, units), -torch.inf)
         low.scatter_(1, units, torch.maximum(low.gather(1, units), from_below))
         high.scatter_(1, units, torch.minimum(high.gather(1, units), -from_above))
     return Box(low.view_as(box.low), high.view_as(box.high))

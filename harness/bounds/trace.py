@@ -27,7 +27,7 @@ BATCH = 7
 CHECKED = 64
 """Images on which the graph must give what the network gives."""
 
-AGREEMENT = 1e-5
+AGREEMENT = 1e-4
 """Largest difference of logits, relative to one plus the largest logit."""
 
 

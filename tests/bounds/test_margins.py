@@ -279,7 +279,7 @@ def random_points(points: torch.Tensor, eps: float, norm: str, count: int, seed:
     return moved.clamp(0, 1).float()
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     norm=st.sampled_from(NORMS),
