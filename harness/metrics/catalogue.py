@@ -51,3 +51,27 @@ METRICS: dict[str, tuple[str, Form]] = {
     "capacity_bits": ("bits per live synapse", "number"),
 }
 """Heading and form of each metric, by name. Tables show metrics in this order."""
+
+SHARES = frozenset(
+    {
+        "accuracy",
+        "error",
+        "live_share",
+        "dale_purity",
+        "dale_purity_chance",
+        "ks_log_w",
+        "ks_log_w_init",
+        "gini_w",
+        "treves_rolls_unit",
+        "treves_rolls_stimulus",
+        "hoyer_unit",
+        "hoyer_stimulus",
+        "class_selectivity",
+        "eta2_class",
+        "eta2_cluster",
+        "cka_labels",
+        "cka_pixels",
+        "task_index",
+    }
+)
+"""Metrics that are between 0 and 1 by definition; so are their intervals."""

@@ -141,7 +141,7 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
     def measure(
         cls, learner: Learner, data: Loaded, setting: AttackedEpisodesSetting, context: Context
     ) -> Measurement:
-        """Attack every episode at every eps; mean accuracies with 95 % t intervals.
+        """Attack every episode at every eps; mean accuracies with 95 % intervals.
 
         Raises:
             ValueError: the learner gives a classifier in train mode, or no gradient reaches a

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.attacks.engine.sweep import Sweep, verdict_name
-from harness.metrics.statistics import t_interval
+from harness.metrics.statistics import share_interval
 from harness.records import Value
 
 
@@ -46,11 +46,11 @@ def arrays_of_episode(arrays: Mapping[str, np.ndarray], number: int) -> dict[str
 
 
 def accuracies(grid: tuple[float, ...], arrays: Mapping[str, np.ndarray]) -> list[Value]:
-    """Accuracy at every eps: the mean over episodes with a 95 % t interval."""
+    """Accuracy at every eps: the mean over episodes with its 95 % interval."""
     values = []
     for eps in grid:
         accuracy = arrays[verdict_name(eps, "accuracy")]
-        low, high = t_interval(accuracy)
+        low, high = share_interval(accuracy)
         value = Value(
             "accuracy",
             float(accuracy.mean()),

@@ -14,7 +14,7 @@ from harness.data.base import Images, Loaded
 from harness.data.corruptions import corrupt, words
 from harness.lazy import torch
 from harness.learning.learner import Learner
-from harness.metrics.statistics import t_interval, wilson
+from harness.metrics.statistics import share_interval, t_interval, wilson
 from harness.protocols.base import (
     Context,
     Fault,
@@ -234,13 +234,12 @@ def _values(
 def _accuracy(setting: dict[str, Any], units: np.ndarray) -> Value:
     """The mean of verdicts (uint8), or of means of several verdicts an image (float)."""
     are_verdicts = units.dtype == np.uint8
-    # A t interval of equal means would have no width, as if nothing were uncertain.
     low: float | None
     high: float | None
-    if are_verdicts or np.ptp(units) == 0:
+    if are_verdicts:
         low, high = wilson(round(float(units.sum())), len(units))
     else:
-        low, high = t_interval(units)
+        low, high = share_interval(units)
     unit: Unit = "sample" if are_verdicts else "image"
     name = "/".join(map(str, setting.values()))
     return Value("accuracy", float(units.mean()), low, high, len(units), unit, setting, name)
@@ -250,6 +249,8 @@ def relative_drop(
     clean: np.ndarray, corrupted: np.ndarray
 ) -> tuple[float, float | None, float | None]:
     """The share of the clean accuracy that corruption costs, with its 95 % interval.
+
+    It is at most 1, and negative if accuracy rises.
 
     It is 1 minus a ratio of two means over the same images. The interval is that of its linear
     part (delta method); None where that part has no spread.
@@ -267,4 +268,4 @@ def relative_drop(
     if np.ptp(part) == 0:
         return drop, None, None
     low, high = t_interval(1 - kept - part)
-    return drop, low, high
+    return drop, low, None if high is None else min(high, 1.0)

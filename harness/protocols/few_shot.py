@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.data.base import Loaded
 from harness.learning.learner import Learner
-from harness.metrics.statistics import t_interval
+from harness.metrics.statistics import share_interval
 from harness.protocols.base import Context, Measurement
 from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_settings import EpisodesConfig, FewShotSetting
@@ -34,11 +34,11 @@ class FewShot(EpisodeProtocol[FewShotSetting]):
     def measure(
         cls, learner: Learner, data: Loaded, setting: FewShotSetting, context: Context
     ) -> Measurement:
-        """Measure the accuracy of every episode; the mean has a 95 % t interval over episodes."""
+        """Measure the accuracy of every episode; the mean has a 95 % interval over episodes."""
         images, episodes = drawn(data, setting, context)
         correct = episode_verdicts(learner, images, episodes, context)
         accuracy = np.mean(correct, axis=1, where=correct != NOTHING)
-        low, high = t_interval(accuracy)
+        low, high = share_interval(accuracy)
         unit: Unit = "episode" if setting.episodes_from is None else "listed episode"
         value = Value(
             "accuracy",

@@ -48,10 +48,10 @@ class LakeRuns(FewShot):
     def measure(
         cls, learner: Learner, data: Loaded, setting: FewShotSetting, context: Context
     ) -> Measurement:
-        """Share of a run's 20 trials that are wrong; mean with a 95 % t interval over the runs."""
+        """Share of a run's 20 trials that are wrong; mean with its 95 % interval over the runs."""
         measured = super().measure(learner, data, setting, context)
         accuracy = measured.values[0]
-        assert accuracy.low is not None and accuracy.high is not None  # a t interval has both ends
+        assert accuracy.low is not None and accuracy.high is not None  # of 20 runs
         error = replace(
             accuracy,
             metric="error",

@@ -12,7 +12,7 @@ from harness.data.base import Images
 from harness.lazy import torch
 from harness.learning.learner import Learner
 from harness.metrics import selectivity, similarity, sparsity
-from harness.metrics.statistics import t_interval
+from harness.metrics.statistics import share_interval
 from harness.protocols.base import Context
 from harness.records import Value
 
@@ -60,7 +60,7 @@ def response_values(responses: np.ndarray, stimuli: Stimuli) -> Iterator[Value]:
         per_stimulus = _finite(sparseness(responses, 1))
         if len(per_stimulus):
             mean = float(per_stimulus.mean())
-            low, high = t_interval(per_stimulus)
+            low, high = share_interval(per_stimulus)
             yield Value(f"{name}_stimulus", mean, low, high, len(per_stimulus), "sample")
     silent = float(sparsity.silent_units(responses).sum())
     yield Value("dead_units", silent, n=responses.shape[1], unit="neuron")

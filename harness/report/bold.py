@@ -2,72 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from harness.records import Record
 from harness.report.aggregate import Verdicts
 from harness.report.formats import BETTER
 from harness.report.grid import Grid, Labels, Place
+from harness.report.pairs import Comparable, Rivals, comparable
 from harness.report.published import SUMMARY
 from harness.report.table import Cell, Table
-from harness.report.ties import ranks, same_as_best
 
 MEAN_RANK = "mean rank"
 
 RANKING = (
-    "Mean rank over columns, 1 is best. In each column the best and everything not significantly "
+    "Mean rank over columns, 1 is best. In each column the best and everything not shown to be "
     "worse share their mean rank, then the best of the rest, and so on (the tests behind bold)."
 )
 
 
-def mark_best(
-    cells: dict[Place, Cell], grid: Grid, column: Sequence[Place], verdicts: Verdicts
-) -> None:
-    """Mark the best number of one column, and its ties, in ``cells``.
+def compared(
+    grid: Grid, rows: Sequence[Labels], columns: Sequence[Labels], planned: Sequence[int]
+) -> dict[Labels, Comparable]:
+    """Column -> the rows that are compared in it, and why others are not.
 
-    Nothing is marked if fewer than two numbers can be compared.
+    Args:
+        grid: Records by place.
+        rows: The rows that may be compared.
+        columns: The columns.
+        planned: The seeds that every number should be over.
     """
-    rivals = [place for place in column if place in grid and is_comparable(grid[place])]
-    if len(rivals) < 2:
-        return
-    sign = BETTER[grid[rivals[0]][0].metric]
-    best, ties = same_as_best([grid[place] for place in rivals], verdicts, sign=sign)
-    for position in best:
-        place = rivals[position]
-        cells[place] = replace(cells[place], best=True)
-    for position in ties:
-        place = rivals[position]
-        cells[place] = replace(cells[place], tie=True)
+    found = {}
+    for column in columns:
+        numbers = {row: grid[row, column] for row in rows if (row, column) in grid}
+        found[column] = comparable(numbers, planned)
+    return found
 
 
-def is_comparable(records: Sequence[Record]) -> bool:
-    """Whether a number has a better direction, and stored units to test it on."""
-    return all(record.metric in BETTER and record.verdicts is not None for record in records)
+def mark_best(
+    cells: dict[Place, Cell],
+    grid: Grid,
+    comparisons: Mapping[Labels, Comparable],
+    verdicts: Verdicts,
+) -> None:
+    """Mark the best number of each column, and its ties, in ``cells``."""
+    for column, shown in comparisons.items():
+        if not shown.keys:
+            continue
+        best, ties = _rivals(grid, column, shown.keys, verdicts).best()
+        for position in best:
+            place = (shown.keys[position], column)
+            cells[place] = replace(cells[place], best=True)
+        for position in ties:
+            place = (shown.keys[position], column)
+            cells[place] = replace(cells[place], tie=True)
+
+
+def _rivals(grid: Grid, column: Labels, rows: Sequence[Labels], verdicts: Verdicts) -> Rivals:
+    candidates = [grid[row, column] for row in rows]
+    return Rivals(candidates, verdicts, sign=BETTER[candidates[0][0].metric])
 
 
 def mean_ranks(
-    grid: Grid, rows: Sequence[Labels], columns: Sequence[Labels], verdicts: Verdicts
+    grid: Grid, comparisons: Mapping[Labels, Comparable], verdicts: Verdicts
 ) -> dict[Labels, float]:
-    """The mean rank over ``columns`` of every row that has a number in all of them.
+    """The mean rank of every row that is compared in all columns with a comparison.
 
     Returns:
         Row -> mean rank; empty if fewer than two rows can be ranked.
     """
-    ranked = []
-    for row in rows:
-        places = [(row, column) for column in columns]
-        if all(place in grid and is_comparable(grid[place]) for place in places):
-            ranked.append(row)
-    if len(ranked) < 2 or not columns:
+    columns = {column: shown.keys for column, shown in comparisons.items() if shown.keys}
+    if not columns:
         return {}
-    by_column = []
-    for column in columns:
-        sign = BETTER[grid[ranked[0], column][0].metric]
-        candidates = [grid[row, column] for row in ranked]
-        by_column.append(ranks(candidates, verdicts, sign=sign))
+    first, *others = columns.values()
+    ranked = [row for row in first if all(row in rows for rows in others)]
+    if len(ranked) < 2:
+        return {}
+    by_column = [_rivals(grid, column, ranked, verdicts).ranks() for column in columns]
     means = np.mean(by_column, axis=0).tolist()
     return dict(zip(ranked, means, strict=True))
 

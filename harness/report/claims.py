@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 
 from harness.cells.results import Results
-from harness.metrics.statistics import hierarchical_bootstrap, t_interval
-from harness.records import CROSSED, Record
-from harness.report.aggregate import MANY_SEEDS, aggregate, units_of, wider
+from harness.metrics.means import mean_gap_of_seeds
+from harness.records import Record
+from harness.report.aggregate import aggregate, units_of
 from harness.report.derive import with_worst_case
 from harness.report.formats import describe, metric_name, number
 from harness.report.grid import numbers_of
 from harness.report.notes import matched
-from harness.rng import Rng
+from harness.report.pairs import unit_gap
 from harness.suite.specs.claims import COMPARING, ClaimSpec, Comparable, MeasureSpec
 
 Verdict = Literal["holds", "fails", "open", "not measured", "not trusted"]
@@ -29,9 +29,9 @@ Verdict = Literal["holds", "fails", "open", "not measured", "not trusted"]
 RULES = (
     "A measure holds if its whole 95 % interval keeps the bound, fails if its whole interval "
     "violates it, and is open otherwise; a number without spread is its own interval.",
-    "Intervals are over seeds: a t interval, or, with stored verdicts and at least "
-    f"{MANY_SEEDS} seeds, the wider of it and a paired hierarchical bootstrap. A difference must "
-    "keep its bound against every control, at a level divided by their number (Bonferroni). "
+    "Intervals are over seeds and, with stored verdicts, over images or episodes too; differences "
+    "are paired by both. A difference must keep its bound against every control, at a level "
+    "divided by their number (Bonferroni). "
     "The control shown is the one that comes closest to violating the bound.",
     "A claim is confirmed if all its measures hold, partly confirmed if some hold, refuted if "
     "none holds and one fails, and undecided otherwise. A measure with a failed trust check "
@@ -292,22 +292,23 @@ def _difference(
     shared = sorted(own_by_seed.keys() & other_by_seed.keys())
     pairs = [(own_by_seed[seed], other_by_seed[seed]) for seed in shared]
     gaps = [a.value - b.value for a, b in pairs]
-    low, high = t_interval(gaps, level)
-    units = _unit_differences(pairs, results)
-    if units and low is None:
-        # A single seed: the interval is over its units.
-        low, high = t_interval(units[0], level)
-    elif units and len(pairs) >= MANY_SEEDS:
-        generator = Rng(0).numpy("claims bootstrap")
-        crossed = pairs[0][0].unit in CROSSED
-        drawn = hierarchical_bootstrap(units, generator, crossed=crossed, level=level)
-        low, high = wider((low, high), drawn[:2])
-    return Difference(float(np.mean(gaps)) if gaps else float("nan"), low, high)
+    units = _paired_units(pairs, results)
+    if units:
+        first = [x for x, _ in units]
+        second = [y for _, y in units]
+        found = unit_gap(first, second, pairs[0][0].unit, level=level)
+    elif len(gaps) > 1:
+        found = mean_gap_of_seeds(gaps, level)
+    else:
+        return Difference(gaps[0] if gaps else float("nan"), None, None)
+    return Difference(found.mean, found.low, found.high)
 
 
-def _unit_differences(pairs: list[tuple[Record, Record]], results: Results) -> list[np.ndarray]:
-    """Per-unit differences of each seed; empty if units are not stored or do not match."""
-    differences = []
+def _paired_units(
+    pairs: list[tuple[Record, Record]], results: Results
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The units of both sides for each seed; empty if they are not stored or do not match."""
+    units = []
     for a, b in pairs:
         if a.verdicts is None or b.verdicts is None:
             return []
@@ -315,8 +316,8 @@ def _unit_differences(pairs: list[tuple[Record, Record]], results: Results) -> l
         y = units_of(b, results.verdicts)
         if x.shape != y.shape:
             return []
-        differences.append(x - y)
-    return differences
+        units.append((x, y))
+    return units
 
 
 def _mean(records: Sequence[Record]) -> float:

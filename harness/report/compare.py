@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import HarnessError, did_you_mean
-from harness.metrics.statistics import holm, paired_t
+from harness.metrics.statistics import holm
 from harness.report.changes import changes
 from harness.report.difference import Difference, difference
+from harness.report.pairs import LEVEL
 from harness.report.reference import Reference, Row, RowKey, is_plain
-from harness.report.ties import LEVEL
 
 Keys = Mapping[str, Sequence[str]]
 """Protocol -> keys of the setting that distinguish its numbers."""
@@ -202,25 +202,10 @@ def _fair_difference(row: Row, other: Row) -> Difference | None:
     shared = row.seeds.keys() & other.seeds.keys()
     same_samples = all(row.seeds[s].samples == other.seeds[s].samples for s in shared)
     if row.dataset == other.dataset and same_samples:
-        return _widened_by_seeds(row, other, difference(row, other))
+        return difference(row, other)
     # Without a seed in common, the difference is not paired.
     unshared = {-1 - seed: number for seed, number in other.seeds.items()}
     return difference(row, replace(other, seeds=unshared))
-
-
-def _widened_by_seeds(row: Row, other: Row, found: Difference | None) -> Difference | None:
-    """Use the wider interval and the larger p of two tests: over units, and over seeds.
-
-    A test over units takes these seeds as the only ones. Equal learners differ from seed to
-    seed, and units alone would call that a difference.
-    """
-    shared = sorted(row.seeds.keys() & other.seeds.keys())
-    if found is None or not found.paired or len(shared) < 2:
-        return found
-    now = [other.seeds[seed].value for seed in shared]
-    before = [row.seeds[seed].value for seed in shared]
-    _, low, high, p = paired_t(now, before)
-    return replace(found, low=min(low, found.low), high=max(high, found.high), p=max(p, found.p))
 
 
 def _mean(row: Row) -> float:

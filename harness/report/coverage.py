@@ -1,13 +1,18 @@
-"""Which numbers of a table are over other seeds than planned."""
+"""Which numbers of a table are over other seeds than planned, and which are not compared."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from harness.cells.results import Results
 from harness.report.formats import captions
 from harness.report.grid import Labels, Place
+from harness.report.pairs import Comparable
 from harness.report.pivot import Pivot
+
+Remark = TypeVar("Remark")
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,6 @@ class Coverage:
 
     planned: list[int]
     partial: dict[Place, tuple[int, ...]]
-
-    def complete_columns(self, columns: tuple[Labels, ...]) -> list[Labels]:
-        """The columns without a partial number."""
-        incomplete = {column for _, column in self.partial}
-        return [column for column in columns if column not in incomplete]
 
 
 def coverage(results: Results, protocol: str, pivot: Pivot) -> Coverage:
@@ -56,13 +56,34 @@ def partial_columns(
     Returns:
         Printed row and seeds -> the printed columns of these numbers, in the table's order.
     """
-    grouped: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    return _by_row(pivot, covered.partial)
+
+
+def left_out_columns(
+    pivot: Pivot, comparisons: Mapping[Labels, Comparable]
+) -> dict[tuple[str, str], list[str]]:
+    """Group the numbers that are not compared with the others of their column.
+
+    Returns:
+        Printed row and reason -> the printed columns, in the table's order.
+    """
+    reasons = {
+        (row, column): reason
+        for column, shown in comparisons.items()
+        for row, reason in shown.left_out.items()
+        if shown.keys
+    }
+    return _by_row(pivot, reasons)
+
+
+def _by_row(pivot: Pivot, remarks: Mapping[Place, Remark]) -> dict[tuple[str, Remark], list[str]]:
+    """Printed row and remark -> the printed columns that it is about."""
+    grouped: dict[tuple[str, Remark], list[str]] = {}
     for row in pivot.rows:
         for column in pivot.columns:
-            if (row, column) not in covered.partial:
+            if (row, column) not in remarks:
                 continue
             row_name = " / ".join(filter(None, captions(pivot.row_keys, row)))
             column_name = " ".join(filter(None, captions(pivot.column_keys, column)))
-            key = (row_name, covered.partial[row, column])
-            grouped.setdefault(key, []).append(column_name)
+            grouped.setdefault((row_name, remarks[row, column]), []).append(column_name)
     return grouped

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.budgets import words
 from harness.cells.results import Results
-from harness.metrics.statistics import t_interval, wilson
+from harness.metrics.statistics import share_interval, wilson
 from harness.records import WORST, Record, Trust, TrustCheck, worst_level
 
 TOLERANCE = 0.01
@@ -158,7 +158,7 @@ def _worst_record(used: list[Record], eps: float, name: str, units: np.ndarray) 
     if first.unit == "sample":
         low, high = wilson(int(units.sum()), len(units))
     else:
-        low, high = t_interval(units)
+        low, high = share_interval(units)
     return replace(
         first,
         cell="/".join(map(str, (WORST, *_group_key(first)))),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import budgets
-from harness.metrics.catalogue import METRICS, Form
+from harness.metrics.catalogue import METRICS, SHARES, Form
 from harness.metrics.distributions import FAMILIES
 
 STANDINGS = {-2: "below", -1: "below ≈", 0: "inside", 1: "above ≈", 2: "above"}
@@ -78,11 +78,11 @@ def number(metric: str, value: float) -> str:
 def error_bar(metric: str, value: float, low: float | None, high: float | None) -> str:
     """Print how far an interval reaches from its number; empty without an interval.
 
-    Of an asymmetric interval this is the longer side, or the only one. Half its width would be
-    wrong by half near 0 and 1, where many intervals have a single side.
+    Of an asymmetric interval this is the longer side, or the only one. Both sides are printed where
+    the longer one would leave the possible values on the other side: 99.0 ±4.1 would not be true.
 
-    >>> error_bar("accuracy", 0.9, 0.826, 0.945)
-    '±7.4'
+    >>> error_bar("accuracy", 0.9, 0.826, 0.945), error_bar("accuracy", 0.99, 0.949, 0.998)
+    ('±7.4', '+0.8−4.1')
     >>> error_bar("accuracy", 0.0, 0.0, 0.071), error_bar("accuracy", 1.0, 0.929, 1.0)
     ('+7.1', '−7.1')
     """
@@ -92,9 +92,14 @@ def error_bar(metric: str, value: float, low: float | None, high: float | None) 
     above = _length(metric, max(0.0, high - value))
     if below == above:
         return f"±{below}"
-    if float(below) and float(above):
-        return f"±{max(below, above, key=float)}"
-    return f"+{above}" if float(above) else f"−{below}"
+    if not float(above):
+        return f"−{below}"
+    if not float(below):
+        return f"+{above}"
+    longer = max(value - low, high - value)
+    if metric in SHARES and not longer <= value <= 1 - longer:
+        return f"+{above}−{below}"
+    return f"±{max(below, above, key=float)}"
 
 
 def _length(metric: str, length: float) -> str:

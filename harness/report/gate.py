@@ -122,7 +122,7 @@ def statistical(
         if finding:
             findings[place] = finding
         else:
-            tests[place] = _Test(row, other, difference(row, other))
+            tests[place] = _Test(row, other, difference(row, other, fixed_seeds=True))
 
     p = iter(holm([test.difference.p for test in tests.values() if test.difference]))
     for place, test in tests.items():

@@ -6,24 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.cells.results import Matched, Results
 from harness.records import WORST, Record
-from harness.report.aggregate import is_bootstrapped
+from harness.report.aggregate import has_units
 from harness.report.formats import error_bar
+from harness.report.pairs import LEVEL
 from harness.report.table import Cell
-from harness.report.ties import LEVEL
 
-_TESTS = {
-    "sample": ("exact McNemar", "paired bootstrap over seeds and images"),
-    "image": ("t test paired by image", "paired bootstrap over seeds and images"),
-    "episode": ("t test paired by episode", "paired bootstrap over seeds and episodes"),
-    "listed episode": ("t test paired by episode", "paired bootstrap over seeds and episodes"),
-}
-"""Unit -> the test for one seed, and that for several."""
-
-_RESAMPLED_UNITS = {
-    "episode": "seeds, then episodes",
-    "listed episode": "seeds and episodes, crossed",
-}
-"""Unit -> what a bootstrap resamples; all other units are test images."""
+_UNITS = {"sample": "images", "image": "images", "listed episode": "episodes"}
+"""Unit -> its plural; the plural of the others has an s."""
 
 Shown = Sequence[tuple[Cell, list[Record]]]
 """The cells of a table with their records, one per seed."""
@@ -41,8 +30,10 @@ def reading(shown: Shown, *, distrusted: bool) -> Iterator[str]:
     if tests:
         except_rows = "; rows marked † are excluded" if distrusted else ""
         yield (
-            "Bold: the best of each column and all that are not significantly worse "
-            f"({' / '.join(sorted(tests))}, Holm-corrected over rows, p > {LEVEL:g}){except_rows}."
+            "Bold: the best of each column and all that are not shown to be worse. With a "
+            f"probability of {100 * (1 - LEVEL):g} % a column's bold numbers include every row "
+            f"that is truly the best ({' / '.join(sorted(tests))}, corrected for all pairs)"
+            f"{except_rows}."
         )
     if any(record.setting.get("attack") == WORST for _, records in shown for record in records):
         yield (
@@ -52,47 +43,70 @@ def reading(shown: Shown, *, distrusted: bool) -> Iterator[str]:
 
 
 def _test(unit: str, seeds: int) -> str:
-    one_seed, several = _TESTS[unit]
-    return one_seed if seeds == 1 else f"{several}, and paired t over {seeds} seeds"
+    units = _units(unit)
+    return f"differences paired by {units if seeds == 1 else f'seed and {units}'}"
+
+
+def _units(unit: str) -> str:
+    return _UNITS.get(unit, f"{unit}s")
 
 
 def _intervals(shown: Shown) -> Iterator[str]:
     """Name the intervals, and explain the signs before them."""
     kinds = set()
     signs = set()
+    is_lopsided = False
+    is_sure = False
     for cell, records in shown:
         error = error_bar(cell.metric, cell.value, cell.low, cell.high)
         if error:
             kinds.add(_interval(records))
-            signs.add(error[0])
+            signs.add("+−" if "−" in error[1:] else error[0])
+            is_lopsided = is_lopsided or _is_lopsided(cell)
+            is_sure = is_sure or cell.low == cell.high
     if not kinds:
         return
     note = f"±: {' / '.join(sorted(kinds))}"
-    if any("t interval" not in kind for kind in kinds):
+    if "±" in signs and is_lopsided:
         note += "; the longer side if they differ"
+    if "+−" in signs:
+        note += "; + and −: both sides, where ± would leave 0 to 100 %"
     if signs & {"+", "−"}:
         note += "; + or − alone: the only side"
+    if is_sure:
+        note += "; ±0: equal in every seed"
     yield f"{note}."
+
+
+def _is_lopsided(cell: Cell) -> bool:
+    """Whether the sides of an interval differ by more than is printed."""
+    if cell.low is None or cell.high is None:
+        return False
+    below = cell.value - cell.low
+    above = cell.high - cell.value
+    return abs(above - below) > 0.0005 * max(1.0, abs(cell.value))
 
 
 def _interval(records: Sequence[Record]) -> str:
     """Name the interval that ``aggregate`` gives a number."""
     first = records[0]
     if len(records) > 1:
-        if not is_bootstrapped(records):
-            return "95 % t interval over seeds"
-        resampled = _RESAMPLED_UNITS.get(first.unit, "seeds and test images, crossed")
-        return (
-            "the wider of a 95 % t interval over seeds and a hierarchical bootstrap "
-            f"over {resampled}"
+        over = f"seeds and {_units(first.unit)}" if has_units(records) else "seeds"
+        return f"95 % t interval over {over}"
+    if first.unit == "sample" and first.metric == "accuracy":
+        return "95 % Wilson interval over test images"
+    return f"95 % t interval over {_units(first.unit)}"
+
+
+def one_seed(shown: Shown, *, of_learners: bool) -> Iterator[str]:
+    """Say what a table of a single seed compares."""
+    seeds = {record.seed for _, records in shown for record in records}
+    learners = {record.learner for _, records in shown for record in records}
+    if of_learners and len(learners) > 1 and len(seeds) == 1:
+        yield (
+            f"One seed ({seeds.pop()}): these numbers compare trained networks, not learners, "
+            "because other seeds would train other networks."
         )
-    if first.unit == "sample":
-        return (
-            "95 % Wilson interval over test images"
-            if first.metric == "accuracy"
-            else "95 % t interval over images"
-        )
-    return f"95 % t interval over {first.unit}s"
 
 
 def partial(
@@ -106,10 +120,18 @@ def partial(
     """
     for (row, seeds), columns in partial_columns.items():
         where = f" in {'; '.join(filter(None, columns))}" if any(columns) else ""
-        yield (
-            f"Partial: {row} has only seed {_listed(seeds)} of {_listed(planned)}{where}; "
-            "a column with a partial number has no bold."
-        )
+        yield (f"Partial: {row} has only seed {_listed(seeds)} of {_listed(planned)}{where}.")
+
+
+def left_out(columns_of: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
+    """Name the numbers that are not compared with their column, one line per row and reason.
+
+    Args:
+        columns_of: Row and reason -> the columns of these numbers.
+    """
+    for (row, reason), columns in columns_of.items():
+        where = f" in {'; '.join(filter(None, columns))}" if any(columns) else ""
+        yield f"Not compared: {row}{where}: {reason}."
 
 
 def _listed(seeds: Sequence[int]) -> str:

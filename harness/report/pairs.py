@@ -1,26 +1,116 @@
-"""Every learner against every other on one number: differences with intervals, ranks with ties."""
+"""Where learners are compared: differences with intervals, the best of several, and ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
-from harness.metrics.statistics import (
-    DRAWS,
-    holm,
-    mcnemar_exact,
-    paired_t,
-    ranks_with_ties,
-    t_interval,
-)
-from harness.records import CROSSED
-from harness.report.aggregate import MANY_SEEDS, Verdicts, units_of, wider
-from harness.report.resample import resampled_means
-from harness.report.ties import LEVEL, Candidates, enough_draws
-from harness.rng import Rng
+from harness.metrics.means import Estimate, mean_gap
+from harness.metrics.statistics import ranks_with_ties, shown_worse
+from harness.records import CROSSED, Record
+from harness.report.aggregate import Verdicts, units_of
+from harness.report.formats import BETTER
+
+LEVEL = 0.05
+"""A difference counts if its corrected p is at most this."""
+
+Signature = tuple[tuple[int, int, str], ...]
+"""Seed, number of units and kind of unit of each record of a number."""
+
+Key = TypeVar("Key")
+
+
+def unit_gap(
+    a: Sequence[np.ndarray],
+    b: Sequence[np.ndarray],
+    unit: str,
+    *,
+    fixed_seeds: bool = False,
+    level: float = 0.95,
+) -> Estimate:
+    """The difference of two numbers on the same seeds and units.
+
+    Args:
+        a: Units of the first, (n,) per seed.
+        b: Units of the second, in the same order of seeds and units.
+        unit: What a unit is, as in a record.
+        fixed_seeds: Whether the statement is about these seeds only.
+        level: Confidence level.
+    """
+    gaps = [x - y for x, y in zip(a, b, strict=True)]
+    return mean_gap(
+        gaps,
+        crossed=unit in CROSSED and len({len(gap) for gap in gaps}) == 1,
+        verdicts=unit == "sample",
+        fixed_seeds=fixed_seeds,
+        level=level,
+    )
+
+
+# ---------------------------------------------------------------------- what can be compared
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """The numbers of a column that are compared, and why others are not.
+
+    Attributes:
+        keys: Those that are measured on the same seeds and units; empty if fewer than two are.
+        left_out: Key -> the reason.
+    """
+
+    keys: list
+    left_out: dict
+
+
+def comparable(column: Mapping[Key, Sequence[Record]], planned: Sequence[int]) -> Comparable:
+    """Choose the numbers that are measured on the same seeds and units.
+
+    Those over the planned seeds are preferred, then the largest group. So one number with an
+    additional seed or without verdicts is left out, and the others are still compared.
+
+    Args:
+        column: Key -> records, one per seed.
+        planned: The seeds that every number should be over.
+    """
+    groups: dict[Signature, list[Key]] = defaultdict(list)
+    left_out: dict[Key, str] = {}
+    for key, records in column.items():
+        if any(record.metric not in BETTER for record in records):
+            continue
+        if any(record.verdicts is None for record in records):
+            left_out[key] = "no stored verdicts"
+            continue
+        groups[tuple((record.seed, record.n, record.unit) for record in records)].append(key)
+
+    def preference(signature: Signature) -> tuple[bool, int, int]:
+        seeds = [seed for seed, _, _ in signature]
+        return seeds == list(planned), len(groups[signature]), len(seeds)
+
+    shared = [signature for signature, keys in groups.items() if len(keys) > 1]
+    if not shared:
+        return Comparable([], {})
+    chosen = max(shared, key=preference)
+    for signature, keys in groups.items():
+        if signature != chosen:
+            left_out |= dict.fromkeys(keys, _why_apart(signature, chosen))
+    return Comparable(groups[chosen], left_out)
+
+
+def _why_apart(signature: Signature, chosen: Signature) -> str:
+    seeds = ", ".join(str(seed) for seed, _, _ in signature)
+    common = ", ".join(str(seed) for seed, _, _ in chosen)
+    if seeds != common:
+        return f"seed {seeds}, the others have seed {common}"
+    return f"{signature[0][1]} units, the others have {chosen[0][1]}"
+
+
+# ------------------------------------------------------------------------------------- rivals
 
 
 @dataclass(frozen=True)
@@ -28,15 +118,14 @@ class Pair:
     """One number of two learners, compared on the same seeds and units.
 
     Attributes:
-        difference, low, high: Mean of the first minus the second, and its 95 % interval; the
-            bounds are None if no interval is defined.
+        difference, low, high: Mean of the first minus the second, and its 95 % interval.
         p: Two-sided p that the difference is zero; not corrected.
         first, second: On how many units (over all seeds) only one was right, or more often right.
     """
 
     difference: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     p: float
     first: int
     second: int
@@ -45,99 +134,70 @@ class Pair:
 class Rivals:
     """Learners whose number is a mean over shared units.
 
-    The tests are those of ``ties.same_as_best``, the intervals those of claims. One resample
-    of seeds serves all pairs, which makes comparing all of them affordable.
-
     Args:
         candidates: The records of each learner, one per seed; all over the same seeds, and
             over equally many units.
         verdicts: Reads the stored units.
+        sign: 1 if higher values are better, -1 if lower ones are.
 
     Raises:
         ValueError: The learners differ in their seeds or their number of units.
     """
 
-    def __init__(self, candidates: Candidates, verdicts: Verdicts) -> None:
+    def __init__(
+        self, candidates: Sequence[Sequence[Record]], verdicts: Verdicts, *, sign: int = 1
+    ) -> None:
         measured_on = {tuple((r.seed, r.n, r.unit) for r in seeds) for seeds in candidates}
         if len(measured_on) > 1:
             raise ValueError("rivals must be measured on the same seeds and units")
-        self.first = candidates[0][0]
-        units = [[units_of(record, verdicts) for record in seeds] for seeds in candidates]
-        self.units = np.array(units, np.float64)
-        """(learners, seeds, units)."""
-        self.means = self.units.mean(axis=2)
-        self.pair = lru_cache(maxsize=None)(self._pair)
+        self.unit = candidates[0][0].unit
+        self.units = [[units_of(record, verdicts) for record in seeds] for seeds in candidates]
+        """(n,) for each learner and seed."""
+        self.scores = [sign * sum(r.value for r in seeds) / len(seeds) for seeds in candidates]
+        """Of each learner, higher is better."""
+        self.p = lru_cache(maxsize=None)(self._p)
+        """(i, j) -> two-sided p that two learners are equal; not corrected."""
 
-    @property
-    def _seeds(self) -> int:
-        return self.units.shape[1]
+    def pair(self, i: int, j: int) -> Pair:
+        """Compare two learners."""
+        gaps = np.concatenate([x - y for x, y in zip(self.units[i], self.units[j], strict=True)])
+        found = unit_gap(self.units[i], self.units[j], self.unit)
+        first = int((gaps > 0).sum())
+        second = int((gaps < 0).sum())
+        return Pair(found.mean, found.low, found.high, found.p, first, second)
 
-    @cached_property
-    def resampled(self) -> np.ndarray:
-        """Means of every learner over the same resampled seeds and units, (draws, learners)."""
-        chunks = resampled_means(
-            list(self.units.swapaxes(0, 1)),
-            Rng(0).numpy("pairs bootstrap"),
-            enough_draws(len(self.units) - 1),
-            crossed=self.first.unit in CROSSED,
-        )
-        return np.concatenate(list(chunks))
+    def _p(self, i: int, j: int) -> float:
+        return unit_gap(self.units[i], self.units[j], self.unit).p
 
-    def _pair(self, i: int, j: int) -> Pair:
-        gaps = self.units[i] - self.units[j]
-        low, high = self._interval(i, j, gaps)
-        return Pair(
-            difference=float(gaps.mean()),
-            low=low,
-            high=high,
-            p=self.p(i, j),
-            first=int((gaps > 0).sum()),
-            second=int((gaps < 0).sum()),
-        )
+    def best(self) -> tuple[list[int], list[int]]:
+        """The best learners, several if equal, and those that are not shown to be worse.
 
-    def _interval(self, i: int, j: int, gaps: np.ndarray) -> tuple[float | None, float | None]:
-        """95 % interval of a difference: over units for one seed, else over seeds."""
-        if self._seeds == 1:
-            return t_interval(gaps[0])
-        interval = t_interval(gaps.mean(axis=1))
-        if self._seeds < MANY_SEEDS:
-            return interval
-        # For an interval DRAWS are enough; there are more if p has to become very small.
-        drawn = self.resampled[:DRAWS, i] - self.resampled[:DRAWS, j]
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        return wider(interval, (float(low), float(high)))
+        With a probability of at least 95 %, they include all learners that are truly the best
+        (``shown_worse``).
+        """
+        top = max(self.scores)
+        equal = [i for i, score in enumerate(self.scores) if score == top]
+        others = [i for i in range(len(self.scores)) if i != equal[0]]
+        tied = self._tied_with(equal[0], others)
+        return equal, [i for i in tied if i not in equal]
 
-    def p(self, i: int, j: int) -> float:
-        """Two-sided p that learners ``i`` and ``j`` are equal; not corrected."""
-        if self._seeds == 1:
-            a, b = self.units[i, 0], self.units[j, 0]
-            return mcnemar_exact(a, b) if self.first.unit == "sample" else paired_t(a, b)[3]
-        drawn = self.resampled[:, i] - self.resampled[:, j]
-        tail = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-        bootstrap_p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
-        return max(bootstrap_p, paired_t(self.means[i], self.means[j])[3])
+    def ranks(self) -> np.ndarray:
+        """Rank of each learner, 1 is the best; a group of ties shares its mean rank.
+
+        A group is the best of those left and all that are not shown to be worse.
+        """
+        return ranks_with_ties(self.scores, self._tied_with)
+
+    def _tied_with(self, best: int, others: list[int]) -> list[int]:
+        """Those of ``others`` that are not shown to be worse than the best of all of them."""
+        worse = shown_worse([self.p(best, i) for i in others], LEVEL)
+        return [i for i, is_worse in zip(others, worse, strict=True) if not is_worse]
 
 
-def ranks(means: Sequence[float], top: Sequence[int], p: Callable[[int, int], float]) -> list[int]:
-    """Rank learners by their means; those not significantly worse than the best of a group tie.
+def places(ranks: np.ndarray) -> list[int]:
+    """Competition ranks from shared ones: after a group of k, the next rank is k higher.
 
-    Args:
-        means: Of each learner.
-        top: The learners of rank 1, as a table marks them.
-        p: Two-sided p that two learners are equal.
-
-    Returns:
-        Rank of each learner, from 1; after a group of k, the next rank is k higher.
-
-    >>> ranks([0.9, 0.8, 0.5, 0.49], [0, 1], lambda i, j: 0.4 if {i, j} == {2, 3} else 0.001)
+    >>> places(np.array([1.5, 1.5, 3.5, 3.5]))
     [1, 1, 3, 3]
     """
-
-    def tied_with(best: int, rest: list[int]) -> list[int]:
-        if best in top:
-            return [i for i in rest if i in top]
-        corrected = holm([p(best, i) for i in rest])
-        return [i for i, value in zip(rest, corrected, strict=True) if value > LEVEL]
-
-    shared = ranks_with_ties(means, tied_with)
-    return [1 + int((shared < own).sum()) for own in shared]
+    return [1 + int((ranks < own).sum()) for own in ranks]

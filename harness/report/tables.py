@@ -13,10 +13,11 @@ from harness.files import write_text
 from harness.records import Record, worst_level
 from harness.report import notes
 from harness.report.aggregate import Verdicts, aggregate
-from harness.report.bold import mark_best, mean_ranks, with_mean_ranks
-from harness.report.coverage import Coverage, coverage, partial_columns
+from harness.report.bold import compared, mark_best, mean_ranks, with_mean_ranks
+from harness.report.coverage import Coverage, coverage, left_out_columns, partial_columns
 from harness.report.derive import with_worst_case
-from harness.report.grid import Place
+from harness.report.grid import Labels, Place
+from harness.report.pairs import Comparable
 from harness.report.pivot import Pivot, pivot
 from harness.report.printed import lay_out
 from harness.report.published import with_published
@@ -103,12 +104,11 @@ def build(results: Results, spec: TableSpec) -> Table:
     pivoted = pivot(results, spec)
     covered = coverage(results, spec.protocol, pivoted)
     cells = {place: _cell(records, results.verdicts) for place, records in pivoted.grid.items()}
-    rivals = [row for i, row in enumerate(pivoted.rows) if i not in pivoted.distrusted]
-    complete = covered.complete_columns(pivoted.columns)
+    comparisons: dict[Labels, Comparable] = {}
     if pivoted.of_learners:  # Rows of other keys are other tasks, not rivals.
-        for column in complete:
-            places = [(row, column) for row in rivals]
-            mark_best(cells, pivoted.grid, places, results.verdicts)
+        rows = [row for i, row in enumerate(pivoted.rows) if i not in pivoted.distrusted]
+        comparisons = compared(pivoted.grid, rows, pivoted.columns, covered.planned)
+        mark_best(cells, pivoted.grid, comparisons, results.verdicts)
     table = Table(
         suite=results.suite,
         name=spec.name or spec.protocol,
@@ -121,11 +121,11 @@ def build(results: Results, spec: TableSpec) -> Table:
             tuple(cells.get((row, column)) for column in pivoted.columns) for row in pivoted.rows
         ),
         distrusted=pivoted.distrusted,
-        notes=_notes(results, spec, pivoted, covered, cells),
+        notes=_notes(results, spec, pivoted, covered, comparisons, cells),
         block=dict(results.blocks.get(spec.protocol, {})),
     )
     if spec.ranks and pivoted.of_learners:
-        means = mean_ranks(pivoted.grid, rivals, complete, results.verdicts)
+        means = mean_ranks(pivoted.grid, comparisons, results.verdicts)
         return with_mean_ranks(table, means)
     return table
 
@@ -150,6 +150,7 @@ def _notes(
     spec: TableSpec,
     pivoted: Pivot,
     covered: Coverage,
+    comparisons: dict[Labels, Comparable],
     cells: dict[Place, Cell],
 ) -> tuple[str, ...]:
     """All notes under a table, in order."""
@@ -157,7 +158,9 @@ def _notes(
     return (
         *notes.unmeasured(pivoted.missing, pivoted.metrics),
         *notes.reading(shown, distrusted=bool(pivoted.distrusted)),
+        *notes.one_seed(shown, of_learners=pivoted.of_learners),
         *notes.partial(partial_columns(pivoted, covered), covered.planned),
+        *notes.left_out(left_out_columns(pivoted, comparisons)),
         *notes.matched(results, spec.protocol),
         *notes.failed_checks(pivoted.failed, results),
         *notes.warned_checks(pivoted.measured, results),

@@ -21,7 +21,7 @@ import numpy as np
 from harness import api
 from harness.cells.results import Results
 from harness.execute.session import RunOptions
-from harness.metrics.statistics import t_interval, wilson
+from harness.metrics.statistics import share_interval, wilson
 from harness.publish import leaderboard
 from harness.records import Record
 from harness.report.board.site import write_site
@@ -121,7 +121,7 @@ def _made_up(
         return values, arrays
     if cell.protocol == "few":
         episodes = np.clip(np.round(draw.normal(skill - 0.1, 0.1, 200) * 25) / 25, 0, 1)
-        low, high = t_interval(episodes)
+        low, high = share_interval(episodes)
         return [
             value
             | dict(
@@ -220,7 +220,9 @@ def made_up_results(records: int, seeds: int) -> Results:
         cell = f"{learner}/{protocol}/{seed}/{what}/{setting.get('shots')}"
         value = float(draw.random()) if units is None else float(units.mean())
         ends = (
-            t_interval if unit == "episode" else lambda drawn: wilson(int(drawn.sum()), len(drawn))
+            share_interval
+            if unit == "episode"
+            else lambda drawn: wilson(int(drawn.sum()), len(drawn))
         )
         low, high = (None, None) if units is None else ends(units)
         name = None if units is None else f"u{setting.get('eps')}"

@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from harness.cells.results import Results
-from harness.metrics.statistics import t_interval, wilson
+from harness.metrics.statistics import share_interval, wilson
 from harness.records import Record, Trust
 from harness.report.table import Table
 
@@ -90,7 +90,7 @@ def episodes(
 ) -> Cells:
     """One cell of a few-shot protocol."""
     values = np.array(list(accuracies), np.float64)
-    low, high = t_interval(values)
+    low, high = share_interval(values)
     return [
         (
             record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from results_kit import episodes, record, results_of, sweep
 from rich.console import Console
 
 from harness.errors import HarnessError
-from harness.metrics.statistics import t_interval, wilson
+from harness.metrics.statistics import share_interval, wilson
 from harness.report.formats import error_bar
 from harness.report.render import FORMATS, render, to_rich
 from harness.report.tables import build, write_tables
@@ -46,21 +47,30 @@ def test_markdown_golden():
 
 - ±: 95 % Wilson interval over test images; the longer side if they differ; \
 + or − alone: the only side.
-- Bold: the best of each column and all that are not significantly worse (exact McNemar, \
-Holm-corrected over rows, p > 0.05); rows marked † are excluded.
+- Bold: the best of each column and all that are not shown to be worse. With a probability of \
+95 % a column's bold numbers include every row that is truly the best (differences paired by \
+images, corrected for all pairs); rows marked † are excluded.
+- One seed (0): these numbers compare trained networks, not learners, because other seeds would \
+train other networks.
 - Protocol: split: test; steps: 20.
 """
     )
 
 
 @given(st.integers(1, 300), st.data())
-def test_error_bars_reach_the_farther_bound(n, data):
+def test_error_bars_reach_the_farther_bound_and_no_impossible_value(n, data):
     right = data.draw(st.integers(0, n))
     low, high = wilson(right, n)
+    below, above = 100 * (right / n - low), 100 * (high - right / n)
     arms = error_bar("accuracy", right / n, low, high)
-    printed, longest = float(arms[1:]), 100 * max(right / n - low, high - right / n)
-    assert printed == pytest.approx(longest, abs=0.051)
-    assert arms[0] == ("+" if right == 0 else "−" if right == n else "±")
+    sides = re.fullmatch(r"±([\d.]+)|(?:\+([\d.]+))?(?:−([\d.]+))?", arms)
+    both, up, down = (float(side) if side else None for side in sides.groups())
+    if both is not None:
+        assert both == pytest.approx(max(below, above), abs=0.051)
+        assert 100 * right / n - both >= -0.051 and 100 * right / n + both <= 100.051
+    assert up is None or up == pytest.approx(above, abs=0.051)
+    assert down is None or down == pytest.approx(below, abs=0.051)
+    assert (arms[0] == "−") == (right == n) and (down is None and both is None) == (right == 0)
 
 
 def test_a_symmetric_interval_prints_half_its_width():
@@ -68,7 +78,7 @@ def test_a_symmetric_interval_prints_half_its_width():
         results_of(episodes("a", [0.2, 0.4, 0.9])),
         TableSpec(protocol="few", columns=["ways", "shots"]),
     )
-    low, high = t_interval([0.2, 0.4, 0.9])
+    low, high = share_interval([0.2, 0.4, 0.9])
     assert f"| 50.0 ±{50 * (high - low):.1f} |" in render(table, "markdown")
     assert table.notes == ("±: 95 % t interval over episodes.",)
 

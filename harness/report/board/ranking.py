@@ -11,7 +11,7 @@ from harness.report.aggregate import Verdicts
 from harness.report.board.model import Comparison
 from harness.report.formats import BETTER
 from harness.report.numbers import rounded
-from harness.report.pairs import Pair, Rivals, ranks
+from harness.report.pairs import Pair, Rivals, comparable, places
 from harness.report.pivot import Pivot
 from harness.report.table import Table
 
@@ -52,8 +52,16 @@ class Ranking:
         return _comparison(pair)
 
 
-def rank_columns(pivoted: Pivot, table: Table, verdicts: Verdicts) -> dict[int, Ranking]:
+def rank_columns(
+    pivoted: Pivot, table: Table, verdicts: Verdicts, planned: Sequence[int]
+) -> dict[int, Ranking]:
     """Rank the learners of each column that has at least two which can be tested.
+
+    Args:
+        pivoted: The records of the table.
+        table: The table.
+        verdicts: Reads the stored units.
+        planned: The seeds that every number should be over.
 
     Returns:
         Position of the column -> ranking.
@@ -62,13 +70,15 @@ def rank_columns(pivoted: Pivot, table: Table, verdicts: Verdicts) -> dict[int, 
         return {}
     rankings = {}
     for j in range(len(table.columns)):
-        ranking = _rank_column(pivoted, table, j, verdicts)
+        ranking = _rank_column(pivoted, table, j, verdicts, planned)
         if ranking:
             rankings[j] = ranking
     return rankings
 
 
-def _rank_column(pivoted: Pivot, table: Table, j: int, verdicts: Verdicts) -> Ranking | None:
+def _rank_column(
+    pivoted: Pivot, table: Table, j: int, verdicts: Verdicts, planned: Sequence[int]
+) -> Ranking | None:
     measured_keys = len(pivoted.column_keys)
     column = table.columns[j][:measured_keys]
     added = dict(zip(table.column_keys, table.columns[j], strict=True))
@@ -78,21 +88,16 @@ def _rank_column(pivoted: Pivot, table: Table, j: int, verdicts: Verdicts) -> Ra
     added.pop("metric", None)
     if any(value is not None for value in added.values()):
         return None  # a published number or a summary
-    rows = [
-        i
+    numbers = {
+        i: pivoted.grid[row, column]
         for i, row in enumerate(table.rows)
         if i not in table.distrusted and _is_rankable(pivoted, (row, column))
-    ]
-    if len(rows) < 2:
+    }
+    rows = sorted(comparable(numbers, planned).keys)
+    if not rows:
         return None
-    try:
-        rivals = Rivals([pivoted.grid[table.rows[i], column] for i in rows], verdicts)
-    except ValueError:
-        return None  # a partial column: the table has no bold in it, so there are no ranks
-    cells = [table.cells[i][j] for i in rows]
-    means = [cell.value if cell else 0.0 for cell in cells]
-    top = [place for place, cell in enumerate(cells) if cell and cell.bold]
-    return Ranking(rows, rivals, dict(zip(rows, ranks(means, top, rivals.p), strict=True)))
+    rivals = Rivals([numbers[i] for i in rows], verdicts)
+    return Ranking(rows, rivals, dict(zip(rows, places(rivals.ranks()), strict=True)))
 
 
 def _is_rankable(pivoted: Pivot, place: tuple) -> bool:

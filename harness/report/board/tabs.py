@@ -12,6 +12,7 @@ from harness.report.board.charts import charts
 from harness.report.board.headings import heading_rows
 from harness.report.board.model import BoardTable, Column, Division, Remark, Row, Shown, Tab
 from harness.report.board.ranking import Ranking, comparisons, rank_columns
+from harness.report.coverage import planned_seeds
 from harness.report.derive import with_worst_case
 from harness.report.formats import captions, is_percent, metric_name
 from harness.report.grid import Labels
@@ -33,7 +34,7 @@ def tabs(division: Division) -> list[Tab]:
     specs = [*division.tables, *added]
     tables: dict[str, list[BoardTable]] = {}
     for spec, table in zip(specs, build_all(results, specs, division.published), strict=True):
-        board_table = _board_table(results, pivot(results, spec), table)
+        board_table = _board_table(results, spec.protocol, pivot(results, spec), table)
         tables.setdefault(spec.protocol, []).append(board_table)
     return [
         Tab(
@@ -50,9 +51,10 @@ def tabs(division: Division) -> list[Tab]:
     ]
 
 
-def _board_table(results: Results, pivoted: Pivot, table: Table) -> BoardTable:
+def _board_table(results: Results, protocol: str, pivoted: Pivot, table: Table) -> BoardTable:
     printed = lay_out(table)
-    rankings = rank_columns(pivoted, table, results.verdicts)
+    planned = planned_seeds(results, protocol)
+    rankings = rank_columns(pivoted, table, results.verdicts, planned)
     rows = _rows(results, pivoted, printed, rankings)
     columns = _columns(printed, rankings)
     first = max(rankings, default=None)

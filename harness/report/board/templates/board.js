@@ -347,8 +347,8 @@
     return name;
   }
 
-  const COMPARISON = "p is for this pair and column only, two-sided; bold and ranks in the tables are corrected for all comparisons (Holm). " +
-    "Interval: 95 %, of the difference over the same images or episodes, and over seeds if there are several.";
+  const COMPARISON = "p is for this pair and column only, two-sided; bold and ranks in the tables are corrected for all comparisons. " +
+    "Interval: 95 %, of the difference, paired by image or episode, and by seed if there are several.";
 
   function showComparison(id, name, one, other) {
     const tab = tabs.find((t) => t.id === id), table = tab?.tables.find((t) => t.name === name);
