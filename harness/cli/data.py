@@ -148,14 +148,18 @@ def show(
     """
     from harness.data import acquire, sheet
 
-    data, _ = acquire.load(_dataset(name, set_, data_root))
+    dataset = _dataset(name, set_, data_root)
+    data, _ = acquire.load(dataset)
     rows = sheet.statistics(data, splitting)
     written = sheet.write(data, image or Path(f"{name}.png"), splitting)
     if as_json:
-        print_json({"dataset": name, "sheet": str(written), "splits": rows})
+        remarks = dataset.remarks()
+        print_json({"dataset": name, "sheet": str(written), "splits": rows, "remarks": remarks})
         return
     formatted = [{key: _number_list(value) for key, value in row.items()} for row in rows]
     out.print(grid(formatted, name))
+    for remark in dataset.remarks():
+        err.print(remark, markup=False)
     err.print(f"wrote {written}")
 
 

@@ -12,6 +12,7 @@ import re
 import stat
 import tarfile
 import tempfile
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -61,6 +62,7 @@ class Archive:
 
     Args:
         path: the folder or archive; its content tells its kind, not its name.
+        files: of a folder, the files to read by name; None: every file below it.
 
     Attributes:
         sizes: bytes of each file, by its path in the archive. The order is that of the paths for a
@@ -70,14 +72,14 @@ class Archive:
         DataError: If it cannot be read or is refused.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, files: Mapping[str, Path] | None = None) -> None:
         self.path = path
         self.sizes: dict[str, int] = {}
-        self._files: dict[str, Path] = {}
+        self._files: Mapping[str, Path] = files or {}
         self._zip: zipfile.ZipFile | None = None
         self._tar: tarfile.TarFile | None = None
         try:
-            self._open()
+            self._open(listed=files is not None)
         except DataError:
             self.close()
             raise
@@ -88,9 +90,10 @@ class Archive:
         except Exception as error:  # zlib.error, LZMAError and others on damaged bytes
             raise self.fault(f"cannot be read: {_reason(error)}", "fetch it again") from error
 
-    def _open(self) -> None:
+    def _open(self, *, listed: bool) -> None:
         if self.path.is_dir():
-            self._files = files_below(self.path)
+            if not listed:
+                self._files = files_below(self.path)
             self.sizes = {name: path.stat().st_size for name, path in self._files.items()}
         elif not self.path.stat().st_size:
             raise self.fault("the file is empty", "fetch it again")
@@ -181,7 +184,8 @@ class Archive:
 def files_below(folder: Path) -> dict[str, Path]:
     """Find every file below a folder, in order of their relative paths.
 
-    Files and folders whose names begin with a dot are left out.
+    Files and folders whose names begin with a dot are left out. Links are followed, but not in
+    circles.
 
     Returns:
         The files by relative path, with forward slashes.
@@ -196,14 +200,51 @@ def files_below(folder: Path) -> dict[str, Path]:
         ) from error
 
     files = {}
-    for place, subfolders, names in os.walk(folder, onerror=fail):
+    # Folder -> the real folders that lead to it; a link back to one of them is a circle.
+    way_to = {str(folder): {os.path.realpath(folder)}}
+    for place, subfolders, names in os.walk(folder, onerror=fail, followlinks=True):
+        way = way_to.pop(place)
         # os.walk descends into the folders that are left in this list.
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in list(subfolders):
+            real = os.path.realpath(os.path.join(place, name))
+            if real in way:
+                subfolders.remove(name)
+            else:
+                way_to[os.path.join(place, name)] = {*way, real}
         for name in names:
             path = Path(place, name)
             if not name.startswith(".") and path.is_file():
                 files[path.relative_to(folder).as_posix()] = path
+        if len(files) > MEMBERS:
+            raise DataError(
+                f"more than {MEMBERS} files", where=str(folder), hint="name a folder with fewer"
+            )
     return dict(sorted(files.items()))
+
+
+def listed_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Find files of a folder by their names; those that do not exist are left out.
+
+    A name may be in another Unicode form than the file's: zips made on a Mac have decomposed names.
+    """
+    files = {}
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            path = _in_any_form(folder, name)
+        if path.is_file():
+            files[name] = path
+    return files
+
+
+def _in_any_form(folder: Path, name: str) -> Path:
+    """A path below a folder whose parts may be composed (NFC) or decomposed (NFD)."""
+    path = folder
+    for part in name.split("/"):
+        forms = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        path = next((path / form for form in forms if (path / form).exists()), path / part)
+    return path
 
 
 @contextlib.contextmanager

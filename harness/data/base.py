@@ -6,13 +6,14 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from harness import registry
+from harness.data.archive import files_below
 from harness.errors import DataError, HarnessError, did_you_mean
 from harness.lazy import torch
 
@@ -75,11 +76,20 @@ class SplitFacts:
         classes: number of classes.
         per_class: number of images of the smallest class.
         images: number of images.
+        counts: number of images of each class by name, if classes differ in size; else empty.
     """
 
     classes: int
     per_class: int
     images: int
+    counts: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    def of_size(self, needed: int) -> SplitFacts:
+        """The facts of the classes that have as many images as needed."""
+        kept = {name: count for name, count in self.counts.items() if count >= needed}
+        if len(kept) == len(self.counts):
+            return self
+        return SplitFacts(len(kept), min(kept.values(), default=0), sum(kept.values()), kept)
 
     @classmethod
     def measure(cls, labels: np.ndarray) -> SplitFacts:
@@ -323,6 +333,14 @@ class Dataset(ABC):
         Raises:
             DataError: If files are missing; it says how to get them.
         """
+
+    def members(self, folder: Path) -> Mapping[str, Path]:
+        """Return the files of a source folder that the dataset may read, by name."""
+        return files_below(folder)
+
+    def remarks(self) -> list[str]:
+        """Return what a user should know of this dataset beyond its numbers, in sentences."""
+        return []
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, Path | bytes]]:

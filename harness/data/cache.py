@@ -21,13 +21,13 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
-from harness.data.archive import files_below
 from harness.data.base import Dataset, Loaded
 from harness.errors import StoreError
 from harness.files import alone, replacing, write_atomically
@@ -85,7 +85,7 @@ class Entry:
         readable = re.sub(r"[^A-Za-z0-9_-]+", "_", dataset.kind)
         self.stem = f"{readable}-{_short_hash(dataset.kind, config)}"
         sources = [
-            _folder_state(path) if path.is_dir() else file_sha256(path, folder)
+            _folder_state(dataset.members(path)) if path.is_dir() else file_sha256(path, folder)
             for path in dataset.sources()
         ]
         self.key = _short_hash(
@@ -186,13 +186,13 @@ def file_sha256(path: Path, folder: Path | None) -> str:
     return digest
 
 
-def _folder_state(folder: Path) -> str:
-    """Hash the names, sizes and times of all files below a folder.
+def _folder_state(files: Mapping[str, Path]) -> str:
+    """Hash the names, sizes and times of files.
 
     Hashing the content of tens of thousands of images would take too long.
     """
     states = []
-    for name, path in files_below(folder).items():
+    for name, path in files.items():
         stat = path.stat()
         states.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
     return _short_hash(*states)

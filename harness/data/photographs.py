@@ -18,16 +18,22 @@ if TYPE_CHECKING:
 
 PIXELS = 1 << 26
 """Most pixels of an image that is decoded: a small file can promise a huge image."""
+WHITE = 65535
+"""White in a grey image of 16 bits, unless its reader says otherwise."""
+ORIENTATION = 0x0112
+"""Tag of EXIF that says how an image is to be turned."""
 
 
-def decode(content: bytes, channels: int = 3) -> Image:
+def decode(content: bytes, channels: int = 3, white: int = WHITE) -> Image:
     """Decode an image file to 8 bits a channel.
 
-    Palettes, CMYK, 16 bits a channel and so on are converted. Transparent parts become white.
+    Palettes, CMYK, 16 bits a channel and so on are converted. Transparent parts become white. The
+    orientation tag is kept, whatever is converted.
 
     Args:
         content: the bytes of the file.
         channels: 3 for RGB, 1 for grey.
+        white: value of white in grey images of 16 bits.
 
     Raises:
         ValueError: If the file is empty, damaged, too large, or of a kind that cannot be converted.
@@ -41,7 +47,11 @@ def decode(content: bytes, channels: int = 3) -> Image:
             if image.width * image.height > PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             image.load()
-            return _convert(image, "L" if channels == 1 else "RGB")
+            converted = _convert(image, "L" if channels == 1 else "RGB", white)
+            orientation = image.getexif().get(ORIENTATION, 1)
+            if orientation != 1:
+                converted.getexif()[ORIENTATION] = orientation
+            return converted
     except UnidentifiedImageError as error:
         # Pillow's own message is the address of the buffer.
         raise ValueError(
@@ -51,20 +61,50 @@ def decode(content: bytes, channels: int = 3) -> Image:
         raise ValueError(f"cannot be decoded: {error}") from error
 
 
-def _convert(image: Image, mode: str) -> Image:
+def _convert(image: Image, mode: str, white: int) -> Image:
     from PIL import Image as pillow
 
     if image.mode.startswith("I;16"):
-        image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = pillow.fromarray(_eight_bits(np.asarray(image), white))
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # the only mode that Pillow converts it to
     if image.mode in ("I", "F"):
         raise ValueError(
             f"its values (mode {image.mode}) have no fixed range: save it with 8 bits a channel"
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = pillow.new("RGBA", image.size, "white")
-        image = pillow.alpha_composite(white, image)
+        paper = pillow.new("RGBA", image.size, "white")
+        image = pillow.alpha_composite(paper, image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _eight_bits(values: np.ndarray, white: int) -> np.ndarray:
+    """Scale 16-bit values to uint8, so that ``white`` becomes 255.
+
+    Raises:
+        ValueError: If a value is above white.
+    """
+    if white == WHITE:
+        return (values >> 8).astype(np.uint8)
+    if values.max() > white:
+        raise ValueError(f"a value of {values.max()} is above the range, {white}")
+    return np.rint(values * (255 / white)).astype(np.uint8)
+
+
+def brightest_of_16_bits(content: bytes) -> int | None:
+    """The largest value of an image file with 16 bits a channel; None for other files.
+
+    Colours are handed out by Pillow with 8 bits: theirs is the largest value with these bits.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        has_16_bits = image.mode.startswith("I;16") or ";16" in str(image.tile)
+        if not has_16_bits:
+            return None
+        values = np.asarray(image)
+    return int(values.max()) if values.dtype == np.uint16 else int(values.max()) * 257
 
 
 def squashed(image: Image, size: int) -> Image:
@@ -99,7 +139,12 @@ def exactly(image: Image, size: int) -> Image:
 
 
 def photograph(
-    archive: Archive, name: str, size: int, channels: int, fit: Callable[[Image, int], Image]
+    archive: Archive,
+    name: str,
+    size: int,
+    channels: int,
+    fit: Callable[[Image, int], Image],
+    white: int = WHITE,
 ) -> np.ndarray:
     """Read one image of an archive.
 
@@ -109,6 +154,7 @@ def photograph(
         size: side in pixels.
         channels: 3 for RGB, 1 for grey.
         fit: brings an image to that size: ``squashed``, ``cropped`` or ``exactly``.
+        white: value of white in grey images of 16 bits.
 
     Returns:
         uint8 (channels, size, size).
@@ -118,7 +164,7 @@ def photograph(
     """
     content = archive.read(name)
     try:
-        pixels = np.asarray(fit(decode(content, channels), size))
+        pixels = np.asarray(fit(decode(content, channels, white), size))
     except ValueError as error:
         raise archive.fault(
             f"{name}: {error}", "fetch it again, or replace it by an intact file"
@@ -132,6 +178,7 @@ def photographs(
     size: int,
     channels: int = 3,
     fit: Callable[[Image, int], Image] = squashed,
+    white: int = WHITE,
 ) -> np.ndarray:
     """Read images of an archive on all cores; see ``photograph``.
 
@@ -140,7 +187,7 @@ def photographs(
     Returns:
         uint8 (N, channels, size, size).
     """
-    readers = [partial(photograph, archive, name, size, channels, fit) for name in names]
+    readers = [partial(photograph, archive, name, size, channels, fit, white) for name in names]
     return stacked(readers, (channels, size, size))
 
 

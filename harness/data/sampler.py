@@ -30,6 +30,7 @@ def sample(
     groups: np.ndarray | None = None,
     mode: Mode = "replacement",
     first: int = 0,
+    min_images: int = 0,
 ) -> Episodes:
     """Draw episodes ``first`` to ``first + episodes - 1`` of a sequence.
 
@@ -52,6 +53,7 @@ def sample(
             two episodes, ``image_disjoint`` no image. (Intervals over episodes that share images
             are too narrow: Lafargue et al., TMLR 2024, arXiv 2409.02850.)
         first: number of the first episode.
+        min_images: classes with fewer images are left out.
 
     Raises:
         HarnessError: If such episodes cannot be drawn; the message names the limit.
@@ -63,7 +65,7 @@ def sample(
         raise HarnessError(str(error)) from None
     most_ways = way_span.high
     most_shots = shot_span.high
-    pool = _Pool.of(images, most_ways, most_shots, queries, groups, mode)
+    pool = _Pool.of(images, most_ways, most_shots, queries, groups, mode, min_images)
     scope = "across" if groups is None else "within"
     rng = rng.child("episodes", mode, scope, way_span.value, shot_span.value, queries)
     draw = _with_replacement if mode == "replacement" else _disjoint
@@ -162,15 +164,17 @@ class _Pool:
         queries: int,
         groups: np.ndarray | None,
         mode: Mode,
+        min_images: int,
     ) -> _Pool:
         """Sort images by class, after checking that the episodes can be drawn."""
         labels = images.known_labels
         count = np.bincount(labels, minlength=images.n_classes)
-        _check_request(count, ways, shots, queries, mode)
+        large = np.flatnonzero(count >= min_images)
+        _check_request(count, large, ways, shots, queries, mode)
         if groups is None:
-            members = [np.arange(len(count))]
+            members = [large]
         else:
-            members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+            members = [large[groups[large] == group] for group in np.unique(groups)]
         eligible = [classes for classes in members if len(classes) >= ways]
         if not eligible:
             most = max(map(len, members), default=0)
@@ -180,7 +184,9 @@ class _Pool:
         return cls(order, np.cumsum(count) - count, count, eligible)
 
 
-def _check_request(count: np.ndarray, ways: int, shots: int, queries: int, mode: Mode) -> None:
+def _check_request(
+    count: np.ndarray, classes: np.ndarray, ways: int, shots: int, queries: int, mode: Mode
+) -> None:
     if mode not in get_args(Mode):
         raise HarnessError(f"unknown mode {mode!r}", hint=f"allowed: {', '.join(get_args(Mode))}")
     if min(ways, shots, queries) < 1:
@@ -188,10 +194,11 @@ def _check_request(count: np.ndarray, ways: int, shots: int, queries: int, mode:
             f"ways {ways}, shots {shots}, queries {queries}: each must be at least 1"
         )
     needed = shots + queries
-    if count.min(initial=needed) < needed:
+    if count[classes].min(initial=needed) < needed:
+        smallest = classes[count[classes].argmin()]
         raise HarnessError(
             f"{shots} shots + {queries} queries need {needed} images a class; "
-            f"class {count.argmin()} has {count.min()}"
+            f"class {smallest} has {count[smallest]}"
         )
 
 

@@ -13,7 +13,7 @@ from harness.errors import DataError
 
 LARGEST = 256 << 20
 """Most bytes of a CSV after unpacking."""
-FIRST_LINE = "the first line must be filename,label or filename,label,split"
+FIRST_LINE = "the first line must be filename,label or filename,label,split, with commas between"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _rows_by_filename(path: Path, reader: csv.DictReader[str]) -> dict[str, Row]:
-    columns = [(name or "").strip() for name in reader.fieldnames or []]
+    columns = [(name or "").strip().lower() for name in reader.fieldnames or []]
     for needed in ("filename", "label"):
         if needed not in columns:
             raise DataError(f"there is no column {needed!r}", where=f"{path}:1", hint=FIRST_LINE)

@@ -58,6 +58,7 @@ def verify(dataset: Dataset, cache: Path | None = None) -> list[Check]:
     digest = data.content_hash()
     pinned = dataset.pinned_hash
     checks.append(Check("content hash", pinned or "not known", digest, pinned in (None, digest)))
+    checks += [Check("remark", "", remark, ok=True) for remark in dataset.remarks()]
     folder = cache_folder(cache)
     copy = Entry(dataset, folder).read() if folder else None
     if copy:

@@ -130,6 +130,7 @@ def run(
         # Cells of a remote executor run on devices that this machine may not have.
         check_device(options.device)
     layout = _laid_out(loaded, options.device, store)
+    _say_remarks(loaded, console)
     store.prepare()
     conditions = _conditions(loaded, options, store)
     outcome = Outcome()
@@ -146,6 +147,14 @@ def run(
     settled = {*outcome.done, *outcome.found, *outcome.failed}
     outcome.found += sorted({cell.key for cell in layout.unique} - settled)
     return Run(layout, outcome, collect.collect(layout, store, outcome.failed))
+
+
+def _say_remarks(suite: Suite, console: Console | None) -> None:
+    """Print what a user should know of the suite's datasets, each once."""
+    remarks = [remark for entry in suite.protocols for remark in entry.dataset.remarks()]
+    for remark in dict.fromkeys(remarks):
+        if console:
+            console.print(remark, markup=False, highlight=False)
 
 
 def _laid_out(suite: Suite, device: str, store: Store) -> Plan:

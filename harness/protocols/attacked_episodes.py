@@ -80,8 +80,7 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
 
     def _others(self, episodes: FewShotSetting) -> int:
         """Images for each class that an episode does not use, at most as many as queries."""
-        per_class = self.facts.splittings[self.splitting][self.config.split].per_class
-        left = per_class - _single(episodes.shots) - self.config.queries
+        left = self.split_facts.per_class - _single(episodes.shots) - self.config.queries
         return max(0, min(self.config.queries, left))
 
     def faults(self) -> Iterator[Fault]:

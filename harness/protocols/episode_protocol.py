@@ -88,6 +88,21 @@ class EpisodeProtocol(Protocol[S]):
         ]
         return (fitting or list(self.facts.splittings))[0]
 
+    @property
+    def min_images(self) -> int:
+        """Classes with fewer images are left out; the same ones in every setting."""
+        config = self.config
+        if self.listed or config.min_images is None:
+            return 0
+        if isinstance(config.min_images, int):
+            return config.min_images
+        return max(Span.of(shots).high for shots in as_list(config.shots)) + config.queries
+
+    @property
+    def split_facts(self) -> SplitFacts:
+        """Sizes of the split that episodes are drawn from, without classes that are left out."""
+        return self.facts.splittings[self.splitting][self.split].of_size(self.min_images)
+
     def episode_settings(self) -> Iterator[FewShotSetting]:
         """Yield one setting for each (ways, shots), or one for a list of episodes."""
         config = self.config
@@ -115,6 +130,7 @@ class EpisodeProtocol(Protocol[S]):
                     split=config.split,
                     mode=config.mode,
                     within_group=config.within_group,
+                    min_images=self.min_images,
                 )
 
     def training(self) -> TrainingData | None:
@@ -171,6 +187,8 @@ class EpisodeProtocol(Protocol[S]):
             "image_disjoint": "no image in two episodes",
         }
         words = [f"{config.episodes} a seed, the same for every learner", drawn[config.mode]]
+        if self.min_images:
+            words.append(self._left_out())
         if config.within_group:
             words.append("classes of an episode from one group")
         if _has_range(config.ways):
@@ -178,6 +196,12 @@ class EpisodeProtocol(Protocol[S]):
         if _has_range(config.shots):
             words.append("a range of shots: drawn uniformly for each class of each episode")
         return ", ".join(words)
+
+    def _left_out(self) -> str:
+        counts = self.facts.splittings[self.splitting][self.split].counts
+        small = [name for name, count in counts.items() if count < self.min_images]
+        names = f" ({_first(small)})" if small else ""
+        return f"{len(small)} classes with fewer than {self.min_images} images left out{names}"
 
     # ------------------------------------------------------------------------------------- faults
 
@@ -215,7 +239,7 @@ class EpisodeProtocol(Protocol[S]):
                 f"such splittings: {allowed}",
             )
         if not self.list_path:
-            yield from self._size_faults(splittings[self.splitting][self.split])
+            yield from self._size_faults(self.split_facts)
 
     def _list_faults(self, path: Path) -> Iterator[Fault]:
         """Yield faults of a list: unreadable, of other data, of train, or at odds with a key."""
@@ -249,23 +273,19 @@ class EpisodeProtocol(Protocol[S]):
         """Yield settings with more ways, images or episodes than the split allows."""
         config = self.config
         where = f"{self.splitting}/{config.split}"
+        enough = f" with {self.min_images} images or more" if self.min_images else ""
         for path, ways in _with_path("ways", config.ways):
             if Span.of(ways).high > facts.classes:
                 yield Fault(
                     path,
-                    f"{ways} ways, but {where} has {facts.classes} classes",
+                    f"{ways} ways, but {where} has {facts.classes} classes{enough}",
                     f"at most {facts.classes}",
                 )
             if Span.of(ways).low < 2:
                 yield Fault(path, "an episode needs at least 2 ways")
         for path, shots in _with_path("shots", config.shots):
             if Span.of(shots).high + config.queries > facts.per_class:
-                yield Fault(
-                    path,
-                    f"{shots} shots + {config.queries} queries, but a class of {where} may have "
-                    f"only {facts.per_class} images",
-                    f"shots + queries can be at most {facts.per_class}",
-                )
+                yield self._too_few(path, facts, shots)
         most = self._capacity(facts)
         if most is not None and config.episodes > most:
             yield Fault(
@@ -273,6 +293,23 @@ class EpisodeProtocol(Protocol[S]):
                 f"{config.episodes} episodes, but mode {config.mode} allows {most}",
                 f"at most {most}, or mode: replacement",
             )
+
+    def _too_few(self, path: tuple[str | int, ...], facts: SplitFacts, shots: int | str) -> Fault:
+        """The fault of classes that have too few images; it names them where they are known."""
+        needed = Span.of(shots).high + self.config.queries
+        asked = f"{shots} shots + {self.config.queries} queries"
+        where = f"{self.splitting}/{self.config.split}"
+        hint = f"shots + queries can be at most {facts.per_class}"
+        small = sorted((count, name) for name, count in facts.counts.items() if count < needed)
+        if not small:
+            message = f"{asked}, but a class of {where} may have only {facts.per_class} images"
+            return Fault(path, message, hint)
+        named = _first([f"{name!r} has {count}" for count, name in small])
+        return Fault(
+            path,
+            f"{asked} need {needed} images a class, but of {where} {named}",
+            f"{hint}, or leave these classes out: `min_images: skip`",
+        )
 
     def _capacity(self, facts: SplitFacts) -> int | None:
         """The most episodes that every setting allows; None: any number.
@@ -292,6 +329,12 @@ class EpisodeProtocol(Protocol[S]):
             if allowed is not None:
                 capacities.append(allowed)
         return min(capacities, default=None)
+
+
+def _first(words: list[str], most: int = 5) -> str:
+    """The first of many words, and how many more there are."""
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def _has_range(value: int | str | list[int | str]) -> bool:

@@ -48,6 +48,7 @@ class FewShotSetting(Setting):
         splitting, split: Images that episodes are drawn from.
         mode, within_group: How they are drawn.
         episodes_from: sha256 of the list that they come from; None if they are drawn.
+        min_images: Classes with fewer images are left out.
     """
 
     regime: str
@@ -60,10 +61,13 @@ class FewShotSetting(Setting):
     mode: Mode = "replacement"
     within_group: bool = False
     episodes_from: str | None = None
+    min_images: int = 0
 
     def to_identity(self) -> dict[str, Any]:
         """The setting as JSON, without how episodes are drawn if they come from a list."""
         identity = super().to_identity()
+        if not self.min_images:
+            del identity["min_images"]
         if self.episodes_from is None:
             del identity["episodes_from"]
         else:
@@ -100,6 +104,10 @@ class EpisodesConfig(ProtocolConfig):
     )
     within_group: bool = Field(
         False, description="all classes of an episode from one group, e.g. one alphabet"
+    )
+    min_images: Annotated[int, Field(ge=1)] | Literal["skip"] | None = Field(
+        None,
+        description="leave out classes with fewer images; skip: with fewer than any setting needs",
     )
     episodes_from: SuiteFile | None = Field(
         None,

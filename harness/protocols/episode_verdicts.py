@@ -45,6 +45,7 @@ def drawn(data: Loaded, setting: FewShotSetting, context: Context) -> tuple[Imag
         rng=context.rng.child("episodes"),
         groups=groups,
         mode=setting.mode,
+        min_images=setting.min_images,
     )
     return images, episodes
 
