@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -228,7 +229,10 @@ def read(path: str | Path) -> EpisodeList:
     file = Path(path)
     where = str(path)
     try:
-        if file.stat().st_size > MOST_BYTES:
+        facts = file.stat()
+        if not stat.S_ISREG(facts.st_mode):  # reading a device or pipe may never end
+            raise DataError("not a file", where=where, hint=HOW_TO_WRITE)
+        if facts.st_size > MOST_BYTES:
             raise DataError(
                 f"larger than {MOST_BYTES >> 20} MiB", where=where, hint="split it into parts"
             )

@@ -16,6 +16,8 @@ from harness.data.archive import Archive
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
+"""Formats that are decoded. Pillow knows others, and runs Ghostscript for one of them (EPS)."""
 PIXELS = 1 << 26
 """Most pixels of an image that is decoded: a small file can promise a huge image."""
 WHITE = 65535
@@ -43,7 +45,7 @@ def decode(content: bytes, channels: int = 3, white: int = WHITE) -> Image:
     if not content:
         raise ValueError("the file is empty")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are too many")
             image.load()
@@ -55,7 +57,7 @@ def decode(content: bytes, channels: int = 3, white: int = WHITE) -> Image:
     except UnidentifiedImageError as error:
         # Pillow's own message is the address of the buffer.
         raise ValueError(
-            "cannot be decoded: not an image, or of a format that Pillow does not read"
+            f"cannot be decoded: not an image of a known format ({', '.join(FORMATS)})"
         ) from error
     except Exception as error:  # Pillow and zlib raise many kinds on damaged bytes
         raise ValueError(f"cannot be decoded: {error}") from error

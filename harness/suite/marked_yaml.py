@@ -269,41 +269,41 @@ def read(path: Path) -> Source:
 
 def merge(under: Source, over: Source) -> Source:
     """Lay ``over`` over ``under``: mappings merge key by key, everything else is replaced."""
-    merged = Source(None, dict(under.values), dict(under.keys))
-    merged.value = _merge(under.value, over.value, (), merged, over)
-    return merged
+    laying = _Laying()
+    value = laying.lay(under.value, over.value, ())
+    values = laying.kept(under.values) | over.values
+    keys = laying.kept(under.keys) | over.keys
+    for path in laying.merged:
+        values[path] = over.where(path)
+    for path in laying.named:
+        keys[path] = over.where(path, key=True)
+    return Source(value, values, keys)
 
 
-def _merge(under: Any, over: Any, path: Path_, merged: Source, source: Source) -> Any:
-    if isinstance(under, dict) and isinstance(over, dict):
+class _Laying:
+    """One merge: which mappings were merged, which keys were named, and what was replaced."""
+
+    def __init__(self) -> None:
+        self.merged: list[Path_] = []
+        self.named: list[Path_] = []
+        self.replaced: set[Path_] = set()
+
+    def lay(self, under: Any, over: Any, path: Path_) -> Any:
+        """The value at ``path``."""
+        if not (isinstance(under, dict) and isinstance(over, dict)):
+            self.replaced.add(path)
+            return over
+        self.merged.append(path)
         result = dict(under)
         for key, value in over.items():
             below = (*path, key)
-            merged.keys[below] = source.keys.get(below, source.where(below))
-            if key in under:
-                result[key] = _merge(under[key], value, below, merged, source)
-            else:
-                result[key] = _take(value, below, merged, source)
-        merged.values[path] = source.where(path)
+            self.named.append(below)
+            result[key] = self.lay(under.get(key), value, below)
         return result
-    return _take(over, path, merged, source)
 
+    def kept(self, marks: dict[Path_, Mark]) -> dict[Path_, Mark]:
+        """The marks of ``under`` that are not inside a replaced value."""
+        return {path: mark for path, mark in marks.items() if not self._is_inside(path)}
 
-def _take(value: Any, path: Path_, merged: Source, source: Source) -> Any:
-    """Put a value of ``source`` at ``path``; its marks replace those of the former value."""
-    _replace_below(merged.values, source.values, path)
-    _replace_below(merged.keys, source.keys, path)
-    if path in source.values:
-        merged.values[path] = source.values[path]
-    return value
-
-
-def _replace_below(marks: dict[Path_, Mark], new: dict[Path_, Mark], path: Path_) -> None:
-    """Replace all marks strictly below ``path``."""
-    cut = len(path)
-    former = [place for place in marks if place[:cut] == path and len(place) > cut]
-    for place in former:
-        del marks[place]
-    for place, mark in new.items():
-        if place[:cut] == path and len(place) > cut:
-            marks[place] = mark
+    def _is_inside(self, path: Path_) -> bool:
+        return any(path[:cut] in self.replaced for cut in range(len(path)))

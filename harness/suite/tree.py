@@ -14,6 +14,12 @@ from harness.suite.marked_yaml import Source
 SECTIONS: dict[str, Registry] = {"learners": learners, "protocols": protocols}
 """Keys of a suite that hold named entries, and the registry of their kinds."""
 
+DEEPEST = 20
+"""Most files between a suite and the last that it extends."""
+
+MOST_MERGES = 100
+"""Most names in all lists of ``extends`` together."""
+
 
 def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
     """A suite file with everything it extends, its overrides and its defaults; not yet checked.
@@ -34,33 +40,59 @@ def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
 # ---------------------------------------------------------------------------------------- extends
 
 
-def read_tree(path: Path, above: tuple[Path, ...] = ()) -> Source:
+def read_tree(path: Path) -> Source:
     """A suite file laid over the files that it extends.
 
     Args:
-        path: relative to the file that names it; the first may be the name of a shipped suite.
-        above: the files that lead to this one.
+        path: the file, or the name of a shipped suite.
     """
-    if not above:
-        path = shipped.locate(path)
-    tree = marked_yaml.read(path)
-    if not isinstance(tree.value, dict):
-        raise SuiteError(
-            "a suite is a mapping of keys to values",
-            where=str(tree.where(())),
-            hint="start with `name: my-suite`",
-        )
-    if "extends" not in tree.value:
-        return tree
-    where = str(tree.where(("extends",)))
-    under = Source({})
-    for base in _bases(tree.value.pop("extends"), where):
-        target = _base_file(path, base, where)
-        here = (*above, path.resolve())
-        if target.resolve() in here:
-            raise SuiteError(f"{base!r} extends itself", where=where, hint="remove the cycle")
-        under = marked_yaml.merge(under, read_tree(target, here))
-    return marked_yaml.merge(under, tree)
+    return _Reading().tree(shipped.locate(path), ())
+
+
+class _Reading:
+    """Reads a suite and the files that it extends, each of them once however often it is named."""
+
+    def __init__(self) -> None:
+        self._trees: dict[Path, Source] = {}
+        self._merges = 0
+
+    def tree(self, path: Path, above: tuple[Path, ...]) -> Source:
+        """A file laid over the files that it extends.
+
+        Args:
+            path: of the file.
+            above: the files that lead to this one.
+        """
+        file = path.resolve()
+        if file not in self._trees:
+            self._trees[file] = self._read(path, (*above, file))
+        return self._trees[file]
+
+    def _read(self, path: Path, here: tuple[Path, ...]) -> Source:
+        tree = marked_yaml.read(path)
+        if not isinstance(tree.value, dict):
+            raise SuiteError(
+                "a suite is a mapping of keys to values",
+                where=str(tree.where(())),
+                hint="start with `name: my-suite`",
+            )
+        if "extends" not in tree.value:
+            return tree
+        where = str(tree.where(("extends",)))
+        under = Source({})
+        for base in _bases(tree.value.pop("extends"), where):
+            target = _base_file(path, base, where)
+            if target.resolve() in here:
+                raise SuiteError(f"{base!r} extends itself", where=where, hint="remove the cycle")
+            self._merges += 1
+            if len(here) > DEEPEST or self._merges > MOST_MERGES:
+                raise SuiteError(
+                    "too many files extend one another",
+                    where=where,
+                    hint=f"at most {DEEPEST} one above the other, and {MOST_MERGES} in all",
+                )
+            under = marked_yaml.merge(under, self.tree(target, here))
+        return marked_yaml.merge(under, tree)
 
 
 def _bases(value: Any, where: str) -> list[str]:

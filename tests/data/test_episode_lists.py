@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,3 +133,12 @@ def test_a_file_that_is_no_list_is_refused(tmp_path, content):
         read(tmp_path / "list.json")
     with pytest.raises(DataError, match="cannot be read"):
         read(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("form", ["device", "pipe", "folder"])
+def test_what_is_no_file_is_refused_without_reading_it(tmp_path, form):
+    path = {"device": Path("/dev/zero"), "pipe": tmp_path / "pipe", "folder": tmp_path}[form]
+    if form == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(DataError, match="not a file"):
+        read(path)
