@@ -26,6 +26,7 @@ from harness.execute import display, schedule
 from harness.execute.base import Executor, Outcome, executors
 from harness.execute.display import Bars, Lines
 from harness.execute.signals import handling
+from harness.learning.files import files_in
 from harness.registry import Config
 from harness.storage.location import DEFAULT_STORE
 from harness.storage.store import Store
@@ -179,6 +180,8 @@ def _conditions(suite: Suite, options: RunOptions, store: Store) -> Conditions:
     files: dict[str, Path] = {}
     for entry in suite.protocols:
         files |= entry.protocol.files()
+    for learner in suite.learners:
+        files |= {file.sha256: file.path for file in files_in(learner.config) if file.path}
     return Conditions(store, options.data_folder, options.device, options.batch_size, files)
 
 

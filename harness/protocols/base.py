@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from harness.data.base import Facts, Loaded
+from harness.learning.files import relative_to_suite
 from harness.learning.learner import Learner, Progress
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
@@ -75,20 +76,22 @@ class Measurement:
         arrays: name -> array: the verdicts that the numbers derive from, and what figures need.
         trust: trust checks made while measuring.
         log: facts that later trust checks read; JSON-able.
+        remarks: what readers of the numbers must know, one sentence fragment each; tables print
+            them.
     """
 
     values: list[Value]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     trust: list[TrustCheck] = field(default_factory=list)
     log: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
-def _relative_to_suite(value: str, info: ValidationInfo) -> str:
-    folder = info.context["folder"](info.field_name) if info.context else Path()
-    return str(folder / Path(value).expanduser())
+def _in_suite(value: str, info: ValidationInfo) -> str:
+    return str(relative_to_suite(value, info))
 
 
-SuiteFile = Annotated[str, AfterValidator(_relative_to_suite)]
+SuiteFile = Annotated[str, AfterValidator(_in_suite)]
 """A path in a suite, relative to the file that names it."""
 
 
