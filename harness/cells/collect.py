@@ -169,6 +169,11 @@ class _Gathered:
             trainings={name: list(each.values()) for name, each in trainings.items()},
             matches=choices.by_protocol(),
             budgets=budgets_of(self.trained, self.budgets),
+            remarks={
+                key: result.log["remarks"]
+                for key, result in self.measured.items()
+                if "remarks" in result.log
+            },
         )
 
     def _trust(self) -> dict[str, list[TrustCheck]]:
@@ -195,7 +200,7 @@ def _training(result: CellResult) -> Training:
     return Training(
         data,
         identity["seed"],
-        result.log.get("images_seen", 0),
+        result.log.get("images_seen"),
         result.log.get("rows", []),
         result.wall_s,
     )

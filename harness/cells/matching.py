@@ -19,6 +19,7 @@ from harness.lazy import torch
 from harness.learning.connectome import effective
 from harness.learning.learner import Learner
 from harness.metrics.sparsity import live_synapses
+from harness.protocols.requirements import classifier_of
 from harness.suite.specs.match import Measure, Search, Value
 
 EDGE = 1 / 50
@@ -193,6 +194,6 @@ def clean_accuracy(learner: Learner, images: Images, batch_size: int) -> float:
     """Share of images that the learner classifies correctly."""
     pixels = images.tensor(learner.device)
     with torch.no_grad():
-        logits = in_batches(learner.classifier(), pixels, batch_size=batch_size)
+        logits = in_batches(classifier_of(learner), pixels, batch_size=batch_size)
     predicted = logits.argmax(1).cpu().numpy()
     return float((predicted == images.labels).mean())

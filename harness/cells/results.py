@@ -19,14 +19,14 @@ class Training:
     Attributes:
         data: What it was trained on, in words.
         seed: Seed of the suite.
-        images_seen: Training images, repeats counted.
+        images_seen: Training images, repeats counted; None if they were not counted.
         rows: One for each epoch, or each stretch of episodes.
         wall_s: Duration in seconds.
     """
 
     data: str
     seed: int
-    images_seen: int
+    images_seen: int | None
     rows: list[dict[str, float]]
     wall_s: float
 
@@ -68,6 +68,7 @@ class Results:
         trainings: Learner -> its finished trainings.
         matches: Protocol -> learner -> the matches that its numbers depend on, one a training.
         budgets: Cell -> the training images that its learner was allowed, where limited.
+        remarks: Cell -> what readers of its numbers must know, where there is anything.
     """
 
     suite: str
@@ -84,3 +85,4 @@ class Results:
     trainings: dict[str, list[Training]] = field(default_factory=dict)
     matches: dict[str, dict[str, list[Matched]]] = field(default_factory=dict)
     budgets: dict[str, int] = field(default_factory=dict)
+    remarks: dict[str, list[str]] = field(default_factory=dict)

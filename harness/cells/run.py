@@ -15,17 +15,20 @@ import numpy as np
 
 from harness import environment, registry
 from harness.arithmetic import flushed_subnormals
-from harness.cells import matching
+from harness.cells import matching, opened
 from harness.cells.cell import Cell, Identity, Role
 from harness.cells.entries import note_code
 from harness.cells.plan import candidate
 from harness.data import acquire
 from harness.data.base import Images, Loaded
+from harness.data.cache import cache_folder
 from harness.data.episodes import Span
 from harness.errors import DataError
 from harness.lazy import torch
+from harness.learning.files import files_in
 from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 from harness.learning.snapshots import Snapshots, by_moment
+from harness.learning.training import fitted
 from harness.protocols.base import Context, Measurement
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
@@ -62,16 +65,16 @@ class Conditions:
 Work = Callable[[Cell, Conditions, Progress], tuple[CellResult, Arrays]]
 
 
-def run(cell: Cell, conditions: Conditions, progress: Progress) -> float:
+def run(cell: Cell, conditions: Conditions, progress: Progress) -> CellResult:
     """Compute one cell and store it.
 
     Returns:
-        the seconds it took.
+        what was stored, without its arrays.
     """
     return _carry_out(_WORK[cell.role], cell, conditions, progress)
 
 
-def _carry_out(work: Work, cell: Cell, conditions: Conditions, progress: Progress) -> float:
+def _carry_out(work: Work, cell: Cell, conditions: Conditions, progress: Progress) -> CellResult:
     start = time.perf_counter()
     with global_state(cell):
         result, arrays = work(cell, conditions, progress)
@@ -82,7 +85,7 @@ def _carry_out(work: Work, cell: Cell, conditions: Conditions, progress: Progres
     result.created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     note_code(cell.identity, conditions.store)
     conditions.store.write(cell.key, result, arrays)
-    return result.wall_s
+    return result
 
 
 @lru_cache
@@ -112,17 +115,16 @@ def train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellR
     """Train a learner; keep its weights, and snapshots if the suite asks for them."""
     identity = cell.identity
     images = _dataset(cell, conditions.data_root).split(identity["splitting"], "train")
-    learner = _learner(identity, images).to(conditions.device)
     seen = images if identity["labelled"] else images.unlabelled()
     snapshots = Snapshots()
-    learner.watch = snapshots if identity["snapshots"] else None
-    log = learner.fit(seen, budget=Budget(identity["budget"]), progress=progress)
-    if not isinstance(log, TrainingLog):
-        given = type(log).__name__
-        raise TypeError(f"{learner.kind}: fit() must return a TrainingLog, got {given}")
+    with opened.watched() as files:
+        learner = _learner(identity, images, conditions).to(conditions.device)
+        learner.watch = snapshots if identity["snapshots"] else None
+        log = fitted(learner, seen, Budget(identity["budget"]), progress)
     weights = {name: tensor.detach().cpu().numpy() for name, tensor in learner.state_dict().items()}
-    summary = {"rows": log.rows, "images_seen": log.images_seen, "sign_changes": log.sign_changes}
-    return CellResult(identity, log=summary), {WEIGHTS: weights, SNAPSHOTS: snapshots.taken}
+    checks = [asdict(check) for check in _warning(files, learner, conditions)]
+    result = CellResult(identity, trust=checks, log=log.summary())
+    return result, {WEIGHTS: weights, SNAPSHOTS: snapshots.taken}
 
 
 def match(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
@@ -139,7 +141,8 @@ def match(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellR
         return _dataset(cell, conditions.data_root).split(identity["splitting"], "val")
 
     def measured(training: str) -> float:
-        learner = _trained(cell, training, conditions).to(conditions.device)
+        result = _required(training, conditions)
+        learner = _trained(cell, training, result, conditions).to(conditions.device)
         return matching.measured(search.measure, learner, validation_images, conditions.batch_size)
 
     def tried(value: float) -> float:
@@ -168,16 +171,20 @@ def measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cel
     """Measure one setting of a protocol on a learner."""
     data = _dataset(cell, conditions.data_root)
     protocol = registry.protocols[cell.identity["protocol"]["kind"]]
-    learner = _measured_learner(cell, data, conditions)
     context = _context(cell, conditions, progress)
-    measured = protocol.measure(learner, data, _setting(cell), context)
-    result = CellResult(
-        cell.identity,
-        values=[asdict(value) for value in measured.values],
-        trust=[asdict(check) for check in measured.trust],
-        log=measured.log,
-    )
-    return result, {VERDICTS: measured.arrays}
+    training = None if cell.training is None else _required(cell.training, conditions)
+    with opened.watched() as files:
+        learner = _measured_learner(cell, training, data, conditions)
+        measured = protocol.measure(learner, data, _setting(cell), context)
+    checks = [asdict(check) for check in (*measured.trust, *_warning(files, learner, conditions))]
+    log = {**measured.log, "remarks": measured.remarks}
+    if training is not None:  # what is said of it holds for its measurements
+        checks += [check for check in training.trust if check not in checks]
+        log["remarks"] = [*training.log.get("remarks", []), *measured.remarks]
+    if not log["remarks"]:
+        del log["remarks"]
+    values = [asdict(value) for value in measured.values]
+    return CellResult(cell.identity, values, checks, log), {VERDICTS: measured.arrays}
 
 
 def trust(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
@@ -194,7 +201,8 @@ def trust(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellR
     )
     data = _dataset(cell, conditions.data_root)
     protocol = registry.protocols[cell.identity["protocol"]["kind"]]
-    learner = _measured_learner(cell, data, conditions)
+    training = None if cell.training is None else _required(cell.training, conditions)
+    learner = _measured_learner(cell, training, data, conditions)
     context = _context(cell, conditions, progress)
     checks = protocol.trust(learner, data, _setting(cell), context, measured)
     return CellResult(cell.identity, trust=[asdict(check) for check in checks]), {}
@@ -251,35 +259,56 @@ def _load(kind: str, config: tuple, root: Path | None, content: str) -> Loaded:
     return loaded
 
 
-def _learner(identity: Identity, images: Images) -> Learner:
+def _learner(identity: Identity, images: Images, conditions: Conditions) -> Learner:
     cls = registry.learners[identity["learner"]["kind"]]
-    config = cls.Config.model_validate(identity["learner"]["config"])
+    context = {"files": conditions.files}
+    config = cls.Config.model_validate(identity["learner"]["config"], context=context)
+    for file in files_in(config):
+        file.checked()
     # Every learner of a seed starts from the same place in the tree of randomness.
     rng = Rng(identity["seed"]).child("learner")
     return cls(config, images.shape, images.n_classes, rng)
 
 
-def _measured_learner(cell: Cell, data: Loaded, conditions: Conditions) -> Learner:
+def _warning(files: opened.Opened, learner: Learner, conditions: Conditions) -> list[TrustCheck]:
+    """A warning of files that the learner opened without declaring them."""
+    ours = (conditions.store.root, acquire.data_root(conditions.data_root), cache_folder())
+    declared = list(files_in(learner.config))
+    for file in declared:
+        file.checked()  # it was not replaced meanwhile
+    return opened.warning(files.undeclared(declared, filter(None, ours)))
+
+
+def _required(key: str, conditions: Conditions) -> CellResult:
+    """The result of a training that must have been finished before."""
+    result = conditions.store.read(key)
+    if result is None:
+        raise RuntimeError(f"training {key} is not in the store")
+    return result
+
+
+def _measured_learner(
+    cell: Cell, training: CellResult | None, data: Loaded, conditions: Conditions
+) -> Learner:
     """The learner that a protocol measures: a trained one, or one that is adapted from scratch."""
-    if cell.training is None:
-        learner = _untrained(cell.identity, data)
+    if training is None:
+        learner = _untrained(cell.identity, data, conditions)
     else:
-        learner = _trained(cell, cell.training, conditions)
+        assert cell.training is not None
+        learner = _trained(cell, cell.training, training, conditions)
     return learner.to(conditions.device)
 
 
-def _trained(cell: Cell, training: str, conditions: Conditions) -> Learner:
-    before = conditions.store.read(training)
-    if before is None:
-        raise RuntimeError(f"training {training} is not in the store")
-    images = _dataset(cell, conditions.data_root).split(before.identity["splitting"], "train")
-    learner = _learner(before.identity, images)
-    weights = conditions.store.arrays(training, WEIGHTS)
+def _trained(cell: Cell, key: str, training: CellResult, conditions: Conditions) -> Learner:
+    identity = training.identity
+    images = _dataset(cell, conditions.data_root).split(identity["splitting"], "train")
+    learner = _learner(identity, images, conditions)
+    weights = conditions.store.arrays(key, WEIGHTS)
     learner.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     learner.fitted = True
-    learner.training_log = TrainingLog(**before.log)
-    if before.identity["snapshots"]:
-        learner.snapshots = lambda: _states(conditions.store.arrays(training, SNAPSHOTS))
+    learner.training_log = TrainingLog.of(training.log)
+    if identity["snapshots"]:
+        learner.snapshots = lambda: _states(conditions.store.arrays(key, SNAPSHOTS))
     return learner
 
 
@@ -290,11 +319,11 @@ def _states(arrays: dict[str, np.ndarray]) -> dict[int, dict[str, torch.Tensor]]
     return states
 
 
-def _untrained(identity: Identity, data: Loaded) -> Learner:
+def _untrained(identity: Identity, data: Loaded, conditions: Conditions) -> Learner:
     """An untrained learner with as many outputs as an episode has ways."""
     ways = Span.of(identity["setting"]["ways"]).high
     shape = tuple(data.pixels.shape[1:])
     nothing = Images(
         np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), ways
     )
-    return _learner(identity, nothing)
+    return _learner(identity, nothing, conditions)

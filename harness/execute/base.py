@@ -38,7 +38,8 @@ class Event:
         kind: see above.
         seconds: that the cell took.
         fraction: of ``progress``, between 0 and 1.
-        text: one line: the note of ``progress``, or why the cell failed, was lost, or is fatal.
+        text: one line: the note of ``progress``, a warning of ``done``, or why the cell failed, was
+            lost, or is fatal.
         trace: the traceback of a failure, if there is one.
         peak: the largest number of bytes that the worker's process used; 0 if unknown.
     """
@@ -136,6 +137,9 @@ class Display(Protocol):
 
     def progressed(self, worker: int, fraction: float, note: str) -> None:
         """A worker has computed this fraction of its cell."""
+
+    def warned(self, cell: Cell, warning: str) -> None:
+        """A cell that is done has a warning; shown once for each learner."""
 
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
         """A cell is done (``error`` is None) or has failed, here or in another run."""

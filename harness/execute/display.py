@@ -117,6 +117,11 @@ class _Count:
         self.count += 1
         self.clock.finished(cell.key, seconds)
 
+    def warned(self, cell: Cell, warning: str) -> None:
+        """Print the warning of a cell, above the bars if there are any."""
+        line = f"WARNING {cell.learner}: {warning}"
+        self.console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
     def _time_left(self) -> str:
         return f"about {duration(self.clock.left())} left"
 

@@ -48,6 +48,9 @@ class CarriedStore:
         desk: actor handle of a ``Desk``.
     """
 
+    root = ""
+    """It is in no folder of this node."""
+
     def __init__(self, cell: Cell, carried: dict[str, Stored | None], desk: Any) -> None:
         self.cell = cell
         self.carried = carried

@@ -119,6 +119,7 @@ class _Run:
         self.delayed: list[tuple[float, int, str]] = []  # heap of (when, rank, key)
         self.busy: dict[int, _Task] = {}
         self.losses: Counter[str] = Counter()
+        self.warned: set[tuple[str, str]] = set()  # learner, warning
         for cell in cells:
             self.missing[cell.key] = sum(key in self.rank for key in prerequisites(cell))
             if not self.missing[cell.key]:
@@ -195,6 +196,10 @@ class _Run:
         keys = self.outcome.found if event.kind == "found" else self.outcome.done
         keys.append(cell.key)
         self.display.finished(worker, cell, event.seconds, None)
+        if event.text and (cell.learner, event.text) not in self.warned:
+            # A measurement repeats the warning of its training.
+            self.warned.add((cell.learner, event.text))
+            self.display.warned(cell, event.text)
         for dependent in self.dependents[cell.key]:
             self.missing[dependent.key] -= 1
             if not self.missing[dependent.key]:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.cells import opened
 from harness.cells import run as cells
 from harness.cells.cell import Cell
 from harness.cells.run import Conditions
@@ -83,7 +84,8 @@ def attempt(cell: Cell, conditions: Conditions, report: Callable[[Event], None])
     """
     start = time.perf_counter()
     try:
-        return Event("done", cells.run(cell, conditions, _throttled(report)))
+        result = cells.run(cell, conditions, _throttled(report))
+        return Event("done", result.wall_s, text=opened.warning_in(result.trust))
     except (StoreError, DataError) as error:  # the next cell would fail in the same way
         return Event("fatal", text=str(error))
     except torch.OutOfMemoryError:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from harness import registry
 from harness.data.base import Images
@@ -126,13 +126,32 @@ class TrainingLog:
     Attributes:
         rows: One row per epoch, or per group of episodes.
         images_seen: Training images seen so far, repeats counted.
-        sign_changes: Changes of a synapse's sign so far, summed over synapses.
+        sign_changes: Changes of a synapse's sign so far, summed over synapses; None until ``add``
+            has been called twice, because signs that were not compared did not stay the same.
+        remarks: What readers of its numbers must know about the training, one sentence fragment
+            each, e.g. ``"weights trained on ImageNet elsewhere"``. Tables print them.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
     images_seen: int = 0
-    sign_changes: int = 0
-    _signs: list[torch.Tensor] = field(default_factory=list, repr=False)
+    sign_changes: int | None = None
+    remarks: list[str] = field(default_factory=list)
+    _signs: list[torch.Tensor] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, summary: Mapping[str, Any]) -> TrainingLog:
+        """The log that ``summary`` described."""
+        return cls(**{**summary, "images_seen": summary["images_seen"] or 0})
+
+    def summary(self) -> dict[str, Any]:
+        """The log as JSON: None for what was not counted, and no remarks if there are none."""
+        remarks = {"remarks": self.remarks} if self.remarks else {}
+        return {
+            "rows": self.rows,
+            "images_seen": self.images_seen or None,
+            "sign_changes": self.sign_changes,
+            **remarks,
+        }
 
     def step(self, learner: Learner) -> None:
         """Notify the learner's ``watch`` callback; call it after each training step."""
@@ -147,9 +166,10 @@ class TrainingLog:
         self.step(learner)
         with torch.no_grad():
             signs = [s.weight.sign().to(torch.int8).cpu() for s in learner.connectome()]
-        for old, new in zip(self._signs, signs, strict=False):
-            self.sign_changes += int((old * new < 0).sum())
-        before = self._signs or signs
+        before = signs if self._signs is None else self._signs
+        if self._signs is not None:
+            flips = sum(int((old * new < 0).sum()) for old, new in zip(before, signs, strict=True))
+            self.sign_changes = (self.sign_changes or 0) + flips
         self._signs = [
             torch.where(new == 0, old, new) for old, new in zip(before, signs, strict=True)
         ]
@@ -186,6 +206,13 @@ class Learner(ABC):
     """Log of its ``fit``; only set on a learner that was loaded from a store."""
     snapshots: Callable[[], dict[int, dict[str, torch.Tensor]]] | None = None
     """Loads {images seen: state}; only set on a learner loaded from a store that kept snapshots."""
+    mini_batches: ClassVar[bool] = True
+    """Whether it trains in mini-batches of its images, so that fewer of them mean fewer updates.
+
+    False where the config alone sets the number of updates (episodes, iterations, a closed form).
+    """
+    transductive: ClassVar[bool] = False
+    """Whether the answer to one query may depend on the other queries of its episode."""
     regimes: ClassVar[frozenset[Regime]] = frozenset(
         {"from_scratch", "semi_supervised", "class_transfer"}
     )

@@ -198,11 +198,16 @@ def _over_time(learner: Learner, stimuli: Stimuli, context: Context) -> Iterator
     """Yield the network's numbers at each snapshot and at the end, then their gains.
 
     Raises:
-        HarnessError: no snapshots were kept.
+        HarnessError: no snapshots were kept, or the images of training were not counted.
     """
     if learner.snapshots is None or learner.training_log is None:
         raise HarnessError(
             "no states over time were kept", hint="set `snapshots: true` in the suite"
+        )
+    if not learner.training_log.images_seen:
+        raise HarnessError(
+            f"{learner.kind} counts no training images, so its states have no times",
+            hint="add to `images_seen` of the TrainingLog in `fit`",
         )
     # The last snapshot may be of the very end, before a read-out was fitted: the final state
     # replaces it.

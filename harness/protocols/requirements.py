@@ -8,6 +8,17 @@ from harness.lazy import nn, torch
 from harness.learning.learner import Learner
 
 
+def classifier_of(learner: Learner) -> nn.Module:
+    """The classifier of a trained learner; every protocol gets it from here.
+
+    Raises:
+        ValueError: some part of it is in train mode.
+    """
+    model = learner.classifier()
+    require_eval_mode(model, learner, "classifier()")
+    return model
+
+
 def require_eval_mode(model: Any, learner: Learner, given_by: str) -> None:
     """Require that no part of a module is in train mode.
 

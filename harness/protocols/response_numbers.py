@@ -65,6 +65,8 @@ def response_values(responses: np.ndarray, stimuli: Stimuli) -> Iterator[Value]:
     silent = float(sparsity.silent_units(responses).sum())
     yield Value("dead_units", silent, n=responses.shape[1], unit="neuron")
 
+    if not stimuli.classes.any():
+        return  # one class: no unit can be selective for it
     rates = np.abs(responses)
     yield from _unit_selectivity(rates, stimuli)
     yield from _alignment(rates, stimuli)

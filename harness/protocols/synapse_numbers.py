@@ -104,7 +104,7 @@ def synaptic_values(learner: Learner) -> Iterator[Value]:
     count = sum(bundle.synapses for bundle in trained_bundles.values())
     yield from network_values(trained_bundles, initial_bundles)
     log = getattr(learner, "training_log", None)
-    if log is not None:
+    if log is not None and log.sign_changes is not None:
         yield Value("sign_changes", float(log.sign_changes), n=count, unit="synapse")
     yield Value("sign_flips", float(_sign_flips(before, after)), n=count, unit="synapse")
     is_enforced = any(synapses.enforced for synapses in after)

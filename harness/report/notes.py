@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from harness.cells import opened
 from harness.cells.results import Matched, Results
 from harness.records import WORST, Record
 from harness.report.aggregate import has_units
@@ -13,6 +14,9 @@ from harness.report.table import Cell
 
 _UNITS = {"sample": "images", "image": "images", "listed episode": "episodes"}
 """Unit -> its plural; the plural of the others has an s."""
+
+DETAILED = (opened.CHECK,)
+"""Trust checks whose note needs the detail to be of use."""
 
 Shown = Sequence[tuple[Cell, list[Record]]]
 """The cells of a table with their records, one per seed."""
@@ -191,6 +195,16 @@ def describe_choice(choice: Matched) -> str:
     )
 
 
+def remarks(records: Iterable[Record], results: Results) -> Iterator[str]:
+    """What the cells behind ``records`` say of themselves, one line each with all learners."""
+    learners: dict[str, set[str]] = {}
+    for record in records:
+        for remark in results.remarks.get(record.cell, ()):
+            learners.setdefault(remark, set()).add(record.learner)
+    for remark, names in sorted(learners.items()):
+        yield f"{', '.join(sorted(names))}: {remark}."
+
+
 def failures(results: Results, protocol: str) -> Iterator[str]:
     """Name failed cells, one line for the cells of a learner with the same exception."""
     seeds: dict[tuple[str, str], set[int]] = {}
@@ -215,13 +229,17 @@ def failed_checks(records: Iterable[Record], results: Results) -> Iterator[str]:
 def warned_checks(records: Iterable[Record], results: Results) -> Iterator[str]:
     """Name the trust checks that warned, one line each with all learners and attacks.
 
-    The details are in the store.
+    The details are in the store, except for ``DETAILED`` checks, which say what was seen.
     """
     warned: dict[str, set[str]] = {}
     for record in records:
         for check in results.trust.get(record.cell, ()):
-            if check.level == "WARN":
-                attack = record.setting.get("attack", record.protocol)
-                warned.setdefault(check.name, set()).add(f"{record.learner} ({attack})")
-    for name, where in sorted(warned.items()):
-        yield f"Warning, {name}: {', '.join(sorted(where))}."
+            if check.level != "WARN":
+                continue
+            if check.name in DETAILED:
+                where = f"{record.learner} {check.detail}"
+            else:
+                where = f"{record.learner} ({record.setting.get('attack', record.protocol)})"
+            warned.setdefault(check.name, set()).add(where)
+    for name, where_all in sorted(warned.items()):
+        yield f"Warning, {name}: {', '.join(sorted(where_all))}."

@@ -161,6 +161,7 @@ def _notes(
         *notes.one_seed(shown, of_learners=pivoted.of_learners),
         *notes.partial(partial_columns(pivoted, covered), covered.planned),
         *notes.left_out(left_out_columns(pivoted, comparisons)),
+        *notes.remarks(pivoted.measured, results),
         *notes.matched(results, spec.protocol),
         *notes.failed_checks(pivoted.failed, results),
         *notes.warned_checks(pivoted.measured, results),

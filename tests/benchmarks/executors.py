@@ -66,6 +66,7 @@ class Clock:
         """Nothing."""
 
     progressed = started
+    warned = started
 
     def finished(self, worker: int, cell: object, seconds: float, error: str | None) -> None:
         """The moment."""

@@ -110,6 +110,9 @@ class Watch:
     def progressed(self, worker, fraction, note) -> None:
         pass
 
+    def warned(self, cell, warning) -> None:
+        pass
+
     def finished(self, worker, cell, seconds, error) -> None:
         self.ends.append(cell.key)
         if error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,6 +99,11 @@ def test_signs_from_the_log_and_against_the_start(data):
     assert ("sign_changes", None) not in measure(data, log=False)
 
 
+def test_signs_that_nobody_counted_have_no_number(data, monkeypatch):
+    monkeypatch.setattr(Known, "fit", lambda self, train, **more: TrainingLog())
+    assert ("sign_changes", None) not in measure(data)
+
+
 def test_distribution_before_and_after(data):
     found = measure(data)
     start = np.log(Known(Known.Config(), (1, 1, 4), 2, Rng(0)).first.double().numpy())
@@ -145,3 +152,8 @@ def test_one_bundle_is_not_listed_twice(data):
 def test_faults(change, path):
     protocol = Biology(Biology.Config(dataset="digits", **change), FACTS)
     assert [fault.path[0] for fault in protocol.faults()] == [path]
+
+
+def test_one_class_has_no_selectivity(data):
+    one = replace(data, labels=np.zeros_like(data.labels))
+    assert not {"eta2_class", "cka_labels", "units_per_class"} & {name for name, _ in measure(one)}
