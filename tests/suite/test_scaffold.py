@@ -6,12 +6,24 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from harness import api
+from harness.data.base import Images
 from harness.errors import HarnessError
+from harness.registry import learners
+from harness.rng import Rng
 from harness.suite import load as suite
 from harness.suite import scaffold
+
+
+@pytest.fixture
+def noise() -> Images:
+    """Some noise with two labels."""
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 1, 4, 4), np.uint8)
+    return Images(pixels, np.arange(60) % 2, np.arange(60), 2)
+
 
 SMALL = [f"protocols.{name}.dataset=digits" for name in ("clean", "robust", "few")] + [
     "protocols.robust.images=20",
@@ -46,6 +58,19 @@ def test_a_new_learner_runs_as_it_is_and_learns(tmp_path, monkeypatch):
         record.protocol: record.value for record in run.results.records if record.learner == "mine"
     }
     assert set(values) == {"clean", "robust", "few"} and values["clean"] > 0.6
+
+
+def test_a_new_learner_counts_what_happens_in_training(tmp_path, monkeypatch, noise):
+    scaffold.learner(tmp_path / "counting_rule.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    cls = learners["counting_rule:CountingRule"]
+    images = noise
+    learner = cls(cls.Config(hidden=10, epochs=2, eta=1.0), images.shape, images.n_classes, Rng(0))
+    moments = []
+    learner.watch = lambda _, seen: moments.append(seen)
+    summary = learner.fit(images).summary()
+    assert summary["sign_changes"] > 0 and len(summary["rows"]) == 2
+    assert summary["images_seen"] == 2 * len(images) == moments[-1]
 
 
 @pytest.mark.parametrize(
