@@ -30,6 +30,8 @@ class NearestMean(FeatureLearner):
 
         head: HeadName = Field("nearest-mean", description="few-shot head on the pixels")
 
+    mini_batches = False
+
     config: Config
 
     def __init__(

@@ -51,6 +51,7 @@ class Prototypes(FeatureLearner):
     """
 
     typical_training_s = 5.0
+    mini_batches = False
     regimes = frozenset({"semi_supervised", "class_transfer"})
 
     class Config(registry.Config):

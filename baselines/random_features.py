@@ -44,6 +44,8 @@ class RandomFeatures(FeatureLearner):
         )
         head: HeadName = Field("ridge", description="few-shot head on the random features")
 
+    mini_batches = False
+
     config: Config
 
     def __init__(

@@ -61,6 +61,7 @@ class EpisodicLearner(FeatureLearner, BackboneLearner):
     """
 
     typical_training_s = 200.0
+    mini_batches = False
     regimes = frozenset({"class_transfer"})
 
     config: EpisodicConfig

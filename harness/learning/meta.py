@@ -102,6 +102,7 @@ class MetaLearner(BackboneLearner):
 
     typical_training_s = 100.0
     requires = "learn2learn"
+    mini_batches = False
     regimes = frozenset({"class_transfer"})
     first_order: ClassVar[bool] = False
     """Whether training ignores how the inner steps depend on the initial weights."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from harness.data.base import Loaded
 from harness.learning.fitting import balanced_rows
-from harness.learning.learner import Learner
+from harness.learning.learner import NO_LIMIT, Learner
+from harness.learning.training import fitted
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig
 from harness.protocols.classification import count, detectable_words, shared_class_faults
 from harness.protocols.setting import Setting
 from harness.registry import distinct, protocols
+from harness.rng import Rng
 
 PerClass = Annotated[
     Annotated[int, Field(ge=1), Tag("number")] | Annotated[Literal["all"], Tag("word")],
@@ -30,11 +33,13 @@ class LowDataSetting(Setting):
     Attributes:
         per_class: images of each class; ``"all"``: the whole train split.
         labelled: images over all classes.
+        epoch_images: images that an epoch shows, repeats counted.
         ways: number of classes.
     """
 
     per_class: int | str
     labelled: int
+    epoch_images: int
     ways: int
     splitting: str
     split: str
@@ -52,6 +57,11 @@ class LowData(Protocol[LowDataSetting]):
     A seed is a draw: it chooses the images, and the learner's own randomness. Draws are the same
     for every learner, and nested: the images of 5 a class contain those of 2. With several seeds,
     intervals cover draws and test images, and comparisons are paired by both.
+
+    The number of updates is the same for every number of images. A learner that trains
+    in mini-batches gets its images repeated until they are as many as the whole train split has.
+    Otherwise 10 images a class would also mean half the training of 20, and the curve would show
+    both. For other learners the config alone sets the number (episodes, iterations).
     """
 
     setting_type = LowDataSetting
@@ -84,7 +94,12 @@ class LowData(Protocol[LowDataSetting]):
             if isinstance(per_class, int):
                 labelled = per_class * train.classes
             yield LowDataSetting(
-                per_class, labelled, train.classes, self.splitting, self.config.split
+                per_class=per_class,
+                labelled=labelled,
+                epoch_images=train.images,
+                ways=train.classes,
+                splitting=self.splitting,
+                split=self.config.split,
             )
 
     def training(self) -> None:
@@ -120,8 +135,12 @@ class LowData(Protocol[LowDataSetting]):
         train = data.split(setting.splitting, "train")
         assert train.labels is not None
         rows = balanced_rows(train.labels, setting.labelled, context.rng.child("low data"))
-        learner.fit(train.take(rows), progress=context.progress)
-        return count(learner, data.split(setting.splitting, setting.split), context)
+        if learner.mini_batches:
+            rows = _repeated(train.labels, rows, setting.epoch_images, context.rng)
+        log = fitted(learner, train.take(rows), NO_LIMIT, context.progress)
+        counted = count(learner, data.split(setting.splitting, setting.split), context)
+        remarks = [*log.remarks, *counted.remarks]
+        return replace(counted, log={"training": log.summary()}, remarks=remarks)
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images, which are the same in every seed."""
@@ -130,11 +149,30 @@ class LowData(Protocol[LowDataSetting]):
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
+        train = self.facts.splittings[self.splitting]["train"]
         images = self.facts.splittings[self.splitting][self.config.split].images
         return {
             "split": f"{self.splitting}/{self.config.split}, {images} images",
-            "training": f"images drawn from {self.splitting}/train, labelled; each learner's own "
-            "epochs over them (a suite's budget does not apply)",
+            "training": f"images drawn from {self.splitting}/train, labelled; the same number of "
+            f"updates for every number of images: an epoch shows {train.images}, the drawn ones "
+            "repeated (a suite's budget does not apply)",
             "image size": "x".join(map(str, self.facts.image_shape)),
             "draws": "one a seed, the same for every learner, nested",
         }
+
+
+def _repeated(labels: np.ndarray, rows: np.ndarray, count: int, rng: Rng) -> np.ndarray:
+    """Repeat rows until there are ``count``, each as often as any other or once more.
+
+    Args:
+        labels: of all images, (N,); the rows that come once more are spread over classes.
+        rows: in ascending order.
+        count: at least as many as there are rows.
+        rng: decides which come once more.
+
+    Returns:
+        Rows in ascending order, (count,).
+    """
+    times, left = divmod(count, len(rows))
+    again = rows[balanced_rows(labels[rows], left, rng.child("low data, once more"))]
+    return np.sort(np.concatenate([np.repeat(rows, times), again]))

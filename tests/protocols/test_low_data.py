@@ -12,7 +12,7 @@ from harness import api
 from harness.data.base import Facts, Images, Loaded, SplitFacts
 from harness.learning.learner import TrainingLog, silent
 from harness.protocols.base import Context
-from harness.protocols.low_data import LowData
+from harness.protocols.low_data import LowData, LowDataSetting
 from harness.registry import learners
 from harness.report.printed import lay_out
 from harness.report.tables import build_all
@@ -70,6 +70,79 @@ def measure(
     )
 
 
+def _noting(kind: str) -> type:
+    """A learner of some kind that notes what it was trained on."""
+
+    class Noted(learners[kind]):
+        def fit(self, train: Images, **more) -> TrainingLog:
+            self.seen = train
+            return super().fit(train, **more)
+
+    return Noted
+
+
+TINY = {
+    "backbone": "mlp",
+    "width": 8,
+    "hidden": 8,
+    "filters": 4,
+    "units": 8,
+    "epochs": 3,
+    "readout_epochs": 2,
+    "readout_steps": 3,
+    "batch": 7,
+    "batch_size": 7,
+    "images": 30,
+    "episodes": 4,
+    "iterations": 4,
+    "train_ways": 3,
+    "train_queries": 1,
+    "adapt_steps": 2,
+    "inner_steps": 1,
+}
+"""Values of keys, for learners that have them; a batch is larger than the smallest draw."""
+
+
+def blobs() -> Loaded:
+    """Three classes of noisy 8 x 8 images, 10 each for training and 4 each for testing."""
+    generator = np.random.default_rng(1)
+    labels = np.arange(42) % 3
+    pixels = (60 * labels[:, None, None, None] + generator.integers(0, 90, (42, 1, 8, 8))).astype(
+        np.uint8
+    )
+    splits = {"train": np.arange(30), "test": np.arange(30, 42)}
+    return Loaded(pixels, labels, ("a", "b", "c"), None, {"standard": splits})
+
+
+@pytest.mark.parametrize("kind", list(learners))
+def test_every_learner_gets_as_many_updates_from_few_images_as_from_all(kind):
+    steps, logs = [], []
+    for per_class in (2, "all"):
+        cls = learners[kind]
+        keys = {key: TINY[key] for key in TINY if key in cls.Config.model_fields}
+        learner = cls(cls.Config(**keys), (1, 8, 8), 3, Rng(0).child("learner"))
+        moments: list[int] = []
+        learner.watch = lambda _, images_seen, moments=moments: moments.append(images_seen)
+        labelled = 30 if per_class == "all" else 6
+        setting = LowDataSetting(per_class, labelled, 30, 3, "standard", "test")
+        measured = LowData.measure(learner, blobs(), setting, Context(Rng(0), "cpu", 64, silent))
+        steps.append(moments)
+        logs.append(measured.log["training"])
+    few, everything = steps
+    assert len(few) == len(everything)
+    if cls.mini_batches:
+        assert few == everything and logs[0]["images_seen"] == logs[1]["images_seen"] > 0
+
+
+def test_repeats_are_as_even_as_they_can_be(data):
+    for setting in protocol(per_class=[1, 2, 5]).settings():
+        seen = measure(data, setting, cls=_noting("mlp"), config=learners["mlp"].Config(epochs=1))
+        index, counts = np.unique(seen[0].seen.index, return_counts=True)
+        assert len(index) == setting.labelled and counts.sum() == 66
+        assert counts.max() - counts.min() <= 1
+        np.testing.assert_array_equal(index, drawn(data, setting).index)
+
+
 def drawn(data: Loaded, setting: dict, seed: int = 0) -> Images:
     return measure(data, setting, seed=seed)[0].seen
 
@@ -103,8 +176,8 @@ def test_learners_get_the_same_draw_whatever_their_kind_and_config(data):
         learner, _ = measure(
             data, setting, cls=Other, config=Other.Config(hidden=hidden, epochs=1), seed=4
         )
-        np.testing.assert_array_equal(learner.seen.index, ours.index)
-        np.testing.assert_array_equal(learner.seen.labels, ours.labels)
+        np.testing.assert_array_equal(np.unique(learner.seen.index), ours.index)
+        assert np.bincount(learner.seen.labels).tolist() == [22] * 3
 
 
 @pytest.mark.parametrize("kind", ["mlp", "prototypes"])
@@ -116,7 +189,14 @@ def test_verdicts_are_those_of_the_learner_trained_on_the_draw_in_batches_of_any
     )
     test = data.split("standard", "test")
     alone = learners[kind](config, (1, 4, 4), 3, Rng(0).child("learner"))
-    alone.fit(drawn(data, setting))
+    seen = drawn(data, setting)
+    if learner.mini_batches:  # 66 images of 15, nested draws of which come once more
+        seen = measure(data, setting, cls=_noting(kind), config=config)[0].seen
+        assert (
+            len(seen) == 66
+            and np.bincount(np.unique(seen.index, return_inverse=True)[1]).min() == 4
+        )
+    alone.fit(seen)
     np.testing.assert_array_equal(
         one.arrays["correct"], alone.classifier()(test.tensor()).argmax(1).numpy() == test.labels
     )
