@@ -30,8 +30,9 @@ from harness.protocols.attack_settings import (
     labelled,
 )
 from harness.protocols.base import Context, Fault, Measurement, Protocol, TrainingData
-from harness.protocols.classification import detectable_words
-from harness.protocols.requirements import require_logits
+from harness.protocols.classification import detectable_words, one_class
+from harness.protocols.inference import of_classifier
+from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Some, number_of, of_config, subset, too_many, words
 from harness.records import TrustCheck, Value
@@ -140,6 +141,9 @@ class AttackSweep(Protocol[AttackSweepSetting]):
                 f"there are: {', '.join(splits)}",
             )
             return
+        if splits["train"].classes < 2:
+            yield one_class()
+            return
         split = splits[config.split]
         yield from too_many(config.images, split.images)
         yield from attack_faults(config.attacks, self.facts.image_shape, split.classes)
@@ -160,12 +164,12 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         """Attack every image at every budget; accuracy at each with its Wilson interval.
 
         Raises:
-            ValueError: the classifier gives no logits of the right shape.
+            ValueError: the classifier is in train mode, or gives no logits of the right shape.
             FloatingPointError: some logits are not finite.
         """
         images = _images(data, setting)
         attack = _prepared(setting, data, context)
-        model = learner.classifier()
+        model = classifier_of(learner)
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
         logits = Victim(model, context.batch_size).logits(pixels)
@@ -182,7 +186,8 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         )
         arrays = {**result.to_arrays(), "index": images.index}
         log = {"outside": result.outside, "changed": list(result.changed)}
-        return Measurement(_values(result), arrays, log=log)
+        inference = of_classifier(model, pixels)
+        return Measurement(_values(result), arrays, inference.checks, log, inference.remarks)
 
     @property
     def checked(self) -> bool:
@@ -211,7 +216,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
             tuple(measured.log["changed"]),
         )
         return check(
-            learner.classifier(),
+            classifier_of(learner),
             images.tensor(context.device),
             torch.from_numpy(images.labels).to(context.device),
             images.index,
@@ -294,7 +299,7 @@ def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Mo
         learner = cls(cls.Config.model_validate(keys), train.shape, train.n_classes, rng)
         learner.fit(train)
         _SURROGATES.clear()
-        _SURROGATES[key] = learner.to(device).classifier()
+        _SURROGATES[key] = classifier_of(learner.to(device))
     return _SURROGATES[key]
 
 

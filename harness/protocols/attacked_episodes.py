@@ -36,6 +36,7 @@ from harness.protocols.base import Context, Fault, Measurement
 from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_settings import EpisodesConfig, FewShotSetting
 from harness.protocols.episode_verdicts import drawn
+from harness.protocols.inference import of_episodes
 from harness.protocols.requirements import require_eval_mode, require_logits
 from harness.protocols.support_attack import SupportAttack, poisoned
 from harness.records import TrustCheck
@@ -173,7 +174,9 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
             "changed": [list(result.changed) for result in sweeps[:checked]],
         }
         values = accuracies(sweeps[0].eps, arrays)
-        return Measurement(values, arrays, merged(checks, checked), log)
+        inference = of_episodes(learner, images, episodes, context.device)
+        checks = [*merged(checks, checked), *inference.checks]
+        return Measurement(values, arrays, checks, log, inference.remarks)
 
     @property
     def checked(self) -> bool:
@@ -339,6 +342,10 @@ def merged(checks: Iterable[TrustCheck], episodes: int) -> list[TrustCheck]:
 
 
 def _merged_check(name: str, checks: list[TrustCheck], episodes: int) -> TrustCheck:
+    # Where a check could not be made, the other episodes decide.
+    checks = [check for check in checks if check.level != "-"]
+    if not checks:
+        return TrustCheck(name, "-", f"not applicable in {episodes} episodes")
     failed = [check for check in checks if check.level == "FAIL"]
     passed = [check for check in checks if check.level == "PASS"]
     warned = len(checks) - len(failed) - len(passed)

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from harness.batching import in_batches
+from harness.batching import ROWS, in_batches
 from harness.data.base import Images, Loaded
-from harness.lazy import torch
+from harness.lazy import nn, torch
 from harness.learning.learner import Learner
 from harness.metrics.power import detectable_accuracy_difference
 from harness.metrics.statistics import wilson
@@ -23,7 +23,8 @@ from harness.protocols.base import (
     ProtocolConfig,
     TrainingData,
 )
-from harness.protocols.requirements import require_eval_mode, require_logits
+from harness.protocols.inference import of_classifier
+from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
 from harness.records import Value
 from harness.registry import protocols
@@ -108,7 +109,8 @@ def count(learner: Learner, images: Images, context: Context) -> Measurement:
         ValueError: the classifier is in train mode.
         FloatingPointError: some logits are not finite.
     """
-    logits = _logits(learner, images, context)
+    model = classifier_of(learner)
+    logits = _logits(model, learner, images, context)
     rows = np.arange(len(images))
     own = logits[rows, images.labels]
     others = logits.copy()
@@ -131,13 +133,12 @@ def count(learner: Learner, images: Images, context: Context) -> Measurement:
         "margin": margin.astype(np.float32),
         "index": images.index,
     }
-    return Measurement([value], arrays)
+    inference = of_classifier(model, images.take(rows[:ROWS]).tensor(context.device))
+    return Measurement([value], arrays, inference.checks, remarks=inference.remarks)
 
 
-def _logits(learner: Learner, images: Images, context: Context) -> np.ndarray:
+def _logits(model: nn.Module, learner: Learner, images: Images, context: Context) -> np.ndarray:
     """float64 (N, n_classes)."""
-    model = learner.classifier()
-    require_eval_mode(model, learner, "classifier()")
     with torch.no_grad():
         logits = in_batches(model, images.tensor(context.device), batch_size=context.batch_size)
     require_logits(logits, (len(images), images.n_classes), learner)
@@ -165,6 +166,15 @@ def detectable_words(images: int, spread: float | None = None) -> str:
     )
 
 
+def one_class() -> Fault:
+    """The fault of a dataset in which no answer can be wrong."""
+    return Fault(
+        ("dataset",),
+        "it has one class, so that every answer is right",
+        "classification needs at least 2 classes",
+    )
+
+
 def shared_class_faults(
     protocol: Protocol, splitting: str, split: str, *, named: bool
 ) -> Iterator[Fault]:
@@ -188,6 +198,8 @@ def shared_class_faults(
             f"no split {split!r} in {splitting!r}",
             f"allowed: {', '.join(splittings[splitting])}",
         )
+    elif splittings[splitting]["train"].classes < 2:
+        yield one_class()
     elif splitting in protocol.facts.class_disjoint:
         yield Fault(
             ("splitting",) if named else ("dataset",),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from harness.batching import in_batches
+from harness.batching import ROWS, in_batches
 from harness.data.base import Images, Loaded
 from harness.data.corruptions import corrupt, words
 from harness.lazy import torch
@@ -24,7 +24,8 @@ from harness.protocols.base import (
     TrainingData,
 )
 from harness.protocols.classification import detectable_words, shared_class_faults
-from harness.protocols.requirements import require_eval_mode, require_logits
+from harness.protocols.inference import of_classifier
+from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Several, number_of, of_config, subset, too_many
 from harness.protocols.subset import words as subset_words
@@ -137,8 +138,7 @@ class Corruption(Protocol[CorruptionSetting]):
         images = subset(data.split(setting.splitting, setting.split), setting.images)
         kinds = setting.corruptions
         severities = setting.severities
-        model = learner.classifier()
-        require_eval_mode(model, learner, "classifier()")
+        model = classifier_of(learner)
         clean = _verdicts(model, learner, images, None, 0, context)
         correct = np.empty((len(kinds), len(severities), len(images)), np.uint8)
         for i, kind in enumerate(kinds):
@@ -146,7 +146,10 @@ class Corruption(Protocol[CorruptionSetting]):
                 correct[i, j] = _verdicts(model, learner, images, kind, severity, context)
             context.progress((i + 1) / len(kinds), kind)
         values, arrays = _values(clean, correct, kinds, severities)
-        return Measurement(values, {**arrays, "index": images.index})
+        first = images.take(np.arange(min(ROWS, len(images)))).tensor(context.device)
+        inference = of_classifier(model, first)
+        arrays["index"] = images.index
+        return Measurement(values, arrays, inference.checks, remarks=inference.remarks)
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:
         """From the number of images."""

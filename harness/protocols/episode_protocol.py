@@ -170,8 +170,8 @@ class EpisodeProtocol(Protocol[S]):
             "image size": "x".join(map(str, self.facts.image_shape)),
             "episodes": self._episode_words(),
             "queries": f"{queries} a class",
-            "inference": "inductive: each query on its own, nothing (a batch norm, say) learned "
-            "from other queries",
+            "inference": "inductive unless noted: a few queries classified alone got the same "
+            "logits as together",
         }
 
     def _episode_words(self) -> str:

@@ -13,6 +13,7 @@ from harness.protocols.base import Context, Measurement
 from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_settings import EpisodesConfig, FewShotSetting
 from harness.protocols.episode_verdicts import NOTHING, drawn, episode_verdicts
+from harness.protocols.inference import of_episodes
 from harness.records import Unit, Value
 from harness.registry import protocols
 
@@ -50,4 +51,5 @@ class FewShot(EpisodeProtocol[FewShotSetting]):
             verdicts="accuracy",
         )
         arrays = {"accuracy": accuracy, "correct": correct, "classes": episodes.classes}
-        return Measurement([value], arrays)
+        inference = of_episodes(learner, images, episodes, context.device)
+        return Measurement([value], arrays, inference.checks, remarks=inference.remarks)

@@ -61,4 +61,4 @@ class LakeRuns(FewShot):
             verdicts="error",
         )
         arrays = {**measured.arrays, "error": 1 - measured.arrays["accuracy"]}
-        return Measurement([error], arrays)
+        return replace(measured, values=[error], arrays=arrays)

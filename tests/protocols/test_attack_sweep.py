@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 from torch import nn
 
+import harness
 from harness.data.base import Facts, Images, Loaded, SplitFacts
 from harness.learning.learner import silent
 from harness.protocols.attack_sweep import AttackSweep, AttackSweepSetting
@@ -385,3 +388,46 @@ def test_logits_that_are_no_class_scores_fail_the_cell_without_trust_checks_too(
         sweep.measure(
             learner, data, next(iter(sweep.settings())), Context(Rng(4), "cpu", 64, silent)
         )
+
+
+@pytest.mark.parametrize("trust", [True, False])
+def test_a_network_in_train_mode_is_refused_with_and_without_trust_checks(data, trust):
+    class Training(Fixed):
+        kind = "training"
+
+        def classifier(self) -> nn.Module:
+            return super().classifier().train()
+
+    sweep = protocol(FGSM, trust=trust)
+    context = Context(Rng(4), "cpu", 64, silent)
+    with pytest.raises(ValueError, match=r"training: classifier\(\) gave a module in train mode"):
+        sweep.measure(Training(data), data, next(sweep.settings()), context)
+
+
+def test_every_protocol_gets_classifiers_where_the_mode_is_checked():
+    rooms = Path(harness.__file__).parent
+    asking = [
+        path.name
+        for room in ("protocols", "cells")
+        for path in (rooms / room).glob("*.py")
+        if re.search(r"[.]classifier\(\)[^`]", path.read_text())
+    ]
+    assert asking == ["requirements.py"]
+
+
+@pytest.mark.parametrize(
+    "kind, keys",
+    [
+        ("classification", {}),
+        ("corruption", {}),
+        ("low_data", {"per_class": [1]}),
+        ("attack_sweep", {"attacks": [FGSM]}),
+    ],
+)
+def test_a_dataset_of_one_class_is_refused(kind, keys):
+    facts = Facts(
+        (1, 4, 4), {"standard": {"train": SplitFacts(1, 40, 40), "test": SplitFacts(1, 20, 20)}}
+    )
+    cls = protocols[kind]
+    (fault,) = cls(cls.Config.model_validate({"dataset": "any", **keys}), facts).faults()
+    assert fault.path == ("dataset",) and "one class" in fault.message

@@ -286,7 +286,7 @@ def test_inductive_a_query_is_classified_as_if_it_were_alone(data, kind, switche
 
 def test_the_block_says_so_and_leaves_intervals_to_the_note():
     block = protocol().block()
-    assert "each query on its own" in block["inference"]
+    assert "inductive unless noted" in block["inference"]
     assert "interval" not in block and "batch norm" not in block
 
 
