@@ -309,3 +309,11 @@ def test_a_threshold_includes_its_limits(value, level):
 
 def test_what_is_not_a_number_fails():
     assert Threshold(0.1, 0.2).level(float("nan")) == "FAIL"
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_constancy_is_not_judged_on_one_image_or_equal_ones(attack, mlp, digits, number):
+    equal = digits.images[:1].expand(number, -1, -1, -1).clone()
+    degenerate = type(digits)(images=equal, labels=digits.labels[:1].expand(number).clone())
+    found = levels(mlp, degenerate, attack("pgd", eps=GRID))
+    assert found["not constant"] == "-" and "FAIL" not in found.values()

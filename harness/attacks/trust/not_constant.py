@@ -17,6 +17,10 @@ class NotConstant(Check):
     def judge(self, context: CheckContext) -> Judgement:
         """Judge how much the logits differ between images."""
         rows, logits = context.clean_sample
+        images = context.images[context.index(rows)]
+        if bool((images == images[:1]).all()):
+            count = "1 image" if len(rows) == 1 else f"{len(rows)} equal images"
+            return "-", f"not applicable: {count}, so one answer is right"
         if relative_spread(logits[:, None]) <= ROUNDING:
             return "FAIL", f"the logits of {len(rows)} images are all the same: constant output"
         predicted = len(logits.argmax(1).unique())
