@@ -12,8 +12,12 @@ from harness.commits import File
 from harness.errors import HarnessError
 from harness.files import write_atomically
 
-MOST_BYTES = 2**30
+MOST_BYTES = 2**26
 """Largest unpacked size that is accepted; a suite of thousands of cells stays far below."""
+MOST_RATIO = 100
+"""Largest ratio of unpacked to packed size; that of measurements is about 10."""
+SMALL = 2**20
+"""Unpacked size below which the ratio does not matter."""
 MOST_FILES = 100_000
 """Largest number of members that is accepted."""
 BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -60,7 +64,8 @@ def read(path: File, allowed: Callable[[str], bool]) -> dict[str, bytes]:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as packed:
             members = packed.infolist()
-            _check(members, allowed)
+            packed_size = file.seek(0, io.SEEK_END)
+            _check(members, allowed, packed_size)
             return {member.filename: _unpacked(packed, member) for member in members}
     except OSError as error:
         raise HarnessError(f"cannot read it: {error.strerror or error}") from None
@@ -68,7 +73,9 @@ def read(path: File, allowed: Callable[[str], bool]) -> dict[str, bytes]:
         raise HarnessError(f"damaged, or not a zip file: {error}") from None
 
 
-def _check(members: list[zipfile.ZipInfo], allowed: Callable[[str], bool]) -> None:
+def _check(
+    members: list[zipfile.ZipInfo], allowed: Callable[[str], bool], packed_size: int
+) -> None:
     """Check every declared name, compression and size before anything is unpacked."""
     for member in members:
         if not allowed(member.filename):
@@ -83,6 +90,11 @@ def _check(members: list[zipfile.ZipInfo], allowed: Callable[[str], bool]) -> No
         raise HarnessError(
             f"it would unpack to {size / 2**20:.0f} MiB in {len(members)} files; "
             f"the limits are {MOST_BYTES / 2**20:.0f} MiB and {MOST_FILES} files"
+        )
+    if size > max(SMALL, MOST_RATIO * packed_size):
+        raise HarnessError(
+            f"it would unpack to {size / packed_size:.0f} times its size; "
+            f"the limit is {MOST_RATIO} times"
         )
 
 

@@ -21,6 +21,11 @@ from harness.errors import HarnessError
 from harness.storage import tensors
 from harness.storage.cellfile import Damage
 
+MOST_BYTES = 2**27
+"""Largest size of all restored arrays of a file together."""
+MOST_ELEMENTS = 2**22
+"""Largest number of units behind one number."""
+
 _NAME = re.compile(r"\d{1,9}(?:/bits/(?P<shape>\d{1,10}(?:x\d{1,10}){0,7})|/(?P<wide>int64))?")
 
 
@@ -65,21 +70,23 @@ class ArrayWriter:
 class ArrayReader:
     """Restores arrays from the file of an ``ArrayWriter``.
 
+    Each is restored once, however many cells share it.
+
     Args:
         data: the file.
-        most_bytes: largest size of all restored arrays together that is accepted.
 
     Raises:
         HarnessError: not such a file, or too large when restored.
     """
 
-    def __init__(self, data: bytes, most_bytes: int) -> None:
+    def __init__(self, data: bytes) -> None:
         self._tensors = load(data)
+        self._restored: dict[str, np.ndarray] = {}
         size = sum(_restored_bytes(name, tensor) for name, tensor in self._tensors.items())
-        if size > most_bytes:
+        if size > MOST_BYTES:
             raise HarnessError(
                 f"its arrays would take {size / 2**20:.0f} MiB; "
-                f"the limit is {most_bytes / 2**20:.0f} MiB"
+                f"the limit is {MOST_BYTES / 2**20:.0f} MiB"
             )
 
     def __contains__(self, name: str) -> bool:
@@ -87,7 +94,11 @@ class ArrayReader:
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return the array that ``ArrayWriter.add`` gave this name."""
-        return _restored(name, self._tensors[name])
+        if name not in self._restored:
+            array = _restored(name, self._tensors[name])
+            array.flags.writeable = False
+            self._restored[name] = array
+        return self._restored[name]
 
 
 def load(data: bytes) -> dict[str, np.ndarray]:

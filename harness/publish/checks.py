@@ -1,57 +1,34 @@
 """Whether a submission measured what it claims to have measured.
 
 Hashes reveal damage, not dishonesty: whoever makes a file can hash anything.
-So the key of each cell is recomputed from what the cell says that it measured,
-and each number from the verdicts that it is the mean of.
+So the key of each cell is recomputed from what the cell says that it measured, and what it says
+is compared with the protocol block that is printed with its numbers.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
 from harness.cells.matching import Match
-from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.publish.contents import Cells
-from harness.publish.manifest import CellName, LearnerOutline, Manifest, first_fault
-from harness.records import Record
+from harness.publish.manifest import CellName, LearnerOutline, Manifest
+from harness.records import FROM_VERDICTS
 from harness.storage.cellfile import cell_key
+from harness.storage.schema import first_fault
+from harness.storage.store import CellResult
 from harness.suite.specs.match import Search
 
-ROUNDING = 1e-6
-"""How far a number may be from the mean of its verdicts, which may be stored as float32."""
-
-
-class _Dataset(TypedDict):
-    kind: str
-    content: str
-
-
-class _Identity(TypedDict):
-    """The parts of a cell's identity that are read here; the others only enter its key."""
-
-    role: str
-    seed: int
-    dataset: _Dataset
-
-
-class _MeasureIdentity(_Identity):
-    setting: dict[str, Any]
-    training: str | None
-
-
-class _TrainIdentity(_Identity):
-    splitting: str
-    labelled: bool
-    budget: int | None
-
-
-_MEASURE = TypeAdapter(_MeasureIdentity)
-_TRAIN = TypeAdapter(_TrainIdentity)
+_STRENGTHS = {
+    "steps": re.compile(r"(\d+) steps?\b"),
+    "restarts": re.compile(r"(\d+) restarts?\b"),
+}
+"""Keys of an attack -> where a protocol block states them, see ``Attack.words``."""
+_IMAGES = re.compile(r"(\d+) images\b")
+_FIRST = re.compile(r"(\d+)\b")
 _SEARCH = TypeAdapter(Search)
 _MATCH = TypeAdapter(Match)
 
@@ -68,9 +45,7 @@ def check_identities(manifest: Manifest, cells: Cells) -> None:
             if cell_key(identity) != cell.key:
                 raise HarnessError(f"cell {cell.key} is not what its key is a hash of")
             _check_learner(cell, identity, manifest, cells)
-            _check_protocol(cell, identity, manifest)
-            shape = _MEASURE if _is_measured(cell) else _TRAIN
-            shape.validate_python(identity, strict=True)
+            _check_protocol(cell, cells.read(cell.key), manifest)
         except ValidationError as error:
             raise _malformed(cell, first_fault(error)) from None
         except (KeyError, TypeError, ValueError) as error:
@@ -119,38 +94,51 @@ def _configs(
     return configs
 
 
-def _check_protocol(cell: CellName, identity: dict[str, Any], manifest: Manifest) -> None:
+def _check_protocol(cell: CellName, result: CellResult, manifest: Manifest) -> None:
     if not _is_measured(cell):
         return
+    identity = result.identity
     protocol = manifest.protocols.get(cell.protocol)
     if protocol is None or identity["protocol"]["kind"] != protocol.kind:
         raise HarnessError(
             f"cell {cell.key} is not of the protocol that it is named after, {cell.protocol[:60]!r}"
         )
-
-
-def check_numbers(results: Results) -> None:
-    """Check that every number with verdicts is their mean.
-
-    Raises:
-        HarnessError: one is not, or its verdicts are missing.
-    """
-    for record in results.records:
-        if record.verdicts is not None:
-            _check_number(record, record.verdicts, results)
-
-
-def _check_number(record: Record, name: str, results: Results) -> None:
-    try:
-        units = np.asarray(results.verdicts(record.cell, name), np.float64)
-    except KeyError:
+    if identity["seed"] not in protocol.seeds:
         raise HarnessError(
-            f"cell {record.cell}: no verdicts behind {record.metric} of {record.learner}"
-        ) from None
-    # Written so that NaN, which compares as False, is refused.
-    agrees = units.shape == (record.n,) and abs(units.mean() - record.value) <= ROUNDING
-    if not agrees:
+            f"cell {cell.key} has seed {identity['seed']}, but {cell.protocol} has "
+            f"{', '.join(map(str, protocol.seeds[:10]))}"
+        )
+    _check_attack(cell, identity["setting"], protocol.block)
+    for value in result.values:
+        if value["metric"] in FROM_VERDICTS:
+            _check_count(cell, value, identity["setting"], protocol.block)
+
+
+def _check_attack(cell: CellName, setting: dict[str, Any], block: dict[str, str]) -> None:
+    """Compare the strength of an attack with that in the protocol block, which is printed."""
+    words = block.get(str(setting.get("attack")), "")
+    config = setting.get("config", {})
+    for key, pattern in _STRENGTHS.items():
+        stated = pattern.search(words)
+        if stated and key in config and config[key] != int(stated[1]):
+            raise HarnessError(
+                f"cell {cell.key} was attacked with {key} {str(config[key])[:20]}, "
+                f"but the protocol block says {stated[0]}"
+            )
+
+
+def _check_count(
+    cell: CellName, value: dict[str, Any], setting: dict[str, Any], block: dict[str, str]
+) -> None:
+    """Compare the number of images or episodes with that in the protocol block."""
+    planned: Any = None
+    if "episode" in value["unit"]:
+        planned = setting.get("episodes")
+    else:
+        stated = _IMAGES.search(block.get("split", "")) or _FIRST.match(block.get("images", ""))
+        planned = stated and int(stated[1])
+    if planned is not None and value["n"] != planned:
         raise HarnessError(
-            f"cell {record.cell}: {record.metric} {record.value:g} over {record.n} "
-            f"of {record.learner} is not the mean of its verdicts"
+            f"cell {cell.key} has {value['metric']} over {value['n']} {value['unit']}s, "
+            f"but the protocol block says {planned}"
         )

@@ -13,6 +13,7 @@ Version 1 had ``cells/KEY/cell.json`` and ``cells/KEY/verdicts.safetensors``, as
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,7 +31,8 @@ from harness.errors import HarnessError
 from harness.publish import archive, arrays
 from harness.publish.manifest import MANIFEST, VERSION, Manifest, parse
 from harness.publish.shown import shown_arrays
-from harness.records import TrustCheck, Value
+from harness.storage import schema
+from harness.storage.schema import Odd, Word
 from harness.storage.store import VERDICTS, CellResult
 
 SUITE = "suite.yaml"
@@ -41,9 +43,9 @@ _FOLDER_1 = re.compile(
     rf"cells/(?P<key>[0-9a-f]{{24}})/({re.escape(_CELL_1)}|{re.escape(VERDICTS)})"
 )
 
-_RESULT = TypeAdapter(CellResult)
-_VALUES = TypeAdapter(list[Value])
-_CHECKS = TypeAdapter(list[TrustCheck])
+MOST_ITEMS = 2_000_000
+"""Most items of all JSON together; each takes up to 100 bytes of memory. A cell has about 400."""
+_NAMES = TypeAdapter(dict[Word, Word])
 
 LoadArrays = Callable[[str], dict[str, np.ndarray]]
 """Key of a cell -> its arrays by name; empty for a cell that has none."""
@@ -147,11 +149,20 @@ def load(path: File) -> Contents:
     files = archive.read(path, _is_member)
     if MANIFEST not in files:
         raise HarnessError(f"it has no {MANIFEST}")
+    _check_items(files)
     manifest = parse(files.pop(MANIFEST))
     _check_hashes(manifest, files)
     decode = _decoded_1 if manifest.version == 1 else _decoded_2
     suite = files.get(SUITE, b"").decode(errors="replace")
     return Contents(manifest, suite, decode(files))
+
+
+def _check_items(files: dict[str, bytes]) -> None:
+    """Refuse JSON that would take far more memory than its text."""
+    texts = [data for name, data in files.items() if name.endswith((".json", ".jsonl"))]
+    items = sum(text.count(mark) for text in texts for mark in (b",", b":", b"[", b"{"))
+    if items > MOST_ITEMS:
+        raise HarnessError(f"its JSON has {items:,} items; the limit is {MOST_ITEMS:,}")
 
 
 def _is_member(name: str) -> bool:
@@ -173,14 +184,14 @@ def _decoded_2(files: dict[str, bytes]) -> Cells:
     if CELLS not in files or ARRAYS not in files:
         raise HarnessError(f"it has no {CELLS if CELLS not in files else ARRAYS}")
     try:
-        tensors = arrays.ArrayReader(files[ARRAYS], archive.MOST_BYTES)
+        tensors = arrays.ArrayReader(files.pop(ARRAYS))
     except HarnessError as error:
         raise HarnessError(f"{ARRAYS}: {error.message}") from None
     results: dict[str, CellResult] = {}
     names: dict[str, dict[str, str]] = {}
-    for number, line in enumerate(files[CELLS].splitlines(), start=1):
+    for number, line in enumerate(io.BytesIO(files.pop(CELLS)), start=1):
         place = f"{CELLS}:{number}"
-        content = _json(line, place)
+        content = _json(line.rstrip(b"\n"), place)
         key = content.get("key")
         if not isinstance(key, str) or key in results:
             raise HarnessError(f"{place}: it has no key, or that of another line")
@@ -197,7 +208,7 @@ def _tensor_names(
     content: dict[str, Any], place: str, tensors: arrays.ArrayReader
 ) -> dict[str, str]:
     try:
-        names = TypeAdapter(dict[str, str]).validate_python(content.get("arrays"))
+        names = _NAMES.validate_python(content.get("arrays"), strict=True)
     except ValidationError:
         raise HarnessError(f"{place}: arrays: not a mapping of names to tensors") from None
     for tensor in names.values():
@@ -227,9 +238,9 @@ def _decoded_1(files: dict[str, bytes]) -> Cells:
 
 def _json(text: bytes, place: str) -> dict[str, Any]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HarnessError(f"{place}: not JSON: {error}") from None
+        content = schema.parse(text)
+    except Odd as error:
+        raise HarnessError(f"{place}: {error}") from None
     if not isinstance(content, dict):
         raise HarnessError(f"{place}: not a JSON object")
     return content
@@ -237,15 +248,9 @@ def _json(text: bytes, place: str) -> dict[str, Any]:
 
 def _result(content: dict[str, Any], key: str) -> CellResult:
     try:
-        result = _RESULT.validate_python(content["result"])
-        _VALUES.validate_python(result.values)
-        _CHECKS.validate_python(result.trust)
-    except KeyError:
-        raise HarnessError(f"cell {key} cannot be read: it has no result") from None
-    except (ValueError, RecursionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise HarnessError(f"cell {key} cannot be read: {reason}") from None
-    return result
+        return CellResult(**schema.checked(content.get("result")))
+    except Odd as error:
+        raise HarnessError(f"cell {key} cannot be read: {error}") from None
 
 
 def _digest(data: bytes) -> str:

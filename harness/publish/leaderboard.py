@@ -35,17 +35,25 @@ class Board:
 def gather(sources: Sequence[str | Path], options: RunOptions = DEFAULTS) -> Board:
     """Read sources and merge those that measured the same suite.
 
+    A submission that is not accepted is one line among the refused; the others stay.
+
     Args:
         sources: suites, submissions and folders of results; see ``harness.publish.sources``.
         options: the store is where the cells of suites are.
 
     Raises:
-        HarnessError: a source cannot be read or has no results.
+        HarnessError: a suite cannot be read or has no results, or no submission is accepted.
     """
     divisions: dict[str, Division] = {}
     refused: list[Refusal] = []
     for path, origin in zip(sources, origins(sources), strict=True):
-        division = _read(path, origin, options)
+        try:
+            division = _read(path, origin, options)
+        except HarnessError as error:
+            if len(sources) == 1 or find(path).kind != "submission":
+                raise
+            refused.append(Refusal(origin, "", "", error.message))
+            continue
         if not division.results.records:
             raise HarnessError(
                 "it has no results yet",
@@ -58,6 +66,11 @@ def gather(sources: Sequence[str | Path], options: RunOptions = DEFAULTS) -> Boa
             refused += more
         else:
             divisions[name] = division
+    if not divisions:
+        raise HarnessError(
+            f"none of {len(sources)} submissions is accepted: {refused[0]}",
+            hint="name each alone to see why",
+        )
     return Board(list(divisions.values()), refused)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.cells.outline import Outline
 from harness.errors import HarnessError
 from harness.registry import Config
+from harness.storage import schema
+from harness.storage.schema import Odd, Seed, Text, Word
 from harness.suite.model import Name
 from harness.suite.specs.published import PublishedSpec
 from harness.suite.specs.tables import TableSpec
@@ -24,8 +27,8 @@ class CellName(Config):
 
     key: str = Field(pattern=r"^[0-9a-f]{24}$", description="key of the cell")
     role: Literal["train", "match", "measure", "trust"] = Field(description="kind of work")
-    learner: str = Field(description="name of the learner in the suite")
-    protocol: str = Field(
+    learner: Word = Field(description="name of the learner in the suite")
+    protocol: Word = Field(
         description="name of the protocol in the suite; empty for train and match"
     )
 
@@ -33,8 +36,10 @@ class CellName(Config):
 class LearnerOutline(Config):
     """A learner of the suite."""
 
-    kind: str = Field(description="registered kind of the learner")
-    config: dict[str, Any] = Field(description="all of its keys; null for one that a match chooses")
+    kind: Word = Field(description="registered kind of the learner")
+    config: dict[Word, Any] = Field(
+        description="all of its keys; null for one that a match chooses"
+    )
     match: dict[str, Any] | None = Field(
         None, description="the key that a match chooses, and its target"
     )
@@ -43,9 +48,9 @@ class LearnerOutline(Config):
 class ProtocolOutline(Config):
     """A protocol of the suite."""
 
-    kind: str = Field(description="registered kind of the protocol")
-    block: dict[str, str] = Field(description="protocol block: condition -> value")
-    seeds: list[int] = Field(description="seeds that it was planned for")
+    kind: Word = Field(description="registered kind of the protocol")
+    block: dict[Word, Text] = Field(description="protocol block: condition -> value")
+    seeds: list[Seed] = Field(description="seeds that it was planned for")
 
 
 class Manifest(Config):
@@ -54,7 +59,7 @@ class Manifest(Config):
     format: Literal["bioharness submission"] = Field(description="marks the file as a submission")
     version: Literal[1, 2] = Field(description="version of the layout")
     name: Name = Field(description="name of the suite")
-    description: str = Field(description="description of the suite")
+    description: Text = Field(description="description of the suite")
     learners: dict[Name, LearnerOutline] = Field(description="name -> learner")
     protocols: dict[Name, ProtocolOutline] = Field(description="name -> protocol")
     tables: list[TableSpec] = Field(description="tables that the suite asks for")
@@ -69,20 +74,18 @@ class Manifest(Config):
         return Outline(self.name, self.description, learners, protocols)
 
 
+def _of_json(content: Any) -> Manifest:
+    # As JSON, because a list in it may stand for a tuple.
+    return Manifest.model_validate_json(json.dumps(content))
+
+
 def parse(data: bytes) -> Manifest:
-    """Read ``manifest.json``.
+    """Read ``manifest.json``. Fields of a newer release are named in a warning and left out.
 
     Raises:
         HarnessError: it is not a manifest of a version that can be read.
     """
     try:
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        raise HarnessError(f"{MANIFEST}: {first_fault(error)}") from None
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return the first fault of a validation as ``place: message``."""
-    fault = error.errors()[0]
-    place = ".".join(map(str, fault["loc"]))
-    return f"{place}: {fault['msg']}"
+        return schema.validated(_of_json, schema.parse(data), MANIFEST)
+    except Odd as error:
+        raise HarnessError(f"{MANIFEST}: {error}") from None

@@ -1,8 +1,9 @@
 """Merges the results of two sources that measured one suite.
 
 The first source defines the conditions. A row of another source is accepted if it was measured
-under the same ones: the same data, the same protocol block, and trust checks that were made and did
-not fail. Every other row is refused, with a reason.
+under the same ones: the same data, the same protocol block, the same seeds, settings, images and
+episodes, and trust checks that were made and did not fail. Every other row is refused, with a
+reason.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.cells.results import Matched, Results
+from harness.publish.comparable import Rivals
 from harness.records import Record, worst_level
 from harness.report.board.model import Division, Refusal
 
@@ -34,6 +36,7 @@ def merge(board: Division, other: Division) -> tuple[Division, list[Refusal]]:
     """
     own, theirs = board.results, other.results
     origin = next(iter(other.origins.values()))
+    rivals = {protocol: Rivals(own, protocol) for protocol in own.protocols}
     names: dict[str, str] = {}
     accepted: set[tuple[str, str]] = set()  # learner and cell, in the names of the other source
     refused: list[Refusal] = []
@@ -46,7 +49,7 @@ def merge(board: Division, other: Division) -> tuple[Division, list[Refusal]]:
             if not row:
                 continue
             known_row = _row(own, learner, protocol) if is_known else []
-            reason = _reason_to_refuse(own, theirs, protocol, row, known_row)
+            reason = _reason_to_refuse(own, theirs, rivals, row, known_row)
             if reason:
                 refused.append(Refusal(origin, learner, protocol, reason))
             elif not known_row:
@@ -74,28 +77,36 @@ def _row(results: Results, learner: str, protocol: str) -> list[Record]:
 
 
 def _reason_to_refuse(
-    own: Results, theirs: Results, protocol: str, row: list[Record], known_row: list[Record]
+    own: Results,
+    theirs: Results,
+    rivals: Mapping[str, Rivals],
+    row: list[Record],
+    known_row: list[Record],
 ) -> str:
     """Return the first reason to refuse a row; ``""`` if there is none.
 
     Args:
         own: results on the board.
         theirs: results of the other source.
-        protocol: name of the row's protocol.
+        rivals: protocol -> the board's rows.
         row: records of one learner and protocol of the other source.
         known_row: records that the board has of the same learner and protocol.
     """
     if known_row and _numbers(known_row) != _numbers(row):
         return "the board has this learner with other numbers"
+    protocol = row[0].protocol
     kind = theirs.protocols[protocol]
     if own.protocols.get(protocol) != kind:
         return f"the board's {own.suite} has no protocol {protocol!r} of kind {kind!r}"
-    rivals = [record for record in own.records if record.protocol == protocol]
-    return (
-        _different_data(rivals, row)
+    on_board = rivals[protocol]
+    difference = (
+        _different_data(on_board.records, row)
         or _different_block(own.blocks[protocol], theirs.blocks[protocol])
-        or _distrusted(theirs, rivals, row)
+        or on_board.difference(theirs, row)
     )
+    if difference:
+        return f"not comparable: {difference}"
+    return _distrusted(theirs, on_board.records, row)
 
 
 def _numbers(row: list[Record]) -> set[tuple[str, int, str, float, int]]:

@@ -20,9 +20,10 @@ from harness.cells.results import Results
 from harness.commits import File
 from harness.errors import HarnessError
 from harness.publish import contents
-from harness.publish.checks import check_identities, check_numbers
+from harness.publish.checks import check_identities
 from harness.publish.contents import Cells, Contents
 from harness.publish.manifest import FORMAT, VERSION, CellName, Manifest
+from harness.publish.recount import recounted
 from harness.storage.store import VERDICTS, CellResult, Store
 from harness.suite.tree import resolved
 
@@ -102,8 +103,7 @@ def read(path: File) -> Submission:
         loaded = contents.load(path)
         manifest, cells = loaded.manifest, loaded.cells
         check_identities(manifest, cells)
-        results = gather(manifest.outline(), manifest.cells, cells)
-        check_numbers(results)
+        results = recounted(gather(manifest.outline(), manifest.cells, cells))
     except HarnessError as error:
         raise HarnessError(
             f"not accepted as a submission: {error.message}",

@@ -185,11 +185,11 @@ def _number_of(record: Record, results: Results) -> Number:
     samples = ""
     if record.verdicts is not None:
         units = np.asarray(results.verdicts(record.cell, record.verdicts), np.float64)
-        samples = _samples_of(record, results)
+        samples = samples_of(record, results)
     return Number(record.value, record.low, record.high, record.n, record.trust, units, samples)
 
 
-def _samples_of(record: Record, results: Results) -> str:
+def samples_of(record: Record, results: Results) -> str:
     """Hash of which images or episodes were measured; empty if that is not stored."""
     for name in SAMPLES:
         try:

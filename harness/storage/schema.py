@@ -10,8 +10,8 @@ Fields that a newer release added are named in a warning and left out.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NotRequired
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json
@@ -22,6 +22,8 @@ from harness.records import FROM_VERDICTS, Trust, Unit
 
 _LARGEST = 1e100
 """Squares of numbers up to this one are finite, so that statistics of them are."""
+
+_T = TypeVar("_T")
 
 ROUNDING = 1e-9
 """How far sums of shares may be rounded out of their range."""
@@ -272,6 +274,37 @@ def checked(result: Any) -> dict[str, Any]:
     return _known(result)
 
 
+def validated(validate: Callable[[Any], _T], content: Any, what: str) -> _T:
+    """Validate a content, without the fields that this release does not know.
+
+    Args:
+        validate: of a schema that forbids unknown fields.
+        content: parsed JSON; unknown fields are removed from it.
+        what: names the content in the warning of unknown fields.
+
+    Raises:
+        Odd: it does not fit the schema.
+    """
+    try:
+        return validate(content)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        if any(fault["type"] != "extra_forbidden" for fault in faults):
+            raise Odd(first_fault(error)) from None
+    places = [fault["loc"] for fault in faults]
+    for *steps, name in places:
+        entry = content
+        for step in steps:
+            entry = entry[step]
+        del entry[name]
+    unknown = sorted({str(place[-1]) for place in places})
+    remark(f"{what} has fields of a newer release, which are ignored: {', '.join(unknown)}")
+    try:
+        return validate(content)
+    except ValidationError as error:
+        raise Odd(first_fault(error)) from None
+
+
 def _known(result: dict[str, Any]) -> dict[str, Any]:
     """Leave out the fields of a newer release."""
     if result.keys() > _FIELDS:
@@ -292,6 +325,7 @@ def _without_unknown(entry: Mapping[str, Any], fields: frozenset[str], what: str
 
 def first_fault(error: ValidationError) -> str:
     """Return the first fault of a validation as ``place: message``."""
-    fault = error.errors(include_url=False, include_input=False)[0]
+    faults = error.errors(include_url=False, include_input=False)
+    fault = min(faults, key=lambda each: each["type"] == "extra_forbidden")
     place = ".".join(str(step)[:60] for step in fault["loc"])
     return f"{place}: {fault['msg']}" if place else fault["msg"]

@@ -239,7 +239,7 @@ def test_the_command_merges_submissions(tmp_path: Path):
     )
     done = CliRunner().invoke(app, ["board", *sources, "-o", str(site)])
     why = (
-        "refused: second: second in robust: protocol block: "
+        "refused: second: second in robust: not comparable: protocol block: "
         "images: 30, classes balanced; the board's: 20, classes balanced"
     )
     assert (

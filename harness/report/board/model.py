@@ -37,7 +37,7 @@ class Division:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A row of a later source that is not shown on the board, and why."""
+    """A row that is not shown on the board, and why; without a learner, a whole source."""
 
     origin: str
     learner: str
@@ -45,7 +45,8 @@ class Refusal:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.origin}: {self.learner} in {self.protocol}: {self.why}"
+        row = f"{self.learner} in {self.protocol}" if self.learner else ""
+        return ": ".join(filter(None, [self.origin, row, self.why]))
 
 
 @dataclass(frozen=True)
