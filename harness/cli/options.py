@@ -56,7 +56,8 @@ Sets = Annotated[
         "--set",
         metavar="KEY=VALUE",
         show_default=False,
-        help="Override a value of the suite, e.g. protocols.few.episodes=50; may be repeated.",
+        help="Override a value of the suite, e.g. protocols.few.episodes=50; may be repeated. "
+        "Quote a name that has dots: 'learners.\"a.b\".epochs=3'.",
     ),
 ]
 Switches = Annotated[

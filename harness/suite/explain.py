@@ -16,6 +16,10 @@ from harness.errors import did_you_mean
 from harness.registry import attacks
 
 
+_NAME = "^[A-Za-z0-9]["
+"""How the patterns of names begin."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault in a suite.
@@ -65,6 +69,8 @@ def _one(
     also: tuple[str, ...],
 ) -> Problem:
     steps = _real_steps(item["loc"], value)
+    if steps[-1:] == ("[key]",):
+        steps = steps[:-1]
     here = (*path, *steps)
     kind = item["type"]
     if kind == "extra_forbidden":
@@ -73,13 +79,16 @@ def _one(
         if len(steps) == 1:
             allowed += also
         hint = did_you_mean(str(key), allowed)
+        if str(key) != str(key).strip():
+            hint = "indent with ordinary spaces; these are part of the key"
         return Problem(here, f"unknown key {key!r}", hint, at_key=True)
     if kind == "missing":
         return Problem((*path, *steps[:-1]), f"key {item['loc'][-1]!r} is missing")
     if kind == "value_error":
         context = item.get("ctx")
         return Problem(here, item["msg"] if context is None else str(context["error"]))
-    return Problem(here, _message(item, steps), _hint(item))
+    at_key = item["loc"][-1:] == ("[key]",)
+    return Problem(here, _message(item, steps), _hint(item, path or steps), at_key=at_key)
 
 
 def _message(item: ErrorDetails, steps: tuple[str | int, ...]) -> str:
@@ -91,13 +100,23 @@ def _message(item: ErrorDetails, steps: tuple[str | int, ...]) -> str:
     return f"{name} {message}, not {_short(item.get('input'))}"
 
 
-def _hint(item: ErrorDetails) -> str:
-    if item["type"] == "dict_type":
-        return "write {key: value}"
-    word = item.get("input")
-    if item["type"] == "literal_error" and isinstance(word, str):
+def _hint(item: ErrorDetails, path: tuple[str | int, ...]) -> str:
+    kind = item["type"]
+    value = item.get("input")
+    if kind == "dict_type":
+        is_entry = isinstance(value, str) and path[:1] in (("learners",), ("protocols",))
+        return f"write {{kind: {_short(value)[1:-1]}}}" if is_entry else "write {key: value}"
+    if kind == "list_type" and isinstance(value, int | float):
+        return f"write [{_short(value)}]"
+    if kind == "list_type":
+        return "write [value, value]"
+    if kind in ("bool_type", "bool_parsing"):
+        return "write true or false"
+    if kind == "string_pattern_mismatch" and item["ctx"]["pattern"].startswith(_NAME):
+        return "begin with a letter or digit, and use letters, digits and . _ + - only"
+    if kind == "literal_error" and isinstance(value, str):
         allowed = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-        return did_you_mean(word, allowed)
+        return did_you_mean(value, allowed)
     return ""
 
 
@@ -105,6 +124,7 @@ def _plain(message: str) -> str:
     """Rewrite pydantic's message in the words of YAML: mappings and lists, no validation."""
     message = re.sub(r"^(Input|Dictionary|List|String) should ", "should ", message)
     message = re.sub(r" after validation, not \d+$", "", message)
+    message = re.sub(rf"match pattern '{re.escape(_NAME)}.*'", "be a plain name", message)
     return message.replace("a valid dictionary", "a mapping").replace("a valid list", "a list")
 
 

@@ -192,7 +192,13 @@ class _Reader:
                 raise SuiteError(
                     "a key must be a word",
                     where=str(mark),
-                    hint="quote it if it looks like a number",
+                    hint="quote it if it looks like a number; decimals have a point, no comma",
+                )
+            if key == "<<":
+                raise SuiteError(
+                    "merge keys (<<) are not supported",
+                    where=str(mark),
+                    hint="write shared keys once under `defaults`, or repeat them",
                 )
             if key in result:
                 raise SuiteError(f"duplicate key {key!r}", where=str(mark), hint="keep one of them")
@@ -213,7 +219,9 @@ def parse(text: str, file: str) -> Source:
         mark = error.problem_mark or error.context_mark
         where = Mark(file, mark.line + 1, mark.column + 1) if mark else Mark(file, 1, 1)
         context = f" {error.context}" if error.context else ""
-        raise SuiteError(f"not YAML: {error.problem}{context}", where=str(where)) from None
+        raise SuiteError(
+            f"not YAML: {error.problem}{context}", where=str(where), hint=_advice(text, error)
+        ) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         where = Mark(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -237,6 +245,20 @@ def parse(text: str, file: str) -> Source:
     except RecursionError:
         raise SuiteError("nested too deeply", where=f"{file}:1:1") from None
     return reader.source
+
+
+def _advice(text: str, error: yaml.MarkedYAMLError) -> str | None:
+    """What to do about frequent mistakes."""
+    problem = str(error.problem)
+    mark = error.problem_mark
+    line = (text.splitlines() or [""])[mark.line : mark.line + 1] if mark else []
+    if "\\t" in problem:
+        return "indent with spaces, not with tabs"
+    if "another document" in problem:
+        return "write one suite to a file"
+    if line and "${" in line[0]:
+        return "variables of the environment are not replaced: use --set"
+    return None
 
 
 def read(path: Path) -> Source:
