@@ -169,11 +169,7 @@ class _Gathered:
             trainings={name: list(each.values()) for name, each in trainings.items()},
             matches=choices.by_protocol(),
             budgets=budgets_of(self.trained, self.budgets),
-            remarks={
-                key: result.log["remarks"]
-                for key, result in self.measured.items()
-                if "remarks" in result.log
-            },
+            remarks=remarks_of(self.measured),
         )
 
     def _trust(self) -> dict[str, list[TrustCheck]]:
@@ -214,6 +210,13 @@ def budgets_of(trained: dict[str, str | None], budgets: dict[str, int | None]) -
         if budget is not None:
             found[key] = budget
     return found
+
+
+def remarks_of(measured: dict[str, CellResult]) -> dict[str, list[str]]:
+    """Measurement -> what its readers must know, where there is anything."""
+    return {
+        key: result.log["remarks"] for key, result in measured.items() if "remarks" in result.log
+    }
 
 
 def cached_verdicts(store: Finished) -> Callable[[str, str], np.ndarray]:

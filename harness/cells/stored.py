@@ -12,10 +12,12 @@ from harness.cells.collect import (
     budgets_of,
     cached_verdicts,
     records_of,
+    remarks_of,
     without_garbage_collection,
 )
 from harness.cells.results import Results
 from harness.errors import HarnessError
+from harness.learning.files import PREFIX
 from harness.records import Record, TrustCheck
 from harness.storage.store import CellResult, Store
 
@@ -97,6 +99,7 @@ def stored(store: Store) -> Results:
         configs={name: learner["config"] for name, learner in learners.items()},
         kinds={name: learner["kind"] for name, learner in learners.items()},
         budgets=budgets_of(content.trained, content.budgets),
+        remarks=remarks_of(content.measured),
     )
 
 
@@ -156,11 +159,17 @@ def title_of(kind: str, config: dict[str, Any]) -> str:
     """Name a learner by its kind and the keys not at their defaults, e.g. ``mlp (hidden=50)``."""
     defaults = _defaults(kind)
     changed = [
-        f"{key}={value}"
+        f"{key}={_shown(value)}"
         for key, value in config.items()
         if key not in defaults or defaults[key] != value
     ]
     return f"{kind} ({', '.join(changed)})" if changed else kind
+
+
+def _shown(value: Any) -> Any:
+    """A value of a config; a file is its hash, of which some digits are enough to tell it."""
+    is_file = isinstance(value, str) and value.startswith(PREFIX)
+    return value[: len(PREFIX) + 12] if is_file else value
 
 
 @lru_cache

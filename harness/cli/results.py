@@ -200,7 +200,7 @@ def trust(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Say which attack results are reliable.
+    """Say which results are reliable.
 
     Names every trust check that failed or warned, with its number. For a suite, checks the cells
     in --store; for a store, all of its cells. Exit status 1 if a check failed.
@@ -223,7 +223,7 @@ def trust(
     else:
         warned = sum(row.level == "WARN" for row in rows)
         out.print(grid([_trust_row(row) for row in rows], "trust"))
-        out.print(f"{len(rows)} attack sweeps: {failed} failed, {warned} warned")
+        out.print(f"{len(rows)} measurements: {failed} failed, {warned} warned")
     if failed:
         raise typer.Exit(1)
 

@@ -17,6 +17,7 @@ from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
 from harness.lazy import nn, torch
+from harness.learning.files import files_in
 from harness.learning.learner import Learner
 from harness.metrics.statistics import wilson
 from harness.protocols.attack_settings import (
@@ -272,7 +273,10 @@ def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], s
         yield (), error.message, error.hint or ""
         return
     try:
-        cls.Config.model_validate(keys)
+        config = cls.Config.model_validate(keys)
+        for file in files_in(config):
+            hint = "use one that is trained from data"
+            yield (), f"a surrogate cannot read files, and it names {file.path}", hint
     except ValidationError as error:
         hint = f"`harness list learners {cls.kind}` shows its keys"
         for problem in error.errors():

@@ -1,4 +1,4 @@
-"""Which attack sweeps are reliable: the trust checks of a suite's results, or of a whole store."""
+"""Which measurements are reliable: the trust checks of a suite's results, or of a whole store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.storage.store import CellResult, Store
 
 @dataclass(frozen=True)
 class Row:
-    """One attack sweep of one learner and seed.
+    """One attack sweep, or another measurement with trust checks, of one learner and seed.
 
     Attributes:
         learner: Its name in the suite. In a store, which has no names, its kind and the keys
             that differ from their defaults.
         protocol: Its name in the suite; in a store, the name of the dataset.
-        attack: Its label.
+        attack: Its label; empty for a measurement without an attack.
         seed: Seed of the suite.
         cell: Key in the store.
         level: The worst level of its checks; ``"-"`` if there were none.
@@ -49,32 +49,33 @@ class Row:
 
 
 def of_results(results: Results) -> list[Row]:
-    """List every attack sweep of a suite's results, with the checks across attacks.
+    """List everything with trust checks in a suite's results: every attack sweep above all.
 
     Raises:
-        HarnessError: The suite has no attack sweep, or none has been run.
+        HarnessError: The suite has no attack sweep, or none has been run, and nothing else has
+            trust checks.
     """
-    if not {*ATTACKED} & {*results.protocols.values()}:
+    trust = with_worst_case(results).trust
+    rows: dict[tuple, Row] = {}
+    for record in results.records:
+        if results.protocols[record.protocol] not in ATTACKED and not trust.get(record.cell):
+            continue
+        attack = record.setting.get("attack", "")
+        # The records of a sweep differ in eps only; they share their cell.
+        sweep = (record.learner, record.protocol, attack, record.seed, record.cell)
+        if sweep not in rows:
+            rows[sweep] = _row(*sweep, trust[record.cell])
+    if not rows and not {*ATTACKED} & {*results.protocols.values()}:
         raise HarnessError(
             "the suite has no attack sweep",
             where=results.suite,
             hint="add a protocol of kind attack_sweep",
         )
-    trust = with_worst_case(results).trust
-    rows: dict[tuple, Row] = {}
-    for record in results.records:
-        if results.protocols[record.protocol] not in ATTACKED:
-            continue
-        attack = record.setting["attack"]
-        # The records of a sweep differ in eps only; they share their cell.
-        sweep = (record.learner, record.protocol, attack, record.seed, record.cell)
-        if sweep not in rows:
-            rows[sweep] = _row(*sweep, trust[record.cell])
     return _not_empty(list(rows.values()), f"of {results.suite}")
 
 
 def of_store(store: Store) -> list[Row]:
-    """List every attack sweep in a store, whichever suite asked for it.
+    """List everything with trust checks in a store, whichever suite asked for it.
 
     Raises:
         HarnessError: There is none.
@@ -88,11 +89,10 @@ def _stored(store: Store) -> Iterator[Row]:
     checks: dict[str, list[dict[str, Any]]] = {}  # of trust cells, by the sweep that they judge
     for key, result in store.results(store.finished()):
         identity = result.identity
-        if identity.get("protocol", {}).get("kind") not in ATTACKED:
-            continue
+        attacked = identity.get("protocol", {}).get("kind") in ATTACKED
         if identity["role"] == "trust":
             checks[identity["measured"]] = result.trust
-        else:
+        elif attacked or (identity["role"] == "measure" and result.trust):
             sweeps[key] = result
     for key, result in sweeps.items():
         identity = result.identity
@@ -100,7 +100,7 @@ def _stored(store: Store) -> Iterator[Row]:
         yield _row(
             learner=stored.title(result),
             protocol=identity["dataset"]["kind"],
-            attack=identity["setting"]["attack"],
+            attack=identity["setting"].get("attack", ""),
             seed=identity["seed"],
             cell=key,
             checks=[TrustCheck(**check) for check in every],

@@ -170,10 +170,19 @@ class ResultShape(TypedDict):
 Logged = float | int | str | bool | None
 
 
+Remarks = Annotated[list[Text], Field(max_length=100)]
+
+
 class _TrainingLog(TypedDict, total=False):
     rows: list[dict[Word, Logged]]
-    images_seen: Count
+    images_seen: Count | None
     sign_changes: Count | None
+    remarks: Remarks
+
+
+@with_config(_MORE)
+class _MeasureLog(TypedDict, total=False):
+    remarks: Remarks
 
 
 class _Choice(TypedDict):
@@ -196,6 +205,7 @@ _RESULT = TypeAdapter(ResultShape)
 _LOGS: dict[str, TypeAdapter] = {
     "train": TypeAdapter(_TrainingLog),
     "match": TypeAdapter(_MatchLog),
+    "measure": TypeAdapter(_MeasureLog),
 }
 _FIELDS = frozenset(ResultShape.__annotations__)
 _PARTS = {

@@ -10,6 +10,7 @@ from harness.learning.learner import NO_LIMIT, TrainingLog, silent
 from harness.learning.training import NOT_TRAINED, fitted
 from harness.registry import learners
 from harness.rng import Rng
+from harness.storage import schema
 
 NearestMean = learners["nearest-mean"]
 
@@ -45,6 +46,11 @@ def test_a_log_survives_its_summary():
     log = TrainingLog([{"loss": 0.5}], 7, 3, ["weights from elsewhere"])
     assert TrainingLog.of(log.summary()) == log
     assert TrainingLog.of(TrainingLog().summary()) == TrainingLog()
+
+
+def test_a_store_takes_every_log_that_a_training_can_have():
+    for log in (trained(Brought), trained(NearestMean)):
+        schema._LOGS["train"].validate_python(log.summary(), strict=True)
 
 
 def test_fit_must_return_a_log():
