@@ -15,6 +15,7 @@ from harness.data.sampler import sample
 from harness.learning import heads
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.learner import Learner, TrainingLog, silent
+from harness.metrics.statistics import share_interval
 from harness.protocols.base import Context
 from harness.protocols.episode_verdicts import NOTHING, episode_verdicts, list_of
 from harness.protocols.few_shot import FewShot
@@ -224,12 +225,15 @@ def test_accuracy_is_the_mean_over_episodes_of_their_verdicts(data):
     assert arrays["correct"].shape == (20, 6) and value.n == 20 and value.unit == "episode"
     np.testing.assert_array_equal(arrays["accuracy"], arrays["correct"].mean(1))
     assert value.value == arrays["accuracy"].mean() > 0.9
-    spread = (
-        arrays["accuracy"].std(ddof=1) / math.sqrt(20) * 2.0930
-    )  # t quantile, 19 degrees of freedom
-    assert (value.low, value.high) == pytest.approx(
-        (value.value - spread, min(1.0, value.value + spread)), abs=1e-3
-    )
+    assert (value.low, value.high) == share_interval(arrays["accuracy"])
+
+
+def test_episodes_without_an_error_still_have_an_interval(data):
+    measured = measure(adapting(), data)
+    value = measured.values[0]
+    assert value.value == value.high == 1.0
+    t = 2.0930  # 19 degrees of freedom
+    assert value.low == pytest.approx(20 / (20 + t**2), abs=1e-4)  # Wilson's bound of 20 of 20
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
