@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,13 +117,16 @@ def import_(
 ) -> None:
     """Check files that you have and copy them into the data root.
 
-    Copies all of them, or none if one is missing or wrong.
+    The dataset is built from them first: every image is read, sizes of splits and, where it is
+    known, the content hash are compared. All files are copied, or none if something is missing or
+    wrong.
 
     Example: harness data import omniglot ~/Downloads
     """
     from harness.data import acquire, install
 
-    for copied in install.import_files(name, paths, acquire.data_root(data_root)):
+    root = acquire.data_root(data_root)
+    for copied in install.import_files(name, paths, root, partial(err.print, markup=False)):
         print(copied)
 
 

@@ -338,6 +338,10 @@ class Dataset(ABC):
         """Return the files of a source folder that the dataset may read, by name."""
         return files_below(folder)
 
+    def variants(self) -> Iterator[Config]:
+        """Yield the configs under which an import may be whole, the default first."""
+        yield type(self).Config()
+
     def remarks(self) -> list[str]:
         """Return what a user should know of this dataset beyond its numbers, in sentences."""
         return []

@@ -143,6 +143,16 @@ class Cifar100(Dataset):
                 if names & wanted:
                     yield candidate.name, candidate
 
+    def variants(self) -> Iterator[Dataset.Config]:
+        """Yield the default, then the config of a copy with fewer images of each class."""
+        yield type(self).Config()
+        *paths, _ = self.sources()
+        with ExitStack() as stack:
+            images = images_by_class([stack.enter_context(Archive(path)) for path in paths])
+        counts = [len(images.get(listed.name, {})) for listed in self.listed_classes()]
+        if min(counts) > 0:
+            yield type(self).Config.model_validate({self.images_switch: min(counts)})
+
     def _choose(self, listed: ListedClass, images: dict[str, ImageReader]) -> list[ImageReader]:
         """Choose the first images by name, as many as a class of the split has."""
         wanted = self.images_of(listed.split)

@@ -258,6 +258,16 @@ class ImageFolder(Dataset):
         """Return the images that the CSV lists, also behind links and in hidden folders."""
         return listed_files(folder, [row.filename for row in self.rows])
 
+    def variants(self) -> Iterator[Dataset.Config]:
+        """Yield configs that read any folder: with shared classes, and with dark images."""
+        keys: dict[str, Any] = {"classes": "disjoint"}
+        try:
+            self._check_classes(read_rows(self._csv))
+        except DataError:
+            keys["classes"] = "shared"
+        yield self.Config.model_validate(keys)
+        yield self.Config.model_validate({**keys, "range": WHITE})
+
     @property
     def class_names(self) -> list[str]:
         """The classes in the order of their numbers."""

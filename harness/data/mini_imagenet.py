@@ -140,9 +140,11 @@ class MiniImageNet(Dataset):
                 of_class = by_class.get(listed.name, [])
                 if len(of_class) != PER_CLASS:
                     too_many = len(of_class) > PER_CLASS
+                    found = sum(map(len, by_class.values()))
+                    expected = PER_CLASS * len(classes)
                     raise DataError(
-                        f"class {listed.name} of {listed.split} has {len(of_class)} images, "
-                        f"not {PER_CLASS}",
+                        f"{found} images found, {expected} expected: class {listed.name} of "
+                        f"{listed.split} has {len(of_class)}, not {PER_CLASS}",
                         where=str(images),
                         hint=(
                             "put train.csv, val.csv and test.csv beside it: they list its images"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.data import install
 from harness.registry import datasets
 
 
@@ -12,6 +13,12 @@ from harness.registry import datasets
 def shared_cache(tmp_path_factory):
     """One cache for the session, so that each dataset is built once."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """For tests of how files travel: what is imported need not be a whole dataset."""
+    monkeypatch.setattr(install, "check_whole", lambda *_: "")
 
 
 @pytest.fixture

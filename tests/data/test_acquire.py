@@ -27,7 +27,7 @@ def idx_bytes(array):
 
 
 @pytest.fixture
-def mnist_files(tmp_path, monkeypatch):
+def mnist_files(tmp_path, monkeypatch, unchecked):
     """Four small idx files that pass for MNIST's."""
     folder, rng = tmp_path / "downloads" / "raw", np.random.default_rng(0)
     folder.mkdir(parents=True)
@@ -118,7 +118,7 @@ def drawing(seed):
 
 
 @pytest.fixture
-def small_omniglot(tmp_path, monkeypatch):
+def small_omniglot(tmp_path, monkeypatch, unchecked):
     """Two parts of one alphabet with two characters each, as folders; they pass for Omniglot's."""
     pinned = {}
     for seed, part in enumerate(omniglot.INK_SHA256):

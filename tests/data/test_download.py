@@ -276,7 +276,7 @@ def installed(root):
     )
 
 
-def test_get_installs_what_is_sound_and_once(zips, server, tmp_path):
+def test_get_installs_what_is_sound_and_once(zips, server, tmp_path, unchecked):
     zips("truncated", zipped(tmp_path, {"dolphin/1.png": os.urandom(150_000)}))
     root = tmp_path / "root"
     assert install.get("cifar-fs", root) == [root / "cifar-fs" / "photos.zip"]
@@ -327,6 +327,7 @@ from pathlib import Path
 from harness.data import install
 from harness.data.base import Remote
 from harness.registry import datasets
+install.check_whole = lambda *_: ""
 datasets["cifar-fs"].remotes = (Remote("{server.url}/truncated/photos.zip",
     "{hashlib.sha256(server.files["photos.zip"]).hexdigest()}", {len(server.files["photos.zip"])}),)
 print(len(install.get("cifar-fs", Path(sys.argv[1]))))

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.data import acquire, verify
+from harness.data import acquire, install, verify
 from harness.data.archive import files_below
 from harness.data.base import Images
 from harness.data.sampler import sample
@@ -211,9 +211,17 @@ def test_leaving_out_no_class_changes_no_episode():
     assert np.array_equal(plain.query, sample(images, **keys, min_images=4).query)
 
 
-def test_a_hidden_and_linked_folder_is_imported_whole(tmp_path):
-    from harness.data import install
+def test_a_folder_with_shared_classes_is_imported(tmp_path):
+    place = write(tmp_path / "mine", {("ant", split): 2 for split in ("train", "test")})
+    said = []
+    install.import_files("image-folder", [place], tmp_path / "root", said.append)
+    assert "standard: train 2 images of 1 classes" in said[0]
+    (place / "ant" / "train1.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="not the whole of image-folder: ant/train1.png"):
+        install.import_files("image-folder", [place], tmp_path / "root")
 
+
+def test_a_hidden_and_linked_folder_is_imported_whole(tmp_path):
     place = write(tmp_path / "mine", {("ant", "train"): 2}, ".hidden/{i}.png")
     (place / ".hidden").rename(tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", place / ".hidden")

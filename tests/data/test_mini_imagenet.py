@@ -204,7 +204,8 @@ def test_what_is_missing_is_said(tmp_path):
         make(tmp_path).build()
     for split in SPLITS:
         (folder / f"{split}.csv").unlink()
-    with pytest.raises(DataError, match=f"class {name[:9]} of train has 1 images, not 2"):
+    found = f"199 images found, 200 expected: class {name[:9]} of train has 1, not 2"
+    with pytest.raises(DataError, match=found):
         make(tmp_path).build()
 
 
