@@ -176,6 +176,45 @@ def board(
 
 
 @app.command(rich_help_panel=PUBLISH)
+def verify(
+    path: Annotated[
+        Path, typer.Argument(metavar="SUBMISSION.zip", help="The file.", show_default=False)
+    ],
+    cells: Annotated[int, typer.Option("--cells", min=1, help="Measurements to draw.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
+    plugins: Annotated[
+        bool, typer.Option("--plugins", help="Import the modules that its suite names.")
+    ] = False,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute a random sample of a submission with the code here.
+
+    Runs the suite in the submission, with the trainings that the sample needs. Says of each cell
+    whether it agrees exactly, within its interval (as on another processor), or not. Exit status 1
+    if one does not agree.
+
+    Example: harness verify mine.zip --cells 5
+    """
+    from harness.execute.session import RunOptions
+    from harness.publish import rerun
+
+    err.print(f"running the suite in {path} with the code here, in a temporary store")
+    options = RunOptions(data_root=data_root, device=device, workers=workers)
+    checked = rerun.rerun(path, options, cells=cells, seed=seed, plugins=plugins, console=err)
+    if as_json:
+        print_json([vars(cell) for cell in checked])
+    else:
+        for cell in checked:
+            verdict = "does not agree" if cell.agrees == "no" else f"agrees {cell.agrees}"
+            out.print(": ".join(filter(None, [cell.title, verdict, cell.why])), soft_wrap=True)
+    if any(cell.agrees == "no" for cell in checked):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=PUBLISH)
 def submit(
     suite: SuitePath,
     path: Annotated[Path, typer.Option("-o", "--out", help="The file to write, *.zip.")],

@@ -124,7 +124,7 @@ def run(
         HarnessError: a faulty suite or option, a missing dataset, a full disk.
     """
     executor = executors[options.executor]
-    config = _executor_config(executor, options)
+    _executor_config(executor, options)  # a faulty option is an error before anything is read
     store = options.open_store()
     loaded = suites.load(suite, sets=sets, data_root=options.data_folder)
     if executor.local:
@@ -132,8 +132,34 @@ def run(
         check_device(options.device)
     layout = _laid_out(loaded, options.device, store)
     _say_remarks(loaded, console)
+    layout, outcome = _carry_out(layout, options, console)
+    settled = {*outcome.done, *outcome.found, *outcome.failed}
+    outcome.found += sorted({cell.key for cell in layout.unique} - settled)
+    return Run(layout, outcome, collect.collect(layout, store, outcome.failed))
+
+
+def compute(layout: Plan, options: RunOptions, console: Console | None = None) -> Outcome:
+    """Compute the cells of a plan, which may be a part of a suite's, that the store lacks.
+
+    Args:
+        layout: the cells; each with those that it needs.
+        options: where and how to run them.
+        console: where progress is shown; nowhere if None.
+    """
+    return _carry_out(layout, options, console)[1]
+
+
+def _carry_out(layout: Plan, options: RunOptions, console: Console | None) -> tuple[Plan, Outcome]:
+    """Compute what the store lacks of a plan.
+
+    Returns:
+        The plan with all matches resolved that were found, and what became of the cells.
+    """
+    executor = executors[options.executor]
+    config = _executor_config(executor, options)
+    store = options.open_store()
     store.prepare()
-    conditions = _conditions(loaded, options, store)
+    conditions = _conditions(layout.suite, options, store)
     outcome = Outcome()
     todo, expected = _todo(layout, store)
     total = len(todo) + len(layout.waiting)
@@ -145,9 +171,7 @@ def run(
             display.show(console or quiet, total, expected, workplace.size) as progress,
         ):
             layout, outcome = _compute(layout, todo, workplace, store, progress, options)
-    settled = {*outcome.done, *outcome.found, *outcome.failed}
-    outcome.found += sorted({cell.key for cell in layout.unique} - settled)
-    return Run(layout, outcome, collect.collect(layout, store, outcome.failed))
+    return layout, outcome
 
 
 def _say_remarks(suite: Suite, console: Console | None) -> None:

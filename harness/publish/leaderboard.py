@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,8 @@ def _read(path: str | Path, origin: str, options: RunOptions) -> Division:
     source = find(path)
     if source.kind == "submission":
         packed = submission.read(source.file)
-        return _division(origin, packed.results, packed.manifest)
+        command = f"harness verify {shlex.quote(str(path))}"
+        return _division(origin, packed.results, packed.manifest, command)
     if source.kind == "store":
         raise HarnessError(
             "a store does not know the names of its cells",
@@ -108,14 +110,16 @@ def _read(path: str | Path, origin: str, options: RunOptions) -> Division:
         )
     plan = session.plan(path, options)
     results = collect.collect(plan, options.open_store())
-    return _division(origin, results, plan.suite)
+    command = f"harness run {shlex.quote(str(path))}"
+    return _division(origin, results, plan.suite, command)
 
 
-def _division(origin: str, results: Results, suite: Manifest | Suite) -> Division:
+def _division(origin: str, results: Results, suite: Manifest | Suite, command: str) -> Division:
     return Division(
         results,
         list(suite.tables),
         list(suite.published),
         suite.description,
         dict.fromkeys(results.learners, origin),
+        dict.fromkeys(results.learners, command),
     )

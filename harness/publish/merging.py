@@ -190,7 +190,10 @@ def _merged(
         | {name: theirs.trainings[was] for name, was in added.items() if was in theirs.trainings},
     )
     origins = board.origins | {name: other.origins[was] for name, was in added.items()}
-    return replace(board, results=results, origins=origins)
+    commands = board.commands | {
+        name: other.commands[was] for name, was in added.items() if was in other.commands
+    }
+    return replace(board, results=results, origins=origins, commands=commands)
 
 
 def _merged_blocks(own: Results, theirs: Results, added: Names) -> dict[str, dict[str, str]]:

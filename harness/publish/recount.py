@@ -14,7 +14,8 @@ import numpy as np
 
 from harness.cells.results import Results
 from harness.errors import HarnessError
-from harness.metrics.statistics import t_interval, wilson
+from harness.metrics.catalogue import SHARES
+from harness.metrics.statistics import share_interval, wilson
 from harness.protocols.corruption import CLEAN, relative_drop
 from harness.publish.arrays import MOST_ELEMENTS
 from harness.records import FROM_VERDICTS, Record, Unit
@@ -96,7 +97,7 @@ def interval(units: np.ndarray, unit: Unit) -> Interval:
     """
     if unit == "sample" or (unit == "image" and np.ptp(units) == 0):
         return wilson(round(float(units.sum())), len(units))
-    return t_interval(units)
+    return share_interval(units)
 
 
 def _recounted(record: Record, counts: _Counts) -> Record:
@@ -105,6 +106,8 @@ def _recounted(record: Record, counts: _Counts) -> Record:
     if record.verdicts is None:
         if record.metric in FROM_VERDICTS:
             raise _fault(record, "no verdicts behind")
+        if record.metric in SHARES and not -ROUNDING <= record.value <= 1 + ROUNDING:
+            raise HarnessError(f"cell {record.cell}: {record.metric} {record.value:g} is no share")
         return record
     count = counts.of(record, record.verdicts)
     return _replaced(record, len(count.units), count.mean, count.interval)

@@ -16,6 +16,7 @@ from harness.files import write_text
 from harness.report.claims import RULES, Row, decide
 from harness.report.formats import number
 from harness.report.latex import SMALL_LINE, Block, escape, floats, remarks
+from harness.report.spreadsheets import harmless
 from harness.suite.specs.claims import ClaimSpec
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def tidy_csv(rows: Sequence[Row], specs: Sequence[ClaimSpec]) -> str:
     names = [each.name for each in fields(Row) if each.name != "notes"]
     writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    for row in rows:
+        writer.writerow({name: harmless(value) for name, value in asdict(row).items()})
     return out.getvalue()
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 from harness.files import write_atomically
 from harness.records import Record
+from harness.report.spreadsheets import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
             )
         table.to_parquet(out)
     elif path.suffix == ".csv":
-        table.to_csv(out, index=False)
+        table.rename(columns=harmless).map(harmless).to_csv(out, index=False)
     elif path.suffix == ".jsonl":
         out.write(lines(table).encode())
     else:

@@ -13,6 +13,7 @@ from typing import Any
 from harness.errors import HarnessError, did_you_mean
 from harness.report.latex import latex
 from harness.report.printed import PrintedCell, PrintedTable, lay_out
+from harness.report.spreadsheets import harmless
 from harness.report.table import Table
 from harness.report.terminal import Terminal
 
@@ -54,7 +55,7 @@ def tidy_csv(printed: PrintedTable) -> str:
     values = [name for name in VALUES if name not in keys]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*keys, *values])
+    writer.writerow(map(harmless, [*keys, *values]))
     for row, cells in zip(table.rows, table.cells, strict=True):
         for column, cell in zip(table.columns, cells, strict=True):
             if cell is None:
@@ -63,7 +64,8 @@ def tidy_csv(printed: PrintedTable) -> str:
             fields["seeds"] = " ".join(map(str, cell.seeds))
             fields["best"] = int(cell.best)
             fields["tie"] = int(cell.tie)
-            writer.writerow([*row, *column, *(fields[name] for name in values)])
+            line = [*row, *column, *(fields[name] for name in values)]
+            writer.writerow(map(harmless, line))
     return out.getvalue()
 
 

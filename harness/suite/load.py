@@ -43,6 +43,12 @@ def load(
             number of further faults.
     """
     path = shipped.locate(path)
+    if path.suffix.lower() == ".zip":
+        raise SuiteError(
+            "a submission, not a suite",
+            where=str(path),
+            hint="`harness records`, `trust`, `compare` and `board` read submissions",
+        )
     if plugins:
         _make_importable(path.resolve().parent)
     with contextlib.nullcontext() if plugins else without_plugins():

@@ -35,6 +35,7 @@ def forged(
     seeds: list[int] | None = None,
     attacks: tuple[str, ...] = (),
     learner: str = "random",
+    suite: bool | str = False,
 ) -> Path:
     """Copy the cells of one learner to a submission of another learner, ``zzz``, and change them.
 
@@ -46,6 +47,7 @@ def forged(
         seeds: seeds that the protocols claim to have.
         attacks: labels of the only attacks whose sweeps are copied; all if empty.
         learner: whose cells are copied; its config gets another width.
+        suite: text of the suite; True for that of the honest submission.
     """
     loaded = contents.load(source)
     own = [cell for cell in loaded.manifest.cells if cell.learner == learner]
@@ -68,7 +70,8 @@ def forged(
         own_arrays[keys[cell.key]] = held
         names.append(cell.model_copy(update={"key": keys[cell.key], "learner": "zzz"}))
     manifest = _manifest(loaded, names, seeds, learner)
-    return _written(target, manifest, results, own_arrays)
+    text = loaded.suite if suite is True else suite or ""
+    return _written(target, manifest, text, results, own_arrays)
 
 
 def _rename(identity: dict[str, Any], keys: dict[str, str]) -> None:
@@ -91,7 +94,9 @@ def _manifest(loaded: Contents, names: list, seeds: list[int] | None, learner: s
     )
 
 
-def _written(target: Path, manifest: Any, results: dict, held: dict[str, Arrays]) -> Path:
+def _written(
+    target: Path, manifest: Any, suite: str, results: dict, held: dict[str, Arrays]
+) -> Path:
     """Write all arrays, also those that no report would read."""
     writer = arrays.ArrayWriter()
     lines = []
@@ -99,7 +104,7 @@ def _written(target: Path, manifest: Any, results: dict, held: dict[str, Arrays]
         line = {"key": key, "result": asdict(result)}
         line["arrays"] = {name: writer.add(array) for name, array in held[key].items()}
         lines.append(json.dumps(line) + "\n")
-    files = {ARRAYS: writer.to_bytes(), CELLS: "".join(lines).encode(), SUITE: b""}
+    files = {ARRAYS: writer.to_bytes(), CELLS: "".join(lines).encode(), SUITE: suite.encode()}
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     manifest = manifest.model_copy(update={"files": hashes})
     archive.write(target, {MANIFEST: manifest.model_dump_json().encode(), **files})

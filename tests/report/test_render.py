@@ -7,6 +7,7 @@ import io
 import json
 import re
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from harness.errors import HarnessError
 from harness.metrics.statistics import share_interval, wilson
+from harness.report import frames
 from harness.report.formats import error_bar
 from harness.report.render import FORMATS, render, to_rich
 from harness.report.tables import build, write_tables
@@ -153,3 +155,11 @@ def test_writing_twice_gives_the_same_bytes_and_no_other_files(tmp_path):
     assert write_tables(robust(), [SPEC], tmp_path / "new") == written
     assert {path: path.read_bytes() for path in (tmp_path / "new").iterdir()} == before
     assert sorted(p.suffix for p in written) == sorted(ending for ending, _ in FORMATS.values())
+
+
+def test_csv_cells_that_begin_like_a_formula_are_harmless(tmp_path):
+    """``=cmd|...`` in a spreadsheet runs a program."""
+    frame = pd.DataFrame({"=name": ["=cmd|'/c calc'!A1", "@sum", "bio"], "value": [-0.5, 1.0, 2.0]})
+    frames.write(frame, tmp_path / "records.csv")
+    lines = (tmp_path / "records.csv").read_text().splitlines()
+    assert lines == ["'=name,value", "'=cmd|'/c calc'!A1,-0.5", "'@sum,1.0", "bio,2.0"]

@@ -26,6 +26,7 @@ class Division:
         tables, published: As in the suite.
         description: As in the suite.
         origins: Learner -> name of the source that it comes from.
+        commands: Learner -> command that measures it again, at the commit that measured it.
     """
 
     results: Results
@@ -33,6 +34,7 @@ class Division:
     published: list[PublishedSpec] = field(default_factory=list)
     description: str = ""
     origins: dict[str, str] = field(default_factory=dict)
+    commands: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

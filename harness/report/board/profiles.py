@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from harness.records import Record
 from harness.report.board.looks import log_weights, receptive_fields
 from harness.report.board.model import Division, Number, Profile, Remark, Tab
 from harness.report.notes import describe_choice
+
+_CLEAN_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+"""A commit of a tree without changes, which are marked by a plus sign."""
 
 STEP_KEYS = ("epoch", "episodes", "iteration", "iterations")
 """Keys of a training log that count steps."""
@@ -35,7 +39,7 @@ def profiles(division: Division, shown: Sequence[Tab]) -> list[Profile]:
                 numbers=list(_numbers(place, shown)),
                 remarks=_remarks(place, shown),
                 checked=sum(len(results.trust.get(cell, ())) for cell in cells),
-                provenance=list(_provenance(own, results)),
+                provenance=list(_provenance(own, results, division.commands.get(name, ""))),
                 trainings=list(_trainings(results.trainings.get(name, []))),
                 log_weights=log_weights(results, own),
                 fields=receptive_fields(results, own),
@@ -68,9 +72,13 @@ def _remarks(learner: int, shown: Sequence[Tab]) -> list[tuple[str, Remark]]:
 
 
 def _provenance(
-    records: Sequence[Record], results: Results
+    records: Sequence[Record], results: Results, command: str
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where the numbers of a learner come from, protocol by protocol."""
+    """Where the numbers of a learner come from, protocol by protocol.
+
+    Args:
+        command: measures the learner again, at the commit that measured it.
+    """
     by_protocol: dict[str, list[Record]] = {}
     for record in records:
         by_protocol.setdefault(record.protocol, []).append(record)
@@ -80,6 +88,7 @@ def _provenance(
             "dataset": [f"{record.dataset} {record.dataset_hash[:12]}" for record in own],
             "seeds": [str(record.seed) for record in own],
             "commit": [record.git_commit or "unknown" for record in own],
+            "run again": _runs_again(own, command),
             "device": [record.device for record in own],
             "versions": [_versions(record) for record in own],
             "measured": sorted(record.created[:10] for record in own),
@@ -88,6 +97,14 @@ def _provenance(
         }
         # dict.fromkeys: each fact once, in order.
         yield protocol, {key: ", ".join(dict.fromkeys(f)) for key, f in facts.items() if f}
+
+
+def _runs_again(records: Sequence[Record], command: str) -> list[str]:
+    """How anyone can measure the same again; empty if no clean commit is recorded."""
+    commits = {record.git_commit for record in records}
+    if not command or not all(map(_CLEAN_COMMIT.fullmatch, commits)):
+        return []
+    return [f"git checkout {commit} && {command}" for commit in sorted(commits)]
 
 
 def _versions(record: Record) -> str:
@@ -113,11 +130,17 @@ def _trainings(trainings: Sequence[Training]) -> Iterator[dict[str, Any]]:
         }
 
 
+def _is_counted(rows: Sequence[dict[str, float]], key: str) -> bool:
+    return all(isinstance(row.get(key), int | float) for row in rows)
+
+
 def _curve(rows: Sequence[dict[str, float]], key: str) -> dict[str, Any]:
     """One number over a training, against the steps that the log counts, or row by row."""
-    step_key = next((name for name in STEP_KEYS if all(name in row for row in rows)), None)
+    step_key = next((name for name in STEP_KEYS if _is_counted(rows, name)), None)
     points = []
     for i, row in enumerate(rows):
+        if not isinstance(row[key], int | float):
+            continue
         step = float(row[step_key]) if step_key else float(i + 1)
         value = float(f"{row[key]:.4g}")
         if math.isfinite(step) and math.isfinite(value):

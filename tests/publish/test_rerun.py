@@ -1,0 +1,79 @@
+"""A submission can be measured again by anyone who has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forge import forged
+from typer.testing import CliRunner
+
+from harness import api
+from harness.cli import app
+from harness.errors import HarnessError
+from harness.execute.session import RunOptions
+from harness.publish import rerun, submission
+from harness.storage.store import Store
+
+SUITE = """
+name: tiny
+learners: {pixels: {kind: nearest-mean}, zzz: {kind: random-features, width: 77}}
+protocols:
+  clean: {kind: classification, dataset: digits}
+"""
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory) -> Path:
+    """An honest submission."""
+    folder = tmp_path_factory.mktemp("honest")
+    suite, path = folder / "tiny.yaml", folder / "honest.zip"
+    suite.write_text(SUITE)
+    api.run(suite, store=folder / "store", workers=1)
+    text = submission.suite_text(suite)
+    submission.pack(api.plan(suite), Store(folder / "store"), text, path)
+    return path
+
+
+def test_an_honest_submission_agrees_exactly_where_it_was_made(honest):
+    checked = rerun.rerun(honest, RunOptions(workers=1), cells=5)
+    assert [cell.agrees for cell in checked] == ["exactly", "exactly"]
+
+
+def worse(by: int):
+    """Make so many more verdicts wrong, in the arrays and in the value."""
+
+    def verdicts(held: dict[str, np.ndarray]) -> None:
+        right = np.flatnonzero(held["correct"])
+        held["correct"] = held["correct"].copy()
+        held["correct"][right[:by]] = 0
+
+    def values(own: list[dict]) -> None:
+        own[0]["value"] -= by / own[0]["n"]
+
+    return {"verdicts": verdicts, "values": values}
+
+
+@pytest.mark.parametrize(("by", "agrees"), [(1, "within the interval"), (30, "no")])
+def test_other_verdicts_agree_only_within_the_interval(honest, tmp_path, by, agrees):
+    cheat = forged(honest, tmp_path / "cheat.zip", learner="zzz", suite=True, **worse(by))
+    (checked,) = rerun.rerun(cheat, RunOptions(workers=1))
+    assert checked.agrees == agrees and "submitted" in checked.why
+
+
+def test_the_command_fails_and_names_the_cell(honest, tmp_path):
+    cheat = forged(honest, tmp_path / "cheat.zip", learner="zzz", suite=True, **worse(30))
+    done = CliRunner().invoke(app, ["verify", str(cheat), "--workers", "1"])
+    assert done.exit_code == 1 and "zzz · clean · seed 0: does not agree: accuracy" in done.stdout
+    assert "running the suite" in done.stderr
+
+
+def test_modules_that_its_suite_names_are_not_imported_unless_asked(honest, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = SUITE.replace("kind: nearest-mean", "kind: 'evil:Mine'")
+    cheat = forged(honest, tmp_path / "cheat.zip", learner="zzz", suite=text)
+    with pytest.raises(HarnessError, match="plugin") as caught:
+        rerun.rerun(cheat, RunOptions(workers=1))
+    assert "--plugins" in str(caught.value)
