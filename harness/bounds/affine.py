@@ -41,16 +41,15 @@ class Affine(Op):
     def terms(self) -> int:
         """Roundings in one output."""
 
-    def offset(self, shape: Sequence[int]) -> torch.Tensor | None:
-        """b, of an output's shape or broadcastable to it; None if it is zero."""
-        del shape
+    @property
+    def offset(self) -> torch.Tensor | None:
+        """b, broadcastable to an output; None if it is zero."""
         return None
 
     def value(self, *inputs: torch.Tensor) -> torch.Tensor:
         """W z + b."""
         out = self.linear(inputs[0])
-        offset = self.offset(out.shape[1:])
-        return out if offset is None else out + offset
+        return out if self.offset is None else out + self.offset
 
     def interval(self, *inputs: Box) -> Box:
         """W m + b -+ |W| r of the centre m and the radius r."""
@@ -63,19 +62,17 @@ class Affine(Op):
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """A W and A b: exact."""
         through = self.transposed(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
-        offset = self.offset(rows.shape[2:])
-        if offset is None:
+        if self.offset is None:
             return (through,), rows.new_zeros(rows.shape[:2])
-        return (through,), (rows * offset).flatten(2).sum(2)
+        return (through,), (rows * self.offset).flatten(2).sum(2)
 
     def error(self, errors: Sequence[torch.Tensor], inputs: Sequence[Box]) -> torch.Tensor:
         """|W| e + gamma (|W| (|z| + e) + |b|)."""
         if not self.terms:
             return self.absolute(errors[0])
         size = self.absolute(inputs[0].magnitude + errors[0])
-        offset = self.offset(size.shape[1:])
-        if offset is not None:
-            size = size + offset.abs()
+        if self.offset is not None:
+            size = size + self.offset.abs()
         return self.absolute(errors[0]) + gamma(self.terms) * size
 
 
@@ -167,9 +164,10 @@ class Scaled(Affine):
         """As given."""
         return self.roundings
 
-    def offset(self, shape: Sequence[int]) -> torch.Tensor | None:
+    @property
+    def offset(self) -> torch.Tensor | None:
         """The shift."""
-        return self.shift.expand(tuple(shape)) if self.shift.any() else None
+        return self.shift if self.shift.any() else None
 
     def linear(self, z: torch.Tensor) -> torch.Tensor:
         """Z times the factor."""

@@ -71,20 +71,12 @@ def affine_between(graph: Graph, start: int, end: int) -> tuple[torch.Tensor, to
     values: dict[int, torch.Tensor] = {}
     width = math.prod(graph.steps[start].shape)
     basis = torch.cat([torch.zeros(1, width), torch.eye(width)]).double()
-    values[start] = basis.to(_device(graph)).unflatten(1, graph.steps[start].shape)
+    values[start] = basis.to(graph.device).unflatten(1, graph.steps[start].shape)
     for place in range(start + 1, end + 1):
         step = graph.steps[place]
         values[place] = graph.op(place).value(*(values[i] for i in step.inputs))
     out = values[end].flatten(1)
     return (out[1:] - out[0]).T.contiguous(), out[0]
-
-
-def _device(graph: Graph) -> torch.device:
-    for step in graph.steps:
-        for value in vars(step.op or object).values():
-            if isinstance(value, torch.Tensor):
-                return value.device
-    return torch.device("cpu")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ import torch
 
 from harness.bounds.affine import Affine, is_affine
 from harness.bounds.box import Box
-from harness.bounds.domain import Domain
-from harness.bounds.graph import Graph
+from harness.bounds.domain import Domain, Norm
+from harness.bounds.graph import Graph, Step
+
+ROUNDED = 1e-9
+"""Relative excess of computed norms, which covers their rounding in float64."""
 
 ROWS = 400
 """Linear functions that are carried backward at once, for each image."""
@@ -78,14 +81,43 @@ def boxes(graph: Graph, domain: Domain) -> list[Box]:
     for place in range(1, len(graph.steps)):
         inputs = [limits[i] for i in graph.steps[place].inputs]
         box = graph.op(place).interval(*inputs)
+        limits.append(box)
         nonlinear = [op for op in graph.users(place) if not is_affine(op)]
-        if nonlinear and is_affine(graph.op(place)) and not _intervals_exact(graph, place, domain):
-            limits.append(box)
-            open_units = torch.stack([op.undecided(box) for op in nonlinear]).any(0)
-            limits[place] = _tightened(graph, place, open_units, limits, domain)
-        else:
-            limits.append(box)
+        if not (nonlinear and is_affine(graph.op(place))):
+            continue
+        if _intervals_exact(graph, place, domain):
+            continue
+        if domain.norm != "linf" and _depends_linearly(graph, place):
+            limits[place] = box.within(_on_ball(graph, place, domain))
+            continue
+        open_units = torch.stack([op.undecided(box) for op in nonlinear]).any(0)
+        limits[place] = _tightened(graph, place, open_units, limits, domain)
     return limits
+
+
+def _on_ball(graph: Graph, place: int, domain: Domain) -> Box:
+    """Bounds of a step that is affine in the image, on an L2 or L1 ball: its value -+ eps norms."""
+    key = (place, domain.norm)
+    if key not in graph.row_norms:
+        graph.row_norms[key] = _row_norms(graph, place, domain.norm)
+    value = graph.values(domain.images, place)[place]
+    reach = domain.eps * graph.row_norms[key].view(1, *value.shape[1:])
+    return Box(value - reach, value + reach)
+
+
+def _row_norms(graph: Graph, place: int, norm: Norm) -> torch.Tensor:
+    """Dual norms of the rows of an affine step, (units,): how far a ball of radius 1 moves it."""
+    black = torch.zeros(1, *graph.steps[0].shape, dtype=torch.float64, device=graph.device)
+    unit_ball = Domain(black, 1.0, norm)
+    at_black = graph.values(black, place)[place]
+    norms = []
+    for units in torch.arange(at_black.numel(), device=graph.device).split(ROWS):
+        rows = torch.zeros(1, len(units), at_black.numel(), dtype=black.dtype, device=graph.device)
+        rows.scatter_(2, units.view(1, -1, 1), 1.0)
+        shaped = rows.unflatten(2, at_black.shape[1:])
+        least = backward(graph, place, shaped, [], unit_ball, cut=False)[0]
+        norms.append(at_black.flatten()[units] - least)
+    return torch.cat(norms) * (1 + ROUNDED)
 
 
 def _intervals_exact(graph: Graph, place: int, domain: Domain) -> bool:
@@ -180,11 +212,16 @@ def backward(
         if not (relax or is_affine(step.op)):
             bound = bound + limits[place].minimum(rows)
             continue
-        through, constant = step.op.backward(rows, *(limits[i] for i in step.inputs))
+        through, constant = step.op.backward(rows, *_limits_of(step, limits))
         bound = bound + constant
         for source, part in zip(step.inputs, through, strict=True):
             waiting[source] = waiting[source] + part if source in waiting else part
     return bound
+
+
+def _limits_of(step: Step, limits: list[Box]) -> list[Box]:
+    """Bounds of a step's inputs; affine steps need none."""
+    return [] if is_affine(step.op) else [limits[i] for i in step.inputs]
 
 
 # ---------------------------------------------------------------------------------------- rounding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -90,9 +90,14 @@ class Graph:
 
     Attributes:
         steps: in order of computation.
+        row_norms: (place, norm) -> dual norms of the rows of a step that is affine in the image,
+            (units,); filled when they are first needed.
     """
 
     steps: tuple[Step, ...]
+    row_norms: dict[tuple[int, str], torch.Tensor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def classes(self) -> int:
@@ -105,10 +110,19 @@ class Graph:
         assert op is not None
         return op
 
-    def values(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """The value of every step on float64 images (B, ...)."""
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        for step in self.steps:
+            for value in vars(step.op).values() if step.op else ():
+                if isinstance(value, torch.Tensor) and value.numel() > 1:
+                    return value.device
+        return torch.device("cpu")
+
+    def values(self, images: torch.Tensor, last: int | None = None) -> list[torch.Tensor]:
+        """The value of every step, up to the place ``last``, on float64 images (B, ...)."""
         values = [images]
-        for step in self.steps[1:]:
+        for step in self.steps[1:] if last is None else self.steps[1 : last + 1]:
             assert step.op is not None
             values.append(step.op.value(*(values[i] for i in step.inputs)))
         return values

@@ -88,12 +88,12 @@ def batch_norm(
     factor = torch.rsqrt(variance.double() + epsilon)
     if weight is not None:
         factor = factor * weight.double()
-    shift = -average.double() * factor
-    if bias is not None:
-        shift = shift + bias.double()
     axes = (slice(None),) + (None,) * (len(recorder.shape(unit(x))) - 1)
-    # Whichever way the library folds it, a few roundings of |z a|, |m a| and |b|.
-    return scaled(recorder, x, factor[axes], shift[axes], roundings=8)
+    shift = -average.double() * factor
+    # Whichever way the library folds it, a few roundings of |z a|, |m a| and |b|. The bias is
+    # added apart, as it may cancel the shift, but not its rounding.
+    out = scaled(recorder, x, factor[axes], shift[axes], roundings=8)
+    return out if bias is None else scaled(recorder, out, 1.0, bias[axes], roundings=8)
 
 
 def relu(recorder: Recorder, x: Any) -> Unit:

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from harness.bounds import crown
+from harness.bounds import trace as recording
 from harness.bounds.domain import Domain
 from harness.bounds.prove import Prover, prove
-from harness.bounds.trace import trace
 
 NETWORKS = {
     "mlp": lambda: small.mlp([9, 12, 8, 4]),
@@ -64,7 +64,7 @@ def test_bounds_of_a_grid_never_rise_with_the_budget(name, norm):
 @pytest.mark.parametrize("name", ["mlp", "tanh", "conv"])
 def test_crown_is_at_least_as_tight_as_interval_bounds(name):
     network, points, labels = case(name)
-    graph = trace(network, points)
+    graph = recording.trace(network, points)
     for eps in (0.01, 0.1):
         domain = Domain(points.double(), eps, "linf")
         interval = crown.interval_margins(graph, domain, labels)
@@ -104,7 +104,7 @@ def test_a_tie_is_not_proven():
 def test_a_network_that_gives_nan_is_not_proven():
     network = small.mlp([9, 5, 3])
     network[1].weight[0, 0] = torch.inf
-    graph = trace(small.mlp([9, 5, 3]), small.images(3, 1, 3, 3))
+    graph = recording.trace(small.mlp([9, 5, 3]), small.images(3, 1, 3, 3))
     broken = replace(graph.steps[2], op=replace(graph.op(2), weight=network[1].weight.double().T))
     graph = replace(graph, steps=(*graph.steps[:2], broken, *graph.steps[3:]))
     from harness.bounds.prove import _of_graph
@@ -144,7 +144,7 @@ def test_rewriting_a_network_changes_no_verdict(change):
 @pytest.mark.parametrize("name", ["mlp", "tanh", "conv"])
 def test_rounding_in_float32_stays_within_its_slack(name):
     network, points, labels = case(name)
-    graph = trace(network, points)
+    graph = recording.trace(network, points)
     domain = Domain(points.double(), 0.1, "linf")
     slack = crown.rounding(graph, crown.boxes(graph, domain))
     generator = small.seeded(1)
@@ -158,12 +158,33 @@ def test_rounding_in_float32_stays_within_its_slack(name):
     assert slack.max() < 1e-3  # it decides next to nothing
 
 
+def test_rounding_counts_a_mean_and_a_bias_that_cancel():
+    network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(9), nn.Linear(9, 3))
+    network = small.randomised(network, 0)
+    norm = network[1]
+    norm.weight.fill_(1.0)
+    norm.running_mean.fill_(1e4)
+    norm.bias.copy_(norm.running_mean * torch.rsqrt(norm.running_var + norm.eps))
+    points = small.images(5, 1, 3, 3)
+    graph = trace_unchecked(network, points)
+    slack = crown.rounding(graph, crown.boxes(graph, Domain(points.double(), 0.0, "linf")))
+    error = (network(points).double() - graph.values(points.double())[-1]).abs()
+    assert error.max() > 1e-4  # of logits of about one
+    assert (error <= slack).all()
+
+
+def trace_unchecked(network: nn.Module, points: torch.Tensor):
+    """A graph of a network whose rounding alone makes it fail the comparison of logits."""
+    with torch.no_grad():
+        return recording._convert(recording._record(network, points), points)
+
+
 @pytest.mark.parametrize("temperature", [5.0, 40.0, 400.0])
 def test_rounding_of_a_competitive_code_stays_within_its_slack(temperature):
     network = small.competitive(60, 50, 5, temperature)
     points = small.images(40, 1, 6, 10)
     labels = network(points).argmax(1)
-    graph = trace(network, points)
+    graph = recording.trace(network, points)
     exact = graph.values(points.double())[-1]
     exact = exact.gather(1, labels[:, None]) - exact
     found = prove(network, points, labels, 0.0).margins
@@ -185,7 +206,7 @@ def test_rounding_of_a_competitive_code_stays_within_its_slack(temperature):
 def test_units_are_bounded_one_by_one_only_where_their_sign_is_open():
     network = small.mlp([9, 12, 8, 4])
     points = small.images(5, 1, 3, 3)
-    graph = trace(network, points)
+    graph = recording.trace(network, points)
     domain = Domain(points.double(), 0.02, "linf")
     by_intervals = crown.intervals(graph, domain)
     tightened = crown.boxes(graph, domain)
