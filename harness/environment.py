@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,20 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             releases[name] = "absent"
     return releases
+
+
+def release_of(module: str) -> str:
+    """Return the release of the installed package that a module belongs to.
+
+    >>> release_of("numpy.linalg") == version("numpy")
+    True
+    """
+    top = module.partition(".")[0]
+    names = packages_distributions().get(top, [top])
+    try:
+        return version(names[0])
+    except PackageNotFoundError:
+        return "absent"
 
 
 def environment(device: str = "cpu") -> dict[str, str]:

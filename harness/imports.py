@@ -26,19 +26,26 @@ if TYPE_CHECKING:
 def import_learn2learn() -> ModuleType:
     """Import learn2learn without changing the global state of the process.
 
-    It imports gym, which prints a notice and sets environment variables. It also imports
-    torchvision, whose CUDA build cannot be imported beside a CPU build of torch: its C++ library
-    does not load, and its Python part then refers to operators that were never declared. In that
-    case the operators are declared here first; nothing in this package calls them.
+    It imports gym, which prints a notice and sets environment variables, and torchvision.
     """
     with _unchanged_state(), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            importlib.import_module("torchvision")
-        except RuntimeError as error:
-            if "torchvision::nms" not in str(error):
-                raise
-            _declare_torchvision_operators()
-        return importlib.import_module("learn2learn")
+        return import_with_torchvision("learn2learn")
+
+
+def import_with_torchvision(name: str) -> ModuleType:
+    """Import a module that may import torchvision.
+
+    A CUDA build of torchvision cannot be imported beside a CPU build of torch: its C++ library does
+    not load, and its Python part then refers to operators that were never declared. In that case
+    they are declared, and the import is tried again; only detection models call them.
+    """
+    try:
+        return importlib.import_module(name)
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    _declare_torchvision_operators()
+    return importlib.import_module(name)
 
 
 _library: Library | None = None

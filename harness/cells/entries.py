@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.cells.code import CARRIERS, Versions, definitions, entry_of, version
+from harness.cells.modules import place_of
+from harness.learning.code_names import code_names_in
 from harness.registry import checks, learners, protocols
 from harness.storage.code_records import has_record, write_record
 from harness.storage.store import Store
@@ -32,6 +34,10 @@ def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
     role = identity["role"]
     learner = learners[identity["learner"]["kind"]]
     entries = {*CARRIERS, f"{RUNS}:global_state", f"{RUNS}:{role}", entry_of(learner)}
+    for name in code_names_in(identity["learner"]["config"]):
+        place = place_of(name)
+        if place is not None:
+            entries.add(str(place))
     if role in ("measure", "trust"):
         protocol = protocols[identity["protocol"]["kind"]]
         setting = protocol.setting_type.from_identity(identity["setting"])

@@ -192,6 +192,16 @@ def resolve(module: Module, reference: Reference, package: str) -> Resolved:
     return None
 
 
+def place_of(name: str) -> Place | None:
+    """Where ``package.module:name`` is defined; None if it is not found, or in installed packages.
+
+    These are not followed: their release is known.
+    """
+    module, _, attribute = name.partition(":")
+    resolved = _imported(Import(module, attribute), (), "")
+    return resolved if isinstance(resolved, Place) else None
+
+
 def _imported(target: Import, attributes: tuple[str, ...], package: str) -> Resolved:
     full = target.module if target.attribute is None else f"{target.module}.{target.attribute}"
     if not is_followed(target.module, package):

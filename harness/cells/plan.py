@@ -9,8 +9,10 @@ from typing import Any
 
 from harness.cells.cell import ROLES, SCHEMA_VERSION, Cell, Identity
 from harness.cells.entries import code_version
+from harness.cells.modules import place_of
 from harness.data.base import Dataset, Loaded
-from harness.environment import versions
+from harness.environment import release_of, versions
+from harness.learning.code_names import code_names_in
 from harness.protocols.base import TrainingData
 from harness.storage.cellfile import cell_key
 from harness.storage.store import CellResult
@@ -107,6 +109,8 @@ class _Layout:
 
     def _of_learner(self, learner: LearnerEntry, common: Identity) -> Iterator[Cell]:
         training = self.entry.protocol.training()
+        if learner.cls.comes_trained(learner.config):
+            training = None
         preparation = self._preparation(learner, training, common) if training else []
         yield from preparation
         train = preparation[-1] if preparation else None
@@ -168,7 +172,12 @@ class _Layout:
 
 
 def _learner_identity(learner: LearnerEntry) -> dict[str, Any]:
-    return {"kind": learner.cls.kind, "config": learner.settled}
+    """Kind and config, and the releases of installed packages whose code the config names."""
+    config = learner.settled
+    packages = {name.partition(":")[0] for name in code_names_in(config) if not place_of(name)}
+    releases = {package: release_of(package) for package in sorted(packages)}
+    identity = {"kind": learner.cls.kind, "config": config}
+    return {**identity, "releases": releases} if releases else identity
 
 
 def _with_code(identity: Identity) -> Identity:

@@ -28,7 +28,7 @@ from harness.lazy import torch
 from harness.learning.files import files_in
 from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 from harness.learning.snapshots import Snapshots, by_moment
-from harness.learning.training import fitted
+from harness.learning.training import ELSEWHERE, fitted
 from harness.protocols.base import Context, Measurement
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
@@ -181,6 +181,8 @@ def measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cel
     if training is not None:  # what is said of it holds for its measurements
         checks += [check for check in training.trust if check not in checks]
         log["remarks"] = [*training.log.get("remarks", []), *measured.remarks]
+    elif learner.fitted:
+        log["remarks"] = [ELSEWHERE, *measured.remarks]
     if not log["remarks"]:
         del log["remarks"]
     values = [asdict(value) for value in measured.values]
@@ -290,7 +292,7 @@ def _required(key: str, conditions: Conditions) -> CellResult:
 def _measured_learner(
     cell: Cell, training: CellResult | None, data: Loaded, conditions: Conditions
 ) -> Learner:
-    """The learner that a protocol measures: a trained one, or one that is adapted from scratch."""
+    """The learner that a protocol measures: trained here or elsewhere, or adapted from scratch."""
     if training is None:
         learner = _untrained(cell.identity, data, conditions)
     else:
@@ -320,10 +322,16 @@ def _states(arrays: dict[str, np.ndarray]) -> dict[int, dict[str, torch.Tensor]]
 
 
 def _untrained(identity: Identity, data: Loaded, conditions: Conditions) -> Learner:
-    """An untrained learner with as many outputs as an episode has ways."""
-    ways = Span.of(identity["setting"]["ways"]).high
+    """A learner without a training here.
+
+    It has as many outputs as there are classes or, from scratch, as an episode has ways.
+    """
+    setting = identity["setting"]
+    classes = Span.of(setting["ways"]).high if "ways" in setting else len(data.class_names)
     shape = tuple(data.pixels.shape[1:])
     nothing = Images(
-        np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), ways
+        np.zeros((0, *shape), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64), classes
     )
-    return _learner(identity, nothing, conditions)
+    learner = _learner(identity, nothing, conditions)
+    learner.fitted = learner.comes_trained(learner.config)
+    return learner

@@ -57,6 +57,29 @@ def balanced_rows(labels: np.ndarray, count: int, rng: Rng) -> np.ndarray:
     return np.sort(by_class[chosen])
 
 
+def shuffled_batches(
+    images: int, batch: int, total: int, generator: torch.Generator
+) -> Iterator[torch.Tensor]:
+    """Draw the rows of each step; every epoch shows each image once.
+
+    A last batch of one image has no variance to normalise by and joins the one before it.
+
+    Args:
+        images: Training images.
+        batch: Images per step.
+        total: Images of all steps, repeats counted.
+        generator: Shuffles.
+    """
+    seen = 0
+    while seen < total:
+        rows = torch.randperm(images, generator=generator)[: total - seen]
+        seen += len(rows)
+        batches = list(rows.split(batch))
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        yield from batches
+
+
 @dataclass(frozen=True)
 class EpisodeShape:
     """Size of a training episode.

@@ -241,6 +241,15 @@ class Learner(ABC):
             return f"{cls.requires} is not installed (`harness doctor` says how)"
         return None
 
+    @classmethod
+    def comes_trained(cls, config: Any) -> bool:
+        """Whether it has its weights from elsewhere, so that protocols measure it as it is.
+
+        Args:
+            config: An instance of the class's ``Config``.
+        """
+        return False
+
     @property
     def frozen_features(self) -> bool:
         """Whether ``adapt`` reads images only through ``embed``.

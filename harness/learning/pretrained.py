@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -12,7 +11,7 @@ from harness.data.base import Images
 from harness.lazy import F, nn, torch
 from harness.learning.backbone_learner import BackboneConfig, BackboneLearner
 from harness.learning.feature_learner import FeatureLearner
-from harness.learning.fitting import accuracy, labels_of
+from harness.learning.fitting import accuracy, labels_of, shuffled_batches
 from harness.learning.gradient_heads import GradientDescent
 from harness.learning.heads import Heads
 from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
@@ -98,7 +97,9 @@ class PretrainedLearner(FeatureLearner, BackboneLearner):
         total = budget.cap(self.config.epochs * len(train))
         recent: list[tuple[int, float, float]] = []
         reports = 0
-        for rows in self._batches(len(train), total):
+        generator = self.rng.torch("order")
+        for rows in shuffled_batches(len(train), self.config.batch_size, total, generator):
+            rows = rows.to(self.device)
             optimiser.param_groups[0]["lr"] = self.config.lr * (1 - log.images_seen / total)
             batch = images[rows].float().div_(255)
             loss, share = self._step(optimiser, batch, labels[rows])
@@ -117,21 +118,6 @@ class PretrainedLearner(FeatureLearner, BackboneLearner):
         optimiser.zero_grad()
         self.fitted = True
         return log
-
-    def _batches(self, images: int, total: int) -> Iterator[torch.Tensor]:
-        """Rows of each step; every epoch shows each image once.
-
-        A last batch of one image has no variance to normalise by and joins the one before it.
-        """
-        order = self.rng.torch("order")
-        seen = 0
-        while seen < total:
-            rows = torch.randperm(images, generator=order)[: total - seen].to(self.device)
-            seen += len(rows)
-            batches = list(rows.split(self.config.batch_size))
-            if len(batches) > 1 and len(batches[-1]) == 1:
-                batches[-2:] = [torch.cat(batches[-2:])]
-            yield from batches
 
     def _step(
         self, optimiser: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor

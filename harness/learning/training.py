@@ -11,6 +11,9 @@ from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 NOT_TRAINED = "not trained here: its `fit` read no training image"
 """Remark on a learner that brings its weights along, or keeps the random ones."""
 
+ELSEWHERE = "trained elsewhere: measured as it is"
+"""Remark on a learner that no cell trains."""
+
 
 @dataclass(frozen=True)
 class _Watched(Images):

@@ -38,7 +38,7 @@ def main() -> None:
     here = environment()
     print(f"{here['processor']}, {here['instructions']}, {options.dataset}: {len(train)} images")
     print(f"{'learner':<24}{'as it is':>10}{'flushed':>10}{'ratio':>8}")
-    for name in options.learners or list(registry.learners):
+    for name in options.learners or sorted({*registry.learners} - {"network"}):
         learner = registry.learners[name]
         if learner.absent():
             continue

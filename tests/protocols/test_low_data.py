@@ -114,7 +114,7 @@ def blobs() -> Loaded:
     return Loaded(pixels, labels, ("a", "b", "c"), None, {"standard": splits})
 
 
-@pytest.mark.parametrize("kind", list(learners))
+@pytest.mark.parametrize("kind", sorted({*learners} - {"network"}))
 def test_every_learner_gets_as_many_updates_from_few_images_as_from_all(kind):
     steps, logs = [], []
     for per_class in (2, "all"):

@@ -1,0 +1,1 @@
+"""Networks that were trained elsewhere: where they come from, their weights, outputs and parts."""

@@ -1,0 +1,136 @@
+"""Where a network comes from: code and weights, an exported program, or an ONNX file."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.errors import HarnessError
+from harness.imports import import_with_torchvision
+from harness.networks import weights
+
+TIMM = "timm:"
+"""Prefix of models that timm builds, e.g. ``timm:resnet18``."""
+
+
+def from_code(module: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network by calling what ``package.module:name`` is, or take it if it is a network.
+
+    Args:
+        module: A class, a function that returns a network, or a network; ``timm:NAME`` for one of
+            timm's models.
+        arguments: Passed by name.
+
+    Raises:
+        HarnessError: It cannot be imported or built, or is no network.
+    """
+    hint = "write package.module:name; the module is installed or beside the suite"
+    try:
+        made = _built(module, arguments)
+    # Importing and calling the code of a user may raise anything.
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise HarnessError(f"cannot build the network {module!r}: {reason}", hint=hint) from error
+    if not isinstance(made, nn.Module):
+        raise HarnessError(f"{module!r} gives a {type(made).__name__}, not a network", hint=hint)
+    return made
+
+
+def _built(module: str, arguments: Mapping[str, Any]) -> Any:
+    if module.startswith(TIMM):
+        timm = import_with_torchvision("timm")
+        return timm.create_model(module.removeprefix(TIMM), pretrained=False, **arguments)
+    place, _, name = module.partition(":")
+    found = getattr(import_with_torchvision(place), name)
+    return found if isinstance(found, nn.Module) else found(**arguments)
+
+
+def with_weights(
+    network: nn.Module, path: Path, *, key: str | None = None, trust_pickle: bool = False
+) -> nn.Module:
+    """Load a network's weights from a file.
+
+    Args:
+        network: Changed in place.
+        path: See ``harness.networks.weights.read``, as for the other arguments.
+        key: Where a checkpoint keeps the weights.
+        trust_pickle: Whether the file may run code.
+
+    Raises:
+        HarnessError: The file cannot be read, or its weights are of another network.
+    """
+    read = weights.read(path, key=key, trust_pickle=trust_pickle)
+    if isinstance(read, nn.Module):
+        read = dict(read.state_dict())
+    weights.load_into(network, read, path)
+    return network
+
+
+def from_file(path: Path, *, trust_pickle: bool = False) -> nn.Module:
+    """Read a network that needs no code: ``.pt2`` of ``torch.export``, or ``.onnx``.
+
+    Args:
+        path: The file; with ``trust_pickle`` also one of ``torch.save(network)``.
+        trust_pickle: Whether the file may run code.
+
+    Raises:
+        HarnessError: It is damaged, of another format, or a converter is missing.
+    """
+    readers = {".pt2": _exported, ".onnx": _onnx}
+    reader = readers.get(path.suffix)
+    if reader is not None:
+        return reader(path)
+    read = weights.read(path, trust_pickle=trust_pickle)
+    if isinstance(read, nn.Module):
+        return read
+    raise HarnessError(
+        "it holds weights, and no network",
+        where=str(path),
+        hint="name the code too: `module: package.module:name` and `weights:` this file",
+    )
+
+
+def _exported(path: Path) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.load(path).module()
+    except Exception as error:  # whatever a damaged archive makes of it
+        raise _unreadable(path, error, "save it by torch.export.save") from None
+
+
+def _onnx(path: Path) -> nn.Module:
+    try:
+        converter = import_with_torchvision("onnx2torch")
+    except ImportError:
+        raise HarnessError(
+            "reading ONNX needs onnx2torch, which is not installed",
+            where=str(path),
+            hint="pip install 'bioharness[onnx]'",
+        ) from None
+    try:
+        network: nn.Module = converter.convert(str(path))
+    except Exception as error:  # protobuf, unknown operators
+        hint = "a damaged file, or operators that onnx2torch lacks; torch.export is the other way"
+        raise _unreadable(path, error, hint) from None
+    return network
+
+
+def _unreadable(path: Path, error: Exception, hint: str) -> HarnessError:
+    reason = f"{type(error).__name__}: {error}".partition("\n")[0][:120]
+    return HarnessError(f"cannot read the network: {reason}", where=str(path), hint=hint)
+
+
+def in_eval_mode(network: nn.Module) -> nn.Module:
+    """Put a network in eval mode. An exported program has only the mode that it was exported in."""
+    try:
+        return network.eval()
+    except NotImplementedError:
+        for part in network.modules():
+            part.training = False
+        return network
