@@ -82,7 +82,7 @@ def _print(lines: list[Line], title: str) -> None:
     out.print(grid(rows, title))
     out.print(
         "paired: over images or episodes and, with several seeds, over seeds; "
-        "the larger p and the wider interval count"
+        "an interval covers both"
     )
 
 

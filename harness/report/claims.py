@@ -26,13 +26,16 @@ from harness.suite.specs.claims import COMPARING, ClaimSpec, Comparable, Measure
 
 Verdict = Literal["holds", "fails", "open", "not measured", "not trusted"]
 
+_DECIDING: tuple[Verdict, ...] = ("fails", "open", "holds")
+"""Verdicts against single controls; the first of them decides the measure."""
+
 RULES = (
     "A measure holds if its whole 95 % interval keeps the bound, fails if its whole interval "
     "violates it, and is open otherwise; a number without spread is its own interval.",
     "Intervals are over seeds and, with stored verdicts, over images or episodes too; differences "
     "are paired by both. A difference must keep its bound against every control, at a level "
     "divided by their number (Bonferroni). "
-    "The control shown is the one that comes closest to violating the bound.",
+    "The control shown is the one that decides: it violates the bound, or comes closest to it.",
     "A claim is confirmed if all its measures hold, partly confirmed if some hold, refuted if "
     "none holds and one fails, and undecided otherwise. A measure with a failed trust check "
     "confirms nothing.",
@@ -48,8 +51,8 @@ class Row:
         measure, bound: Both in words.
         metric: What is measured.
         learner, value, low, high: Mean of the learner over seeds, and its 95 % interval.
-        control, control_value: The control that comes closest to violating the bound, and its
-            mean; empty and None without controls.
+        control, control_value: The control that decides, because it violates the bound or comes
+            closest to it, and its mean; empty and None without controls.
         difference, difference_low, difference_high: Learner minus that control, paired by seed.
         seeds: Number of seeds.
         verdict: On the measure.
@@ -228,8 +231,11 @@ def _compared(
     advantages = differences
     if bound == "below_controls_by":
         advantages = {name: difference.mirrored() for name, difference in differences.items()}
-    closest = min(advantages, key=lambda name: advantages[name].least)
-    verdict = _against_all([_at_least(advantage, limit) for advantage in advantages.values()])
+    verdicts = {name: _at_least(advantage, limit) for name, advantage in advantages.items()}
+    # The control that decides: one that the bound fails against, else one that leaves it open.
+    closest = min(
+        advantages, key=lambda name: (_DECIDING.index(verdicts[name]), advantages[name].least)
+    )
 
     notes += matched(results, spec.protocol, controls)
     distrusted = [name for name, records in controls.items() if _is_distrusted(records)]
@@ -241,16 +247,9 @@ def _compared(
         difference=differences[closest].mean,
         difference_low=differences[closest].low,
         difference_high=differences[closest].high,
-        verdict="not trusted" if distrusted else verdict,
+        verdict="not trusted" if distrusted else verdicts[closest],
         notes=tuple(notes),
     )
-
-
-def _against_all(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict on a measure from those against each control."""
-    if all(verdict == "holds" for verdict in verdicts):
-        return "holds"
-    return "fails" if "fails" in verdicts else "open"
 
 
 def _comparable_controls(

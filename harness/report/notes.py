@@ -12,8 +12,8 @@ from harness.report.formats import error_bar
 from harness.report.pairs import LEVEL
 from harness.report.table import Cell
 
-_UNITS = {"sample": "images", "image": "images", "listed episode": "episodes"}
-"""Unit -> its plural; the plural of the others has an s."""
+_UNIT_NAMES = {"sample": "image", "listed episode": "episode"}
+"""Unit -> what a reader calls it, if not by its own name."""
 
 DETAILED = (opened.CHECK,)
 """Trust checks whose note needs the detail to be of use."""
@@ -47,12 +47,14 @@ def reading(shown: Shown, *, distrusted: bool) -> Iterator[str]:
 
 
 def _test(unit: str, seeds: int) -> str:
-    units = _units(unit)
-    return f"differences paired by {units if seeds == 1 else f'seed and {units}'}"
+    name = _unit_name(unit)
+    return (
+        f"differences paired by {name}" if seeds == 1 else f"differences paired by seed and {name}"
+    )
 
 
-def _units(unit: str) -> str:
-    return _UNITS.get(unit, f"{unit}s")
+def _unit_name(unit: str) -> str:
+    return _UNIT_NAMES.get(unit, unit)
 
 
 def _intervals(shown: Shown) -> Iterator[str]:
@@ -95,11 +97,11 @@ def _interval(records: Sequence[Record]) -> str:
     """Name the interval that ``aggregate`` gives a number."""
     first = records[0]
     if len(records) > 1:
-        over = f"seeds and {_units(first.unit)}" if has_units(records) else "seeds"
+        over = f"seeds and {_unit_name(first.unit)}s" if has_units(records) else "seeds"
         return f"95 % t interval over {over}"
     if first.unit == "sample" and first.metric == "accuracy":
         return "95 % Wilson interval over test images"
-    return f"95 % t interval over {_units(first.unit)}"
+    return f"95 % t interval over {_unit_name(first.unit)}s"
 
 
 def one_seed(shown: Shown, *, of_learners: bool) -> Iterator[str]:

@@ -328,7 +328,7 @@ def main() -> None:
     )
     tables(records, 1)
     tables(records, 3)
-    tables(records // 10, 5)  # each number and each rival has a bootstrap
+    tables(records // 10, 5)
     with tempfile.TemporaryDirectory() as folder:
         browse(board(Path(folder), cells))
 

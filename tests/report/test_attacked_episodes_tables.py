@@ -118,7 +118,7 @@ def test_bold_is_by_a_t_test_paired_by_episode():
     strong, weak = (correct(name, "pgd", 5, 0.1).mean(1) for name in ("strong", "weak"))
     assert stats.ttest_rel(strong, weak).pvalue < 0.05
     assert all(row.bold for row in table.cells[0]) and not any(row.bold for row in table.cells[1])
-    assert any("paired by episodes" in note for note in table.notes)
+    assert any("paired by episode" in note for note in table.notes)
 
 
 def test_budgets_of_the_support_set_have_named_columns():

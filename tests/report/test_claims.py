@@ -295,3 +295,40 @@ def test_every_format_says_the_same(tmp_path):
     assert r"bp\_1" in texts[".tex"] and texts[".csv"].count("\n") == 3
     assert "partly confirmed" in str(claims_text.to_rich(claims.decide(results, specs)))
     assert claims_text.write(results, [], tmp_path) == []
+
+
+def test_the_control_shown_is_the_one_that_decides():
+    """Against ``wild`` nothing can be said; the bound fails against ``better``."""
+    base = np.array([0.50, 0.51, 0.49])
+    results = results_of(
+        audit("bio", list(base)),
+        audit("better", list(base + [0.30, 0.31, 0.30])),
+        audit("wild", list(base + [0.5, -0.4, 0.1])),
+    )
+    measure = {
+        "protocol": "audit",
+        "metric": "ks_log_w",
+        "above_controls_by": 0,
+        "controls": ["wild", "better"],
+    }
+    (row,) = decide(results, spec(measure))
+    assert (row.verdict, row.control) == ("fails", "better") and row.difference_high < 0
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_difference_over_few_seeds_counts_the_images_too(seeds):
+    """Seeds agree to the last image, and the images do not show a difference."""
+    better = [1] * 55 + [0] * 45
+    worse = [0] * 6 + [1] * 55 + [0] * 39
+    results = results_of(
+        *[sweep("bio", "pgd", {0.1: worse}, seed=s) for s in range(seeds)],
+        *[sweep("control", "pgd", {0.1: better}, seed=s) for s in range(seeds)],
+    )
+    measure = {
+        "protocol": "robust",
+        "metric": "accuracy",
+        "above_controls_by": 0.0,
+        "controls": ["control"],
+    }
+    (row,) = decide(results, spec(measure))
+    assert row.difference_low < -0.05 and row.difference_high > 0.05 and row.verdict == "open"

@@ -51,7 +51,7 @@ def test_markdown_golden():
 + or − alone: the only side.
 - Bold: the best of each column and all that are not shown to be worse. With a probability of \
 95 % a column's bold numbers include every row that is truly the best (differences paired by \
-images, corrected for all pairs); rows marked † are excluded.
+image, corrected for all pairs); rows marked † are excluded.
 - One seed (0): these numbers compare trained networks, not learners, because other seeds would \
 train other networks.
 - Protocol: split: test; steps: 20.

@@ -338,7 +338,7 @@ def test_the_note_says_what_bold_guarantees(seeds):
         for s in range(seeds)
     ]
     notes = build(results_of(*cells), FEW).notes
-    paired = "episodes" if seeds == 1 else "seed and episodes"
+    paired = "episode" if seeds == 1 else "seed and episode"
     assert (
         "Bold: the best of each column and all that are not shown to be worse. With a probability "
         "of 95 % a column's bold numbers include every row that is truly the best "
