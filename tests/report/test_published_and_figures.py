@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from results_kit import plain, record, results_of
 
 from harness.errors import HarnessError
 from harness.metrics.catalogue import METRICS
-from harness.registry import protocols
+from harness.registry import datasets, protocols
 from harness.report import biology_figures, figures
 from harness.report.published import difference
 from harness.report.render import render
@@ -25,6 +26,8 @@ from harness.suite import published as shelf
 from harness.suite.specs.figures import FigureSpec, NumberSpec
 from harness.suite.specs.published import PublishedSpec
 from harness.suite.specs.tables import TableSpec
+
+ROOT = Path(__file__).parents[2]
 
 PUBLISHED = PublishedSpec(
     learner="bio",
@@ -202,6 +205,9 @@ def test_every_number_on_the_shelf_is_complete_and_has_a_source():
         assert kinds <= {*protocols} and all(
             None not in line and line["second_hand"] in ("", "yes") for line in lines
         ), name
+        for line in lines:
+            assert line["dataset"].partition(" ")[0] in datasets, name
+            assert line["run_by"] and line["source"], name
         for kind in kinds:
             for spec in shelf.cited(PublishedSpec(cite=name, protocol="p"), kind):
                 low, high = spec.interval or (spec.value, spec.value)
@@ -234,10 +240,10 @@ CITING = """
 name: citing
 learners: {pixels: {kind: nearest-mean}}
 protocols:
-  few: {kind: few_shot, dataset: glyphs, ways: [5], shots: [1, 5], queries: 5, episodes: 10}
+  few: {kind: few_shot, dataset: DATA, ways: [5], shots: [1, 5], queries: 5, episodes: 10}
 published:
   - {cite: CITED, protocol: few}
-"""
+""".replace("DATA", "{kind: omniglot, rotations: true}")
 
 
 def test_an_empty_row_name_is_refused():
@@ -251,6 +257,58 @@ def test_a_suite_cites_what_its_protocol_measures(write_suite):
         ("ProtoNet", {"ways": 5, "shots": 1}, 0.988),
         ("ProtoNet", {"ways": 5, "shots": 5}, 0.997),
     ]
+
+
+@pytest.mark.parametrize(
+    "cite, where",
+    [
+        ("mini-imagenet/ProtoNet", "mini-imagenet size=84, but 'few' measures omniglot"),
+        ("cifar-fs/MAML", "cifar-fs train_images=600, but 'few' measures omniglot"),
+    ],
+)
+def test_a_citation_of_other_data_is_refused_or_shown_as_what_it_is(write_suite, cite, where):
+    text = CITING.replace("CITED", cite)
+    with pytest.raises(HarnessError, match=f"was measured on {where}") as caught:
+        suite.load(write_suite(text))
+    assert "differs: true" in caught.value.hint
+    shown = suite.load(write_suite(text.replace("protocol: few}", "protocol: few, differs: true}")))
+    for spec in shown.published:
+        assert f"measured on {where.partition(',')[0]}, not on omniglot" in spec.source
+
+
+def test_a_citation_of_the_same_data_with_other_switches_is_refused(write_suite):
+    text = CITING.replace("CITED", "omniglot/ProtoNet").replace(
+        "rotations: true", "rotations: false"
+    )
+    with pytest.raises(HarnessError, match="omniglot rotations=true, but 'few' measures omniglot"):
+        suite.load(write_suite(text))
+
+
+def test_a_citation_of_settings_that_are_not_measured_is_refused(write_suite):
+    text = CITING.replace("CITED", "omniglot/ProtoNet").replace("ways: [5]", "ways: [7]")
+    with pytest.raises(HarnessError, match="'few' measures no setting of .*") as caught:
+        suite.load(write_suite(text))
+    assert "ways 5 shots 1, ways 5 shots 5, ways 20 shots 1" in caught.value.hint
+
+
+def test_every_shipped_suite_cites_what_it_measures():
+    for path in sorted((ROOT / "suites").glob("**/*.yaml")):
+        loaded = suite.load(path)
+        assert all(spec.value is not None for spec in loaded.published), path
+
+
+def test_a_re_run_of_another_variant_is_not_credited_to_the_original_paper():
+    spec = PublishedSpec(cite="mini-imagenet/MatchingNet", protocol="few", setting={"shots": 5})
+    (plain,) = shelf.cited(spec, "few_shot")
+    assert plain.value == 0.5109
+    assert "without full context embeddings; run by Ravi & Larochelle" in plain.source
+    spec = PublishedSpec(cite="mini-imagenet/MatchingNet, FCE", protocol="few")
+    assert [each.value for each in shelf.cited(spec, "few_shot")] == [0.4356, 0.5531]
+
+
+def test_a_doubtful_number_says_why():
+    spec = PublishedSpec(cite="mnist-126/ancestor-10", protocol="p")
+    assert all("doubtful: " in each.source for each in shelf.cited(spec, "biology"))
 
 
 def test_an_unknown_citation_is_an_error_with_its_position(write_suite):

@@ -22,6 +22,10 @@ class PublishedSpec(Config):
         description="FILE/LEARNER: all that harness/suite/shelf/FILE.csv has of LEARNER for this "
         "kind of protocol, in a row called so if neither `learner` nor `row` is given",
     )
+    differs: bool = Field(
+        False,
+        description="cite it although it was measured on other data; the table says on which",
+    )
     learner: str | None = Field(
         None, description="the learner of the suite that it is to be compared with"
     )
@@ -59,6 +63,8 @@ class PublishedSpec(Config):
 
     def _check_source(self) -> None:
         """Either a citation, or a value with its source."""
+        if self.cite is None and self.differs:
+            raise ValueError("`differs` is for a `cite`: a `source` says itself what was measured")
         if self.cite is None:
             if self.value is None or self.source is None:
                 raise ValueError("a published number is a `value` with its `source`, or a `cite`")
