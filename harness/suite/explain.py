@@ -15,7 +15,6 @@ from pydantic_core import ErrorDetails
 from harness.errors import did_you_mean
 from harness.registry import attacks
 
-
 _NAME = "^[A-Za-z0-9]["
 """How the patterns of names begin."""
 
