@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,9 +33,10 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = _beside(path, "tmp")
         temporary.touch(exist_ok=False)
         try:
+            mode = (path if path.exists() else temporary).stat().st_mode
             yield temporary
-            if path.exists():
-                shutil.copymode(path, temporary)
+            # Libraries may have put a private file of their own there.
+            temporary.chmod(stat.S_IMODE(mode))
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)

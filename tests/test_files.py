@@ -53,6 +53,13 @@ def test_a_folder_that_is_filled_keeps_its_permissions(tmp_path):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_library_that_writes_private_files_changes_no_permissions(tmp_path, umask):
+    with files.replacing(tmp_path / "a.safetensors") as temporary:
+        temporary.unlink()
+        temporary.touch(mode=0o600)
+    assert modes(tmp_path) == {(False, 0o666 & ~umask)}
+
+
 @pytest.mark.parametrize("write", [files.replacing, files.installing])
 def test_a_failed_write_leaves_nothing(tmp_path, write):
     with pytest.raises(ValueError), write(tmp_path / "a") as temporary:
