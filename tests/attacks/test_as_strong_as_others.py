@@ -128,6 +128,28 @@ def test_square_is_as_strong_as_that_of_torchattacks(attack, victim, digits):
     )
 
 
+def test_square_in_l2_is_as_strong_as_that_of_torchattacks(attack, network, digits):
+    import torchattacks
+
+    images, labels = digits.images, digits.labels
+    theirs = torchattacks.Square(network, "L2", 0.7, n_queries=150, seed=0)(images, labels)
+    with torch.no_grad():
+        standing = float((network(theirs).argmax(1) == labels).float().mean())
+    keys = {"norm": "l2", "eps": [0.7], "queries": 150}
+    ours = sweep(network, images, labels, np.arange(320), attack("square", **keys), Rng(0))
+    assert 0.02 < standing < 0.95 and ours.accuracy()[0] <= standing + 0.02
+
+
+def test_square_in_l1_breaks_more_than_noise_does(attack, network, digits):
+    rows = slice(0, 160)
+    left = {}
+    for kind, keys in {"square": {"queries": 150}, "noise": {"draws": 150}}.items():
+        search = attack(kind, norm="l1", eps=[3.0], **keys)
+        images, labels = digits.images[rows], digits.labels[rows]
+        left[kind] = sweep(network, images, labels, np.arange(160), search, Rng(0)).accuracy()[0]
+    assert left["square"] < left["noise"] - 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["independent", "nested", "bisect"])
 def test_pgd_is_as_strong_as_that_of_torchattacks_over_thirty_random_starts(
