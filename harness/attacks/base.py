@@ -96,11 +96,13 @@ class Attack(ABC):
     Attributes:
         kind: the registered name.
         keeps_failures: where the attack fails it may return the clean image.
+        reports_parts: its objectives are attacks of their own; results say what each one broke.
     """
 
     kind: ClassVar[str]
     Config: ClassVar[type[AttackConfig]]
     keeps_failures: ClassVar[bool] = False
+    reports_parts: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         self.config = config

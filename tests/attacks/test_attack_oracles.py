@@ -144,6 +144,26 @@ def test_l2_attacks_meet_exact_robust_accuracy_where_the_box_does_not_bind(attac
     np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, "l2"))
 
 
+@pytest.mark.parametrize(
+    "norm, grid",
+    [
+        ("linf", [0.0, 0.01, 0.02, 0.04, 0.08]),
+        ("l2", [0.0, 0.05, 0.1, 0.2, 0.4]),
+        ("l1", [0.0, 0.1, 0.2, 0.4, 0.8]),
+    ],
+)
+def test_autoattack_meets_exact_robust_accuracy_of_a_linear_network(attack, norm, grid):
+    model, images, labels = linear(5, 7, 0.0, 1.0)
+    aimed = attack("autoattack", norm=norm, eps=grid, steps=10, queries=20)
+    result = sweep(model, images, labels, np.arange(200), aimed, RNG)
+    np.testing.assert_array_equal(result.worst, exact(model, images, labels, grid, norm))
+    # FAB alone comes near the boundary, never past it.
+    fab = attack("fab", norm=norm, eps=grid, steps=15)
+    stands = sweep(model, images, labels, np.arange(200), fab, RNG).worst
+    margins = np.stack([least_margin(model, images, labels, eps, norm) for eps in grid])
+    assert stands[margins > 0].all() and not stands[margins < -0.02].any()
+
+
 def perturbed(attack, model, images, labels, eps, start=None) -> torch.Tensor:
     """What an attack makes of images, all of them."""
     objective = Objective("ce")

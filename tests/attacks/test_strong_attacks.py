@@ -42,6 +42,10 @@ def test_apgd_thinks_its_steps_over_where_the_paper_says():
         ("fmn", {"steps": 12}),
         ("apgd", {"steps": 12, "norm": "l2", "eps": [0.3, 0.9]}),
         ("pgd", {"steps": 12, "momentum": 0.9, "targets": 2}),
+        ("fab", {"steps": 6, "targets": 2}),
+        ("square", {"queries": 20, "norm": "l2", "eps": [0.3, 0.9]}),
+        ("autoattack", {"steps": 3, "queries": 9, "eps": [0.08]}),
+        ("autoattack", {"steps": 4, "queries": 9, "norm": "l1", "eps": [1.0]}),
     ],
     ids=str,
 )
@@ -170,6 +174,8 @@ def certified(
         ("fmn", {"steps": 100}),
         ("apgd", {"steps": 40, "loss": ["ce", "dlr"]}),
         ("square", {"queries": 300}),
+        ("fab", {"steps": 20, "targets": 3}),
+        ("autoattack", {"steps": 8, "queries": 40}),
     ],
     ids=str,
 )
