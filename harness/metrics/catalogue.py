@@ -10,6 +10,7 @@ Form = Literal["percent", "count", "flag", "family", "standing", "number"]
 METRICS: dict[str, tuple[str, Form]] = {
     "accuracy": ("accuracy", "percent"),
     "error": ("error", "percent"),
+    "broken": ("broken, %", "percent"),
     "rank": ("rank", "number"),
     "band": ("in the band", "standing"),
     "relative_drop": ("share of clean accuracy lost, %", "percent"),

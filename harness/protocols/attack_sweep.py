@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from harness.attacks.base import Attack
+from harness.attacks.engine.parts import shares
 from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
@@ -82,7 +83,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
     """Accuracy under attacks over a grid of budgets, with trust checks."""
 
     setting_type = AttackSweepSetting
-    keys = ("eps",)
+    keys = ("eps", "part")
 
     class Config(AttacksConfig):
         """Keys of an attack sweep."""
@@ -187,8 +188,11 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         )
         arrays = {**result.to_arrays(), "index": images.index}
         log = {"outside": result.outside, "changed": list(result.changed)}
+        values = _values(result)
+        if attack.reports_parts:
+            values += _part_values(result)
         inference = of_classifier(model, pixels)
-        return Measurement(_values(result), arrays, inference.checks, log, inference.remarks)
+        return Measurement(values, arrays, inference.checks, log, inference.remarks)
 
     @property
     def checked(self) -> bool:
@@ -323,3 +327,18 @@ def _values(result: Sweep) -> list[Value]:
         )
         values.append(value)
     return values
+
+
+def _part_values(result: Sweep) -> list[Value]:
+    """Share of the images that each part of the attack broke, at each eps."""
+    return [
+        Value(
+            "broken",
+            share,
+            n=len(result.clean),
+            unit="sample",
+            setting={"eps": eps, "part": part},
+        )
+        for eps, broken in zip(result.eps, shares(result.correct, result.objectives), strict=True)
+        for part, share in broken.items()
+    ]
