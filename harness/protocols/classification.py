@@ -146,7 +146,7 @@ def _logits(model: nn.Module, learner: Learner, images: Images, context: Context
 
 
 def detectable_words(images: int, spread: float | None = None) -> str:
-    """The difference between two accuracies that a McNemar test is likely to detect, in words.
+    """The difference between two accuracies that a paired test is likely to detect, in words.
 
     Args:
         images: number of images, the same for both learners.

@@ -24,7 +24,7 @@ RANKING = (
 
 def compared(
     grid: Grid, rows: Sequence[Labels], columns: Sequence[Labels], planned: Sequence[int]
-) -> dict[Labels, Comparable]:
+) -> dict[Labels, Comparable[Labels]]:
     """Column -> the rows that are compared in it, and why others are not.
 
     Args:
@@ -43,7 +43,7 @@ def compared(
 def mark_best(
     cells: dict[Place, Cell],
     grid: Grid,
-    comparisons: Mapping[Labels, Comparable],
+    comparisons: Mapping[Labels, Comparable[Labels]],
     verdicts: Verdicts,
 ) -> None:
     """Mark the best number of each column, and its ties, in ``cells``."""
@@ -65,7 +65,7 @@ def _rivals(grid: Grid, column: Labels, rows: Sequence[Labels], verdicts: Verdic
 
 
 def mean_ranks(
-    grid: Grid, comparisons: Mapping[Labels, Comparable], verdicts: Verdicts
+    grid: Grid, comparisons: Mapping[Labels, Comparable[Labels]], verdicts: Verdicts
 ) -> dict[Labels, float]:
     """The mean rank of every row that is compared in all columns with a comparison.
 

@@ -60,7 +60,7 @@ def partial_columns(
 
 
 def left_out_columns(
-    pivot: Pivot, comparisons: Mapping[Labels, Comparable]
+    pivot: Pivot, comparisons: Mapping[Labels, Comparable[Labels]]
 ) -> dict[tuple[str, str], list[str]]:
     """Group the numbers that are not compared with the others of their column.
 

@@ -10,7 +10,7 @@ If seed, data and setting agree, the same images and episodes were measured (the
 checked), and the difference is paired unit by unit. The seeds are then fixed: the test is about
 this code on these seeds, over images or episodes like these. With other seeds the seeds' means are
 compared (Welch), because learners that were trained again differ by more than images and episodes
-show.
+show; where both sides have the same images, the interval covers other images too.
 
 A number that rose fails too: a weaker attack or easier episodes look like progress. After an
 intended change, write a new reference.

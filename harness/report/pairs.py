@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def unit_gap(
 
 
 @dataclass(frozen=True)
-class Comparable:
+class Comparable(Generic[Key]):
     """The numbers of a column that are compared, and why others are not.
 
     Attributes:
@@ -64,11 +64,11 @@ class Comparable:
         left_out: Key -> the reason.
     """
 
-    keys: list
-    left_out: dict
+    keys: list[Key]
+    left_out: dict[Key, str]
 
 
-def comparable(column: Mapping[Key, Sequence[Record]], planned: Sequence[int]) -> Comparable:
+def comparable(column: Mapping[Key, Sequence[Record]], planned: Sequence[int]) -> Comparable[Key]:
     """Choose the numbers that are measured on the same seeds and units.
 
     Those over the planned seeds are preferred, then the largest group. So one number with an

@@ -19,7 +19,7 @@ class Cell:
         n, unit: How many units each seed was measured on.
         seeds: The seeds behind the mean.
         best: Whether it is the best of its column.
-        tie: Whether it is not significantly worse than the best.
+        tie: Whether it is not shown to be worse than the best.
         trust: The worst level of the trust checks behind it.
     """
 

@@ -104,7 +104,7 @@ def build(results: Results, spec: TableSpec) -> Table:
     pivoted = pivot(results, spec)
     covered = coverage(results, spec.protocol, pivoted)
     cells = {place: _cell(records, results.verdicts) for place, records in pivoted.grid.items()}
-    comparisons: dict[Labels, Comparable] = {}
+    comparisons: dict[Labels, Comparable[Labels]] = {}
     if pivoted.of_learners:  # Rows of other keys are other tasks, not rivals.
         rows = [row for i, row in enumerate(pivoted.rows) if i not in pivoted.distrusted]
         comparisons = compared(pivoted.grid, rows, pivoted.columns, covered.planned)
@@ -150,7 +150,7 @@ def _notes(
     spec: TableSpec,
     pivoted: Pivot,
     covered: Coverage,
-    comparisons: dict[Labels, Comparable],
+    comparisons: dict[Labels, Comparable[Labels]],
     cells: dict[Place, Cell],
 ) -> tuple[str, ...]:
     """All notes under a table, in order."""

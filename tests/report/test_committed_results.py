@@ -179,7 +179,7 @@ def test_provenance_lists_every_file_as_it_is(folder):
 
 
 def large(folder: Path) -> bool:
-    """Whether bootstrapping its intervals takes more than a few seconds."""
+    """Whether building its tables takes more than a few seconds."""
     return content(folder / RECORDS).count(b"\n") > 1500
 
 
@@ -217,7 +217,7 @@ def test_results_are_reproduced_byte_for_byte_from_the_measurements(folder, tmp_
 
 
 def rounded(text: bytes) -> str:
-    """A text with its numbers to 12 digits: processors add up a bootstrap in different orders."""
+    """A text with its numbers to 12 digits: processors add up in different orders."""
     number = re.compile(r"-?\d+\.\d+(?:[eE][-+]?\d+)?")
     return number.sub(lambda match: f"{float(match[0]):.12g}", text.decode())
 

@@ -76,7 +76,7 @@ class Shown:
         value, low, high: In printed units (accuracies in percent).
         rank: Among the learners of its column; None if it is not ranked.
         tied: Whether others share its rank.
-        bold: Whether it is the best or not significantly worse.
+        bold: Whether it is the best or not shown to be worse.
     """
 
     text: str

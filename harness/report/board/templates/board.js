@@ -264,7 +264,7 @@
 
     dots(tab, chart, names, order, bright) {
       const published = tab.tables.some((table) => table.columns.some((column) => column.beside === "published"));
-      return [heading("Numbers with their intervals"), make("p", { class: "sub" }, `Filled: the best and all that are not significantly worse.${published ? " Upright stroke: as published." : ""}`),
+      return [heading("Numbers with their intervals"), make("p", { class: "sub" }, `Filled: the best and all that are not shown to be worse.${published ? " Upright stroke: as published." : ""}`),
               ...multiples(tab, names, order, bright, false)];
     },
 
