@@ -35,7 +35,7 @@ def blocks(language: str, page: str = README) -> list[str]:
 
 def test_the_example_learner_runs(tmp_path):
     page = (ROOT / "docs" / "extending.md").read_text()
-    (code,) = blocks("python", page)
+    code, _ = blocks("python", page)
     (mine,) = blocks("yaml", page)
     (tmp_path / "pca_learner.py").write_text(code)
     (tmp_path / "mine.yaml").write_text(mine)
@@ -54,6 +54,15 @@ def test_the_example_learner_runs(tmp_path):
     assert ended.returncode == 0, ended.stderr
     assert "pca" in ended.stdout
     assert "pixels" in ended.stdout
+
+
+def test_the_example_of_files_is_a_config(tmp_path):
+    _, code = blocks("python", (ROOT / "docs" / "extending.md").read_text())
+    names: dict = {}
+    exec(compile(code, "extending.md", "exec", dont_inherit=True), names)
+    (tmp_path / "w.pt").write_bytes(b"weights")
+    keys = names["Keys"].model_validate({"weights": str(tmp_path / "w.pt")})
+    assert keys.weights.read_bytes() == b"weights" and keys.tables == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
