@@ -26,14 +26,11 @@ class Op(ABC):
     def value(self, *inputs: torch.Tensor) -> torch.Tensor:
         """What the network computes."""
 
+    @abstractmethod
     def interval(self, *inputs: Box) -> Box:
-        """Bounds of the value from bounds of the inputs (interval bound propagation).
+        """Bounds of the value from bounds of the inputs (interval bound propagation)."""
 
-        Raises:
-            NoBound: The operation has none outside the pattern that it belongs to.
-        """
-        raise NoBound(f"{self} is only bounded as part of a competitive code")
-
+    @abstractmethod
     def backward(
         self, rows: torch.Tensor, *inputs: Box
     ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -46,11 +43,7 @@ class Op(ABC):
         Returns:
             A for each input, and c (B, R) such that A z + c, summed over the inputs, is at most the
             ``rows`` times the value.
-
-        Raises:
-            NoBound: As ``interval``.
         """
-        raise NoBound(f"{self} is only bounded as part of a competitive code")
 
     @abstractmethod
     def error(self, errors: Sequence[torch.Tensor], inputs: Sequence[Box]) -> torch.Tensor:

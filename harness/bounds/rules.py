@@ -154,6 +154,15 @@ def floor(recorder: Recorder, x: Any, least: float) -> Any:
     raise NoBound("clamping has no bound")
 
 
+def clamp(recorder: Recorder, x: Any, least: Any = None, most: Any = None) -> Any:
+    """Clipping the image to a range that all images are in; from below only, see ``floor``."""
+    if x == recorder.image and (least is None or least <= 0) and (most is None or most >= 1):
+        return x
+    if most is None and least is not None:
+        return floor(recorder, x, least)
+    raise NoBound("clamping has no bound")
+
+
 def softmax(recorder: Recorder, x: Any, axis: int, *_: Any) -> Unit:
     """A softmax over all units."""
     if len(recorder.shape(unit(x))) != 1:
@@ -210,6 +219,7 @@ RULES: dict[str, Rule] = {
     "sigmoid": sigmoid,
     "max_pool2d_with_indices": max_pool,
     "linalg_vector_norm": length,
+    "clamp": clamp,
     "clamp_min": floor,
     "softmax": softmax,
     **dict.fromkeys(("amax", "max"), extreme(True)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -15,15 +16,32 @@ from harness.bounds.graph import NoBound, Op
 
 
 class Part(Op):
-    """An operation whose bound needs to know what comes before and after it."""
+    """An operation whose bound needs to know what comes before and after it.
+
+    On its own it has none: ``interval``, ``backward`` and ``error`` raise ``NoBound``.
+
+    Attributes:
+        whole: what it is bounded as a part of.
+    """
+
+    whole: ClassVar[str] = "a competitive code"
+
+    def _alone(self) -> NoBound:
+        return NoBound(f"{self} is only bounded as part of {self.whole}")
+
+    def interval(self, *inputs: Box) -> Box:
+        """None."""
+        raise self._alone()
+
+    def backward(
+        self, rows: torch.Tensor, *inputs: Box
+    ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """None."""
+        raise self._alone()
 
     def error(self, errors: Sequence[torch.Tensor], inputs: Sequence[Box]) -> torch.Tensor:
-        """Not on its own.
-
-        Raises:
-            NoBound: Always.
-        """
-        raise NoBound(f"{self} has no bound on its own")
+        """None."""
+        raise self._alone()
 
 
 @dataclass(frozen=True)
@@ -62,6 +80,7 @@ class SquaredDistances(Part):
     """Squared Euclidean distances of an image to prototypes (P, n)."""
 
     prototypes: torch.Tensor
+    whole = "nearest prototypes"
 
     def value(self, *inputs: torch.Tensor) -> torch.Tensor:
         """(B, n) to (B, P)."""
@@ -76,6 +95,7 @@ class Extreme(Part):
     """Largest or smallest value along the last axis."""
 
     largest: bool
+    whole = "nearest prototypes"
 
     def value(self, *inputs: torch.Tensor) -> torch.Tensor:
         """(B, C, P) to (B, C)."""

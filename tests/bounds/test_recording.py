@@ -70,6 +70,7 @@ EQUIVALENT = {
     "permuted": lambda x: x.permute(0, 3, 2, 1).reshape(len(x), 64) @ WEIGHT,
     "transposed": lambda x: x[:, 0].transpose(1, 2).flatten(1) @ WEIGHT,
     "three minus": lambda x: 3 - torch.sigmoid(x.flatten(1) @ WEIGHT / 3),
+    "image clipped": lambda x: x.clamp(0, 1).flatten(1) @ WEIGHT,
     "weights by value": lambda x: x.flatten(1) @ (WEIGHT - WEIGHT.mean(0)).abs(),
 }
 
@@ -102,6 +103,11 @@ NO_BOUND = {
         lambda x: x.flatten(1).topk(5).values,
         "topk has no bound",
     ),
+    "largest of units": (
+        lambda x: (x.flatten(1) @ WEIGHT).view(len(x), 5, 1).amax(2),
+        "maximum is only bounded as part of nearest prototypes",
+    ),
+    "units clipped": (lambda x: (x.flatten(1) @ WEIGHT).clamp(0, 1), "clamping has no bound"),
     "maps": (lambda x: x * 2, "it does not give logits (B, classes)"),
     "double": (lambda x: x.flatten(1).double(), "it computes in float64"),
     "probabilities": (
