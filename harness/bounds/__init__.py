@@ -11,7 +11,8 @@ for one network, one norm and one budget. All files except this one import torch
 | ``graph.py`` | the graph; its operations are in ``affine.py``, ``relaxed.py`` and ``shaped.py`` |
 | ``box.py``, ``domain.py`` | intervals, and the set of images within a budget |
 | ``crown.py`` | interval bounds and CROWN |
-| ``competitive.py`` | codes that are a softmax of a normalised image |
+| ``competitive.py`` | codes by softmax of a normalised image, with ``codes.py``, ``reach.py`` |
+| ``normalised.py`` | networks that first divide the image by its length |
 | ``prototypes.py`` | nearest prototypes |
 | ``rounding.py`` | how far float32 can be from the exact network |
 | ``smoothing.py`` | randomised smoothing, which certifies another classifier |

@@ -20,9 +20,11 @@ class Affine(Op):
 
     Attributes:
         mixes: Whether an output has more than one input. If not, intervals stay exact.
+        keeps_order: Whether it only changes the shape.
     """
 
     mixes = True
+    keeps_order = False
 
     @abstractmethod
     def linear(self, z: torch.Tensor) -> torch.Tensor:
@@ -193,6 +195,7 @@ class Reshaped(Affine):
     before: tuple[int, ...]
     after: tuple[int, ...]
     mixes = False
+    keeps_order = True
 
     @property
     def terms(self) -> int:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from harness.bounds.affine import Pooled, Reshaped, Scaled, Sum
 from harness.bounds.graph import NoBound
 from harness.bounds.recorder import Length, Recorder, Rule, Square, Unit, Value, unit
+from harness.bounds.relaxed import Power, Relu
 from harness.bounds.shaped import Normalised, SquaredDistances
 
 # --------------------------------------------------------------------------------- copies and sums
@@ -215,8 +216,10 @@ def divide(recorder: Recorder, x: Any, y: Any) -> Unit:
     return scaled(recorder, x, 1 / _constant(y), 0.0, roundings=2)
 
 
-def power(recorder: Recorder, x: Any, exponent: float) -> Square:
-    """The second power."""
+def power(recorder: Recorder, x: Any, exponent: float) -> Unit | Square:
+    """A power of values that are never negative, or the second of any."""
+    if isinstance(recorder.steps[unit(x).place].op, Relu) and exponent >= 1:
+        return recorder.add(Power(float(exponent)), unit(x))
     if exponent != 2:
         raise NoBound(f"power {exponent:g} has no bound")
     return Square(unit(x))

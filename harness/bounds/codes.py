@@ -39,7 +39,7 @@ class Competition:
         if [type(graph.steps[i].op) for i in places] != [Normalised, Softmax]:
             return None
         normalised, softmax = places
-        if any(not _flattens(graph, i) for i in range(1, normalised)):
+        if not all(map(graph.flattens, range(1, normalised))):
             return None
         weight, offset = affine_between(graph, normalised, graph.steps[softmax].inputs[0])
         readout, bias = affine_between(graph, softmax, len(graph.steps) - 1)
@@ -49,17 +49,16 @@ class Competition:
         """Euclidean length of images, (B,)."""
         return torch.linalg.vector_norm(images.flatten(1), dim=1)
 
-    def scale(self, length: torch.Tensor) -> torch.Tensor:
-        """What an image of that length is multiplied by."""
+    @property
+    def division(self) -> Normalised:
+        """The division of the image by its length."""
         op = self.graph.op(self.normalised)
         assert isinstance(op, Normalised)
-        return op.scale(length)
+        return op
 
-
-def _flattens(graph: Graph, place: int) -> bool:
-    """Whether a step keeps all values of the one before it, in their order."""
-    op = graph.op(place)
-    return is_affine(op) and not getattr(op, "mixes", True) and not getattr(op, "terms", 1)
+    def scale(self, length: torch.Tensor) -> torch.Tensor:
+        """What an image of that length is multiplied by."""
+        return self.division.scale(length)
 
 
 def affine_between(graph: Graph, start: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,6 +25,7 @@ from harness.bounds.box import Box
 from harness.bounds.codes import Clean, Competition
 from harness.bounds.domain import Domain
 from harness.bounds.graph import Graph
+from harness.bounds.normalised import normalised_size
 from harness.bounds.reach import Cone, Reach, by_length
 from harness.bounds.rounding import gamma
 
@@ -96,11 +97,7 @@ def _dot(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 
 def _argument_error(parts: Competition, domain: Domain) -> torch.Tensor:
     """Largest error in float32 of the softmax's arguments, less their maximum, (B,)."""
-    shortest, _ = domain.length()
-    scale = parts.scale(shortest).unsqueeze(1)
-    size = (domain.box.high.flatten(1) * scale).clamp_max(1)
-    # Squares and their sum, the root, the added constant and the division.
-    error = gamma(size.shape[1] + 6) * size
+    size, error = normalised_size(parts.division, domain)
     last = parts.graph.steps[parts.softmax].inputs[0]
     size, error = _spread(parts.graph, parts.normalised, last, size, error)
     return error.amax(1) + gamma(2) * 2 * size.amax(1)

@@ -68,7 +68,7 @@ def specification(labels: torch.Tensor, classes: int) -> torch.Tensor:
 
 def intervals(graph: Graph, domain: Domain) -> list[Box]:
     """Bounds of every step by interval arithmetic."""
-    limits = [domain.box]
+    limits = [domain.pixels]
     for place in range(1, len(graph.steps)):
         inputs = [limits[i] for i in graph.steps[place].inputs]
         limits.append(graph.op(place).interval(*inputs))
@@ -77,7 +77,7 @@ def intervals(graph: Graph, domain: Domain) -> list[Box]:
 
 def boxes(graph: Graph, domain: Domain) -> list[Box]:
     """Bounds of every step: intervals, tightened by CROWN before each nonlinear operation."""
-    limits = [domain.box]
+    limits = [domain.pixels]
     for place in range(1, len(graph.steps)):
         inputs = [limits[i] for i in graph.steps[place].inputs]
         box = graph.op(place).interval(*inputs)
@@ -87,7 +87,7 @@ def boxes(graph: Graph, domain: Domain) -> list[Box]:
             continue
         if _intervals_exact(graph, place, domain):
             continue
-        if domain.norm != "linf" and _depends_linearly(graph, place):
+        if domain.is_ball and _depends_linearly(graph, place):
             limits[place] = box.within(_on_ball(graph, place, domain))
             continue
         open_units = torch.stack([op.undecided(box) for op in nonlinear]).any(0)
@@ -122,7 +122,7 @@ def _row_norms(graph: Graph, place: int, norm: Norm) -> torch.Tensor:
 
 def _intervals_exact(graph: Graph, place: int, domain: Domain) -> bool:
     """Whether a step is one layer of weights on a box of pixels."""
-    if domain.norm != "linf":
+    if not domain.is_box:
         return False
     layers = 0
     while place:
@@ -227,13 +227,20 @@ def _limits_of(step: Step, limits: list[Box]) -> list[Box]:
 # ---------------------------------------------------------------------------------------- rounding
 
 
-def rounding(graph: Graph, limits: list[Box]) -> torch.Tensor:
-    """Largest error of each margin in float32, from bounds of every step.
+def rounding(
+    graph: Graph, limits: list[Box], start_error: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Largest error of each logit in float32.
+
+    Args:
+        graph: The network.
+        limits: Bounds of every step.
+        start_error: Of what the network starts from; None: it is exact.
 
     Returns:
-        (B, classes): the error of each logit.
+        (B, classes).
     """
-    errors = [torch.zeros_like(limits[0].low)]
+    errors = [torch.zeros_like(limits[0].low) if start_error is None else start_error]
     for place in range(1, len(graph.steps)):
         inputs = graph.steps[place].inputs
         error = graph.op(place).error([errors[i] for i in inputs], [limits[i] for i in inputs])

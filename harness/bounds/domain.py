@@ -37,6 +37,21 @@ class Domain:
         high = (self.images + self.eps).clamp_max(1)
         return Box(low, high)
 
+    @property
+    def pixels(self) -> Box:
+        """Range of each value that the network starts from: the pixels."""
+        return self.box
+
+    @property
+    def is_box(self) -> bool:
+        """Whether every image within the ranges of the pixels is in the domain."""
+        return self.norm == "linf"
+
+    @property
+    def is_ball(self) -> bool:
+        """Whether bounds of linear functions are their value at the image -+ eps dual norms."""
+        return self.norm != "linf"
+
     def minimum(self, rows: torch.Tensor, *, cut: bool = True) -> torch.Tensor:
         """Smallest value of linear functions A . x' on the domain.
 

@@ -120,6 +120,10 @@ class Graph:
             values.append(step.op.value(*(values[i] for i in step.inputs)))
         return values
 
+    def flattens(self, place: int) -> bool:
+        """Whether a step keeps all values of the one before it, in their order."""
+        return bool(getattr(self.steps[place].op, "keeps_order", False))
+
     def users(self, place: int) -> list[Op]:
         """Operations that read the value at a place."""
         return [step.op for step in self.steps if step.op and place in step.inputs]

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from harness.bounds import competitive, crown, prototypes
+from harness.bounds import competitive, crown, normalised, prototypes
 from harness.bounds.affine import is_affine
 from harness.bounds.codes import Competition
 from harness.bounds.domain import Domain, Norm
 from harness.bounds.graph import Graph
+from harness.bounds.normalised import AfterNormalisation
 from harness.bounds.prototypes import Prototypes
 from harness.bounds.rounding import FLOAT64
 from harness.bounds.trace import trace
@@ -83,7 +84,11 @@ class Prover:
         if classifier is not None:
             units = classifier.prototypes.numel()
             return cls(_of_prototypes(classifier), "nearest prototypes", max(1, MEMORY // units))
-        _check_operations(graph, images)
+        rest = AfterNormalisation.of(graph)
+        if rest is not None:
+            _check_operations(rest.rest)
+            return cls(_of_rest(rest), "CROWN", _chunk(rest.rest))
+        _check_operations(graph)
         linear = all(is_affine(step.op) for step in graph.steps[1:])
         return cls(_of_graph(graph), "linear" if linear else "CROWN", _chunk(graph))
 
@@ -178,9 +183,14 @@ def _of_graph(graph: Graph) -> Bound:
     return bound
 
 
-def _check_operations(graph: Graph, images: torch.Tensor) -> None:
+def _of_rest(parts: AfterNormalisation) -> Bound:
+    return lambda domain, labels: normalised.margins(parts, domain, labels)
+
+
+def _check_operations(graph: Graph) -> None:
     """Raise ``NoBound`` if some operation is only bounded as a part of another kind of network."""
-    crown.intervals(graph, Domain(images[:1].double(), 0.0, "linf"))
+    black = torch.zeros(1, *graph.steps[0].shape, dtype=torch.float64, device=graph.device)
+    crown.intervals(graph, Domain(black, 0.0, "linf"))
 
 
 def _chunk(graph: Graph) -> int:

@@ -10,9 +10,7 @@ import torch
 from harness.bounds.box import Box
 from harness.bounds.codes import Clean
 from harness.bounds.domain import Domain
-
-SLICES = 8
-"""Parts of the range of an image's length, each bounded on its own."""
+from harness.bounds.normalised import scale_slices
 
 ROUNDED = 1e-12
 """Relative error of a difference of squares in float64, at most."""
@@ -78,13 +76,8 @@ class LengthSlice(Reach):
 
 def by_length(clean: Clean, domain: Domain) -> Iterator[LengthSlice]:
     """The domain in slices of the number that an image is multiplied by."""
-    shortest, longest = domain.length()
-    smallest = clean.parts.scale(longest).unsqueeze(1)
-    largest = clean.parts.scale(shortest).unsqueeze(1)
     drive = domain.range(clean.centred())
-    width = (largest - smallest) / SLICES
-    for i in range(SLICES):
-        ends = (smallest + i * width, smallest + (i + 1) * width)
+    for ends in scale_slices(clean.parts.division, domain):
         yield LengthSlice(clean, domain, drive, ends)
 
 

@@ -19,7 +19,10 @@ from harness.bounds.graph import Op
 from harness.bounds.rounding import gamma
 
 FUNCTION_ROUNDINGS = 8
-"""Roundings that cover an evaluation of tanh or the sigmoid in float32."""
+"""Roundings that cover an evaluation of tanh, the sigmoid or a power in float32."""
+
+NARROW = 1e-6
+"""Width of an interval below which a power is bounded by a constant."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Lines:
 
 
 class Activation(Op):
-    """A function of each unit that never falls and whose slope is at most one."""
+    """A function of each unit that never falls."""
 
     @abstractmethod
     def lines(self, box: Box) -> Lines:
@@ -118,6 +121,42 @@ class Squashed(Activation):
     def error(self, errors: Sequence[torch.Tensor], inputs: Sequence[Box]) -> torch.Tensor:
         """The input's, and that of the function, whose values are at most one."""
         return errors[0] + gamma(FUNCTION_ROUNDINGS)
+
+
+@dataclass(frozen=True)
+class Power(Activation):
+    """z^n of values that are never negative, n >= 1: convex.
+
+    Attributes:
+        exponent: n.
+    """
+
+    exponent: float
+
+    def value(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """z^n."""
+        return inputs[0].clamp_min(0).pow(self.exponent)
+
+    def _slope(self, z: torch.Tensor) -> torch.Tensor:
+        return self.exponent * z.pow(self.exponent - 1)
+
+    def lines(self, box: Box) -> Lines:
+        """Above: the chord. Below: the tangent in the middle."""
+        low = box.low.clamp_min(0)
+        high = box.high.clamp_min(0)
+        wide = high - low > NARROW
+        rise = self.value(high) - self.value(low)
+        above = torch.where(wide, rise / (high - low).where(wide, 1), 0)
+        above_at = torch.where(wide, self.value(low) - above * low, self.value(high))
+        middle = (low + high) / 2
+        below = self._slope(middle)
+        return Lines(below, self.value(middle) - below * middle, above, above_at)
+
+    def error(self, errors: Sequence[torch.Tensor], inputs: Sequence[Box]) -> torch.Tensor:
+        """The input's, times the largest slope, and that of the function."""
+        largest = inputs[0].magnitude + errors[0]
+        rounded = gamma(FUNCTION_ROUNDINGS) * self.value(largest)
+        return self._slope(largest) * errors[0] + rounded
 
 
 @dataclass(frozen=True)

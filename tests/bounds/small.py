@@ -90,6 +90,27 @@ def softhebb_like(pixels: int, hidden: int, classes: int, seed: int = 0) -> nn.M
     return randomised(Net(), seed, 3.0)
 
 
+class Unit(nn.Module):
+    """The flat image at length one, or almost."""
+
+    def forward(self, x):
+        flat = x.flatten(1)
+        return flat / (flat.norm(dim=1, keepdim=True) + 1e-6)
+
+
+def on_unit_images(pixels: int, hidden: int, classes: int, seed: int = 0) -> nn.Module:
+    """Two layers on images of length one."""
+    layers = [Unit(), nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, classes)]
+    return randomised(nn.Sequential(*layers), seed)
+
+
+class PowerOfRelu(nn.Module):
+    """max(z, 0)^3."""
+
+    def forward(self, x):
+        return F.relu(x).pow(3.0)
+
+
 def conv(seed: int = 0, channels: int = 1, side: int = 6) -> nn.Module:
     """Odd sizes: a stride that leaves a row out, normalisation, max and average pooling."""
     network = nn.Sequential(

@@ -199,6 +199,22 @@ def test_without_a_budget_a_code_has_its_clean_margin():
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_networks_on_unit_images_are_never_above_the_margins_on_a_grid(norm):
+    network = small.on_unit_images(2, 8, 3)
+    points = (0.2 + 0.8 * small.images(8, 1, 1, 2)).clamp(0, 1)
+    labels = torch.arange(8) % 3
+    gaps = []
+    for eps in (0.02, 0.15):
+        proof = prove(network, points, labels, eps, norm)
+        assert proof.method == "CROWN"
+        for row, image, label in zip(proof.margins, points, labels.tolist(), strict=True):
+            grid = oracles.least_on_grid(network, image, label, eps, norm)
+            assert (row <= grid).all()
+            gaps += (grid - row)[row.isfinite()].tolist()
+    assert np.median(gaps) < 0.3 * network(points).abs().amax().item()
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_a_black_image_is_never_proven(norm):
     network = small.competitive(4, 6, 3, 20.0)
     points = torch.cat([torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.05)])
@@ -255,6 +271,8 @@ KINDS = {
         nn.Sequential(nn.Flatten(), nn.Linear(9, 8), small.Residual(8), nn.Linear(8, 4)), seed
     ),
     "code": lambda seed: small.competitive(9, 15, 4, 20.0, seed),
+    "power": lambda seed: small.mlp([9, 12, 4], seed, small.PowerOfRelu),
+    "on unit images": lambda seed: small.on_unit_images(9, 12, 4, seed),
     "prototypes": lambda seed: small.NearestPrototype(
         torch.rand(12, 9, generator=small.seeded(seed)), 4
     ).eval(),
@@ -298,7 +316,7 @@ def test_no_random_point_of_the_ball_has_a_smaller_margin(kind, norm, size, seed
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("kind", ["deep", "tanh", "code", "prototypes"])
+@pytest.mark.parametrize("kind", ["deep", "tanh", "code", "power"])
 def test_no_attack_of_the_engine_reaches_a_smaller_margin(kind, norm):
     from harness.attacks.engine.sweep import sweep
     from harness.attacks.pgd import PGD

@@ -32,6 +32,8 @@ LEARNERS = {
     "target-propagation": ({"hidden": 9}, "CROWN"),
     "feedback-alignment": ({"hidden": 9}, "CROWN"),
     "nearest-mean": ({}, "linear"),
+    "ancestor": ({"hidden": 12}, "CROWN"),
+    "krotov-hopfield": ({"hidden": 12}, "CROWN"),
     "ech": ({"hidden": 12}, "competitive code"),
     "prototypes": ({"hidden": 12}, "competitive code"),
     "softhebb": ({"hidden": 12}, "competitive code"),
