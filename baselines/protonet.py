@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from harness.budgets import Budget
 from harness.lazy import F, nn, torch
 from harness.learning import heads
 from harness.learning.episodic import EpisodicConfig, EpisodicLearner
@@ -28,7 +29,7 @@ class ProtoNet(EpisodicLearner):
     class Config(EpisodicConfig):
         """Keys of ``protonet``."""
 
-        adversarial_eps: float = Field(
+        adversarial_eps: Budget = Field(
             0.0, ge=0, le=1, description="Linf budget of attacks on training queries; 0: no attack"
         )
         adversarial_steps: int = Field(

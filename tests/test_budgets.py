@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.attacks.config import AttackConfig
 from harness.budgets import budget, words
+from harness.registry import learners
 from harness.report.formats import label
 from harness.suite.load import load
 from harness.suite.specs.claims import MeasureSpec
@@ -46,6 +47,15 @@ def test_a_budget_needs_no_list_and_may_be_a_fraction():
 def test_what_is_no_budget_is_refused(eps):
     with pytest.raises(ValidationError):
         grid(eps)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "protonet"])
+def test_the_budget_of_adversarial_training_is_exact_too(kind):
+    config = learners[kind].Config
+    written = [config(adversarial_eps=eps) for eps in ("8/255", 8 / 255, 0.0313725490196)]
+    assert {each.adversarial_eps for each in written} == {8 / 255}
+    with pytest.raises(ValidationError):
+        config(adversarial_eps="9/8")
 
 
 def test_a_heading_prints_the_budget_as_it_is_written():

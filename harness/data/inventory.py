@@ -21,8 +21,10 @@ def describe(name: str, root: Path | None) -> dict[str, Any]:
     shape: tuple[int, ...] = ()
     splittings: dict[str, dict[str, SplitFacts]] = {}
     disjoint: list[str] = []
+    remarks: list[str] = []
     try:
         facts = dataset.facts()
+        remarks = dataset.remarks()
     except DataError:
         pass  # the facts of the user's own images are not known before the images are there
     else:
@@ -50,6 +52,7 @@ def describe(name: str, root: Path | None) -> dict[str, Any]:
         "licence": dataset.licence,
         "citation": dataset.citation,
         "how_to_get": dataset.how_to_get,
+        "remarks": remarks,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from harness.budgets import Budget
 from harness.lazy import F, torch
 from harness.learning.learner import Synapses, Tunable
 from harness.learning.optimisers import ProximalOptimiser
@@ -56,7 +57,7 @@ class BackpropConfig(SupervisedConfig):
         description="with non_negative: subtract each layer's mean input, as a uniform inhibitory "
         "pool does; false: only biases inhibit, as in constrained backpropagation",
     )
-    adversarial_eps: float = Field(
+    adversarial_eps: Budget = Field(
         0.0, ge=0, le=1, description="Linf budget of adversarial training; 0: train on the images"
     )
     adversarial_steps: int = Field(
