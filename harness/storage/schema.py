@@ -1,6 +1,6 @@
 """The schema of what a cell holds, checked whenever a cell is written or read.
 
-A hash shows that a file is what somebody wrote, not that it makes sense. Stores, packs and
+A hash shows that a file is as it was written, not that it makes sense. Stores, packs and
 submissions may come from anyone, so types, ranges and lengths are checked before anything else
 looks at a result.
 
