@@ -121,7 +121,9 @@ def _print_statuses(statuses: list[Status]) -> None:
     if not stale:
         out.print("all fresh")
         return
-    seconds = sum(status.seconds for status in stale if not status.source)
+    seconds = sum(
+        status.seconds for status in stale if status.source not in ("store", "measured.zip")
+    )
     out.print(
         f"{len(statuses) - len(stale)} fresh, {len(stale)} to update: "
         f"about {duration(seconds)} of running"

@@ -25,7 +25,7 @@ from harness.execute.session import DEFAULTS, RunOptions
 from harness.publish import folder as results_folder
 from harness.publish import provenance, staleness, submission
 from harness.publish.folder import SUITES, folder_of
-from harness.publish.staleness import Provenance
+from harness.publish.staleness import PRESENTATION, Provenance
 from harness.publish.submission import MEASURED
 from harness.storage.store import Store
 from harness.suite import load as suites
@@ -246,7 +246,8 @@ def _update_from_measured(status: Status, options: RunOptions) -> Update:
     results = submission.read(measured).results
     suite = suites.load(status.suite, data_root=options.data_folder)
     about = {key: then[key] for key in provenance.MADE_FROM}
-    about["suite"] = expand(suite)
+    shown = {key: value for key, value in expand(suite).items() if key in PRESENTATION}
+    about["suite"] = then["suite"] | shown
     about["writers"] = provenance.writers()
     command = _command(status)
     written = results_folder.write(suite, results, status.folder, command, about, [measured])

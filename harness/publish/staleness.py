@@ -25,6 +25,8 @@ from harness.storage.store import CellResult
 
 PRESENTATION = ("tables", "published", "figures", "claims")
 """Keys of a suite that say how numbers are shown, and change none of them."""
+NAMED = ("learners", "protocols")
+"""Keys of a suite that hold entries by name."""
 MOST_LISTED = 3
 """Changes that are listed one by one."""
 
@@ -108,8 +110,23 @@ def of_numbers(then: Provenance, now: Provenance) -> list[str]:
 
 
 def is_of_suite(then: Provenance, now: Provenance) -> bool:
-    """Return whether a suite asks for what was measured, by whatever code and on whatever data."""
-    return _measured_part(then) == _measured_part(now) and not _missing_cells(then["cells"])
+    """Return whether a suite asks for what was measured, by whatever code and on whatever data.
+
+    Keys that learners and protocols did not have then are taken to have their defaults.
+    """
+    before = _measured_part(then)
+    after = _measured_part(now)
+    same_names = all(before[group].keys() == after[group].keys() for group in NAMED)
+    return same_names and _agree(before, after) and not _missing_cells(then["cells"])
+
+
+def _agree(before: Any, after: Any) -> bool:
+    """Whether two nested values agree in everything that the first one has."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return all(key in after and _agree(before[key], after[key]) for key in before)
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_agree, before, after))
+    return bool(before == after)
 
 
 def of_tables(then: Provenance, now: Provenance, folder: Path) -> list[str]:

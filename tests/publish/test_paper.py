@@ -219,6 +219,23 @@ def test_tables_of_older_code_can_be_rewritten_and_stay_stale(home):
     done = harness("paper", "--tables-only", "--store", "nowhere")
     assert "still those of older code" in done.stderr and (folder / "plain.md").is_file()
     assert look().state == "stale" and look().why == [f"code: {name} changed"]
+    assert read_suite(folder)["learners"] == known["suite"]["learners"]
+
+
+def test_tables_are_not_rewritten_for_another_suite(home):
+    folder = home / "results/paper/tiny"
+    harness("paper", "--pack", "--workers", 1, "--store", home / "results/runs")
+    known = json.loads((folder / "provenance.json").read_text())
+    for group in known["suite"]["learners"].values():
+        group.pop(next(iter(group.keys() - {"kind"})))  # a key that is newer has its default
+    (folder / "provenance.json").write_text(json.dumps(known))
+    assert look().source == "older measured.zip"
+    edit(home, "width: 50", "width: 60")
+    assert look().source == ""
+
+
+def read_suite(folder: Path) -> dict:
+    return json.loads((folder / "provenance.json").read_text())["suite"]
 
 
 def test_stale_cells_are_run_and_obsolete_files_removed(home, made):
