@@ -28,7 +28,7 @@ from harness.lazy import torch
 from harness.learning.files import files_in
 from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 from harness.learning.snapshots import Snapshots, by_moment
-from harness.learning.training import ELSEWHERE, fitted
+from harness.learning.training import AS_BUILT, ELSEWHERE, fitted
 from harness.protocols.base import Context, Measurement
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
@@ -181,8 +181,9 @@ def measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cel
     if training is not None:  # what is said of it holds for its measurements
         checks += [check for check in training.trust if check not in checks]
         log["remarks"] = [*training.log.get("remarks", []), *measured.remarks]
-    elif learner.fitted:
-        log["remarks"] = [ELSEWHERE, *measured.remarks]
+    elif learner.comes_trained(learner.config):
+        origin = ELSEWHERE if any(files_in(learner.config)) else AS_BUILT
+        log["remarks"] = [origin, *measured.remarks]
     if not log["remarks"]:
         del log["remarks"]
     values = [asdict(value) for value in measured.values]

@@ -14,6 +14,9 @@ NOT_TRAINED = "not trained here: its `fit` read no training image"
 ELSEWHERE = "trained elsewhere: measured as it is"
 """Remark on a learner that no cell trains."""
 
+AS_BUILT = "not trained here: measured with the weights that its code gives it, perhaps random ones"
+"""Remark on a network that names no file with weights."""
+
 
 @dataclass(frozen=True)
 class _Watched(Images):

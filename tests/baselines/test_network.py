@@ -16,6 +16,8 @@ from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.execute import session
 from harness.execute.session import RunOptions
+from harness.learning.training import AS_BUILT, ELSEWHERE
+from harness.report.tables import build_all
 from harness.rng import Rng
 from harness.suite.load import load
 
@@ -238,3 +240,12 @@ def test_it_is_attacked_audited_and_given_episodes(suite, tmp_path):
         "weights",
         "few",
     }
+
+
+def test_tables_say_where_its_weights_come_from(suite, tmp_path):
+    path = suite()
+    for remark in (ELSEWHERE, AS_BUILT):
+        ran = session.run(path, RunOptions(store=str(tmp_path / "store"), workers=1))
+        (note,) = [each for each in build_all(ran.results, [])[0].notes if remark in each]
+        assert note.endswith(f"{remark}.")
+        path.write_text(path.read_text().replace(", weights: small.pt", ""))

@@ -269,6 +269,7 @@ def test_a_suite_trains_each_cell_alone_and_tabulates_by_images(write_suite, tmp
     run = api.run(write_suite(SUITE), store=tmp_path / "store", workers=1)
     assert len(run.plan.unique) == len(run.results.records) == 2 * 3 and not run.outcome.failed
     assert all(cell.needs is None for cell in run.plan.unique)
+    assert not run.results.remarks  # it was trained here, though no cell is a training
     (table,) = build_all(run.results, [])
     assert lay_out(table).headings == (("2 a class",), ("9 a class",), ("all",))
     assert [cell.seeds for cell in table.cells[0]] == [(0, 1)] * 3
