@@ -330,7 +330,7 @@ def _values(result: Sweep) -> list[Value]:
 
 
 def _part_values(result: Sweep) -> list[Value]:
-    """Share of the images that each part of the attack broke, at each eps."""
+    """Share of the images that each part of the attack broke, at each eps above 0."""
     return [
         Value(
             "broken",
@@ -341,4 +341,5 @@ def _part_values(result: Sweep) -> list[Value]:
         )
         for eps, broken in zip(result.eps, shares(result.correct, result.objectives), strict=True)
         for part, share in broken.items()
+        if eps > 0
     ]

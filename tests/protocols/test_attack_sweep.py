@@ -431,3 +431,20 @@ def test_a_dataset_of_one_class_is_refused(kind, keys):
     cls = protocols[kind]
     (fault,) = cls(cls.Config.model_validate({"dataset": "any", **keys}), facts).faults()
     assert fault.path == ("dataset",) and "one class" in fault.message
+
+
+def test_what_the_parts_of_autoattack_broke_adds_up_to_the_lost_accuracy(data):
+    keys = {"attack": "autoattack", "eps": [0, 0.05, 0.1], "steps": 4, "queries": 10}
+    swept = protocol(keys, trust=False)
+    (setting,) = swept.settings()
+    values = measure(swept, data, setting).values
+    accuracy = {v.setting["eps"]: v.value for v in values if v.metric == "accuracy"}
+    broken = {}
+    for value in values:
+        if value.metric == "broken":
+            broken.setdefault(value.setting["eps"], {})[value.setting["part"]] = value.value
+    assert set(broken) == {0.05, 0.1}
+    for eps, parts in broken.items():
+        assert list(parts) == ["apgd-ce", "apgd-t", "fab-t", "square"]
+        assert sum(parts.values()) == pytest.approx(accuracy[0] - accuracy[eps])
+    assert broken[0.1]["apgd-ce"] > 0
