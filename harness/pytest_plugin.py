@@ -71,10 +71,10 @@ class SuiteCollector(pytest.Collector):
             UsageError: the suite or the reference cannot be read.
         """
         from harness.errors import HarnessError
-        from harness.report import reference
+        from harness.report import reference_file
 
         try:
-            rows = reference.load(self._reference()).rows
+            rows = reference_file.load(self._reference()).rows
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from None
         return [NumberItem.from_parent(self, name=_test_name(row)) for row in rows]

@@ -12,7 +12,7 @@ from harness.execute import session
 from harness.execute.session import RunOptions
 from harness.publish import sources, submission
 from harness.publish.sources import Source
-from harness.report import reference
+from harness.report import reference, reference_file
 from harness.report.checking import learner_configs
 from harness.storage.store import Store
 
@@ -60,7 +60,7 @@ def measured(
                 where=str(origin),
                 hint="name the suite instead of the store, and give the store with --store",
             )
-        return reference.load(origin.file)
+        return reference_file.load(origin.file)
     read = _results(origin, options, sets)
     if not names or origin.kind == "store":
         read = stored.nameless(read)

@@ -95,7 +95,7 @@ def interval(units: np.ndarray, unit: Unit) -> Interval:
         units: float64 (n,), within [0, 1]; a sample is one verdict, the others are shares.
         unit: what they are.
     """
-    if unit == "sample" or (unit == "image" and np.ptp(units) == 0):
+    if unit == "sample":
         return wilson(round(float(units.sum())), len(units))
     return share_interval(units)
 

@@ -24,13 +24,14 @@ from harness.execute import session
 from harness.execute.session import RunOptions
 from harness.publish import contents, submission
 from harness.publish.contents import Cells
+from harness.publish.recount import interval
 from harness.rng import Rng
 from harness.storage.store import CellResult, Store
 from harness.suite import load as suites
 
 Agreement = Literal["exactly", "within the interval", "no"]
 NEAR = 0.05
-"""Largest relative difference of a number that has no interval."""
+"""Largest relative difference of a number that has no verdicts."""
 
 _Place = tuple[str, str, int, str]
 """Learner, protocol, seed and setting of a measurement."""
@@ -180,9 +181,12 @@ def _differences(
             yield f"{value['metric']} is not measured here", False
         elif name is not None:
             if not np.array_equal(their_arrays[name], own_arrays[name]):
-                yield _words(value, again), _is_near(value, again)
+                # The interval of its verdicts, not the one that the file claims.
+                low, high = interval(np.asarray(their_arrays[name], np.float64), value["unit"])
+                is_near = low is not None and high is not None and low <= again["value"] <= high
+                yield _words(value, again), is_near
         elif value["value"] != again["value"]:
-            yield _words(value, again), _is_near(value, again)
+            yield _words(value, again), _is_near(value["value"], again["value"])
 
 
 def _number_of(value: Mapping[str, Any]) -> tuple[str, str]:
@@ -193,8 +197,5 @@ def _words(value: Mapping[str, Any], again: Mapping[str, Any]) -> str:
     return f"{value['metric']} {value['value']:.4g} submitted, {again['value']:.4g} here"
 
 
-def _is_near(value: Mapping[str, Any], again: Mapping[str, Any]) -> bool:
-    if value["low"] is not None and value["high"] is not None:
-        return bool(value["low"] <= again["value"] <= value["high"])
-    allowed = NEAR * max(abs(value["value"]), abs(again["value"]))
-    return bool(abs(value["value"] - again["value"]) <= allowed)
+def _is_near(submitted: float, here: float) -> bool:
+    return abs(submitted - here) <= NEAR * max(abs(submitted), abs(here))

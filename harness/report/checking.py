@@ -13,7 +13,7 @@ from harness.cells.results import Results
 from harness.environment import made_by
 from harness.execute import session
 from harness.execute.session import Run, RunOptions
-from harness.report import gate, reference
+from harness.report import gate, reference, reference_file
 from harness.report.findings import Limits, Report
 from harness.report.reference import Reference
 
@@ -68,7 +68,7 @@ def check(
     layout = session.plan(suite, options, sets=sets)
     path = Path(against) if against else reference_of(layout.suite.name)
     # Read before the run: a missing or damaged reference must not cost hours.
-    before = reference.load(path) if path.exists() or not update else None
+    before = reference_file.load(path) if path.exists() or not update else None
     run = session.run(suite, options, sets=sets, console=console)
     numbers = _numbers(suite, run, options, sets, None if update else before)
     if update and not run.outcome.failed:

@@ -66,9 +66,9 @@ def number(metric: str, value: float) -> str:
         return f"{round(100 * value, 1) + 0.0:.1f}"
     if form == "flag" and value in (0, 1):
         return "yes" if value else "no"
-    if form == "family":
+    if form == "family" and value in range(len(FAMILIES)):
         return FAMILIES[int(value)]
-    if form == "standing":
+    if form == "standing" and value in STANDINGS:
         return STANDINGS[int(value)]
     if form == "count" and value == int(value):
         return f"{int(value)}"

@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 
 from harness.cells.results import Results
-from harness.commits import File
-from harness.errors import HarnessError
 from harness.files import write_text
 from harness.records import Record, Trust
 from harness.report.formats import captions, metric_name
@@ -227,11 +225,17 @@ def pack(units: np.ndarray) -> dict[str, Any]:
 
 
 def unpack(packed: Mapping[str, Any]) -> np.ndarray:
-    """Restore what ``pack`` packed, float64 (n,)."""
+    """Restore what ``pack`` packed, float64 (n,).
+
+    Raises:
+        ValueError: There are fewer codes than units.
+    """
     levels = np.asarray(packed["levels"], np.float64)
     n = packed["n"]
     width = _code_width(len(levels))
     codes = np.frombuffer(base64.b64decode(packed["codes"], validate=True), np.uint8)
+    if len(codes) != -(-n * width // 8):
+        raise ValueError("another number of codes than of units")
     bits = np.unpackbits(codes, count=n * width).reshape(n, width).astype(np.int64)
     units: np.ndarray = levels[(bits << np.arange(width)).sum(axis=1)]
     return units
@@ -308,87 +312,3 @@ def _lines(entries: dict[str, Any]) -> str:
 def _block(value: Any) -> str:
     """A JSON object with one value per line, at every level."""
     return json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n ")
-
-
-# ------------------------------------------------------------------------------------ from a file
-
-
-def load(path: File) -> Reference:
-    """Read a reference, on disk or in a commit, and check each array against its hash.
-
-    Raises:
-        HarnessError: No such file, not a reference, or a damaged one.
-    """
-    try:
-        with path.open("rb") as file:
-            content = json.loads(file.read())
-    except OSError as error:
-        raise HarnessError(
-            f"cannot read the reference: {error.strerror}",
-            where=str(path),
-            hint="write one with `harness check SUITE.yaml --update`",
-        ) from None
-    except (ValueError, RecursionError):
-        raise _damaged(path) from None
-    try:
-        return _from_json(content, path)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
-        raise _damaged(path) from None
-
-
-def _from_json(content: dict[str, Any], path: File) -> Reference:
-    if content["schema"] != SCHEMA:
-        raise HarnessError(
-            f"the reference has schema {content['schema']}, this release reads {SCHEMA}",
-            where=str(path),
-            hint="remove it and write a new one with `harness check SUITE.yaml --update`",
-        )
-    arrays = {name: unpack(packed) for name, packed in content["verdicts"].items()}
-    if any(digest(array) != name for name, array in arrays.items()):
-        raise _damaged(path)
-    rows = [_row_from_json(row, content["settings"], arrays) for row in content["rows"]]
-    return Reference(
-        suite=content["suite"],
-        rows=rows,
-        learners=content["learners"],
-        keys=content["keys"],
-        made_by=content["made_by"],
-    )
-
-
-def _row_from_json(
-    row: dict[str, Any], settings: dict[str, Any], arrays: dict[str, np.ndarray]
-) -> Row:
-    # Older references list the trust checks in a setting; they are cells of their own now.
-    setting = {key: value for key, value in settings[row["setting"]].items() if key != "trust"}
-    return Row(
-        protocol=row["protocol"],
-        learner=row["learner"],
-        metric=row["metric"],
-        unit=row["unit"],
-        at=tuple(row["at"].items()),
-        setting=setting,
-        dataset=row["dataset"],
-        seeds={int(seed): _number_from_json(one, arrays) for seed, one in row["seeds"].items()},
-    )
-
-
-def _number_from_json(content: dict[str, Any], arrays: dict[str, np.ndarray]) -> Number:
-    return Number(
-        value=content["value"],
-        low=content["low"],
-        high=content["high"],
-        n=content["n"],
-        trust=content["trust"],
-        units=arrays[content["verdicts"]] if "verdicts" in content else None,
-        samples=content.get("samples", ""),
-    )
-
-
-def _damaged(path: File) -> HarnessError:
-    return HarnessError(
-        "not a reference, or a damaged one",
-        where=str(path),
-        hint="restore it from version control, or remove it and write a new one with "
-        "`harness check SUITE.yaml --update`",
-    )

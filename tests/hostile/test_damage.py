@@ -20,7 +20,7 @@ from harness.data import acquire, install
 from harness.errors import HarnessError, StoreError
 from harness.publish import submission
 from harness.registry import datasets
-from harness.report import reference
+from harness.report import reference, reference_file
 from harness.storage.store import SNAPSHOTS, VERDICTS, WEIGHTS, Store
 from harness.suite import override
 from harness.suite.marked_yaml import parse
@@ -190,7 +190,7 @@ def test_damaged_archives_that_a_user_imports_are_one_error(tmp_path):
 
 def test_a_damaged_submission_or_reference_is_one_error(small, tmp_path):
     path, store, _ = small
-    rng, names = random.Random(), {"mine.zip": submission.read, "ref.json": reference.load}
+    rng, names = random.Random(), {"mine.zip": submission.read, "ref.json": reference_file.load}
     layout = api.plan(path)
     submission.pack(layout, Store(store), submission.suite_text(path), tmp_path / "mine.zip")
     reference.save(reference.of_results(api.results(path, store=store), {}), tmp_path / "ref.json")

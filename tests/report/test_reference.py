@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from results_kit import episodes, results_of, sweep
 
 from harness.errors import HarnessError
-from harness.report import reference
+from harness.report import reference, reference_file
 
 
 def measured(**more):
@@ -36,7 +36,7 @@ def test_packing_is_lossless(units):
 def test_a_saved_reference_is_what_was_measured(tmp_path):
     before = measured()
     reference.save(before, tmp_path / "a.json")
-    again = reference.load(tmp_path / "a.json")
+    again = reference_file.load(tmp_path / "a.json")
     assert [row.key for row in again.rows] == [
         row.key for row in before.rows
     ] and again.learners == before.learners
@@ -69,12 +69,12 @@ def test_a_damaged_reference_is_refused(tmp_path, damage):
     reference.save(measured(), path)
     path.write_text(damage(path.read_text()))
     with pytest.raises(HarnessError, match="reference"):
-        reference.load(path)
+        reference_file.load(path)
 
 
 def test_the_error_on_a_missing_reference_says_how_to_make_one(tmp_path):
     with pytest.raises(HarnessError, match="--update"):
-        reference.load(tmp_path / "none.json")
+        reference_file.load(tmp_path / "none.json")
 
 
 def test_trust_checks_in_settings_of_older_references_are_ignored(tmp_path):
@@ -84,6 +84,6 @@ def test_trust_checks_in_settings_of_older_references_are_ignored(tmp_path):
     for setting in content["settings"].values():
         setting["trust"] = {"checks": ["finite"]}
     path.write_text(json.dumps(content))
-    assert [row.setting for row in reference.load(path).rows] == [
+    assert [row.setting for row in reference_file.load(path).rows] == [
         row.setting for row in measured().rows
     ]
