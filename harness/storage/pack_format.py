@@ -179,17 +179,18 @@ def _check_index(pa: Any, index: Any, table: Any) -> None:
     Raises:
         Damage: something of it is not what ``write`` makes.
     """
-    numbers = pa.list_(pa.int64())
-    texts = pa.list_(pa.string())
-    types = {"key": pa.string(), "names": texts, "starts": numbers, "sizes": numbers}
-    # Parquet files call the items of a list by another name, which does not count.
-    wrong = [name for name, each in types.items() if str(table[name].type) != str(each)]
-    if wrong or index.schema_arrow.field("cell").type != pa.string():
-        raise Damage(f"its index has columns of another type: {', '.join(wrong) or 'cell'}")
+    items = {"names": pa.string(), "starts": pa.int64(), "sizes": pa.int64()}
+    lists = {name: table[name].type for name in items}
+    is_written = all(
+        pa.types.is_list(each) and each.value_type == items[name] for name, each in lists.items()
+    )
+    texts = {table["key"].type, index.schema_arrow.field("cell").type}
+    if not is_written or texts != {pa.string()}:
+        raise Damage("its index has columns of other types")
     groups = [index.metadata.row_group(i).num_rows for i in range(index.num_row_groups)]
     if any(rows != ROWS_PER_GROUP for rows in groups[:-1]):
         raise Damage("its index has groups of another size")
-    columns = (table[name].to_pylist() for name in types)
+    columns = (table[name].to_pylist() for name in ("key", *items))
     for row in zip(*columns, strict=True):
         check_row(*row)
 
@@ -206,7 +207,7 @@ def check_row(key: Any, names: Any, starts: Any, sizes: Any) -> None:
         Damage: one is not what ``write`` makes.
     """
     if not is_safe_name(key):
-        raise Damage(f"it holds a cell {str(key)[:60]!r}")
+        raise Damage(f"changed: it holds a cell {str(key)[:60]!r}")
     lists = (names, starts, sizes)
     if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
         raise Damage(f"cell {key}: its files are not listed")

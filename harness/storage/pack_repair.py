@@ -38,8 +38,6 @@ def salvage(files: Files, name: str) -> list[str]:
         Keys of the cells that are lost, as far as the index still names them.
     """
     data = files.read(f"{FOLDER}/{name}")
-    if not is_intact(name, data):
-        files.write(aside(name), data)
     columns: dict[str, list] = {column: [] for column in COLUMNS}
     lost = []
     arrays = ""
@@ -52,6 +50,8 @@ def salvage(files: Files, name: str) -> list[str]:
             lost.append(row["key"])
             others = {member: content for member, content in cell.items() if member != CELL}
             files.install(aside(row["key"]), {**others, CELL: cell[CELL]})
+    if not is_intact(name, data) or not (columns["key"] or lost):
+        files.write(aside(name), data)
     new_name = write_index(files, columns, arrays) if columns["key"] else None
     if new_name != name:
         files.remove(f"{FOLDER}/{name}")

@@ -86,9 +86,12 @@ class Pack:
         """
         group, row = divmod(self.rows[key], ROWS_PER_GROUP)
         try:
-            content: bytes = self._group(group)[row].as_py().encode()
+            text = self._group(group)[row].as_py()
         except (OSError, ValueError) as error:  # those of Arrow are ValueErrors
             raise Damage(f"unreadable in its pack: {error}") from None
+        if text is None:
+            raise Damage("its pack has nothing of it")
+        content: bytes = text.encode()
         return content
 
     def names(self, key: str) -> list[str]:
