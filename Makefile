@@ -1,11 +1,11 @@
-# make quickstart | paper | test | test-slow | hostile | lint | mutants | install | clean
+# make quickstart | paper | test | test-slow | hostile | hostile-small | lint | mutants | install | clean
 # Everything is installed into one virtual environment. VENV=path uses another one and keeps the torch that it has.
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart paper test test-slow hostile lint mutants install clean
+.PHONY: quickstart paper test test-slow hostile hostile-small lint mutants install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
@@ -23,6 +23,11 @@ test-slow: $(STAMP)
 # Stress and fault injection. HOSTILE_SUITES, HOSTILE_KILLS, HOSTILE_RAY_KILLS, HOSTILE_FLIPS and HOSTILE_RUNS set how much.
 hostile: $(STAMP)
 	@$(BIN)/pytest -m hostile tests/hostile
+
+# A round of it that takes half a minute, for CI.
+hostile-small: $(STAMP)
+	@HOSTILE_SUITES=100 HOSTILE_FLIPS=10 $(BIN)/pytest -m hostile tests/hostile \
+		-k "mutated_suite or any_override or damaged_images or damaged_archives"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
