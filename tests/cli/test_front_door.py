@@ -17,6 +17,7 @@ COMMANDS = [
     "board",
     "check",
     "submit",
+    "verify",
     "paper",
     "plan",
     "validate",
