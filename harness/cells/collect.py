@@ -16,6 +16,7 @@ from harness.cells.chosen import Choices
 from harness.cells.outline import Outline
 from harness.cells.plan import Plan
 from harness.cells.results import Results, Training
+from harness.errors import StoreError
 from harness.records import Record, TrustCheck, worst_level
 from harness.storage.store import CellResult
 
@@ -23,6 +24,10 @@ NOT_CHECKED = TrustCheck(
     "trust checks made", "WARN", "they were planned and have not been made: run the suite again"
 )
 """Replaces the checks of a measurement whose trust cell is not finished."""
+
+
+class MissingArray(StoreError, KeyError):
+    """A cell lacks an array; a KeyError for readers that can do without it."""
 
 
 class Named(Protocol):
@@ -126,7 +131,7 @@ class _Gathered:
             role = roles[key]
             if role == "train":
                 self.trainings[key] = _training(result)
-                self.budgets[key] = result.identity["budget"]
+                self.budgets[key] = result.identity.get("budget")
             elif role == "match":
                 self.matches[key] = result
             elif role == "trust":
@@ -226,7 +231,15 @@ def cached_verdicts(store: Finished) -> Callable[[str, str], np.ndarray]:
     def arrays(key: str) -> dict[str, np.ndarray]:
         return store.arrays(key)
 
-    return lambda key, name: arrays(key)[name]
+    def array(key: str, name: str) -> np.ndarray:
+        if name not in arrays(key):
+            raise MissingArray(
+                f"cell {key} has no array {name!r}",
+                hint="`harness store verify --repair` sets damaged cells aside; then run again",
+            )
+        return arrays(key)[name]
+
+    return array
 
 
 def records_of(

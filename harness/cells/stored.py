@@ -45,7 +45,7 @@ class _Content:
         identity = result.identity
         role = identity.get("role")
         if role == "train":
-            self.budgets[key] = identity["budget"]
+            self.budgets[key] = identity.get("budget")
         elif role == "trust":
             checks = [TrustCheck(**check) for check in result.trust]
             self.checks[identity["measured"]] = checks

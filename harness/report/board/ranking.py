@@ -83,7 +83,7 @@ def _rank_column(
     column = table.columns[j][:measured_keys]
     added = dict(zip(table.column_keys, table.columns[j], strict=True))
     for key in pivoted.column_keys:
-        del added[key]
+        added.pop(key, None)  # a key may be asked for twice
     # A single number is given the name of its metric where published numbers are beside it.
     added.pop("metric", None)
     if any(value is not None for value in added.values()):

@@ -1,0 +1,82 @@
+"""A cell whose hash is right and whose content is odd is damaged: one line, and others stay."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from made_up import a_cell, fill
+
+from harness.cells import stored
+from harness.errors import HarnessWarning, StoreError
+from harness.storage import schema, verification
+from harness.storage.cellfile import CELL, encode
+from harness.storage.schema import Odd
+from harness.storage.store import VERDICTS, Store
+
+NAN = float("nan")
+ODD = {
+    "values are text": lambda r: r.update(values="x"),
+    "no low": lambda r: r["values"][0].pop("low"),
+    "no value": lambda r: r["values"][0].update(value=None),
+    "value is NaN": lambda r: r["values"][0].update(value=NAN),
+    "no share": lambda r: r["values"][0].update(value=5.0),
+    "n below zero": lambda r: r["values"][0].update(n=-1),
+    "eps is text": lambda r: r["identity"]["setting"].update(eps="big"),
+    "eps is NaN": lambda r: r["identity"]["setting"].update(eps=NAN),
+    "eps is huge": lambda r: r["identity"]["setting"].update(eps=1e308),
+    "no setting": lambda r: r["identity"].pop("setting"),
+    "no identity": lambda r: r.update(identity=None),
+    "unknown role": lambda r: r["identity"].update(role="steal"),
+    "level of a check": lambda r: r.update(trust=[{"name": "x", "level": "GREAT", "detail": ""}]),
+    "seconds are text": lambda r: r.update(wall_s="x"),
+    "created is a number": lambda r: r.update(created=5),
+    "half a character": lambda r: r.update(device="\ud800"),
+    "an escape sequence": lambda r: r.update(device="\x1b[31m"),
+    "log is null": lambda r: r.update(log=None),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_cell_is_named_in_one_line_and_the_others_stay(local: Store, name):
+    first, second = fill(local, 2)
+    result = json.loads(json.dumps(a_cell(0)[1].__dict__))
+    ODD[name](result)
+    (local.root / "cells" / first / CELL).write_bytes(encode(result, {}))
+    with pytest.warns(HarnessWarning, match=f"cell {first} is damaged and left out") as warned:
+        read = stored.stored(local)
+    assert len(warned) == 1 and {record.cell for record in read.records} == {second}
+    report = verification.verify(local)
+    assert [fault.kind for fault in report.faults if CELL in fault.path] == ["damaged"]
+
+
+def test_verdicts_that_are_no_arrays_are_damage(local: Store):
+    (key,) = fill(local, 1)
+    folder = local.root / "cells" / key
+    (folder / VERDICTS).write_bytes(b"\xff" * 100)
+    result = json.loads(json.dumps(a_cell(0)[1].__dict__))
+    (folder / CELL).write_bytes(encode(result, {VERDICTS: b"\xff" * 100}))
+    with pytest.raises(StoreError, match="not a safetensors file"):
+        local.arrays(key)
+    assert not verification.verify(local).sound
+
+
+def test_what_could_not_be_read_again_is_not_written(local: Store):
+    key, result = a_cell()
+    result.values[0]["value"] = NAN
+    with pytest.raises(StoreError, match="values.0.value"):
+        local.write(key, result, {})
+    assert not local.done(key)
+
+
+@pytest.mark.parametrize("text", [b'"\\ud800"', b'"\\u001b[0m"', b"[" * 1000, b"nope"])
+def test_json_that_cannot_be_printed_or_parsed_is_odd(text):
+    with pytest.raises(Odd):
+        schema.parse(text)
+
+
+def test_a_cell_without_the_verdicts_that_it_names_is_one_clear_error(local: Store):
+    (key,) = fill(local, 1)
+    results = stored.stored(local)
+    with pytest.raises(StoreError, match=f"cell {key} has no array 'other'"):
+        results.verdicts(key, "other")
