@@ -18,6 +18,7 @@ from harness.cells.plan import Plan
 from harness.cells.results import Results, Training
 from harness.errors import StoreError
 from harness.records import Record, TrustCheck, worst_level
+from harness.storage.damage import name_unreadable, repair_hint
 from harness.storage.store import CellResult
 
 NOT_CHECKED = TrustCheck(
@@ -77,7 +78,8 @@ def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -
         if cell.role == "measure" and cell.behind in failed:
             why = f"not measured: its match failed ({failed[cell.behind]})"
             failures.append((cell.learner, cell.protocol, cell.seed, why))
-    return gather(Outline.of(plan.suite), plan.cells, store, failures)
+    outline = Outline.of(plan.suite)
+    return gather(outline, plan.cells, store, failures, leave_out_unreadable=True)
 
 
 @contextlib.contextmanager
@@ -98,6 +100,8 @@ def gather(
     cells: Sequence[Named],
     store: Finished,
     failures: Sequence[tuple[str, str, int, str]] = (),
+    *,
+    leave_out_unreadable: bool = False,
 ) -> Results:
     """Collect the results of some named cells; unfinished cells are left out.
 
@@ -106,10 +110,15 @@ def gather(
         cells: one entry for each name; equal cells may have several.
         store: where their results are.
         failures: (learner, protocol, seed, why) of cells that failed.
+        leave_out_unreadable: leave out cells whose verdicts cannot be read, and name them. A store
+            can lose some; a submission without them is refused where it is counted again.
     """
     gathered = _Gathered(outline, cells)
     gathered.read(store)
-    return gathered.results(store, failures)
+    verdicts = cached_verdicts(store)
+    if leave_out_unreadable:
+        drop_unreadable(gathered.measured, verdicts)
+    return gathered.results(verdicts, failures)
 
 
 class _Gathered:
@@ -142,7 +151,11 @@ class _Gathered:
                 self.measured[key] = result
                 self.trained[key] = result.identity["training"]
 
-    def results(self, store: Finished, failures: Sequence[tuple[str, str, int, str]]) -> Results:
+    def results(
+        self,
+        verdicts: Callable[[str, str], np.ndarray],
+        failures: Sequence[tuple[str, str, int, str]],
+    ) -> Results:
         outline = self.outline
         choices = Choices(outline)
         trust = self._trust()
@@ -168,7 +181,7 @@ class _Gathered:
             protocols={name: entry["kind"] for name, entry in outline.protocols.items()},
             blocks={name: entry["block"] for name, entry in outline.protocols.items()},
             records=records,
-            verdicts=cached_verdicts(store),
+            verdicts=verdicts,
             trust=trust,
             failures=list(failures),
             trainings={name: list(each.values()) for name, each in trainings.items()},
@@ -233,13 +246,36 @@ def cached_verdicts(store: Finished) -> Callable[[str, str], np.ndarray]:
 
     def array(key: str, name: str) -> np.ndarray:
         if name not in arrays(key):
+            root = getattr(store, "root", "STORE")
             raise MissingArray(
-                f"cell {key} has no array {name!r}",
-                hint="`harness store verify --repair` sets damaged cells aside; then run again",
+                f"cell {key} has no array {name!r}", where=str(root), hint=repair_hint(root)
             )
         return arrays(key)[name]
 
     return array
+
+
+def drop_unreadable(
+    measured: dict[str, CellResult], verdicts: Callable[[str, str], np.ndarray]
+) -> None:
+    """Remove the cells whose verdicts cannot be read, and name them in warnings.
+
+    Reports read verdicts at many places, where it is too late to leave a cell out.
+
+    Args:
+        measured: key -> result; changed in place.
+        verdicts: of ``cached_verdicts``.
+    """
+    unreadable: dict[str, StoreError] = {}
+    for key, result in measured.items():
+        try:
+            for name in {value["verdicts"] for value in result.values} - {None}:
+                verdicts(key, name)
+        except StoreError as error:
+            unreadable[key] = error
+    for key in unreadable:
+        del measured[key]
+    name_unreadable(list(unreadable.values()))
 
 
 def records_of(

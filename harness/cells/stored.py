@@ -11,6 +11,7 @@ from harness import registry
 from harness.cells.collect import (
     budgets_of,
     cached_verdicts,
+    drop_unreadable,
     records_of,
     remarks_of,
     without_garbage_collection,
@@ -76,6 +77,8 @@ def stored(store: Store) -> Results:
             hint="`harness run SUITE.yaml` makes some; a folder of results can be read where "
             "`harness paper SUITE.yaml --pack` has kept its measurements",
         )
+    verdicts = cached_verdicts(store)
+    drop_unreadable(content.measured, verdicts)
     trust: dict[str, list[TrustCheck]] = {}
     records: list[Record] = []
     learners: dict[str, dict[str, Any]] = {}
@@ -94,7 +97,7 @@ def stored(store: Store) -> Results:
         blocks={},
         failures=[],
         records=records,
-        verdicts=cached_verdicts(store),
+        verdicts=verdicts,
         trust=trust,
         configs={name: learner["config"] for name, learner in learners.items()},
         kinds={name: learner["kind"] for name, learner in learners.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import StoreError, remark
@@ -27,6 +27,25 @@ def name_damaged(damaged: Mapping[str, Damage], root: str | Path) -> None:
         remark(f"{more} more cells are damaged and left out", where=str(root))
 
 
+def name_unreadable(errors: Sequence[StoreError]) -> None:
+    """Warn of cells that were left out because their arrays cannot be read, like ``name_damaged``.
+
+    Args:
+        errors: one for each cell, each with the root of the store.
+    """
+    for error in errors[:NAMED_AT_MOST]:
+        hint = repair_hint(error.where or "STORE")
+        remark(f"left out: {error.message}; {hint}", where=error.where)
+    more = len(errors) - NAMED_AT_MOST
+    if more > 0:
+        remark(f"{more} more cells are damaged and left out", where=errors[0].where)
+
+
+def repair_hint(root: str | Path) -> str:
+    """What to do about a damaged cell of a store."""
+    return f"`harness store verify {root} --repair` sets damaged cells aside; then run again"
+
+
 def damage_error(root: str | Path, key: str, name: str, cause: Exception) -> StoreError:
     """The error that a file of a cell cannot be read.
 
@@ -40,5 +59,5 @@ def damage_error(root: str | Path, key: str, name: str, cause: Exception) -> Sto
     return StoreError(
         f"cannot read {name} of cell {key}: {reason}",
         where=str(root),
-        hint="`harness store verify --repair` sets damaged cells aside; then run again",
+        hint=repair_hint(root),
     )

@@ -77,8 +77,10 @@ def _read_cell(files: Files, row: dict[str, Any], arrays: str) -> CellFiles:
 def _is_sound(cell: CellFiles) -> bool:
     """Report whether all files of a cell are there and undamaged."""
     try:
-        for name, member in decode(cell[CELL]).files.items():
-            tensors.check(name, member, cell[name])
+        content = decode(cell[CELL])
+        tensors.check_files(content)
+        for name in content.files:
+            tensors.check(name, content, cell[name])
     except (Damage, UnknownFormat, KeyError):
         return False
     return True

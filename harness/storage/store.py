@@ -36,7 +36,7 @@ from harness.storage.pack_format import Files
 from harness.storage.pack_repair import aside, salvage
 from harness.storage.packs import Packs
 
-VERDICTS = "verdicts.safetensors"
+VERDICTS = tensors.VERDICTS
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots.safetensors"
 _PERMANENT = (errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
@@ -264,7 +264,7 @@ class Store:
 
         Raises:
             StoreError: the disk is full or not writable, or the result has a value that could not
-                be read again; nothing half written stays.
+                be read again or names an array that is not there; nothing half written stays.
         """
         from safetensors.numpy import save
 
@@ -277,7 +277,7 @@ class Store:
                 files[name] = save(contiguous)
         data = encode(result.__dict__, files)
         try:
-            decode(data)
+            tensors.check_named(decode(data), arrays.get(VERDICTS, {}))
         except Damage as damage:
             raise StoreError(
                 f"cell {key} cannot be stored: {damage}",
@@ -361,8 +361,9 @@ class Store:
         try:
             cell = self._decode(key, self._read(key, CELL))
             if arrays and sizes is None:
-                for name, member in cell.files.items():
-                    tensors.check(name, member, self._read(key, name))
+                tensors.check_files(cell)
+                for name in cell.files:
+                    tensors.check(name, cell, self._read(key, name))
             elif arrays and sizes is not None:
                 _check_sizes(key, cell, sizes)
         except Damage as damage:

@@ -96,6 +96,7 @@ def _faults_of_cell(store: Store, key: str) -> Iterator[Fault]:
     try:
         cell = decode(store.files.read(path))
         _check_key(key, cell.result)
+        tensors.check_files(cell)
     except FileNotFoundError:
         return
     except UnknownFormat as error:
@@ -104,9 +105,9 @@ def _faults_of_cell(store: Store, key: str) -> Iterator[Fault]:
     except (Damage, OSError) as error:
         yield Fault(path, "damaged", str(error))
         return
-    for name, member in cell.files.items():
+    for name in cell.files:
         try:
-            tensors.check(name, member, store.files.read(f"{folder}/{name}"))
+            tensors.check(name, cell, store.files.read(f"{folder}/{name}"))
         except FileNotFoundError:
             if store.files.exists(folder):
                 yield Fault(f"{folder}/{name}", "damaged", "missing")
@@ -167,8 +168,9 @@ def _faults_of_pack(pack: Pack) -> Iterator[Fault]:
         try:
             cell = decode(pack.cell(key))
             _check_key(key, cell.result)
-            for name, member in cell.files.items():
-                tensors.check(name, member, pack.read(key, name))
+            tensors.check_files(cell)
+            for name in cell.files:
+                tensors.check(name, cell, pack.read(key, name))
         except UnknownFormat as error:
             yield Fault(path, "unknown", str(error))
         except FileNotFoundError:

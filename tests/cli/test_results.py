@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from dataclasses import fields
 
+import pytest
 from cli_kit import harness
 
 from harness.records import Record
+from harness.storage import cellfile
 
 
 def json_lines(text: str) -> list[dict]:
@@ -189,3 +192,23 @@ def test_trust_without_attack_sweeps_does_not_pass(ran, tmp_path):
         assert done.returncode == 2
         assert "harness" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["table", "records", "board"])
+def test_a_cell_whose_verdicts_are_no_arrays_is_named_and_the_others_are_shown(
+    ran, tmp_path, command
+):
+    store = tmp_path / "store"
+    shutil.copytree(ran[0] / "store", store)
+    path = next(store.glob("cells/*/verdicts.safetensors"))
+    content = cellfile.decode((path.parent / "cell.json").read_bytes())
+    path.write_bytes(b"\xff" * 100)
+    (path.parent / "cell.json").write_bytes(
+        cellfile.encode(content.result, {path.name: b"\xff" * 100})
+    )
+    out = ("-o", tmp_path / "site") if command == "board" else ()
+    done = harness(command, ran[0] / "tiny.yaml", "--store", store, *out)
+    assert done.returncode == 0, done.stderr
+    assert path.parent.name in done.stderr and "verify" in done.stderr
+    shown = next((tmp_path / "site").rglob("*.html")).read_text() if out else done.stdout
+    assert "pixels" in shown and "random" in shown

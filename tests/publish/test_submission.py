@@ -241,6 +241,22 @@ def test_a_bomb_with_a_false_size_is_not_unpacked(tmp_path):
     tracemalloc.stop()
 
 
+def test_a_bomb_that_is_small_enough_is_refused_for_its_ratio(packed, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("manifest.json", bytes(2**24))
+    assert archive.MOST_BYTES > 2**24
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was unpacked"))
+    refused(tmp_path / "x.zip", "times its size; the limit is 100 times")
+
+
+def test_json_of_too_many_items_is_not_parsed(packed, tmp_path, monkeypatch):
+    text = b"[" + b"0," * (contents.MOST_ITEMS + 1) + b"0]"
+    monkeypatch.setattr(archive, "MOST_RATIO", 10**6)
+    monkeypatch.setattr(contents, "parse", lambda _: pytest.fail("it was parsed"))
+    bomb = repacked(packed[2], tmp_path / "x.zip", {"cells.jsonl": text})
+    refused(bomb, r"its JSON has 2,0\d\d,\d{3} items; the limit is 2,000,000")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_compressions_without_a_limit_are_refused(tmp_path, method):
     with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as bomb:
@@ -254,6 +270,16 @@ def test_arrays_that_would_be_large_when_restored_are_refused(packed, tmp_path, 
     monkeypatch.setattr(archive, "SMALL", 2**23)
     bomb = repacked(packed[2], tmp_path / "x.zip", {"arrays.safetensors": bits})
     refused(bomb, "its arrays would take 16 MiB; the limit is 8 MiB")
+
+
+def test_a_bomb_of_arrays_is_refused_before_any_is_restored(packed, tmp_path, monkeypatch):
+    bits = np.random.default_rng(0).integers(0, 256, 2**20, np.uint8)
+    count = arrays.MOST_BYTES // (8 * bits.size) + 1
+    held = save({f"{number}/bits/{8 * bits.size}": bits for number in range(count)})
+    assert len(held) < archive.MOST_BYTES
+    monkeypatch.setattr(arrays, "_restored", lambda *_: pytest.fail("it was restored"))
+    bomb = repacked(packed[2], tmp_path / "x.zip", {"arrays.safetensors": held})
+    refused(bomb, "its arrays would take 136 MiB; the limit is 128 MiB")
 
 
 @pytest.mark.parametrize(
@@ -310,7 +336,7 @@ def edited(path: Path, change, target: Path) -> Path:
     ("change", "why"),
     [
         (lambda r: r["values"][0].update(value=0.99), "not the mean of its verdicts"),
-        (lambda r: r["values"][0].update(n=7), "over 7 samples, but the protocol block says 360"),
+        (lambda r: r["values"][0].update(n=7), r"over 7 samples, but the protocol block says \d+"),
         (lambda r: r["values"][0].update(verdicts="other"), "no verdicts behind"),
         (lambda r: r["values"][0].update(value="high"), "cannot be read"),
         (

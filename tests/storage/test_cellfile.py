@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import a_cell, write_format_1
+from made_up import a_cell, arrays, write_format_1
 from safetensors.numpy import save
 
 from harness.errors import StoreError
@@ -58,9 +58,9 @@ def test_what_is_wrong_with_a_file_is_said(content, words):
 
 def test_the_format_before_is_read_and_its_damage_noticed(local: Store):
     key, result = a_cell(4)
-    write_format_1(local, key, result, {VERDICTS: save({"a": np.ones(3)})})
+    write_format_1(local, key, result, {VERDICTS: save({"correct": np.ones(3)})})
     assert local.finished() == [key] and local.read(key) == result and local.unfinished([key]) == []
-    assert local.content(key)[VERDICTS] == save({"a": np.ones(3)})
+    assert local.content(key)[VERDICTS] == save({"correct": np.ones(3)})
     path = local.root / "cells" / key / CELL
     path.write_text(path.read_text().replace('"wall_s": 1.5', '"wall_s": 1.6'))
     assert local.read(key) is None and local.unfinished([key]) == [key]
@@ -70,7 +70,7 @@ def test_a_cell_of_a_newer_release_is_an_error_and_left_alone(local: Store, monk
     key, result = a_cell()
     with monkeypatch.context() as newer:
         newer.setattr(cellfile, "FORMAT", 3)
-        local.write(key, result, {})
+        local.write(key, result, arrays())
     path = local.root / "cells" / key / CELL
     for look in (
         lambda: local.unfinished([key]),

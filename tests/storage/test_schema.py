@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from made_up import a_cell, fill
+from safetensors.numpy import save
 
 from harness.cells import stored
 from harness.errors import HarnessWarning, StoreError
-from harness.storage import schema, verification
+from harness.storage import compaction, schema, verification
 from harness.storage.cellfile import CELL, encode
 from harness.storage.schema import Odd
 from harness.storage.store import VERDICTS, Store
@@ -80,3 +83,61 @@ def test_a_cell_without_the_verdicts_that_it_names_is_one_clear_error(local: Sto
     results = stored.stored(local)
     with pytest.raises(StoreError, match=f"cell {key} has no array 'other'"):
         results.verdicts(key, "other")
+
+
+def _is_no_file(folder: Path) -> dict[str, bytes]:
+    (folder / VERDICTS).write_bytes(b"\xff" * 100)
+    return {VERDICTS: b"\xff" * 100}
+
+
+def _lacks_the_array(folder: Path) -> dict[str, bytes]:
+    data = save({"margin": np.ones(3)})
+    (folder / VERDICTS).write_bytes(data)
+    return {VERDICTS: data}
+
+
+def _has_no_file(folder: Path) -> dict[str, bytes]:
+    (folder / VERDICTS).unlink()
+    return {}
+
+
+def _has_lost_its_file(folder: Path) -> dict[str, bytes]:
+    data = (folder / VERDICTS).read_bytes()
+    (folder / VERDICTS).unlink()
+    return {VERDICTS: data}
+
+
+UNREADABLE = [_is_no_file, _lacks_the_array, _has_no_file, _has_lost_its_file]
+
+
+@pytest.mark.parametrize("spoil", UNREADABLE)
+def test_a_cell_whose_verdicts_cannot_be_read_is_named_and_the_others_stay(local: Store, spoil):
+    first, second = fill(local, 2)
+    folder = local.root / "cells" / first
+    (folder / CELL).write_bytes(encode(a_cell(0)[1].__dict__, spoil(folder)))
+    with pytest.warns(HarnessWarning) as warned:
+        read = stored.stored(local)
+    (line,) = [str(each.message) for each in warned]
+    assert first in line and f"`harness store verify {local.root} --repair`" in line
+    assert {record.cell for record in read.records} == {second}
+
+
+@pytest.mark.filterwarnings("ignore:.*is damaged and set aside")
+@pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
+@pytest.mark.parametrize("by", ["repair", "run"])
+@pytest.mark.parametrize("spoil", [_lacks_the_array, _has_no_file])
+def test_a_cell_without_an_array_that_it_names_is_set_aside(local: Store, spoil, by, packed):
+    first, second = fill(local, 2)
+    folder = local.root / "cells" / first
+    (folder / CELL).write_bytes(encode(a_cell(0)[1].__dict__, spoil(folder)))
+    if packed:
+        pytest.importorskip("pyarrow")
+        compaction.compact(local)
+        assert not folder.exists()
+    if by == "repair":
+        assert not verification.verify(local).sound
+        verification.verify(local, repair=True)
+        assert verification.verify(local).sound
+    else:
+        assert Store(local.root).unfinished([first, second]) == [first]
+    assert Store(local.root).finished() == [second]

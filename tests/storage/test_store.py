@@ -63,13 +63,13 @@ def test_what_is_not_there_is_none(store):
     ],
 )
 def test_a_damaged_cell_is_set_aside_and_can_be_written_again(store, damage):
-    store.write("k", a_result(), {VERDICTS: {"a": np.ones(3)}})
+    store.write("k", a_result(), {VERDICTS: {"correct": np.ones(3)}})
     damage(store.root / "cells" / "k")
     with pytest.raises(StoreError, match="cell k"):
         store.arrays("k")
     assert not (store.root / "damaged").exists(), "reading changes nothing"
     assert store.unfinished(["k"]) == ["k"] and not store.done("k")
-    store.write("k", a_result(), {VERDICTS: {"a": np.ones(3)}})
+    store.write("k", a_result(), {VERDICTS: {"correct": np.ones(3)}})
     assert len(list((store.root / "damaged").iterdir())) == 1
     assert store.unfinished(["k"]) == [] and store.read("k") == a_result()
 
@@ -80,7 +80,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing(store, monkeypatch):
 
     monkeypatch.setattr("harness.storage.folder._write", full)
     with pytest.raises(StoreError, match="No space left") as caught:
-        store.write("k", a_result(), {})
+        store.write("k", a_result(), {VERDICTS: {"correct": np.ones(3)}})
     assert "free some space" in str(caught.value)
     assert not store.done("k") and list((store.root / "tmp").iterdir()) == []
 
@@ -105,7 +105,7 @@ def test_prepare_clears_what_was_left_long_ago_and_spares_what_may_be_in_use(sto
 def test_a_cell_of_a_newer_release_is_not_damaged(store, monkeypatch):
     newer = a_result()
     newer.novelty = 1
-    store.write("k", newer, {})
+    store.write("k", newer, {VERDICTS: {"correct": np.ones(3)}})
     with pytest.warns(
         HarnessWarning, match="fields of a newer release, which are ignored: novelty"
     ):
@@ -113,7 +113,7 @@ def test_a_cell_of_a_newer_release_is_not_damaged(store, monkeypatch):
 
 
 def _race(root, number):
-    Store(root).write("k", a_result(), {VERDICTS: {"a": np.zeros(1000)}})
+    Store(root).write("k", a_result(), {VERDICTS: {"correct": np.zeros(1000)}})
 
 
 def test_of_many_writers_one_wins_and_the_cell_is_whole(store):
