@@ -9,13 +9,17 @@ import importlib.util
 import json
 import shutil
 import sys
+import sysconfig
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hypothesis import strategies as st
 
+import baselines
+import harness
 from harness import api
 from harness.cells import collect, likeness, stored
 from harness.cells.results import Results
@@ -51,6 +55,8 @@ NASTY = [
         "episode",
         "synapse",
         "antigravity:x",
+        "planted_in_the_working_folder:Mine",
+        "../../../../../../x",
         "measure",
         "train",
     ),
@@ -109,19 +115,66 @@ tables: [{protocol: robust, columns: [attack, eps], title: Under attack}]
 KINDS = ["manifest", "line", "line", "cell", "cell", "reference", "reference"]
 if importlib.util.find_spec("pyarrow"):
     KINDS.append("pack")
-MODULES = ("antigravity", "this")
-"""Modules that mutated files name; importing them is a fault."""
+PLANTED = "planted_in_the_working_folder"
+NAMED = ("antigravity", "this", PLANTED)
+"""Modules that mutated files name: two of the standard library, and one of the working folder."""
+ALLOWED = [
+    *(Path(sysconfig.get_path(each)).resolve() for each in ("stdlib", "purelib", "platlib")),
+    *(Path(str(each.__file__)).resolve().parent for each in (harness, baselines)),
+]
+"""Where modules may come from: the libraries, harness and the baselines."""
+
+
+def foreign(names: Iterable[str]) -> list[str]:
+    """Those of the loaded modules that reading a file must not have imported."""
+    return [name for name in names if name in NAMED or not _is_allowed(sys.modules[name])]
+
+
+def _is_allowed(module: ModuleType) -> bool:
+    path = getattr(module, "__file__", None)
+    if path is None:
+        return True  # built in, or made by a library: no file was run
+    return any(Path(path).resolve().is_relative_to(folder) for folder in ALLOWED)
+
+
+def contents_of(folder: Path, without: Path) -> dict[str, str]:
+    """Path -> the hash of a file, the target of a link, or ``""`` for a folder.
+
+    Args:
+        folder: everything in it is listed.
+        without: a folder in it that is left out.
+    """
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_relative_to(without):
+            continue
+        if path.is_symlink():
+            content = f"link to {path.readlink()}"
+        else:
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[str(path.relative_to(folder))] = content
+    return found
 
 
 class Site:
-    """A folder with an honest store, submission and reference, and what reads mutated ones."""
+    """A folder with an honest store, submission and reference, and what reads mutated ones.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        parent: an empty folder. Reading may write to ``site/odd`` in it and nowhere else.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self.parent = parent
+        self.root = root = parent / "site"
+        self.odd = root / "odd"
+        self.working = parent / "working"
+        for folder in (self.odd, self.working):
+            folder.mkdir(parents=True)
+        (self.working / f"{PLANTED}.py").write_text("class Mine: ...\n")
         self.suite = root / "tiny.yaml"
         self.store = root / "store"
         self.honest = root / "honest.zip"
-        self.out = root / "out"
+        self.out = self.odd / "out"
         self.suite.write_text(SUITE)
         self.ran = api.run(self.suite, store=self.store, workers=1)
         assert not self.ran.outcome.failed
@@ -133,22 +186,22 @@ class Site:
         self.manifest = json.loads(self.files.pop("manifest.json"))
         self.cells = [json.loads(line) for line in self.files["cells.jsonl"].splitlines()]
         self.reference = json.loads((root / "honest.json").read_text())
-        self.before = self.listed()
+        self.before = contents_of(parent, self.odd)
 
-    def listed(self) -> set[str]:
-        """Everything outside of the folders that may be written."""
-        return {
-            str(path.relative_to(self.root))
-            for path in self.root.rglob("*")
-            if not path.is_relative_to(self.out) and not path.is_relative_to(self.root / "odd")
-        }
-
-    def check(self) -> None:
-        """Nothing was written elsewhere, and nothing was imported."""
-        assert self.listed() == self.before
-        assert not any(name in sys.modules for name in MODULES)
-        shutil.rmtree(self.out, ignore_errors=True)
-        shutil.rmtree(self.root / "odd", ignore_errors=True)
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Read in the working folder; then nothing was imported, nor written elsewhere."""
+        modules = set(sys.modules)
+        sys.path.insert(0, str(self.working))
+        try:
+            with contextlib.chdir(self.working):
+                yield
+        finally:
+            sys.path.remove(str(self.working))
+        assert foreign(set(sys.modules) - modules) == []
+        assert contents_of(self.parent, self.odd) == self.before
+        shutil.rmtree(self.odd)
+        self.odd.mkdir()
 
     # ------------------------------------------------------------------------------- submissions
 
@@ -161,8 +214,7 @@ class Site:
         files = {**self.files, "cells.jsonl": "".join(lines).encode()}
         if isinstance(manifest, dict):
             manifest["files"] = {n: hashlib.sha256(d).hexdigest() for n, d in files.items()}
-        path = self.root / "odd" / "odd.zip"
-        path.parent.mkdir(exist_ok=True)
+        path = self.odd / "odd.zip"
         with zipfile.ZipFile(path, "w") as packed:
             packed.writestr("manifest.json", json.dumps(manifest))
             for name, data in files.items():
@@ -197,7 +249,7 @@ class Site:
 
     def store_with(self, key: str, result: Any) -> Path:
         """A copy of the store in which one cell has another result and the right hash."""
-        store = self.root / "odd" / "store"
+        store = self.odd / "store"
         shutil.copytree(self.store, store, ignore=shutil.ignore_patterns("tables"))
         folder = store / "cells" / key
         files = {each.name: each.read_bytes() for each in folder.iterdir()}
@@ -230,7 +282,7 @@ class Site:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        store = self.root / "odd" / "store"
+        store = self.odd / "store"
         (store / "packs").mkdir(parents=True)
         if not isinstance(rows, list):
             rows = []
@@ -263,8 +315,7 @@ class Site:
 
     def read_reference(self, content: Any) -> None:
         """Everything that reads a reference."""
-        path = self.root / "odd" / "odd.json"
-        path.parent.mkdir(exist_ok=True)
+        path = self.odd / "odd.json"
         path.write_text(json.dumps(content))
         with contextlib.suppress(HarnessError):
             odd = reference_file.load(path)
@@ -299,6 +350,11 @@ def attempt(draw: Callable[[Any], Any], site: Site) -> None:
         draw: of a hypothesis strategy.
         site: what is mutated and read.
     """
+    with site.watched():
+        _attempt(draw, site)
+
+
+def _attempt(draw: Callable[[Any], Any], site: Site) -> None:
     kind = draw(st.sampled_from(KINDS))
     if kind == "manifest":
         site.read_submission(site.submission(draw(mutated(site.manifest)), site.cells))
@@ -315,7 +371,6 @@ def attempt(draw: Callable[[Any], Any], site: Site) -> None:
         site.read_packs(site.store_with_pack(draw(mutated(rows))))
     else:
         site.read_reference(draw(mutated(site.reference)))
-    site.check()
 
 
 def _row(line: dict[str, Any]) -> dict[str, Any]:
