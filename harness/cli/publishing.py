@@ -195,8 +195,8 @@ def verify(
     """Recompute a random sample of a submission with the code here.
 
     Runs the suite in the submission, with the trainings that the sample needs. Says of each cell
-    whether it agrees exactly, within its interval (as on another processor), or not. Exit status 1
-    if one does not agree.
+    whether it agrees exactly, within its interval (as on another processor), or not. What a match
+    chose is taken from the submission. Exit status 1 if a cell does not agree.
 
     Example: harness verify mine.zip --cells 5
     """
@@ -210,7 +210,9 @@ def verify(
         print_json([vars(cell) for cell in checked])
     else:
         for cell in checked:
-            verdict = "does not agree" if cell.agrees == "no" else f"agrees {cell.agrees}"
+            verdict = {"no": "does not agree", "not verified": "not verified"}.get(
+                cell.agrees, f"agrees {cell.agrees}"
+            )
             out.print(": ".join(filter(None, [cell.title, verdict, cell.why])), soft_wrap=True)
     if any(cell.agrees == "no" for cell in checked):
         raise typer.Exit(1)

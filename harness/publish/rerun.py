@@ -3,13 +3,15 @@
 The suite in the submission is planned and run, so this runs the code that it names. Verdicts repeat
 to the last bit only on the same kind of processor with the same releases; elsewhere a few units
 differ, and a number must then be within the interval that was submitted.
+
+What a ``match`` chose is taken from the submission, not searched again.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,17 +21,18 @@ from rich.console import Console
 
 from harness.cells import plan as planning
 from harness.cells.cell import Cell
+from harness.cells.plan import Lookup
 from harness.errors import HarnessError, SuiteError
 from harness.execute import session
 from harness.execute.session import RunOptions
 from harness.publish import contents, submission
-from harness.publish.contents import Cells
+from harness.publish.contents import Cells, Contents
 from harness.publish.recount import interval
 from harness.rng import Rng
 from harness.storage.store import CellResult, Store
 from harness.suite import load as suites
 
-Agreement = Literal["exactly", "within the interval", "no"]
+Agreement = Literal["exactly", "within the interval", "no", "not verified"]
 NEAR = 0.05
 """Largest relative difference of a number that has no verdicts."""
 
@@ -43,8 +46,8 @@ class Recomputed:
 
     Attributes:
         title: what it measures, in a line.
-        agrees: whether it measured the same here.
-        why: how it differs; empty if it does not.
+        agrees: whether it measured the same here, or cannot be measured by the code here.
+        why: how it differs, or why it is not verified; empty if it agrees exactly.
     """
 
     title: str
@@ -81,12 +84,9 @@ def rerun(
         suite = Path(folder) / "suite.yaml"
         suite.write_text(loaded.suite, encoding="utf-8")
         options = replace(options, store=Path(folder) / "store")
-        layout = _planned(suite, path, options, plugins)
-        planned = {
-            _place(cell.learner, cell.protocol, cell.identity): cell
-            for cell in layout.cells
-            if cell.role == "measure"
-        }
+        layout = _planned(suite, path, options, plugins, _recorded_choices(loaded))
+        planned = _measurements(layout.cells)
+        waiting = _measurements(layout.waiting)
         drawn = _drawn(sorted(submitted), cells, seed)
         chosen = {place: planned[place] for place in drawn if place in planned}
         needed = {cell.key for cell in chosen.values()} | {
@@ -96,18 +96,36 @@ def rerun(
         outcome = session.compute(replace(layout, cells=part, waiting=[]), options, console)
         store = options.open_store()
         return [
-            _recomputed(
+            _behind_a_match(place)
+            if place in waiting
+            else _recomputed(
                 place, submitted[place], loaded.cells, chosen.get(place), store, outcome.failed
             )
             for place in drawn
         ]
 
 
-def _planned(suite: Path, path: Path, options: RunOptions, plugins: bool) -> planning.Plan:
+def _recorded_choices(loaded: Contents) -> Lookup:
+    """What the matches of a submission chose, by the keys that they have here."""
+    matches = {cell.key for cell in loaded.manifest.cells if cell.role == "match"}
+    return lambda key: loaded.cells.read(key) if key in matches else None
+
+
+def _measurements(cells: Sequence[Cell]) -> dict[_Place, Cell]:
+    return {
+        _place(cell.learner, cell.protocol, cell.identity): cell
+        for cell in cells
+        if cell.role == "measure"
+    }
+
+
+def _planned(
+    suite: Path, path: Path, options: RunOptions, plugins: bool, lookup: Lookup
+) -> planning.Plan:
     try:
         loaded = suites.load(suite, data_root=options.data_folder, plugins=plugins)
         session.check_device(options.device)
-        return planning.make(loaded, device=options.device)
+        return planning.make(loaded, device=options.device, lookup=lookup)
     except SuiteError as error:
         hint = error.hint
         if "plugin" in error.message:
@@ -137,6 +155,17 @@ def _drawn(places: list[_Place], count: int, seed: int) -> list[_Place]:
     return [places[place] for place in sorted(chosen)]
 
 
+def _title(place: _Place) -> str:
+    learner, protocol, seed, setting = place
+    attack = json.loads(setting).get("attack", "")
+    return " · ".join(filter(None, [learner, protocol, attack, f"seed {seed}"]))
+
+
+def _behind_a_match(place: _Place) -> Recomputed:
+    why = "its match was made by other code, so what it chose is not known here"
+    return Recomputed(_title(place), "not verified", why)
+
+
 def _recomputed(
     place: _Place,
     key: str,
@@ -145,10 +174,8 @@ def _recomputed(
     store: Store,
     failed: Mapping[str, str],
 ) -> Recomputed:
-    learner, protocol, seed, _ = place
+    title = _title(place)
     there = cells.read(key)
-    attack = there.identity["setting"].get("attack", "")
-    title = " · ".join(filter(None, [learner, protocol, attack, f"seed {seed}"]))
     if cell is None:
         return Recomputed(title, "no", "its suite does not plan it")
     here = store.read(cell.key)

@@ -10,6 +10,7 @@ from forge import forged
 from typer.testing import CliRunner
 
 from harness import api
+from harness.cells import plan as planning
 from harness.cli import app
 from harness.errors import HarnessError
 from harness.execute.session import RunOptions
@@ -77,3 +78,41 @@ def test_modules_that_its_suite_names_are_not_imported_unless_asked(honest, tmp_
     with pytest.raises(HarnessError, match="plugin") as caught:
         rerun.rerun(cheat, RunOptions(workers=1))
     assert "--plugins" in str(caught.value)
+
+
+MATCHED = """
+name: matched
+defaults: {learners: {mlp: {hidden: 16, epochs: 1}}}
+learners:
+  plain: {kind: mlp}
+  pruned: {kind: mlp, match: {density: 0.5, vary: density}}
+  chained: {kind: mlp, match: {density: pruned, vary: density}}
+budget: {images: 50}
+protocols:
+  clean: {kind: classification, dataset: digits}
+"""
+
+
+@pytest.fixture(scope="module")
+def matched(tmp_path_factory) -> Path:
+    """An honest submission of learners that are matched."""
+    folder = tmp_path_factory.mktemp("matched")
+    suite, path = folder / "matched.yaml", folder / "matched.zip"
+    suite.write_text(MATCHED)
+    ran = api.run(suite, store=folder / "store", workers=1)
+    submission.pack(ran.plan, Store(folder / "store"), submission.suite_text(suite), path)
+    return path
+
+
+def test_what_is_behind_a_match_is_measured_again_with_its_choice(matched):
+    checked = rerun.rerun(matched, RunOptions(workers=1), cells=5)
+    assert {cell.title.split()[0] for cell in checked} == {"plain", "pruned", "chained"}
+    assert [cell.agrees for cell in checked] == ["exactly"] * 3
+
+
+def test_what_is_behind_a_match_of_other_code_is_not_verified(matched, monkeypatch):
+    monkeypatch.setattr(planning, "versions", lambda: {"torch": "another"})  # other keys
+    done = CliRunner().invoke(app, ["verify", str(matched), "--workers", "1"])
+    assert done.exit_code == 0, done.output
+    assert "plain · clean · seed 0: agrees exactly" in done.stdout
+    assert "pruned · clean · seed 0: not verified: its match was made by other code" in done.stdout
