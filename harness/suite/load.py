@@ -47,7 +47,7 @@ def load(
         raise SuiteError(
             "a submission, not a suite",
             where=str(path),
-            hint="`harness records`, `trust`, `compare` and `board` read submissions",
+            hint="`harness records`, `trust`, `compare`, `board` and `verify` read submissions",
         )
     if plugins:
         _make_importable(path.resolve().parent)

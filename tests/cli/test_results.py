@@ -212,3 +212,11 @@ def test_a_cell_whose_verdicts_are_no_arrays_is_named_and_the_others_are_shown(
     assert path.parent.name in done.stderr and "verify" in done.stderr
     shown = next((tmp_path / "site").rglob("*.html")).read_text() if out else done.stdout
     assert "pixels" in shown and "random" in shown
+
+
+def test_a_submission_in_place_of_a_suite_is_called_one(ran, tmp_path):
+    path = tmp_path / "x.zip"
+    packed = harness("submit", ran[0] / "tiny.yaml", "--store", ran[0] / "store", "-o", path)
+    assert packed.returncode == 0, packed.stderr
+    done = harness("table", path)
+    assert done.returncode == 2 and "a submission, not a suite" in done.stderr
