@@ -50,7 +50,7 @@ def test_every_requirement_is_pinned(install):
     pinned = {name.lower() for name in install.tested()}
     for line in requirements("meta", "test", "dev"):
         name = line.split(">=")[0].lower()
-        assert name in pinned or name == "bioharness[test]"
+        assert name in pinned or name == "bioharness[test,onnx]"
 
 
 def test_the_lowest_releases_are_the_lower_bounds(install, monkeypatch):

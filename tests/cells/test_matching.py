@@ -428,7 +428,9 @@ def test_the_density_that_is_matched_is_that_of_the_biology_audit(ran):
             if (cell.role, cell.learner, cell.seed) == ("measure", learner, 0)
         )
         setting = BiologySetting("standard", "val", 20, over_time=False)
-        trained = cells._trained(cell, cell.training, Conditions(Store(store)))
+        conditions = Conditions(Store(store))
+        training = conditions.store.read(cell.training)
+        trained = cells._trained(cell, cell.training, training, conditions)
         values = Biology.measure(trained, data, setting, Context(Rng(0), "cpu", 64, silent))
         return next(value.value for value in values.values if value.metric == "live_share")
 
@@ -562,14 +564,15 @@ def first_match(path: Path, store: Path, learner: str) -> tuple[Cell, Conditions
 
 def test_no_test_image_is_within_reach_of_a_choice(write_suite, tmp_path, monkeypatch):
     text = SUITE.replace("match: {density: bio, vary: density}", "match: {clean_accuracy: bio}")
-    cell, conditions = first_match(write_suite(text), tmp_path, "pruned")
+    cell, conditions = first_match(write_suite(text), tmp_path / "store", "pruned")
     whole = cells._dataset(cell, None)
     part = {key: rows for key, rows in whole.splittings["standard"].items() if key != "test"}
     monkeypatch.setattr(cells, "_dataset", lambda *_: replace(whole, splittings={"standard": part}))
     cells.run(cell, conditions, silent)
-    log = Store(tmp_path).read(cell.key).log["match"]
+    log = conditions.store.read(cell.key).log["match"]
     images = whole.split("standard", "val")
-    learner = cells._trained(cell, cell.training, conditions)
+    training = conditions.store.read(cell.training)
+    learner = cells._trained(cell, cell.training, training, conditions)
     assert (
         log["wanted"] == matching.clean_accuracy(learner, images, 64)
         and round(log["wanted"] * len(images)) > 0
@@ -602,13 +605,14 @@ def test_what_was_trained_before_a_match_was_cut_off_is_kept(write_suite, tmp_pa
 
 
 def test_a_damaged_training_is_made_again(write_suite, tmp_path):
-    cell, conditions = first_match(write_suite(SUITE), tmp_path, "l1")
+    cell, conditions = first_match(write_suite(SUITE), tmp_path / "store", "l1")
     cells.run(cell, conditions, silent)
+    store = tmp_path / "store" / "cells"
     first = conditions.store.read(cell.key).log
-    (tmp_path / "cells" / first["training"] / "weights.safetensors").write_bytes(b"x")
-    for path in (tmp_path / "cells" / cell.key).iterdir():
+    (store / first["training"] / "weights.safetensors").write_bytes(b"x")
+    for path in (store / cell.key).iterdir():
         path.unlink()
-    (tmp_path / "cells" / cell.key).rmdir()
+    (store / cell.key).rmdir()
     cells.run(cell, conditions, silent)
     assert (
         conditions.store.read(cell.key).log == first
@@ -626,7 +630,7 @@ learners:
 protocols:
   plain: {kind: classification, dataset: digits}
 """),
-        store=tmp_path,
+        store=tmp_path / "store",
         workers=1,
     )
     assert [(r.learner, r.value > 0) for r in run.results.records] == [("pixels", True)]
