@@ -18,6 +18,7 @@ from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
 from harness.registry import Config, distinct
 from harness.rng import Rng
+from harness.seeds import Seeds
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,7 @@ class ProtocolConfig(Config):
     learners: Annotated[list[str] | None, AfterValidator(distinct)] = Field(
         None, min_length=1, description="names of the learners to measure; all of them if left out"
     )
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]] | None, AfterValidator(distinct)] = Field(
-        None, min_length=1, description="overrides the suite's seeds"
-    )
+    seeds: Seeds | None = Field(None, description="overrides the suite's seeds")
 
 
 S = TypeVar("S", bound=Setting)

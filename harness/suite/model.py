@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from harness.data.base import Dataset
 from harness.learning.learner import Budget, Learner
 from harness.protocols.base import Protocol
-from harness.registry import Config, distinct
+from harness.registry import Config
+from harness.seeds import Seeds
 from harness.suite.specs.claims import ClaimSpec
 from harness.suite.specs.figures import FigureSpec
 from harness.suite.specs.match import Search
@@ -33,8 +34,10 @@ class SuiteConfig(Config):
 
     name: Name = Field(description="names the suite's tables and records")
     description: str = Field("", description="what the suite is for; printed with its tables")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], AfterValidator(distinct)] = Field(
-        [0], min_length=1, description="one whole run of everything a seed"
+    seeds: Seeds = Field(
+        [0],
+        description="seeds to measure every protocol with: a list, how many (3 is 0, 1 and 2), or "
+        "a range with both ends (0-4)",
     )
     budget: BudgetConfig = Field(
         BudgetConfig(images=None), description="a cap on training, the same for every learner"
