@@ -45,6 +45,8 @@ _FOLDER_1 = re.compile(
 
 MOST_ITEMS = 2_000_000
 """Most items of all JSON together; each takes up to 100 bytes of memory. A cell has about 400."""
+MOST_ITEMS_OF_MANIFEST = 100_000
+"""Most items of the manifest; a cell has about 12. A fault takes 2 KB of memory."""
 _NAMES = TypeAdapter(dict[Word, Word])
 
 LoadArrays = Callable[[str], dict[str, np.ndarray]]
@@ -159,10 +161,18 @@ def load(path: File) -> Contents:
 
 def _check_items(files: dict[str, bytes]) -> None:
     """Refuse JSON that would take far more memory than its text."""
-    texts = [data for name, data in files.items() if name.endswith((".json", ".jsonl"))]
-    items = sum(text.count(mark) for text in texts for mark in (b",", b":", b"[", b"{"))
-    if items > MOST_ITEMS:
-        raise HarnessError(f"its JSON has {items:,} items; the limit is {MOST_ITEMS:,}")
+    items = {
+        name: sum(data.count(mark) for mark in (b",", b":", b"[", b"{"))
+        for name, data in files.items()
+        if name.endswith((".json", ".jsonl"))
+    }
+    total = sum(items.values())
+    if total > MOST_ITEMS:
+        raise HarnessError(f"its JSON has {total:,} items; the limit is {MOST_ITEMS:,}")
+    if items[MANIFEST] > MOST_ITEMS_OF_MANIFEST:
+        raise HarnessError(
+            f"{MANIFEST} has {items[MANIFEST]:,} items; the limit is {MOST_ITEMS_OF_MANIFEST:,}"
+        )
 
 
 def _is_member(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from harness.cells.outline import Outline
 from harness.errors import HarnessError
 from harness.registry import Config
 from harness.storage import schema
-from harness.storage.schema import Odd, Seed, Text, Word
+from harness.storage.schema import FIRST, Odd, Seed, Text, Word
 from harness.suite.model import Name
 from harness.suite.specs.published import PublishedSpec
 from harness.suite.specs.tables import TableSpec
@@ -50,7 +50,7 @@ class ProtocolOutline(Config):
 
     kind: Word = Field(description="registered kind of the protocol")
     block: dict[Word, Text] = Field(description="protocol block: condition -> value")
-    seeds: list[Seed] = Field(description="seeds that it was planned for")
+    seeds: Annotated[list[Seed], FIRST] = Field(description="seeds that it was planned for")
 
 
 class Manifest(Config):
@@ -62,9 +62,11 @@ class Manifest(Config):
     description: Text = Field(description="description of the suite")
     learners: dict[Name, LearnerOutline] = Field(description="name -> learner")
     protocols: dict[Name, ProtocolOutline] = Field(description="name -> protocol")
-    tables: list[TableSpec] = Field(description="tables that the suite asks for")
-    published: list[PublishedSpec] = Field(description="published numbers to print beside ours")
-    cells: list[CellName] = Field(description="every cell")
+    tables: Annotated[list[TableSpec], FIRST] = Field(description="tables that the suite asks for")
+    published: Annotated[list[PublishedSpec], FIRST] = Field(
+        description="published numbers to print beside ours"
+    )
+    cells: Annotated[list[CellName], FIRST] = Field(description="every cell")
     files: dict[str, str] = Field(description="file name -> sha256 of its content")
 
     def outline(self) -> Outline:

@@ -56,7 +56,7 @@ class _Verdicts(TypedDict):
 @with_config(_STRICT)
 class _Learner(TypedDict):
     kind: Word
-    config: dict[Word, Any]
+    config: Annotated[dict[Word, Any], schema.FEW]
 
 
 @with_config(ConfigDict(extra="allow", strict=True))
@@ -64,8 +64,8 @@ class _MadeBy(TypedDict, total=False):
     command: Text
     git_commit: Word
     git_date: Word
-    data: dict[Word, Word]
-    environment: dict[Word, Any]
+    data: Annotated[dict[Word, Word], schema.FEW]
+    environment: Annotated[dict[Word, Any], schema.FEW]
 
 
 @with_config(_STRICT)
@@ -73,11 +73,11 @@ class _Reference(TypedDict):
     schema: Count
     suite: Word
     made_by: _MadeBy
-    learners: dict[Word, _Learner]
-    keys: dict[Word, list[Word]]
-    settings: dict[Word, Setting]
-    rows: list[_Row]
-    verdicts: dict[Word, _Verdicts]
+    learners: Annotated[dict[Word, _Learner], schema.FEW]
+    keys: Annotated[dict[Word, list[Word]], schema.FEW]
+    settings: Annotated[dict[Word, Setting], schema.FEW]
+    rows: Annotated[list[_Row], schema.FIRST]
+    verdicts: Annotated[dict[Word, _Verdicts], schema.FEW]
 
 
 _REFERENCE = TypeAdapter(_Reference)

@@ -13,7 +13,16 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
@@ -34,6 +43,21 @@ Text = Annotated[str, StringConstraints(max_length=10_000)]
 """A few lines."""
 Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+
+MOST_NAMES = 100_000
+"""Most names of a mapping."""
+
+
+def _few(content: Any) -> Any:
+    """Refuse a mapping of very many names before pydantic keeps a fault, 2 KB, for each of them."""
+    if isinstance(content, dict) and len(content) > MOST_NAMES:
+        raise ValueError(f"{len(content):,} names; the limit is {MOST_NAMES:,}")
+    return content
+
+
+FEW = BeforeValidator(_few)
+FIRST = FailFast()
+"""Of a list, for the same reason, only the first fault is kept."""
 Seed = Annotated[int, Field(ge=0, lt=2**64)]
 Budget = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
@@ -59,7 +83,7 @@ class Setting(TypedDict, total=False):
     split: Word
     bundle: Word
     per_class: Count | Word
-    config: dict[Word, Any]
+    config: Annotated[dict[Word, Any], FEW]
 
 
 class ValueShape(TypedDict):
@@ -90,7 +114,7 @@ class _Kind(TypedDict):
 
 @with_config(_MORE)
 class _Configured(_Kind):
-    config: dict[Word, Any]
+    config: Annotated[dict[Word, Any], FEW]
 
 
 @with_config(_MORE)
@@ -157,12 +181,12 @@ class ResultShape(TypedDict):
     """What ``cell.json`` holds of a result, see ``harness.storage.store.CellResult``."""
 
     identity: Annotated[_Train | _Match | _Measure | _Trust, Field(discriminator="role")]
-    values: list[ValueShape]
-    trust: list[CheckShape]
-    log: dict[Word, Any]
+    values: Annotated[list[ValueShape], FIRST]
+    trust: Annotated[list[CheckShape], FIRST]
+    log: Annotated[dict[Word, Any], FEW]
     wall_s: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
     device: Word
-    versions: dict[Word, Word]
+    versions: Annotated[dict[Word, Word], FEW]
     git_commit: Word
     created: Word
 
@@ -174,7 +198,7 @@ Remarks = Annotated[list[Text], Field(max_length=100)]
 
 
 class _TrainingLog(TypedDict, total=False):
-    rows: list[dict[Word, Logged]]
+    rows: Annotated[list[Annotated[dict[Word, Logged], FEW]], FIRST]
     images_seen: Count | None
     sign_changes: Count | None
     remarks: Remarks
@@ -193,7 +217,7 @@ class _Choice(TypedDict):
     reached: Number
     tolerance: Number
     near: bool
-    tried: list[list[Number]]
+    tried: Annotated[list[Annotated[list[Number], FIRST]], FIRST]
 
 
 class _MatchLog(TypedDict):

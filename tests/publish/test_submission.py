@@ -257,6 +257,14 @@ def test_json_of_too_many_items_is_not_parsed(packed, tmp_path, monkeypatch):
     refused(bomb, r"its JSON has 2,0\d\d,\d{3} items; the limit is 2,000,000")
 
 
+def test_a_manifest_of_too_many_items_is_not_validated(packed, tmp_path, monkeypatch):
+    names = ",".join(f'"k{i}":1' for i in range(contents.MOST_ITEMS_OF_MANIFEST))
+    monkeypatch.setattr(contents, "parse", lambda _: pytest.fail("it was validated"))
+    text = f"{{{names}}}".encode()
+    bomb = repacked(packed[2], tmp_path / "x.zip", {"manifest.json": text}, rehash=False)
+    refused(bomb, r"manifest.json has \d+,\d{3} items; the limit is 100,000")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_compressions_without_a_limit_are_refused(tmp_path, method):
     with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as bomb:

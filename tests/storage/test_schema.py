@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up import a_cell, fill
+from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import save
 
 from harness.cells import stored
@@ -141,3 +142,18 @@ def test_a_cell_without_an_array_that_it_names_is_set_aside(local: Store, spoil,
     else:
         assert Store(local.root).unfinished([first, second]) == [first]
     assert Store(local.root).finished() == [second]
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("values", [{"metric": 1}] * 1000),
+        ("log", {"x" * 400 + str(i): 1 for i in range(schema.MOST_NAMES + 1)}),
+    ],
+)
+def test_few_faults_are_kept_of_many(part, content):
+    """Each takes 2 KB of memory."""
+    with pytest.raises(ValidationError) as raised:
+        TypeAdapter(schema.ResultShape).validate_python({part: content})
+    faults = [fault for fault in raised.value.errors() if fault["loc"][0] == part]
+    assert 0 < len(faults) < 20
