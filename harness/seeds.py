@@ -32,7 +32,11 @@ def written_out(value: Any) -> Any:
     else:
         raise ValueError(f"seeds are a list, how many (3), or a range (0-4), not {value!r}")
     if not first <= last < first + MOST:
-        raise ValueError(f"{value} is {max(0, last - first + 1)} seeds; 1 to {MOST} are allowed")
+        count = max(0, last - first + 1)
+        message = (
+            f"{value} is {count} seeds; 1 to {MOST} are allowed (one seed alone is a list: [0])"
+        )
+        raise ValueError(message)
     return list(range(first, last + 1))
 
 
