@@ -1,8 +1,7 @@
 """How processors treat numbers below the smallest normal float32 (about 1e-38).
 
 Soft winner-take-all codes, decayed weights and Adam's moments leave such subnormal numbers. They
-change no result, and on some processors (Intel with AVX-512) they make a matrix product more than
-a hundred times as slow.
+change no result, and on some processors they make a matrix product many times as slow.
 """
 
 from __future__ import annotations

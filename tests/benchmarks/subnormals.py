@@ -2,8 +2,7 @@
 
     python tests/benchmarks/subnormals.py [--dataset glyphs] [LEARNER...]
 
-One thread, one training each way. The ratio depends on the processor: about 1 on AMD, up to 9 on
-Intel with AVX-512.
+One thread, one training each way. The ratio depends on the processor.
 """
 
 from __future__ import annotations
