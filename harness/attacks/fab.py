@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from harness.attacks.base import Attack, Candidates, Task
-from harness.attacks.config import AttackConfig, eps_words, view_words
+from harness.attacks.base import Candidates, Task
+from harness.attacks.config import eps_words
 from harness.attacks.engine.geometry import column, finite, norms
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.plane import to_plane
-from harness.attacks.engine.victim import Backward, Victim, judge
+from harness.attacks.engine.victim import Victim, judge
+from harness.attacks.minimal import Minimal, MinimalConfig
 from harness.batching import ROWS
 from harness.lazy import torch
 from harness.registry import attacks
@@ -30,47 +29,25 @@ SMALLEST_DISTANCE = 1e-8
 
 
 @attacks.register("fab")
-class FAB(Attack):
+class FAB(Minimal):
     """Fast adaptive boundary: the smallest misleading perturbation, towards runner-up classes."""
 
-    keeps_failures = True
-
-    class Config(AttackConfig):
+    class Config(MinimalConfig):
         """Keys of FAB."""
 
-        norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
         steps: int = Field(100, ge=1, le=10_000, description="gradient steps for each target")
         targets: int = Field(
             9, ge=1, le=1000, description="runner-up classes; every wrong class if there are fewer"
         )
-        backward: Backward = Field(
-            "exact", description="straight-through: rounding and steps pass a gradient on (BPDA)"
-        )
 
     config: Config
-
-    @property
-    def name(self) -> str:
-        """With the number of steps."""
-        return f"fab-{self.config.steps}"
-
-    @property
-    def climbs(self) -> tuple[str, ...]:
-        """The margin."""
-        return ("margin",)
-
-    @property
-    def minimal(self) -> bool:
-        """It looks for the smallest perturbation."""
-        return True
 
     def words(self) -> str:
         """Describe its settings."""
         config = self.config
         return (
             f"{config.norm}, eps {eps_words(config)}, {config.steps} steps towards each of "
-            f"{config.targets} runner-up classes (all wrong ones if fewer), smallest "
-            f"perturbation found, counted where its norm is within eps{view_words(config)}"
+            f"{config.targets} runner-up classes (all wrong ones if fewer), {self.found_words}"
         )
 
     def perturb(self, victim: Victim, task: Task) -> Candidates:
@@ -86,10 +63,6 @@ class FAB(Attack):
             adversarial[better] = points[better]
             least = torch.minimum(size, least)
         return Candidates(adversarial)
-
-    def stronger(self) -> FAB:
-        """The same attack with twice the steps."""
-        return FAB(self.config.model_copy(update={"steps": 2 * self.config.steps}))
 
 
 def runners_up(victim: Victim, task: Task, most: int) -> list[torch.Tensor]:

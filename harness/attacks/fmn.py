@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 from pydantic import Field
 
-from harness.attacks.base import Attack, Candidates, Task
-from harness.attacks.config import AttackConfig, eps_words, view_words
+from harness.attacks.base import Candidates, Task
+from harness.attacks.config import eps_words
 from harness.attacks.engine.geometry import finite, norms, project_exactly, steepest_direction
 from harness.attacks.engine.losses import LOSSES
-from harness.attacks.engine.victim import Backward, Victim, judge
+from harness.attacks.engine.victim import Victim, judge
+from harness.attacks.minimal import Minimal, MinimalConfig
 from harness.batching import ROWS
 from harness.lazy import torch
 from harness.registry import attacks
@@ -27,43 +27,22 @@ BUDGET_CHANGES = (0.05, 0.001)
 
 
 @attacks.register("fmn")
-class FMN(Attack):
+class FMN(Minimal):
     """Fast minimum-norm: the smallest misleading perturbation; its budget follows the boundary."""
 
-    keeps_failures = True
-
-    class Config(AttackConfig):
+    class Config(MinimalConfig):
         """Keys of FMN."""
 
-        norm: Literal["linf", "l2", "l1"] = Field("linf", description="linf, l2 or l1")
         steps: int = Field(200, ge=2, le=10_000, description="gradient steps")
-        backward: Backward = Field(
-            "exact", description="straight-through: rounding and steps pass a gradient on (BPDA)"
-        )
 
     config: Config
-
-    @property
-    def name(self) -> str:
-        """With the number of steps."""
-        return f"fmn-{self.config.steps}"
-
-    @property
-    def climbs(self) -> tuple[str, ...]:
-        """The margin."""
-        return ("margin",)
-
-    @property
-    def minimal(self) -> bool:
-        """It looks for the smallest perturbation."""
-        return True
 
     def words(self) -> str:
         """Describe its settings."""
         config = self.config
         return (
-            f"{config.norm}, eps {eps_words(config)}, {config.steps} steps on the margin, smallest "
-            f"perturbation found, counted where its norm is within eps{view_words(config)}"
+            f"{config.norm}, eps {eps_words(config)}, {config.steps} steps on the margin, "
+            f"{self.found_words}"
         )
 
     def perturb(self, victim: Victim, task: Task) -> Candidates:
@@ -102,10 +81,6 @@ class FMN(Attack):
         better = ~correct & (norms(points - images, norm) < least)
         best[better] = points[better]
         return best
-
-    def stronger(self) -> FMN:
-        """The same attack with twice the steps."""
-        return FMN(self.config.model_copy(update={"steps": 2 * self.config.steps}))
 
 
 def _next_budget(
