@@ -65,7 +65,8 @@ class Network(FeatureLearner):
         )
         file: File | None = Field(
             None,
-            description="a whole network instead of `module`: .pt2 (torch.export) or .onnx",
+            description="a whole network instead of `module`: .onnx, or .pt2 of torch.export, "
+            "which needs `trust_pickle`",
         )
         trust_pickle: bool = Field(
             False, description="unpickle the file whatever it holds, which may run any code"

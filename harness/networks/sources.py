@@ -72,19 +72,19 @@ def with_weights(
 
 
 def from_file(path: Path, *, trust_pickle: bool = False) -> nn.Module:
-    """Read a network that needs no code: ``.pt2`` of ``torch.export``, or ``.onnx``.
+    """Read a network that needs no code: ``.onnx``, or ``.pt2`` of ``torch.export``.
 
     Args:
-        path: The file; with ``trust_pickle`` also one of ``torch.save(network)``.
+        path: The file; with ``trust_pickle`` also a ``.pt2``, or one of ``torch.save(network)``.
         trust_pickle: Whether the file may run code.
 
     Raises:
-        HarnessError: It is damaged, of another format, or a converter is missing.
+        HarnessError: It is damaged, of another format or not trusted, or a converter is missing.
     """
-    readers = {".pt2": _exported, ".onnx": _onnx}
-    reader = readers.get(path.suffix)
-    if reader is not None:
-        return reader(path)
+    if path.suffix == ".onnx":
+        return _onnx(path)
+    if path.suffix == ".pt2":
+        return _exported(path, trust_pickle)
     read = weights.read(path, trust_pickle=trust_pickle)
     if isinstance(read, nn.Module):
         return read
@@ -95,7 +95,13 @@ def from_file(path: Path, *, trust_pickle: bool = False) -> nn.Module:
     )
 
 
-def _exported(path: Path) -> nn.Module:
+def _exported(path: Path, trust_pickle: bool) -> nn.Module:
+    if not trust_pickle:
+        raise HarnessError(
+            "torch.export.load unpickles parts of it without restriction",
+            where=str(path),
+            hint="set `trust_pickle: true`, which runs whatever code the file names; or use ONNX",
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -106,17 +112,33 @@ def _exported(path: Path) -> nn.Module:
 
 def _onnx(path: Path) -> nn.Module:
     try:
+        onnx = import_with_torchvision("onnx")
         converter = import_with_torchvision("onnx2torch")
     except ImportError:
         raise HarnessError(
-            "reading ONNX needs onnx2torch, which is not installed",
+            "reading ONNX needs onnx and onnx2torch, which are not installed",
             where=str(path),
             hint="pip install 'bioharness[onnx]'",
         ) from None
     try:
-        network: nn.Module = converter.convert(str(path))
-    except Exception as error:  # protobuf, unknown operators
-        hint = "a damaged file, or operators that onnx2torch lacks; torch.export is the other way"
+        model = onnx.load_model(str(path), load_external_data=False)
+        elsewhere = [
+            weight.name
+            for weight in model.graph.initializer
+            if weight.data_location == onnx.TensorProto.EXTERNAL
+        ]
+    except Exception as error:  # whatever protobuf makes of a damaged file
+        raise _unreadable(path, error, "it is damaged, or of another format") from None
+    if elsewhere:
+        raise HarnessError(
+            f"{len(elsewhere)} of its weights are in another file, such as {elsewhere[0]}",
+            where=str(path),
+            hint="export it with `external_data=False`: the content of one file is in the key",
+        )
+    try:
+        network: nn.Module = converter.convert(model)
+    except Exception as error:  # unknown operators, above all
+        hint = "it has operators that onnx2torch lacks; name its code and weights instead"
         raise _unreadable(path, error, hint) from None
     return network
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -57,9 +58,19 @@ def test_an_exported_program_computes_what_was_exported(tmp_path):
     path = tmp_path / "net.pt2"
     batch = ({0: torch.export.Dim("batch")},)
     torch.export.save(torch.export.export(small(), (IMAGES[:2],), dynamic_shapes=batch), path)
-    made = sources.in_eval_mode(sources.from_file(path))
+    with pytest.raises(HarnessError, match="unpickles") as raised:
+        sources.from_file(path)
+    assert "trust_pickle" in raised.value.hint
+    made = sources.in_eval_mode(sources.from_file(path, trust_pickle=True))
     assert not any(part.training for part in made.modules())
     same_function(made, small())
+
+
+def test_an_exported_program_that_is_not_trusted_runs_no_code(tmp_path, monkeypatch):
+    (tmp_path / "net.pt2").write_bytes(b"PK")
+    monkeypatch.setattr(torch.export, "load", lambda *_: pytest.fail("it was unpickled"))
+    with pytest.raises(HarnessError, match="unpickles"):
+        sources.from_file(tmp_path / "net.pt2")
 
 
 def test_an_onnx_file_computes_what_was_exported(tmp_path):
@@ -86,8 +97,29 @@ def test_a_damaged_network_gets_one_line(name, tmp_path):
     path = tmp_path / name
     path.write_bytes(b"PK\x03\x04 damaged")
     with pytest.raises(HarnessError) as raised:
-        sources.from_file(path)
+        sources.from_file(path, trust_pickle=True)
     assert raised.value.where == str(path) and "\n" not in raised.value.message
+
+
+def test_onnx_weights_in_another_file_are_refused(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    weight = onnx.numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    shapes = [("x", ["b", 4]), ("y", ["b", 3])]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in shapes
+    ]
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weight])
+    onnx.save_model(
+        onnx.helper.make_model(graph),
+        str(tmp_path / "net.onnx"),
+        save_as_external_data=True,
+        location="weights.bin",
+        size_threshold=0,
+    )
+    with pytest.raises(HarnessError, match="1 of its weights are in another file, such as w"):
+        sources.from_file(tmp_path / "net.onnx")
 
 
 def test_weights_alone_are_no_network(tmp_path):
