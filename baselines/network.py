@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.lazy import F, nn, torch
-from harness.learning.code_names import Code
+from harness.learning.code_names import Code, MayRunCode
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.files import File
 from harness.learning.fitting import accuracy, labels_of, shuffled_batches
@@ -68,7 +68,7 @@ class Network(FeatureLearner):
             description="a whole network instead of `module`: .onnx, or .pt2 of torch.export, "
             "which needs `trust_pickle`",
         )
-        trust_pickle: bool = Field(
+        trust_pickle: MayRunCode = Field(
             False, description="unpickle the file whatever it holds, which may run any code"
         )
         normalise: Normalise | None = Field(

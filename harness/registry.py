@@ -42,6 +42,11 @@ def without_plugins() -> Iterator[None]:
         _may_import.reset(token)
 
 
+def may_import() -> bool:
+    """Whether code that a suite names may run; see ``without_plugins``."""
+    return _may_import.get()
+
+
 class Registry:
     """A mapping from names to classes, filled on first use.
 
@@ -129,7 +134,7 @@ class Registry:
 
     def _external(self, name: str) -> Any:
         """Load ``package.module:Class``."""
-        if not _may_import.get():
+        if not may_import():
             raise HarnessError(
                 f"{self.what} {name!r} is a plugin, and plugins are not imported",
                 hint="read its code; to import it, leave out --no-plugins",

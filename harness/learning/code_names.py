@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, PlainSerializer
 
+from harness.registry import may_import
+
 PREFIX = "code:"
 """How the JSON of a config names code: this, then ``package.module:name``."""
 
@@ -16,7 +18,15 @@ def _checked(value: str) -> str:
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise ValueError("write package.module:name; the module is installed or beside the suite")
+    if not may_import():
+        raise ValueError(f"{name!r} is a plugin, and plugins are not imported")
     return name
+
+
+def _trusted(value: bool) -> bool:
+    if value and not may_import():
+        raise ValueError("it may run code as a plugin does, and plugins are not imported")
+    return value
 
 
 Code = Annotated[
@@ -28,6 +38,9 @@ Code = Annotated[
 
 Code that a plain string names is not followed, so an edit of it would go unnoticed.
 """
+
+MayRunCode = Annotated[bool, AfterValidator(_trusted)]
+"""A switch that lets a file run code."""
 
 
 def code_names_in(config: Any) -> Iterator[str]:

@@ -100,12 +100,16 @@ FORMS = [
     "learners: {pixels: {kind: nearest-mean}}\n"
     "protocols: {plain: {kind: attack_sweep, dataset: digits, "
     'attacks: [{attack: "stranger:Mine"}]}}',
+    'learners: {mine: {kind: network, module: "stranger:Mine"}}\n'
+    "protocols: {plain: {kind: classification, dataset: digits}}",
     'defaults: {learners: {"stranger:Mine": {}}}\nlearners: {pixels: {kind: nearest-mean}}\n'
     "protocols: {plain: {kind: classification, dataset: digits}}",
 ]
 
 
-@pytest.mark.parametrize("text", FORMS, ids=["learner", "protocol", "dataset", "attack", "default"])
+@pytest.mark.parametrize(
+    "text", FORMS, ids=["learner", "protocol", "dataset", "attack", "network", "default"]
+)
 def test_no_plugins_imports_nothing_that_a_suite_names(tmp_path, text):
     trace = tmp_path / "imported"
     (tmp_path / "stranger.py").write_text(f"open({str(trace)!r}, 'w').close()")

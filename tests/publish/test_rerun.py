@@ -70,10 +70,22 @@ def test_the_command_fails_and_names_the_cell(honest, tmp_path):
     assert "running the suite" in done.stderr
 
 
-def test_modules_that_its_suite_names_are_not_imported_unless_asked(honest, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "kind: 'evil:Mine'",
+        "kind: network, module: 'evil:Mine'",
+        "kind: network, module: 'os:system', arguments: {command: 'touch evil'}",
+        f"kind: network, file: '{__file__}', trust_pickle: true",
+    ],
+    ids=["learner", "network", "function", "pickle"],
+)
+def test_modules_that_its_suite_names_are_not_imported_unless_asked(
+    honest, tmp_path, monkeypatch, keys
+):
     (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
-    text = SUITE.replace("kind: nearest-mean", "kind: 'evil:Mine'")
+    text = SUITE.replace("kind: nearest-mean", keys)
     cheat = forged(honest, tmp_path / "cheat.zip", learner="zzz", suite=text)
     with pytest.raises(HarnessError, match="plugin") as caught:
         rerun.rerun(cheat, RunOptions(workers=1))
