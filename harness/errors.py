@@ -72,6 +72,10 @@ class StoreError(HarnessError):
     """A store that cannot be read or written."""
 
 
+class ProofError(HarnessError):
+    """A sample that is proven robust and was broken: the harness itself is wrong."""
+
+
 class HarnessWarning(UserWarning):
     """Something that does not stop the work but that a reader of its results should know.
 

@@ -63,6 +63,12 @@ class AttackConfig(Config):
         "logits of every verdict and for gradients (expectation over transformation)",
     )
 
+    certify: bool = Field(
+        False,
+        description="also prove what no attack within each budget can break (`proven`); attacks "
+        "then leave out what is proven, except 5 % of it",
+    )
+
     @field_validator("eps")
     @classmethod
     def _grid(cls, grid: list[float], info: ValidationInfo) -> list[float]:

@@ -15,7 +15,7 @@ from harness.cells import opened
 from harness.cells import run as cells
 from harness.cells.cell import Cell
 from harness.cells.run import Conditions
-from harness.errors import DataError, StoreError
+from harness.errors import DataError, ProofError, StoreError
 from harness.execute.base import Event
 from harness.lazy import torch
 
@@ -86,7 +86,7 @@ def attempt(cell: Cell, conditions: Conditions, report: Callable[[Event], None])
     try:
         result = cells.run(cell, conditions, _throttled(report))
         return Event("done", result.wall_s, text=opened.warning_in(result.trust))
-    except (StoreError, DataError) as error:  # the next cell would fail in the same way
+    except (StoreError, DataError, ProofError) as error:  # no other cell is worth running
         return Event("fatal", text=str(error))
     except torch.OutOfMemoryError:
         return Event("lost", text="the GPU's memory ran short; fewer --workers share it better")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-Form = Literal["percent", "count", "flag", "family", "standing", "number"]
+Form = Literal["percent", "count", "flag", "family", "standing", "bracket", "number"]
 """How the values of a metric are printed."""
 
 METRICS: dict[str, tuple[str, Form]] = {
     "accuracy": ("accuracy", "percent"),
     "error": ("error", "percent"),
+    "proven": ("proven, %", "percent"),
+    "bracket": ("proven–attacked, %", "bracket"),
+    "undecided": ("undecided, %", "percent"),
     "broken": ("broken, %", "percent"),
     "rank": ("rank", "number"),
     "band": ("in the band", "standing"),
@@ -57,6 +60,8 @@ SHARES = frozenset(
     {
         "accuracy",
         "error",
+        "proven",
+        "undecided",
         "live_share",
         "dale_purity",
         "dale_purity_chance",

@@ -25,6 +25,8 @@ from harness.registry import attacks, learners
 BUDGETS = "budgets in pixel units, box [0, 1]; normalisation inside the network"
 ROBUST = "correct unattacked and in the worst case over losses, restarts and smaller eps"
 
+CERTIFIED_NORMS = ("linf", "l2", "l1")
+
 
 class _Registered:
     """Validates a mapping by the registered config that its ``attack`` key names.
@@ -128,11 +130,10 @@ class AttackEntry:
 
     def to_identity(self) -> dict[str, Any]:
         """What an attack adds to the identity of a setting."""
-        return {
-            "attack": self.label,
-            "norm": self.config.norm,
-            "config": self.config.model_dump(mode="json"),
-        }
+        config = self.config.model_dump(mode="json")
+        if not self.config.certify:
+            del config["certify"]  # results without it keep the keys that they had before
+        return {"attack": self.label, "norm": self.config.norm, "config": config}
 
     @classmethod
     def from_identity(cls, identity: Mapping[str, Any]) -> AttackEntry:
@@ -174,6 +175,12 @@ def attack_faults(
         attack = attacks[config.attack](config)
         for path, message, hint in attack.faults(image_shape, n_classes):
             yield Fault(("attacks", place, *path), message, hint)
+        if config.certify and config.norm not in CERTIFIED_NORMS:
+            yield Fault(
+                ("attacks", place, "certify"),
+                f"no bound in the norm {config.norm}",
+                f"norms with a bound: {', '.join(CERTIFIED_NORMS)}",
+            )
 
 
 def knowledge(configs: Sequence[AttackConfig]) -> str:

@@ -17,7 +17,7 @@ from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
-from harness.lazy import nn, torch
+from harness.lazy import LazyModule, nn, torch
 from harness.learning.files import files_in
 from harness.learning.learner import Learner
 from harness.metrics.statistics import wilson
@@ -40,6 +40,9 @@ from harness.protocols.subset import Some, number_of, of_config, subset, too_man
 from harness.records import TrustCheck, Value
 from harness.registry import attacks, learners, protocols
 from harness.rng import Rng
+
+certificates: Any = LazyModule("harness.protocols.certificates")
+"""Imported by name: only the keys of certified sweeps have the code of proofs (``code``)."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,9 @@ class AttackSweep(Protocol[AttackSweepSetting]):
 
     @classmethod
     def code(cls, setting: AttackSweepSetting) -> list[type]:
-        """The attack, and the learner that it trains to attack from, if any."""
-        return setting.entry.code()
+        """The attack, the learner that it trains to attack from, and proofs, if any."""
+        proofs = [certificates.Certificates] if setting.entry.config.certify else []
+        return [*setting.entry.code(), *proofs]
 
     @classmethod
     def measure(
@@ -176,7 +180,11 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         labels = torch.from_numpy(images.labels).to(context.device)
         logits = Victim(model, context.batch_size).logits(pixels)
         require_logits(logits, (len(images), images.n_classes), learner)
-        result = sweep(
+        proofs = None
+        if attack.config.certify:
+            proofs = certificates.Certificates.of(model, pixels, labels, attack)
+        run = sweep if proofs is None else proofs.sweep
+        result = run(
             model,
             pixels,
             labels,
@@ -192,7 +200,12 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         if attack.reports_parts:
             values += _part_values(result)
         inference = of_classifier(model, pixels)
-        return Measurement(values, arrays, inference.checks, log, inference.remarks)
+        remarks = inference.remarks
+        if proofs is not None:
+            arrays |= proofs.to_arrays()
+            values += proofs.values()
+            remarks = [*remarks, proofs.remark]
+        return Measurement(values, arrays, inference.checks, log, remarks)
 
     @property
     def checked(self) -> bool:

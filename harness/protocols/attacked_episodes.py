@@ -106,6 +106,12 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
                     "queries, and an episode's classes are new",
                     "use it in an attack_sweep",
                 )
+            if config.certify:
+                yield Fault(
+                    ("attacks", place, "certify"),
+                    "an episode's classifier is not certified",
+                    "use it in an attack_sweep",
+                )
         yield from self._support_faults()
 
     def _size_fault(self, settings: list[FewShotSetting]) -> Fault | None:

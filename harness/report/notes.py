@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.cells import opened
 from harness.cells.results import Matched, Results
-from harness.records import WORST, Record
+from harness.records import FROM_VERDICTS, WORST, Record
 from harness.report.aggregate import has_units
 from harness.report.formats import error_bar
 from harness.report.pairs import LEVEL
@@ -99,7 +99,7 @@ def _interval(records: Sequence[Record]) -> str:
     if len(records) > 1:
         over = f"seeds and {_unit_name(first.unit)}s" if has_units(records) else "seeds"
         return f"95 % t interval over {over}"
-    if first.unit == "sample" and first.metric == "accuracy":
+    if first.unit == "sample" and first.metric in FROM_VERDICTS:
         return "95 % Wilson interval over test images"
     return f"95 % t interval over {_unit_name(first.unit)}s"
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from runs_kit import Watch
 
 from harness.cells.cell import Cell
-from harness.errors import HarnessError
-from harness.execute import schedule
+from harness.cells.run import Conditions
+from harness.errors import HarnessError, ProofError
+from harness.execute import schedule, work
 from harness.execute.base import Event
 
 
@@ -210,6 +211,16 @@ def test_a_cell_that_hangs_is_stopped_and_the_others_go_on():
 def test_what_no_cell_would_survive_ends_the_run():
     with pytest.raises(HarnessError, match="it fatal"):
         run([cell("a"), cell("b")], Scripted(1, {"a": ["fatal"]}))
+
+
+@pytest.mark.parametrize("error, kind", [(ProofError, "fatal"), (HarnessError, "failed")])
+def test_a_refuted_proof_ends_the_run_and_not_its_cell_alone(monkeypatch, error, kind):
+    def refuted(*_):
+        raise error("image 3 is proven robust and broken")
+
+    monkeypatch.setattr(work.cells, "run", refuted)
+    event = work.attempt(cell("a"), Conditions(store=None), lambda event: None)
+    assert event.kind == kind and "image 3" in event.text
 
 
 def test_ten_thousand_cells_are_handed_out_in_order_without_looking_through_all_of_them():
