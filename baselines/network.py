@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.lazy import F, nn, torch
-from harness.learning.code_names import Code, MayRunCode
+from harness.learning.at_hand import AtHand, Module
+from harness.learning.code_names import MayRunCode
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.files import File
 from harness.learning.fitting import accuracy, labels_of, shuffled_batches
@@ -50,10 +51,10 @@ class Network(FeatureLearner):
     class Config(Config):
         """Keys of ``network``."""
 
-        module: Code | None = Field(
+        module: Module | None = Field(
             None,
             description="code that builds it, package.module:name, or timm:name; a class, a "
-            "function, or a network",
+            "function, or a network. In Python also a network at hand",
         )
         arguments: dict[str, Any] = Field({}, description="passed to that code by name")
         weights: File | None = Field(
@@ -95,6 +96,8 @@ class Network(FeatureLearner):
                 raise ValueError("name `module` (with `weights`), or `file`")
             if self.file is not None and (self.weights is not None or self.arguments):
                 raise ValueError("`file` is a whole network: leave out `weights` and `arguments`")
+            if isinstance(self.module, AtHand) and self.arguments:
+                raise ValueError("a network at hand is built already: leave out `arguments`")
             return self
 
     config: Config
@@ -120,10 +123,7 @@ class Network(FeatureLearner):
         if config.file is not None:
             made = sources.from_file(config.file.checked(), trust_pickle=config.trust_pickle)
         else:
-            assert config.module is not None
-            with torch.random.fork_rng():
-                torch.manual_seed(self.rng.child("initial weights").seed)
-                made = sources.from_code(config.module, config.arguments)
+            made = self._built()
             if config.weights is not None:
                 sources.with_weights(
                     made,
@@ -135,6 +135,18 @@ class Network(FeatureLearner):
         network = sources.in_eval_mode(Prepared(made, config.output, mean, std).to(self.device))
         self._try(network)
         return network
+
+    def _built(self) -> nn.Module:
+        """The network that ``module`` builds or is."""
+        from harness.networks import sources
+
+        module = self.config.module
+        if isinstance(module, AtHand):
+            return module.open()
+        assert module is not None
+        with torch.random.fork_rng():
+            torch.manual_seed(self.rng.child("initial weights").seed)
+            return sources.from_code(module, self.config.arguments)
 
     def _try(self, network: nn.Module) -> None:
         """Show the network a black image, so that one that does not fit the dataset is said so."""

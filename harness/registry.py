@@ -56,6 +56,9 @@ class Registry:
         what: What an entry is, in a word, e.g. ``"learner"``.
         base: ``module:Class`` that every entry is a subclass of.
         packages: Packages whose modules are the built-in entries.
+
+    Attributes:
+        at_hand: Classes that only this process has, by kind (``harness.learning.at_hand``).
     """
 
     def __init__(self, what: str, base: str, *packages: str) -> None:
@@ -65,6 +68,7 @@ class Registry:
         self._entries: dict[str, Any] = {}
         self._broken: dict[str, str] = {}
         self._scanned = False
+        self.at_hand: dict[str, Any] = {}
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
         """Return a class decorator that adds the class under ``name``.
@@ -114,12 +118,19 @@ class Registry:
         self._scan()
         return name in self._entries
 
+    def has(self, name: str, cls: type) -> bool:
+        """Whether a class is the entry of this name."""
+        self._scan()
+        return self._entries.get(name) is cls
+
     def __getitem__(self, name: str) -> Any:
         """Return the class registered as ``name``, or the one at ``package.module:Class``.
 
         Raises:
             HarnessError: No such entry, or it cannot be loaded.
         """
+        if name in self.at_hand:
+            return self.at_hand[name]
         self._scan()
         if name in self._entries:
             return self._entries[name]
@@ -132,6 +143,15 @@ class Registry:
             return self._external(name)
         raise HarnessError(f"unknown {self.what} {name!r}", hint=did_you_mean(name, self))
 
+    def add_at_hand(self, kind: str, cls: Any) -> None:
+        """Add a class that cannot be imported; it is not listed.
+
+        Raises:
+            HarnessError: It cannot be an entry of this registry.
+        """
+        self.at_hand[kind] = self._checked(cls.__qualname__, cls)
+        cls.kind = kind
+
     def _external(self, name: str) -> Any:
         """Load ``package.module:Class``."""
         if not may_import():
@@ -143,7 +163,8 @@ class Registry:
         if module == "__main__":
             raise HarnessError(
                 f"cannot load {self.what} {name!r}: workers cannot import a script",
-                hint=f"move the class to a file of its own, such as mine.py: mine:{attribute}",
+                hint=f"in Python, give the class itself: kind: {attribute}; or move it to a file "
+                f"of its own, such as mine.py: mine:{attribute}",
             )
         try:
             cls = _load(name)

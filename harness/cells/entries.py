@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.cells.code import CARRIERS, Versions, definitions, entry_of, version
 from harness.cells.modules import place_of
+from harness.learning.at_hand import is_class_at_hand
 from harness.learning.code_names import code_names_in
 from harness.registry import checks, learners, protocols
 from harness.storage.code_records import has_record, write_record
@@ -32,9 +33,11 @@ def code_definitions(identity: dict[str, Any]) -> Versions:
 def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
     """The definitions that the code of a cell is followed from."""
     role = identity["role"]
-    learner = learners[identity["learner"]["kind"]]
-    entries = {*CARRIERS, f"{RUNS}:global_state", f"{RUNS}:{role}", entry_of(learner)}
-    for name in code_names_in(identity["learner"]["config"]):
+    entries = {*CARRIERS, f"{RUNS}:global_state", f"{RUNS}:{role}"}
+    kind = identity["learner"]["kind"]
+    if not is_class_at_hand(kind):  # its own code is hashed in its kind
+        entries.add(entry_of(learners[kind]))
+    for name in code_names_in(identity["learner"]):
         place = place_of(name)
         if place is not None:
             entries.add(str(place))

@@ -12,6 +12,7 @@ from harness.cells.entries import code_version
 from harness.cells.modules import place_of
 from harness.data.base import Dataset, Loaded
 from harness.environment import release_of, versions
+from harness.learning.at_hand import code_of, is_class_at_hand
 from harness.learning.code_names import code_names_in
 from harness.protocols.base import TrainingData
 from harness.storage.cellfile import cell_key
@@ -173,10 +174,11 @@ class _Layout:
 
 def _learner_identity(learner: LearnerEntry) -> dict[str, Any]:
     """Kind and config, and the releases of installed packages whose code the config names."""
-    config = learner.settled
-    packages = {name.partition(":")[0] for name in code_names_in(config) if not place_of(name)}
+    identity: dict[str, Any] = {"kind": learner.cls.kind, "config": learner.settled}
+    if is_class_at_hand(learner.cls.kind):
+        identity["code"] = code_of(learner.cls.kind)
+    packages = {name.partition(":")[0] for name in code_names_in(identity) if not place_of(name)}
     releases = {package: release_of(package) for package in sorted(packages)}
-    identity = {"kind": learner.cls.kind, "config": config}
     return {**identity, "releases": releases} if releases else identity
 
 

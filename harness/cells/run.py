@@ -25,6 +25,7 @@ from harness.data.cache import cache_folder
 from harness.data.episodes import Span
 from harness.errors import DataError
 from harness.lazy import torch
+from harness.learning import at_hand
 from harness.learning.files import files_in
 from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 from harness.learning.snapshots import Snapshots, by_moment
@@ -53,6 +54,7 @@ class Conditions:
         device: torch device name.
         batch_size: images pushed through a network at once in measuring.
         files: hash -> path, for everything that settings name by a hash.
+        at_hand: classes and networks that workers cannot import or read (``learning.at_hand``).
     """
 
     store: Store
@@ -60,6 +62,7 @@ class Conditions:
     device: str = "cpu"
     batch_size: int = 256
     files: dict[str, Path] = field(default_factory=dict)
+    at_hand: dict[str, bytes] = field(default_factory=dict)
 
 
 Work = Callable[[Cell, Conditions, Progress], tuple[CellResult, Arrays]]
@@ -71,6 +74,7 @@ def run(cell: Cell, conditions: Conditions, progress: Progress) -> CellResult:
     Returns:
         what was stored, without its arrays.
     """
+    at_hand.receive(conditions.at_hand)
     return _carry_out(_WORK[cell.role], cell, conditions, progress)
 
 

@@ -26,12 +26,14 @@ from harness.execute import display, schedule
 from harness.execute.base import Executor, Outcome, executors
 from harness.execute.display import Bars, Lines
 from harness.execute.signals import handling
+from harness.learning.at_hand import pickles
 from harness.learning.files import files_in
 from harness.registry import Config
 from harness.storage.location import DEFAULT_STORE
 from harness.storage.store import Store
 from harness.suite import load as suites
 from harness.suite.explain import explain
+from harness.suite.load import SuiteLike
 from harness.suite.model import Suite
 
 
@@ -88,11 +90,11 @@ class Run:
     results: Results
 
 
-def plan(suite: str | Path, options: RunOptions = DEFAULTS, *, sets: Sequence[str] = ()) -> Plan:
+def plan(suite: SuiteLike, options: RunOptions = DEFAULTS, *, sets: Sequence[str] = ()) -> Plan:
     """Read a suite file and lay it out as cells.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         options: the store is used to look up what each ``match`` chose; cells behind a match
             that is not in the store wait.
         sets: overrides, ``key.key=value``.
@@ -106,7 +108,7 @@ def plan(suite: str | Path, options: RunOptions = DEFAULTS, *, sets: Sequence[st
 
 
 def run(
-    suite: str | Path,
+    suite: SuiteLike,
     options: RunOptions = DEFAULTS,
     *,
     sets: Sequence[str] = (),
@@ -115,7 +117,7 @@ def run(
     """Compute the cells of a suite that its store lacks, and collect the results of all.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         options: where and how to run it.
         sets: overrides, ``key.key=value``.
         console: where progress is shown; nowhere if None.
@@ -202,11 +204,15 @@ def _executor_config(executor: type[Executor], options: RunOptions) -> Config:
 
 def _conditions(suite: Suite, options: RunOptions, store: Store) -> Conditions:
     files: dict[str, Path] = {}
+    at_hand: dict[str, bytes] = {}
     for entry in suite.protocols:
         files |= entry.protocol.files()
     for learner in suite.learners:
         files |= {file.sha256: file.path for file in files_in(learner.config) if file.path}
-    return Conditions(store, options.data_folder, options.device, options.batch_size, files)
+        at_hand |= pickles(learner.config, learner.cls)
+    return Conditions(
+        store, options.data_folder, options.device, options.batch_size, files, at_hand
+    )
 
 
 def _compute(

@@ -13,7 +13,12 @@ PREFIX = "code:"
 """How the JSON of a config names code: this, then ``package.module:name``."""
 
 
-def _checked(value: str) -> str:
+def checked_name(value: str) -> str:
+    """The name of code as it is imported.
+
+    Raises:
+        ValueError: It is no such name, or plugins are not imported.
+    """
     name = value.removeprefix(PREFIX)
     module, _, attribute = name.partition(":")
     if not module or not attribute:
@@ -31,7 +36,7 @@ def _trusted(value: bool) -> bool:
 
 Code = Annotated[
     str,
-    AfterValidator(_checked),
+    AfterValidator(checked_name),
     PlainSerializer(lambda name: f"{PREFIX}{name}", return_type=str, when_used="json"),
 ]
 """A ``package.module:name``; declare a key of this type for code that a learner looks up by name.

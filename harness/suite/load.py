@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.errors import SuiteError
 from harness.registry import without_plugins
@@ -16,48 +17,56 @@ from harness.suite.marked_yaml import Mark, Source
 from harness.suite.model import Suite
 from harness.suite.tree import resolved
 
+SuiteLike = str | Path | Mapping[str, Any]
+"""A suite file, the name of a shipped suite, or a suite as a mapping."""
+
 SHOWN = 3
 """Number of further faults whose places the message names."""
 
 
 def load(
-    path: str | Path,
+    suite: SuiteLike,
     *,
     sets: Sequence[str] = (),
     data_root: Path | None = None,
     plugins: bool = True,
 ) -> Suite:
-    """Read and check a suite file.
+    """Read and check a suite.
 
     Every entry is validated against the config model that its ``kind`` registered, and combinations
     are checked against the facts of the datasets. No data is read.
 
     Args:
-        path: the YAML file, or the name of a suite that comes with the harness.
+        suite: the YAML file, the name of a suite that comes with the harness, or a mapping.
         sets: overrides, ``key.key=value``.
         data_root: folder of the datasets that are not embedded.
         plugins: whether to import the modules that the suite names; if not, each is a fault.
 
     Raises:
-        SuiteError: the first fault in the file, with file:line:column, what is allowed, and the
+        SuiteError: the first fault, with file:line:column, what is allowed, and the
             number of further faults.
     """
-    path = shipped.locate(path)
+    origin = suite if isinstance(suite, Mapping) else _file(suite)
+    if plugins:
+        _make_importable(Path.cwd() if isinstance(origin, Mapping) else origin.resolve().parent)
+    with contextlib.nullcontext() if plugins else without_plugins():
+        tree = resolved(origin, [sets] if isinstance(sets, str) else sets)
+        checked, problems = check(tree, data_root)
+    if problems:
+        raise _error(problems, tree)
+    assert checked is not None
+    return checked
+
+
+def _file(name: str | Path) -> Path:
+    path = shipped.locate(name)
     if path.suffix.lower() == ".zip":
         raise SuiteError(
             "a submission, not a suite",
             where=str(path),
             hint="`harness records`, `trust`, `compare`, `board` and `verify` read submissions",
         )
-    if plugins:
-        _make_importable(path.resolve().parent)
-    with contextlib.nullcontext() if plugins else without_plugins():
-        tree = resolved(path, [sets] if isinstance(sets, str) else sets)
-        suite, problems = check(tree, data_root)
-    if problems:
-        raise _error(problems, tree)
-    assert suite is not None
-    return suite
+    return path
 
 
 def _make_importable(folder: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import SuiteError, did_you_mean
 from harness.registry import Registry, learners, protocols
 from harness.suite import marked_yaml, override, shipped
+from harness.suite.from_python import source_of
 from harness.suite.marked_yaml import Source
 
 SECTIONS: dict[str, Registry] = {"learners": learners, "protocols": protocols}
@@ -21,17 +22,17 @@ MOST_MERGES = 100
 """Most names in all lists of ``extends`` together."""
 
 
-def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
-    """A suite file with everything it extends, its overrides and its defaults; not yet checked.
+def resolved(suite: Path | Mapping[str, Any], sets: Sequence[str] = ()) -> Source:
+    """A suite with everything it extends, its overrides and its defaults; not yet checked.
 
     Args:
-        path: the YAML file.
+        suite: the YAML file, or a mapping.
         sets: overrides, ``key.key=value``.
 
     Raises:
         SuiteError: a file that cannot be read, or a faulty ``extends``, override or ``defaults``.
     """
-    tree = read_tree(path)
+    tree = read_tree(suite)
     for assignment in sets:
         tree = override.apply(tree, assignment)
     return apply_defaults(tree)
@@ -40,13 +41,16 @@ def resolved(path: Path, sets: Sequence[str] = ()) -> Source:
 # ---------------------------------------------------------------------------------------- extends
 
 
-def read_tree(path: Path) -> Source:
-    """A suite file laid over the files that it extends.
+def read_tree(suite: Path | Mapping[str, Any]) -> Source:
+    """A suite laid over the files that it extends.
 
     Args:
-        path: the file, or the name of a shipped suite.
+        suite: the file, or the name of a shipped suite; or a mapping, which names files relative to
+            the current folder.
     """
-    return _Reading().tree(shipped.locate(path), ())
+    if isinstance(suite, Mapping):
+        return _Reading().extended(source_of(suite), Path(), ())
+    return _Reading().tree(shipped.locate(suite), ())
 
 
 class _Reading:
@@ -65,11 +69,18 @@ class _Reading:
         """
         file = path.resolve()
         if file not in self._trees:
-            self._trees[file] = self._read(path, (*above, file))
+            tree = marked_yaml.read(path)
+            self._trees[file] = self.extended(tree, path.parent, (*above, file))
         return self._trees[file]
 
-    def _read(self, path: Path, here: tuple[Path, ...]) -> Source:
-        tree = marked_yaml.read(path)
+    def extended(self, tree: Source, folder: Path, here: tuple[Path, ...]) -> Source:
+        """A suite laid over the files that it extends.
+
+        Args:
+            tree: the suite.
+            folder: which those files are relative to.
+            here: the files that lead to it, and its own.
+        """
         if not isinstance(tree.value, dict):
             raise SuiteError(
                 "a suite is a mapping of keys to values",
@@ -81,7 +92,7 @@ class _Reading:
         where = str(tree.where(("extends",)))
         under = Source({})
         for base in _bases(tree.value.pop("extends"), where):
-            target = _base_file(path, base, where)
+            target = _base_file(folder, base, where)
             if target.resolve() in here:
                 raise SuiteError(f"{base!r} extends itself", where=where, hint="remove the cycle")
             self._merges += 1
@@ -104,13 +115,13 @@ def _bases(value: Any, where: str) -> list[str]:
     return bases
 
 
-def _base_file(path: Path, base: str, where: str) -> Path:
-    target = path.parent / base
+def _base_file(folder: Path, base: str, where: str) -> Path:
+    target = folder / base
     if not _is_file(target):
         raise SuiteError(
             f"there is no file {base[:60]!r} to extend",
             where=where,
-            hint=f"paths are relative to {path.parent}/",
+            hint=f"paths are relative to {folder}/",
         )
     return target
 
