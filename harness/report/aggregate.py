@@ -12,7 +12,7 @@ from harness.metrics.catalogue import SHARES
 from harness.metrics.means import Part, Spread, mean_share
 from harness.metrics.statistics import score_bounds
 from harness.records import CROSSED, Record
-from harness.report.formats import is_nominal
+from harness.report.formats import is_bracket, is_nominal
 
 Verdicts = Callable[[str, str], np.ndarray]
 """(cell, array name) -> the stored value of each unit, (n,)."""
@@ -47,12 +47,21 @@ def aggregate(seeds: Sequence[Record], verdicts: Verdicts) -> Aggregate:
         # Names have no mean: half of one and half of another is not a third.
         agreed = values[0] if len(set(values)) == 1 else math.nan
         return Aggregate(agreed, None, None)
+    if is_bracket(first.metric):
+        return _of_brackets(seeds)
     # A sum of equal values may round: a property that all seeds share would miss its own bound.
     value = values[0] if len(set(values)) == 1 else sum(values) / len(values)
     if has_units(seeds):
         units = [units_of(record, verdicts) for record in seeds]
         return Aggregate(value, *mean_share(units, crossed=is_crossed(units, first)))
     return Aggregate(value, *_without_units(seeds, value))
+
+
+def _of_brackets(seeds: Sequence[Record]) -> Aggregate:
+    """The mean of each end: a mean over seeds is between the means of its bounds."""
+    low = [record.low for record in seeds if record.low is not None]
+    high = [record.high for record in seeds if record.high is not None]
+    return Aggregate(float(np.mean(high)), float(np.mean(low)), float(np.mean(high)))
 
 
 def _without_units(seeds: Sequence[Record], mean: float) -> tuple[float, float]:

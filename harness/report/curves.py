@@ -47,6 +47,16 @@ def robustness(results: Results, protocol: str) -> tuple[Curves, Panels]:
     return curves, titled
 
 
+def proofs(results: Results, protocol: str) -> Curves:
+    """Proven accuracy along eps, by the learners and panels of ``robustness``."""
+    columns = ("metric", "norm", "attack", "eps")
+    keys, grid = share_grid(results, protocol, ("accuracy", "proven"), columns)
+    _, curves = _along("eps", keys, grid)
+    return {
+        (row, panel[1:]): points for (row, panel), points in curves.items() if panel[0] == "proven"
+    }
+
+
 def severities(results: Results, protocol: str) -> tuple[Curves, Panels]:
     """Accuracy along severity, from clean images (0): a panel per corruption and their mean."""
     keys, grid = accuracy_grid(results, protocol, ("corruption", "severity"))
@@ -73,7 +83,14 @@ def learning(results: Results, protocol: str) -> tuple[Curves, Panels]:
 def accuracy_grid(
     results: Results, protocol: str, columns: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Grid]:
-    """The accuracies of a protocol by learner and ``columns``.
+    """The accuracies of a protocol by learner and ``columns``, as in ``share_grid``."""
+    return share_grid(results, protocol, ("accuracy",), columns)
+
+
+def share_grid(
+    results: Results, protocol: str, metrics: tuple[str, ...], columns: tuple[str, ...]
+) -> tuple[tuple[str, ...], Grid]:
+    """Some metrics of a protocol by learner and ``columns``.
 
     Returns:
         The column keys, with those added that separate measurements, and the grid.
@@ -81,7 +98,7 @@ def accuracy_grid(
     records = [
         record
         for record in results.records
-        if record.protocol == protocol and record.metric == "accuracy"
+        if record.protocol == protocol and record.metric in metrics
     ]
     keys, records = distinguish(records, ("learner",), columns)
     return keys, group(records, ("learner",), keys)
@@ -120,6 +137,8 @@ AXES: dict[str, tuple[Callable[[Results, str], tuple[Curves, Panels]], str]] = {
 def curve_figure(results: Results, protocol: str) -> Figure | None:
     """Draw the curves of a protocol: a panel each, a line per learner, 95 % bands.
 
+    Where there are proofs, a hatched band reaches down to what is proven.
+
     Returns:
         The figure; None if nothing was measured.
     """
@@ -129,12 +148,15 @@ def curve_figure(results: Results, protocol: str) -> Figure | None:
     if not titled:
         return None
     is_learning = kind == "low_data"
+    proven = proofs(results, protocol) if kind in ATTACKED else {}
     learners = [name for name in results.learners if any(row == (name,) for row, _ in curves)]
     width, height = LARGE if is_learning else SMALL
     figure, axes = panels(len(titled), width, height, legend_height(len(learners), 4))
     for axis, (title, panel) in zip(axes, titled, strict=True):
         for learner in learners:
-            _draw_curve(axis, results, learner, curves.get(((learner,), panel), {}))
+            points = curves.get(((learner,), panel), {})
+            _draw_curve(axis, results, learner, points)
+            _draw_bracket(axis, results, learner, points, proven.get(((learner,), panel), {}))
         axis.set_title(title, loc="left")
         axis.set(ylim=(-2, 102), yticks=range(0, 101, 20), xlabel=axis_name)
         place = axis.get_subplotspec()
@@ -156,6 +178,29 @@ def _draw_curve(axis: Axes, results: Results, learner: str, points: Points) -> N
     low = [100 * (mean.value if mean.low is None else mean.low) for mean in means]
     high = [100 * (mean.value if mean.high is None else mean.high) for mean in means]
     axis.fill_between(positions, low, high, color=style["color"], alpha=0.13, linewidth=0)
+
+
+def _draw_bracket(
+    axis: Axes, results: Results, learner: str, attacked: Points, proven: Points
+) -> None:
+    """A band from what is proven, a thin dotted line, to what the attack left."""
+    positions = sorted(attacked.keys() & proven.keys())
+    if not positions:
+        return
+    low = [100 * aggregate(proven[x], results.verdicts).value for x in positions]
+    high = [100 * aggregate(attacked[x], results.verdicts).value for x in positions]
+    color = style_of(learner, results)["color"]
+    axis.fill_between(
+        positions,
+        low,
+        high,
+        facecolor="none",
+        edgecolor=color,
+        alpha=0.35,
+        hatch="///",
+        linewidth=0,
+    )
+    axis.plot(positions, low, color=color, linewidth=0.9, linestyle=":")
 
 
 def _use_log_axis(axis: Axes, ticks: list[float]) -> None:

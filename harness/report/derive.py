@@ -13,6 +13,7 @@ from harness.budgets import words
 from harness.cells.results import Results
 from harness.metrics.statistics import share_interval, wilson
 from harness.records import WORST, Record, Trust, TrustCheck, worst_level
+from harness.report.brackets import with_brackets
 
 TOLERANCE = 0.01
 """Share of images that FGSM may break and PGD may miss before the row is distrusted.
@@ -42,7 +43,7 @@ def with_worst_case(results: Results) -> Results:
     A sample is robust at eps if it withstands every attack of that norm at eps and at every
     smaller eps of the sweep, because a perturbation stays feasible in a larger budget. A learner
     that lacks an attack which another learner met (because a cell failed) gets no worst case: it
-    would look better for having been attacked less.
+    would look better for having been attacked less. Where there are proofs, brackets follow.
     """
     attacked = {name for name, kind in results.protocols.items() if kind in ATTACKED}
     swept = _swept(results, attacked)
@@ -62,7 +63,7 @@ def with_worst_case(results: Results) -> Results:
             return arrays[cell, name]
         return results.verdicts(cell, name)
 
-    return replace(checked, records=checked.records + derived, verdicts=verdicts)
+    return with_brackets(replace(checked, records=checked.records + derived, verdicts=verdicts))
 
 
 def _swept(results: Results, protocols: set[str]) -> list[Record]:

@@ -19,11 +19,14 @@ CLEAN = "clean"
 MEAN = "mean"
 """Name of the mean over all corruptions."""
 
-BETTER = {"accuracy": 1, "error": -1}
+BETTER = {"accuracy": 1, "error": -1, "proven": 1}
 """Metrics with a best value: 1 if it is the highest, -1 if it is the lowest.
 
 The biology audit describes; none of its metrics is better for being larger.
 """
+
+_WITHOUT_ERROR = ("flag", "family", "standing", "bracket")
+"""Forms of metrics without an error bar."""
 
 _PLAIN_KEYS = ("learner", "attack", "norm", "regime", "dataset", "bundle")
 """Keys whose values need no key beside them."""
@@ -38,12 +41,26 @@ def metric_name(metric: str) -> str:
 
 def is_percent(metric: str) -> bool:
     """Whether a metric, a fraction, is printed as a percentage."""
-    return _form(metric) == "percent"
+    return _form(metric) in ("percent", "bracket")
 
 
 def is_nominal(metric: str) -> bool:
     """Whether the values of a metric are names, which have no mean."""
     return _form(metric) == "family"
+
+
+def is_bracket(metric: str) -> bool:
+    """Whether a metric is a pair of bounds and has no number between them."""
+    return _form(metric) == "bracket"
+
+
+def bracket(low: float, high: float) -> str:
+    """Print two bounds of a share in percent.
+
+    >>> bracket(0.7866, 0.8201), bracket(0.5, 0.5)
+    ('78.7–82.0', '50.0–50.0')
+    """
+    return "–".join(number("accuracy", end) for end in (low, high))
 
 
 def _form(metric: str) -> Form:
@@ -86,7 +103,7 @@ def error_bar(metric: str, value: float, low: float | None, high: float | None) 
     >>> error_bar("accuracy", 0.0, 0.0, 0.071), error_bar("accuracy", 1.0, 0.929, 1.0)
     ('+7.1', '−7.1')
     """
-    if low is None or high is None or _form(metric) in ("flag", "family", "standing"):
+    if low is None or high is None or _form(metric) in _WITHOUT_ERROR:
         return ""
     below = _length(metric, max(0.0, value - low))
     above = _length(metric, max(0.0, high - value))

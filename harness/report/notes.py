@@ -8,7 +8,7 @@ from harness.cells import opened
 from harness.cells.results import Matched, Results
 from harness.records import FROM_VERDICTS, WORST, Record
 from harness.report.aggregate import has_units
-from harness.report.formats import error_bar
+from harness.report.formats import error_bar, is_bracket
 from harness.report.pairs import LEVEL
 from harness.report.table import Cell
 
@@ -43,6 +43,11 @@ def reading(shown: Shown, *, distrusted: bool) -> Iterator[str]:
         yield (
             "worst: an image is robust if it withstands every attack "
             "at this eps and at every smaller eps."
+        )
+    if any(is_bracket(cell.metric) for cell, _ in shown):
+        yield (
+            "a–b: proven and left by the attack, means over seeds; the robust accuracy of these "
+            "networks on these images is between the two. –: no bound, or not measured."
         )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.report.formats import captions, error_bar, is_percent, metric_name, number
+from harness.report.formats import (
+    bracket,
+    captions,
+    error_bar,
+    is_bracket,
+    is_percent,
+    metric_name,
+    number,
+)
 from harness.report.table import Cell, Table
 
 MISSING = "–"
@@ -128,6 +136,8 @@ def print_cell(cell: Cell | None) -> PrintedCell:
     """One cell as text."""
     if cell is None:
         return PrintedCell(MISSING)
+    if is_bracket(cell.metric) and cell.low is not None and cell.high is not None:
+        return PrintedCell(bracket(cell.low, cell.high))
     error = error_bar(cell.metric, cell.value, cell.low, cell.high)
     return PrintedCell(number(cell.metric, cell.value), error, cell.bold)
 

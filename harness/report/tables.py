@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.cells.results import Results
 from harness.files import write_text
@@ -14,6 +15,7 @@ from harness.records import Record, worst_level
 from harness.report import notes
 from harness.report.aggregate import Verdicts, aggregate
 from harness.report.bold import compared, mark_best, mean_ranks, with_mean_ranks
+from harness.report.brackets import BRACKET
 from harness.report.coverage import Coverage, coverage, left_out_columns, partial_columns
 from harness.report.derive import with_worst_case
 from harness.report.grid import Labels, Place
@@ -38,11 +40,15 @@ DEFAULT_COLUMNS = {
 
 
 def default_specs(results: Results) -> list[TableSpec]:
-    """One table per protocol, for a suite that asks for none."""
-    return [
-        TableSpec.model_validate({"protocol": name, "columns": DEFAULT_COLUMNS.get(kind, [])})
-        for name, kind in results.protocols.items()
-    ]
+    """One table per protocol, for a suite that asks for none; another one if it has brackets."""
+    specs = []
+    for name, kind in results.protocols.items():
+        plain: dict[str, Any] = {"protocol": name, "columns": DEFAULT_COLUMNS.get(kind, [])}
+        specs.append(TableSpec.model_validate(plain))
+        if any(record.metric == BRACKET and record.protocol == name for record in results.records):
+            brackets = {**plain, "metric": BRACKET, "name": f"{name}-brackets"}
+            specs.append(TableSpec.model_validate(brackets))
+    return specs
 
 
 def build_all(
@@ -56,7 +62,7 @@ def build_all(
     cached = with_worst_case(cached)
     tables: list[Table] = []
     names: set[str] = set()
-    for spec in specs or default_specs(results):
+    for spec in specs or default_specs(cached):
         table = build(cached, spec)
         table = with_published(table, [p for p in published if p.protocol == spec.protocol])
         name = _free_name(table.name, names)

@@ -10,7 +10,7 @@ from harness.budgets import words
 from harness.cells.results import Results
 from harness.records import WORST, Record
 from harness.report.aggregate import aggregate
-from harness.report.curves import AXES, Curves, Panels, Points
+from harness.report.curves import AXES, Curves, Panels, Points, proofs
 from harness.report.derive import ATTACKED
 from harness.report.grid import Labels
 
@@ -29,9 +29,13 @@ def charts(results: Results, protocol: str) -> list[dict[str, Any]]:
     make, axis_name = AXES[kind]
     curves, panels = make(results, protocol)
     means = {key: _means(points, results) for key, points in curves.items()}
+    proven: Means = {}
+    if kind in ATTACKED:
+        found = proofs(results, protocol)
+        proven = {key: _means(points, results) for key, points in found.items()}
     drawn = []
     for title, panel in panels:
-        series = _series(results, means, panel)
+        series = _series(results, means, proven, panel)
         if series:
             drawn.append({"title": title, "series": series})
     if not drawn:
@@ -57,14 +61,19 @@ def _means(points: Points, results: Results) -> dict[float, list[float]]:
     return means
 
 
-def _series(results: Results, means: Means, panel: Labels) -> list[dict[str, Any]]:
-    """The points of each learner in a panel: position, mean, low, high."""
+def _series(results: Results, means: Means, proven: Means, panel: Labels) -> list[dict[str, Any]]:
+    """The points of each learner in a panel: position, mean, low, high; where proven, that mean."""
     series = []
     for place, learner in enumerate(results.learners):
         points = means.get(((learner,), panel))
-        if points:
-            drawn = [[x, *numbers] for x, numbers in points.items()]
-            series.append({"learner": place, "points": drawn})
+        if not points:
+            continue
+        one: dict[str, Any] = {"learner": place}
+        one["points"] = [[x, *numbers] for x, numbers in points.items()]
+        below = proven.get(((learner,), panel), {})
+        if below.keys() & points.keys():
+            one["proven"] = [[x, below[x][0], points[x][0]] for x in points if x in below]
+        series.append(one)
     return series
 
 

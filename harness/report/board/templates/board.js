@@ -203,8 +203,12 @@
         for (const { learner, points } of lines.filter((one) => !bright.has(one.learner))) {
           marks.push(Plot.line(points, { x: "x", y: "y", stroke: "var(--faint)", strokeWidth: 1, ...owned(learner) }));
         }
-        for (const { learner, points } of lines.filter((one) => bright.has(one.learner))) {
+        for (const { learner, points, proven } of lines.filter((one) => bright.has(one.learner))) {
           const { colour, symbol, dash } = style(learner);
+          if (proven) {
+            marks.push(Plot.areaY(proven, { x: "0", y1: "1", y2: "2", fill: colour, fillOpacity: 0.07, ...owned(learner) }),
+                       Plot.line(proven, { x: "0", y: "1", stroke: colour, strokeWidth: 1, strokeDasharray: "1 3", ...owned(learner) }));
+          }
           marks.push(Plot.areaY(points, { x: "x", y1: "low", y2: "high", fill: colour, fillOpacity: 0.12, ...owned(learner) }),
                      Plot.line(points, { x: "x", y: "y", stroke: colour, strokeWidth: 1.8, strokeDasharray: dash, ...owned(learner) }),
                      Plot.dot(points, { x: "x", y: "y", fill: colour, symbol, r: 3, ...owned(learner) }));
@@ -216,7 +220,7 @@
           y: { domain: [0, 100], label: "accuracy, %", labelArrow: "none", grid: true }, marks });
         return figure(panel.title, drawn);
       });
-      return [heading(`Accuracy against ${chart.along}`), make("p", { class: "sub" }, "Bands: 95 % intervals."),
+      return [heading(`Accuracy against ${chart.along}`), make("p", { class: "sub" }, "Bands: 95 % intervals." + (chart.panels.some((panel) => panel.series.some((one) => one.proven)) ? " Dotted, with a band below the curve: proven; the truth is in the band." : "")),
               legend(tab, names, order, bright), make("div", { class: "grid" }, ...panels)];
     },
 
