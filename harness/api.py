@@ -191,11 +191,12 @@ def check(
     console: Console | None = None,
     **options: Any,
 ) -> Check:
-    """Run a suite and compare its numbers with a reference.
+    """Run a suite, and judge its numbers by a reference and by the bars that it expects.
 
     Args:
         suite: path of the YAML file, or name of a shipped suite.
-        against: the reference; ``results/reference/NAME.json`` if None.
+        against: the reference; ``results/reference/NAME.json`` if None, which a suite with bars
+            may lack.
         exact: require equal verdicts, sample by sample.
         update: write the numbers as the new reference; the report then lists the changes.
         limits: see ``gate.statistical``.

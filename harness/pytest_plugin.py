@@ -1,4 +1,4 @@
-"""``pytest --harness-suite suites/ci.yaml``: every number of a reference is a test.
+"""``pytest --harness-suite suites/ci.yaml``: every number of a reference and every bar is a test.
 
 The suite runs once, before the first of these tests. Other tests are collected only if paths are
 given on the command line too. Installing this package registers the plugin; it imports nothing of
@@ -15,7 +15,6 @@ import pytest
 
 if TYPE_CHECKING:
     from harness.report.findings import Finding
-    from harness.report.reference import Row
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Add one test per row of the reference."""
+    """Add one test per row of the reference, and one per bar of the suite."""
     path = config.getoption("--harness-suite")
     if path:
         items += SuiteCollector.from_parent(session, name=path).collect()
@@ -65,19 +64,23 @@ class SuiteCollector(pytest.Collector):
     """Test name -> verdict of the gate; None until the suite has been run."""
 
     def collect(self) -> list[pytest.Item]:
-        """Make a test of each row.
+        """Make a test of each row and of each bar.
 
         Raises:
             UsageError: the suite or the reference cannot be read.
         """
         from harness.errors import HarnessError
-        from harness.report import reference_file
+        from harness.report import bars, checking
+        from harness.suite import load
 
         try:
-            rows = reference_file.load(self._reference()).rows
+            suite = load.load(self.name)
+            reference = checking.reference_for(suite, self._against())
         except HarnessError as error:
             raise pytest.UsageError(str(error)) from None
-        return [NumberItem.from_parent(self, name=_test_name(row)) for row in rows]
+        rows = reference.rows if reference else []
+        names = [*(row.name for row in rows), *map(bars.name_of, suite.expect)]
+        return [NumberItem.from_parent(self, name=_test_name(name)) for name in names]
 
     def finding(self, name: str) -> Finding:
         """The verdict on one number; the first call runs the suite."""
@@ -90,27 +93,22 @@ class SuiteCollector(pytest.Collector):
 
         done = api.check(
             self.name,
-            against=self._reference(),
+            against=self._against(),
             store=self.config.getoption("--harness-store"),
             exact=self.config.getoption("--harness-exact"),
         )
         findings = done.report.findings if done.report else []
-        return {_test_name(finding): finding for finding in findings}
+        return {_test_name(finding.name): finding for finding in findings}
 
-    def _reference(self) -> Path:
-        from harness.report import checking
-        from harness.suite.tree import read_tree
-
-        option = self.config.getoption("--harness-reference")
-        if option:
-            return Path(option)
-        suite = read_tree(Path(self.name)).value
-        return checking.reference_of(suite.get("name", ""))
+    def _against(self) -> str | None:
+        """The reference that the command line names, if it names one."""
+        option: str | None = self.config.getoption("--harness-reference")
+        return option
 
 
-def _test_name(number: Row | Finding) -> str:
+def _test_name(number: str) -> str:
     # `learner: protocol, ...` becomes `learner/protocol, ...`: a colon would split a test id.
-    return number.name.replace(": ", "/", 1)
+    return number.replace(": ", "/", 1)
 
 
 class NumberItem(pytest.Item):

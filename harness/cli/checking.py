@@ -1,4 +1,4 @@
-"""``harness check``: a gate that compares a run with a reference."""
+"""``harness check``: a gate that holds a run against a reference and against its bars."""
 
 from __future__ import annotations
 
@@ -78,9 +78,10 @@ def check(
     summary: SummaryFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a suite and compare every number with a reference.
+    """Run a suite, and judge its numbers by a reference and by its bars.
 
-    Exit status 1 if a number has changed for the worse, or a cell failed. Without --exact the
+    Exit status 1 if a number has changed for the worse or misses a bar, or if a cell failed. The
+    bars are the suite's `expect:`; a suite that has some needs no reference. Without --exact the
     comparison is statistical: a fall (or an unexplained rise) fails if it is significant and
     larger than --tolerance. A number passes if a fall by --margin is excluded. In between it is
     undecided, and the report says how many samples would decide it.
@@ -112,9 +113,11 @@ def check(
         # Written last: if a file cannot be written, the answer is on the terminal already.
         _write_report(done.report, junit, summary)
     if update and not failed:
-        path = reference or checking.reference_of(done.run.plan.suite.name)
+        path = checking.reference_path(done.run.plan.suite.name, reference)
         err.print(f"wrote {path}: {len(done.measured.rows)} numbers")
-    elif failed or done.report is None or not done.report.passed:
+    # A new reference accepts changes, and no missed bar.
+    judged = [] if done.report is None else done.report.bars if update else done.report.findings
+    if failed or any(finding.fails for finding in judged):
         raise typer.Exit(1)
 
 

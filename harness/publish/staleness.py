@@ -23,7 +23,7 @@ from harness.publish.provenance import (
 from harness.report.changes import changes
 from harness.storage.store import CellResult
 
-PRESENTATION = ("tables", "published", "figures", "claims")
+PRESENTATION = ("tables", "published", "figures", "claims", "expect")
 """Keys of a suite that say how numbers are shown, and change none of them."""
 NAMED = ("learners", "protocols")
 """Keys of a suite that hold entries by name."""

@@ -7,24 +7,31 @@ of its measures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
 from harness.cells.results import Results
 from harness.metrics.means import mean_gap_of_seeds
 from harness.records import Record
-from harness.report.aggregate import aggregate, units_of
+from harness.report.aggregate import units_of
 from harness.report.derive import with_worst_case
 from harness.report.formats import describe, metric_name, number
 from harness.report.grid import numbers_of
+from harness.report.judged import (
+    Estimate,
+    Verdict,
+    is_distrusted,
+    limits_text,
+    missing_seeds,
+    own_number,
+    records_of,
+)
 from harness.report.notes import matched
 from harness.report.pairs import unit_gap
-from harness.suite.specs.claims import COMPARING, ClaimSpec, Comparable, MeasureSpec
-
-Verdict = Literal["holds", "fails", "open", "not measured", "not trusted"]
+from harness.suite.specs.claims import ClaimSpec, MeasureSpec
 
 _DECIDING: tuple[Verdict, ...] = ("fails", "open", "holds")
 """Verdicts against single controls; the first of them decides the measure."""
@@ -80,26 +87,6 @@ class Row:
     notes: tuple[str, ...] = field(default=())
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A mean difference with its interval; the bounds are None if no interval is defined."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-    def mirrored(self) -> Difference:
-        """The difference with its sign changed."""
-        if self.low is None or self.high is None:
-            return Difference(-self.mean, None, None)
-        return Difference(-self.mean, -self.high, -self.low)
-
-    @property
-    def least(self) -> float:
-        """The lower end of the interval, or the mean without one."""
-        return self.mean if self.low is None else self.low
-
-
 def decide(results: Results, claims: Sequence[ClaimSpec]) -> list[Row]:
     """Decide every measure of every claim."""
     results = with_worst_case(results)
@@ -139,61 +126,25 @@ def _measure(results: Results, claim: ClaimSpec, spec: MeasureSpec) -> Row:
         metric=spec.metric,
         learner=learner,
     )
-    own = _records(results, spec, learner)
-    if not own:
+    own = own_number(results, spec, learner)
+    if own.estimate is None:
         return row
-    mean = aggregate(own, results.verdicts)
-    row = replace(row, value=mean.value, low=mean.low, high=mean.high, seeds=len(own))
-    partial = _partial(results, spec, {learner: own})
-    if partial:
-        return replace(row, notes=partial)
-    bound, limit = spec.bound
-    if bound in COMPARING:
-        row = _compared(results, claim, spec, own, row)
-    elif bound == "at_least":
-        row = replace(row, verdict=_at_least(Difference(mean.value, mean.low, mean.high), limit))
-    else:
-        mirrored = Difference(mean.value, mean.low, mean.high).mirrored()
-        row = replace(row, verdict=_at_least(mirrored, -limit))
-    if row.verdict != "not measured" and _is_distrusted(own):
+    row = replace(
+        row,
+        value=own.estimate.mean,
+        low=own.estimate.low,
+        high=own.estimate.high,
+        seeds=len(own.records),
+        notes=own.notes,
+    )
+    if own.notes:
+        return row
+    if spec.comparison is None:
+        return replace(row, verdict=own.verdict(spec.limits))
+    row = _compared(results, claim, spec, own.records, row)
+    if row.verdict != "not measured" and is_distrusted(own.records):
         return replace(row, verdict="not trusted")
     return row
-
-
-def _at_least(number: Difference, limit: float) -> Verdict:
-    """Whether a number is at least ``limit``, judged by its interval."""
-    low = number.low
-    high = number.high
-    if low is None or high is None:
-        low = high = number.mean
-    if low >= limit:
-        return "holds"
-    return "fails" if high < limit else "open"
-
-
-def _is_distrusted(records: Sequence[Record]) -> bool:
-    return any(record.trust == "FAIL" for record in records)
-
-
-def _partial(
-    results: Results, spec: MeasureSpec, measured: Mapping[str, list[Record]]
-) -> tuple[str, ...]:
-    """Name the learners whose number is over other seeds than planned.
-
-    A claim must not be decided by the seeds that happened to finish.
-    """
-    planned = sorted(results.seeds.get(spec.protocol, []))
-    if not planned:
-        return ()
-    notes = []
-    for name, records in measured.items():
-        seeds = [record.seed for record in records]
-        if seeds != planned:
-            notes.append(
-                f"{name} has {metric_name(spec.metric)} in {spec.protocol} only for seeds "
-                f"{', '.join(map(str, seeds))} of {', '.join(map(str, planned))}"
-            )
-    return tuple(notes)
 
 
 # -------------------------------------------------------------------------------------- controls
@@ -212,13 +163,13 @@ def _compared(
         row: What is known of the measure so far.
     """
     names, notes = _comparable_controls(results, claim, spec, row.learner)
-    controls = {name: _records(results, spec, name) for name in names}
+    controls = {name: records_of(results, spec, name) for name in names}
     missing = sorted(name for name, records in controls.items() if not records)
     if missing or not names:
         missing = missing or ["any comparable control"]
         notes.append(f"{claim.name}: no number of {', '.join(missing)}")
         return replace(row, notes=tuple(notes))
-    partial = _partial(results, spec, controls)
+    partial = missing_seeds(results, spec, controls)
     if partial:
         return replace(row, notes=(*notes, *partial))
 
@@ -226,19 +177,22 @@ def _compared(
     differences = {
         name: _difference(own, records, results, level) for name, records in controls.items()
     }
-    bound, limit = spec.bound
+    assert spec.comparison is not None
+    bound, limit = spec.comparison
     # By how much the learner is on the right side of each control.
     advantages = differences
     if bound == "below_controls_by":
         advantages = {name: difference.mirrored() for name, difference in differences.items()}
-    verdicts = {name: _at_least(advantage, limit) for name, advantage in advantages.items()}
+    verdicts = {
+        name: advantage.verdict((limit, math.inf)) for name, advantage in advantages.items()
+    }
     # The control that decides: one that the bound fails against, else one that leaves it open.
     closest = min(
         advantages, key=lambda name: (_DECIDING.index(verdicts[name]), advantages[name].least)
     )
 
     notes += matched(results, spec.protocol, controls)
-    distrusted = [name for name, records in controls.items() if _is_distrusted(records)]
+    distrusted = [name for name, records in controls.items() if is_distrusted(records)]
     notes += [f"{claim.name}: a trust check failed on {name}" for name in distrusted]
     return replace(
         row,
@@ -260,11 +214,11 @@ def _comparable_controls(
     rule = claim.comparable
     if rule is None:
         return controls, []
-    own_records = _records(results, rule, learner)
+    own_records = numbers_of(results, rule.protocol, rule.metric, rule.setting, learner)
     kept = []
     notes = []
     for name in controls:
-        records = _records(results, rule, name)
+        records = numbers_of(results, rule.protocol, rule.metric, rule.setting, name)
         # A control that cannot be compared counts too: leaving it out would favour the learner.
         if not own_records or not records:
             kept.append(name)
@@ -282,9 +236,7 @@ def _comparable_controls(
     return kept, notes
 
 
-def _difference(
-    own: list[Record], other: list[Record], results: Results, level: float
-) -> Difference:
+def _difference(own: list[Record], other: list[Record], results: Results, level: float) -> Estimate:
     """Mean difference over shared seeds, with its interval at ``level``."""
     own_by_seed = {record.seed: record for record in own}
     other_by_seed = {record.seed: record for record in other}
@@ -299,8 +251,8 @@ def _difference(
     elif len(gaps) > 1:
         found = mean_gap_of_seeds(gaps, level)
     else:
-        return Difference(gaps[0] if gaps else float("nan"), None, None)
-    return Difference(found.mean, found.low, found.high)
+        return Estimate(gaps[0] if gaps else float("nan"), None, None)
+    return Estimate(found.mean, found.low, found.high)
 
 
 def _paired_units(
@@ -323,10 +275,6 @@ def _mean(records: Sequence[Record]) -> float:
     return float(np.mean([record.value for record in records]))
 
 
-def _records(results: Results, spec: MeasureSpec | Comparable, learner: str) -> list[Record]:
-    return numbers_of(results, spec.protocol, spec.metric, spec.setting, learner)
-
-
 # ----------------------------------------------------------------------------------------- words
 
 
@@ -336,11 +284,9 @@ def _measure_text(spec: MeasureSpec) -> str:
 
 
 def _bound_text(spec: MeasureSpec) -> str:
-    bound, limit = spec.bound
-    if bound == "at_least":
-        return f"≥ {number(spec.metric, limit)}"
-    if bound == "at_most":
-        return f"≤ {number(spec.metric, limit)}"
+    if spec.comparison is None:
+        return limits_text(spec.metric, spec.limits)
+    bound, limit = spec.comparison
     relation, shift = ("≥", limit) if bound == "above_controls_by" else ("≤", -limit)
     if not shift:
         return f"{relation} control"

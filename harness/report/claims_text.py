@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.cells.results import Results
 from harness.files import write_text
 from harness.report.claims import RULES, Row, decide
-from harness.report.formats import number
+from harness.report.judged import number_text
 from harness.report.latex import SMALL_LINE, Block, escape, floats, remarks
 from harness.report.spreadsheets import harmless
 from harness.suite.specs.claims import ClaimSpec
@@ -62,29 +62,18 @@ def cells(row: Row) -> list[str]:
     """The texts of one row, under ``HEADS``."""
     control = ""
     if row.control:
-        control = f"{row.control}: {_number(row.metric, row.control_value)}"
+        control = f"{row.control}: {number_text(row.metric, row.control_value)}"
     return [
         row.claim,
         row.measure,
         row.bound,
         row.learner,
-        _number(row.metric, row.value, row.low, row.high),
+        number_text(row.metric, row.value, row.low, row.high),
         control,
-        _number(row.metric, row.difference, row.difference_low, row.difference_high),
+        number_text(row.metric, row.difference, row.difference_low, row.difference_high),
         row.verdict,
         row.claim_verdict,
     ]
-
-
-def _number(
-    metric: str, value: float | None, low: float | None = None, high: float | None = None
-) -> str:
-    """A number with its interval in brackets, if it has one."""
-    if value is None:
-        return ""
-    if low is None or high is None or low == high:
-        return number(metric, value)
-    return f"{number(metric, value)} [{number(metric, low)}, {number(metric, high)}]"
 
 
 def notes(rows: Sequence[Row], claims: Sequence[ClaimSpec]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The findings of a check: one judgement per number of the reference."""
+"""The findings of a check: one judgement per number of the reference, and per bar."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ Outcome = Literal[
     "changed",
     "missing",
     "untrusted",
+    "holds",
+    "fails",
 ]
 
 MEANING: dict[Outcome, str] = {
@@ -34,13 +36,16 @@ MEANING: dict[Outcome, str] = {
     "moved": "a number without units; a change is shown",
     "differs": "not equal (exact mode)",
     "changed": "another measurement than in the reference: data, setting or samples",
-    "missing": "in the reference, and not measured",
-    "untrusted": "a trust check fails that did not fail in the reference",
+    "missing": "in the reference or expected, and not measured",
+    "untrusted": "a trust check fails that did not fail in the reference, or on an expected number",
+    "holds": "expected: the whole 95 % interval keeps the bar",
+    "fails": "expected: the whole 95 % interval violates the bar",
 }
 
-PASSING = ("same", "kept", "steady")
+PASSING = ("same", "kept", "steady", "holds")
 
-Mode = Literal["exact", "statistical"]
+Mode = Literal["exact", "statistical", "expected"]
+"""How numbers are judged: against a reference, or, without one, by bars alone."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Finding:
         n, unit: What the comparison is over.
         detectable: The difference that it finds with probability 0.8 (before correction).
         needed: Units that would find the margin, if it is undecided.
+        value_low, value_high: 95 % interval of ``value``; only of a bar.
+        bar: What a bar expects, in words; empty for a number of the reference.
         fails: Whether it fails the check.
         notes: How the learner is configured differently.
     """
@@ -96,6 +103,9 @@ class Finding:
     unit: str = ""
     detectable: float | None = None
     needed: int | None = None
+    value_low: float | None = None
+    value_high: float | None = None
+    bar: str = ""
     fails: bool = False
     notes: tuple[str, ...] = ()
 
@@ -113,7 +123,7 @@ class Report:
         suite: Name of the suite.
         mode: How numbers were compared.
         limits: What counts as a change.
-        findings: One per number of the reference.
+        findings: One per number of the reference, then one per bar.
         notes: On the check as a whole.
         reference, run: What made the two sides.
     """
@@ -125,6 +135,11 @@ class Report:
     notes: list[str] = field(default_factory=list)
     reference: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def bars(self) -> list[Finding]:
+        """The findings on what the suite expects."""
+        return [finding for finding in self.findings if finding.bar]
 
     @property
     def failed(self) -> list[Finding]:

@@ -27,6 +27,7 @@ def expand(suite: Suite) -> dict[str, Any]:
         "published": _dumped(suite.published),
         "figures": _dumped(suite.figures),
         "claims": _dumped(suite.claims),
+        "expect": _dumped(suite.expect),
     }
 
 

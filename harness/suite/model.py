@@ -13,6 +13,7 @@ from harness.protocols.base import Protocol
 from harness.registry import Config
 from harness.seeds import Seeds
 from harness.suite.specs.claims import ClaimSpec
+from harness.suite.specs.expect import ExpectSpec
 from harness.suite.specs.figures import FigureSpec
 from harness.suite.specs.match import Search
 from harness.suite.specs.published import PublishedSpec
@@ -62,6 +63,9 @@ class SuiteConfig(Config):
     )
     claims: list[ClaimSpec] = Field(
         [], description="what the suite is to confirm or refute, and the rule that decides it"
+    )
+    expect: list[ExpectSpec] = Field(
+        [], description="bars that `harness check` holds numbers against; they need no reference"
     )
 
 
@@ -125,3 +129,4 @@ class Suite:
     published: list[PublishedSpec] = field(default_factory=list)
     figures: list[FigureSpec] = field(default_factory=list)
     claims: list[ClaimSpec] = field(default_factory=list)
+    expect: list[ExpectSpec] = field(default_factory=list)

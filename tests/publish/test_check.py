@@ -170,3 +170,58 @@ def test_a_summary_that_cannot_be_written_loses_no_answer(gated, tmp_path):
         done.returncode == 2 and "Is a directory" in done.stderr and "Traceback" not in done.stderr
     )
     assert str(tmp_path) in done.stderr and "PASSED" in done.stdout
+
+
+BARS = """
+expect:
+  - {protocol: plain, learner: pixels, at_least: 70 %}
+  - {protocol: few, learner: random, setting: {shots: 1}, at_most: 99.9 %}
+"""
+
+
+@pytest.fixture(scope="module")
+def barred(gated):
+    """The same suite with bars and without a reference."""
+    (gated / "barred.yaml").write_text(SUITE.replace("tiny", "barred") + BARS)
+    return gated
+
+
+def check_bars(folder, *words):
+    return run(folder, "harness", "check", "barred.yaml", "--store", "store", *words)
+
+
+def test_bars_need_no_reference_and_a_cleared_one_shows_its_number(barred):
+    done = check_bars(barred)
+    assert done.returncode == 0 and "expected: 2 holds" in done.stdout
+    assert "ok   pixels: plain, ≥ 70.0 %: holds: 8" in done.stdout
+
+
+def test_a_missed_bar_exits_1_even_with_update(barred, tmp_path):
+    bar = ["--set", "expect.0.at_least=99.9 %"]
+    for words in (bar, [*bar, "--reference", tmp_path / "r.json", "--update"]):
+        done = check_bars(barred, *words)
+        assert done.returncode == 1 and "FAIL pixels: plain, ≥ 99.9 %" in done.stdout
+
+
+def test_a_reference_that_is_named_must_exist_though_there_are_bars(barred):
+    done = check_bars(barred, "--reference", "none.json")
+    assert done.returncode == 2 and "none.json" in done.stderr
+
+
+def test_bars_are_judged_beside_a_reference(barred):
+    done = check_bars(barred, "--reference", "reference.json")
+    assert done.returncode == 0 and "2 holds" in done.stdout and "6 same" in done.stdout
+
+
+def test_each_bar_is_a_pytest_test(barred):
+    words = ["pytest", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "-v"]
+    done = run(barred, *words, "--harness-suite", "barred.yaml", "--harness-store", "store")
+    assert done.returncode == 0 and "2 passed" in done.stdout
+    assert "random/few, 1-shot" in done.stdout
+
+
+def test_a_bar_that_names_no_budget_is_refused_before_the_run(barred):
+    robust = "{kind: attack_sweep, dataset: digits, attacks: [{attack: fgsm, eps: [0, 0.1]}]}"
+    bar = "{protocol: robust, learner: pixels, at_least: 0.1}"
+    done = check_bars(barred, "--set", f"protocols.robust={robust}", "--set", f"expect.0={bar}")
+    assert done.returncode == 2 and "say which eps" in done.stderr

@@ -248,7 +248,7 @@ def failing():
 
 def test_every_format_names_what_failed(failing):
     assert (
-        gate_text.lines(failing)[0].startswith("FAIL bio: robust")
+        gate_text.lines(failing)[1].startswith("FAIL bio: robust")
         and "FAILED (1 of 2)" in gate_text.lines(failing)[-1]
     )
     assert "| ❌ | bio | robust | worse | fell by 3.00 points" in gate_text.markdown(failing)

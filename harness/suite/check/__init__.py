@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.learning.learner import Budget
 from harness.suite.check.claims import check_claims
 from harness.suite.check.context import Checking
+from harness.suite.check.expect import check_expect
 from harness.suite.check.figures import check_figures
 from harness.suite.check.learners import checked_learners
 from harness.suite.check.protocols import checked_protocols
@@ -38,6 +39,7 @@ def check(tree: Source, data_root: Path | None) -> tuple[Suite | None, list[Prob
     published = checked_published(checking, top, protocols)
     check_figures(checking, top, protocols)
     check_claims(checking, top, protocols)
+    check_expect(checking, top, protocols)
     suite = Suite(
         name=top.name,
         description=top.description,
@@ -49,5 +51,6 @@ def check(tree: Source, data_root: Path | None) -> tuple[Suite | None, list[Prob
         published=published,
         figures=top.figures,
         claims=top.claims,
+        expect=top.expect,
     )
     return suite, problems

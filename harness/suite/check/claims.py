@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness.suite.check.context import Checking, Steps
-from harness.suite.check.numbers import check_number
+from harness.suite.check.numbers import check_bounded, check_number
 from harness.suite.model import ProtocolEntry, SuiteConfig
-from harness.suite.specs.claims import COMPARING, ClaimSpec
+from harness.suite.specs.claims import ClaimSpec
 
 
 def check_claims(checking: Checking, top: SuiteConfig, protocols: list[ProtocolEntry]) -> None:
@@ -31,8 +31,7 @@ def _check_claim(
         for place, name in enumerate(measure.controls or []):
             checking.is_learner((*at, "controls", place), name, top)
         controls: list[str] = []
-        bound, _ = measure.bound
-        if bound in COMPARING:
+        if measure.comparison is not None:
             controls = measure.controls or spec.controls
             if not controls:
                 checking.report(
@@ -41,4 +40,4 @@ def _check_claim(
                     "name some in `controls`",
                 )
         learners = [measure.learner or spec.learner, *controls]
-        check_number(checking, at, measure, top, protocols, learners)
+        check_bounded(checking, at, measure, top, protocols, learners)

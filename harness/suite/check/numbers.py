@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from harness import budgets
 from harness.errors import did_you_mean
-from harness.metrics.catalogue import METRICS
+from harness.metrics.catalogue import METRICS, SHARES
 from harness.records import WORST
 from harness.suite.check.context import Checking, Steps
 from harness.suite.model import ProtocolEntry, SuiteConfig
+from harness.suite.specs.bounds import OWN, BoundedSpec
 
 
 class NumberReference(Protocol):
@@ -60,7 +62,7 @@ def check_number(
         return
     _check_setting(checking, path, spec, entry)
     if single:
-        for key in _undecided(entry, spec.setting):
+        for key in [*_undecided(entry, spec.setting), *_unnamed_budgets(entry, spec)]:
             listed = ", ".join(map(str, choices(entry, key)))
             checking.report(
                 path,
@@ -78,6 +80,33 @@ def check_number(
         if name in top.learners and name not in measured:
             hint = entry.skipped.get(name, "add it to that protocol's `learners`")
             checking.report(path, f"{spec.protocol!r} does not measure {name!r}", hint)
+
+
+def check_bounded(
+    checking: Checking,
+    path: Steps,
+    spec: BoundedSpec,
+    top: SuiteConfig,
+    protocols: list[ProtocolEntry],
+    learners: Sequence[str],
+) -> None:
+    """Check a number with a bound: the number, and that the bound can be kept.
+
+    Args:
+        checking, path, spec, top, protocols, learners: see ``check_number``.
+    """
+    check_number(checking, path, spec, top, protocols, learners)
+    if spec.metric not in SHARES:
+        return
+    for name in OWN:
+        bound = getattr(spec, name)
+        ends = bound if isinstance(bound, list) else [bound]
+        if any(end is not None and not 0 <= end <= 1 for end in ends):
+            checking.report(
+                (*path, name),
+                f"{spec.metric} is a fraction from 0 to 1",
+                "write 0.5 or 50 %",
+            )
 
 
 def _check_setting(
@@ -141,3 +170,11 @@ def _undecided(entry: ProtocolEntry, setting: dict[str, Any]) -> list[str]:
         for key in first
         if key != "config" and any(identity[key] != first[key] for identity in fitting)
     ]
+
+
+def _unnamed_budgets(entry: ProtocolEntry, spec: NumberReference) -> list[str]:
+    """Keys of budgets of which the setting names none, where an accuracy has several."""
+    if spec.metric != "accuracy":
+        return []
+    unnamed = [key for key in budgets.KEYS if key not in spec.setting]
+    return [key for key in unnamed if len(choices(entry, key)) > 1]

@@ -6,9 +6,10 @@ from pydantic import Field, model_validator
 
 from harness.budgets import BudgetSetting
 from harness.registry import Config
+from harness.suite.specs.bounds import OWN, Bound, BoundedSpec, require_one
 
 COMPARING = ("above_controls_by", "below_controls_by")
-BOUNDS = ("at_least", "at_most", *COMPARING)
+BOUNDS = (*OWN, *COMPARING)
 
 
 class Comparable(Config):
@@ -22,21 +23,14 @@ class Comparable(Config):
     )
 
 
-class MeasureSpec(Config):
+class MeasureSpec(BoundedSpec):
     """One measure of a claim: a number, and the bound that it has to keep."""
 
-    protocol: str = Field(description="name of the protocol")
-    metric: str = Field("accuracy", description="which number")
-    setting: BudgetSetting = Field(
-        {}, description="which of the protocol's numbers, e.g. {attack: worst, eps: 0.1}"
-    )
     learner: str | None = Field(None, description="another learner than the claim's")
-    at_least: float | None = Field(None, description="the number is at least this")
-    at_most: float | None = Field(None, description="the number is at most this")
-    above_controls_by: float | None = Field(
+    above_controls_by: Bound | None = Field(
         None, description="the number is above that of every control by at least this"
     )
-    below_controls_by: float | None = Field(
+    below_controls_by: Bound | None = Field(
         None, description="the number is below that of every control by at least this"
     )
     controls: list[str] | None = Field(
@@ -45,16 +39,16 @@ class MeasureSpec(Config):
 
     @model_validator(mode="after")
     def _one_bound(self) -> MeasureSpec:
-        if sum(getattr(self, bound) is not None for bound in BOUNDS) != 1:
-            raise ValueError(f"a measure has one bound: {', '.join(BOUNDS)}")
+        require_one(self, BOUNDS, "a measure")
         return self
 
     @property
-    def bound(self) -> tuple[str, float]:
-        """Name and value of its bound."""
-        return next(
-            (name, getattr(self, name)) for name in BOUNDS if getattr(self, name) is not None
-        )
+    def comparison(self) -> tuple[str, float] | None:
+        """Name and value of its bound on the difference from controls; None if it has its own."""
+        for name in COMPARING:
+            if getattr(self, name) is not None:
+                return name, getattr(self, name)
+        return None
 
 
 class ClaimSpec(Config):
