@@ -13,11 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-Activation = Literal["relu", "tanh"]
+Activation = Literal["relu", "tanh", "gelu", "leaky-relu", "hard-tanh", "linear"]
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": F.relu,
     "tanh": torch.tanh,
+    "gelu": F.gelu,
+    "leaky-relu": F.leaky_relu,
+    "hard-tanh": F.hardtanh,
+    "linear": lambda z: z,
 }
 
 
