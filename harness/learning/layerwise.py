@@ -73,6 +73,12 @@ class HandwrittenRule:
             gradients.append(error.sum(0, keepdim=True))
         self.optimiser.step(gradients, self.rate(done))
 
+    def slope(self, activity: torch.Tensor) -> torch.Tensor:
+        """The derivative f' of the activation function, from its value."""
+        if self.activation == "relu":
+            return (activity > 0).to(activity.dtype)
+        return 1 - activity.square()
+
     def rate(self, done: float) -> float:
         """Factor on the learning rate when the share ``done`` of training is over."""
         return 1 - done if self.rate_falls else 1.0
@@ -95,12 +101,6 @@ class LayerwiseRule(HandwrittenRule):
             errors = [*self.errors(inputs, output), output]
             self.learn(inputs, errors, done)
             return F.cross_entropy(logits, y), logits
-
-    def slope(self, activity: torch.Tensor) -> torch.Tensor:
-        """The derivative f' of the activation function, from its value."""
-        if self.activation == "relu":
-            return (activity > 0).to(activity.dtype)
-        return 1 - activity.square()
 
     @abstractmethod
     def errors(self, inputs: Layers, output: torch.Tensor) -> Layers:

@@ -1,0 +1,148 @@
+"""PEPITA: the error, projected onto the image, is read off a second forward pass."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import Field
+
+from harness.lazy import F, torch
+from harness.learning.layerwise import HandwrittenRule, Layers
+from harness.learning.perceptron import Hidden, PerceptronConfig, PerceptronLearner
+from harness.learning.supervised import Rule, Tensors
+from harness.registry import learners
+
+DECAYS = (0.6, 0.9)
+"""Shares of training after which the rate is divided by ten."""
+
+
+@learners.register("pepita")
+class Pepita(PerceptronLearner):
+    """Present the Error to Perturb the Input To modulate Activity (Dellaferrera & Kreiman 2022).
+
+    The first pass on image x gives activities h_i and the output's error e = softmax(h_L) - t. The
+    second, on x' = x + e F with a fixed random F (classes, pixels), gives h'_i. Then
+    (algorithm 1 of the paper)
+
+        dW_i = -lr (h'_{i-1})^T (h_i - h'_i),        dW_L = -lr (h'_{L-1})^T e',        h'_0 = x'.
+
+    Both passes share one dropout mask, and there are no biases. F is uniform with He's variance,
+    times ``feedback_scale``. With one linear hidden layer and small F, this is direct feedback
+    alignment with feedback -F W_1.
+
+    A budget of images counts an image once, although two passes are made.
+    """
+
+    typical_training_s = 90.0
+
+    class Config(PerceptronConfig):
+        """Keys of ``pepita``."""
+
+        hidden: Hidden = Field(
+            1024, description="units in the hidden layer, or a list with one entry per layer"
+        )
+        lr: float = Field(
+            0.1,
+            gt=0,
+            description="learning rate of SGD with momentum 0.9; a tenth of it after 60 % of "
+            "training, a hundredth after 90 %",
+        )
+        adapt_lr: float = Field(
+            0.01, gt=0, description="learning rate on a support set, which stays constant"
+        )
+        batch_size: int = Field(64, ge=1, description="images per training step")
+        feedback_scale: float = Field(
+            0.05, gt=0, description="factor on He's deviation of the projection F"
+        )
+        dropout: float = Field(
+            0.1, ge=0, lt=1, description="share of hidden units that are silent in a step"
+        )
+
+    config: Config
+
+    def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
+        """The rule, with its projection."""
+        return ErrorToInput(
+            tensors,
+            self.config,
+            self.projection(tensors),
+            self.rng.torch("dropout"),
+            adapting=adapting,
+        )
+
+    def projection(self, tensors: Tensors) -> torch.Tensor:
+        """The fixed F (classes, pixels)."""
+        pixels = math.prod(self.image_shape)
+        classes = tensors[f"weight{len(self.sizes) - 1}"].shape[1]
+        bound = self.config.feedback_scale * math.sqrt(6 / pixels)
+        uniform = torch.rand(classes, pixels, generator=self.rng.torch("projection"))
+        return ((2 * uniform - 1) * bound).to(self.device)
+
+
+class ErrorToInput(HandwrittenRule):
+    """The rule, training one network; see ``harness.learning.supervised.Rule``.
+
+    Args:
+        tensors: The network's, changed in place.
+        config: Config of the learner.
+        projection: F.
+        generator: Draws dropout masks.
+        adapting: Take constant steps of ``adapt_lr`` instead of a rate that falls.
+    """
+
+    def __init__(
+        self,
+        tensors: Tensors,
+        config: Pepita.Config,
+        projection: torch.Tensor,
+        generator: torch.Generator,
+        *,
+        adapting: bool,
+    ) -> None:
+        super().__init__(tensors, config, adapting=adapting, optimiser="sgd")
+        self.projection = projection
+        self.generator = generator
+        self.dropout = config.dropout
+
+    def rate(self, done: float) -> float:
+        """Factor on the learning rate when the share ``done`` of training is over."""
+        if not self.rate_falls:
+            return 1.0
+        return 0.1 ** sum(done >= share for share in DECAYS)
+
+    def step(
+        self, x: torch.Tensor, y: torch.Tensor, done: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take one training step: two passes, then every layer by its own two activities."""
+        with torch.no_grad():
+            x = x.flatten(1)
+            kept = self._masks(len(x))
+            first, logits = self._masked(x, kept)
+            target = F.one_hot(y, logits.shape[1])
+            error = logits.softmax(1) - target
+            second, answer = self._masked(x + error @ self.projection, kept)
+            moved = [(h - h2) / len(y) for h, h2 in zip(first[1:], second[1:], strict=True)]
+            self.learn(second, [*moved, (answer.softmax(1) - target) / len(y)], done)
+            return F.cross_entropy(logits, y), logits
+
+    def learn(self, inputs: Layers, errors: Layers, done: float) -> None:
+        """Change weights by input times error; biases stay zero."""
+        gradients = []
+        for x, error, bias in zip(inputs, errors, self.biases, strict=True):
+            gradients += [x.T @ error, torch.zeros_like(bias)]
+        self.optimiser.step(gradients, self.rate(done))
+
+    def _masks(self, batch: int) -> Layers:
+        """What dropout multiplies the activity of each hidden layer by: 0 or 1 / (1 - dropout)."""
+        masks = []
+        for weight in self.weights[:-1]:
+            uniform = torch.rand(batch, weight.shape[1], generator=self.generator)
+            masks.append((uniform >= self.dropout).to(weight) / (1 - self.dropout))
+        return masks
+
+    def _masked(self, x: torch.Tensor, masks: Layers) -> tuple[Layers, torch.Tensor]:
+        """``run`` with dropout."""
+        inputs = [x]
+        for weight, mask in zip(self.weights[:-1], masks, strict=True):
+            inputs.append(self.f(inputs[-1] @ weight) * mask)
+        return inputs, inputs[-1] @ self.weights[-1]
