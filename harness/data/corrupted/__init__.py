@@ -1,0 +1,1 @@
+"""Corruptions with published names, by their published definitions: MNIST-C and CIFAR-10-C."""
