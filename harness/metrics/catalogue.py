@@ -17,6 +17,7 @@ METRICS: dict[str, tuple[str, Form]] = {
     "rank": ("rank", "number"),
     "band": ("in the band", "standing"),
     "relative_drop": ("share of clean accuracy lost, %", "percent"),
+    "mce": ("mCE, %", "percent"),
     "live_share": ("live synapses, %", "percent"),
     "live_per_input": ("live synapses per input", "number"),
     "dale_purity": ("Dale purity", "number"),

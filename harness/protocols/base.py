@@ -167,6 +167,10 @@ class Protocol(ABC, Generic[S]):
         """Why this protocol cannot measure a learner, or None."""
         return None
 
+    def compared_with(self) -> str | None:
+        """Name of a learner of the suite that its numbers are relative to, or None."""
+        return None
+
     @classmethod
     def code(cls, setting: S) -> list[type]:
         """Further classes, e.g. the attack, whose code is part of the cell's key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.cells.results import Results
-from harness.report.derive import with_worst_case
+from harness.report.derived import with_derived
 from harness.report.findings import Finding, Outcome
 from harness.report.formats import captions, is_percent, metric_name
 from harness.report.judged import OwnNumber, Verdict, limits_text, number_text, own_number
@@ -41,7 +41,7 @@ def judge(
         failures: (learner, protocol) -> why its cells failed.
         undecided_fails: Whether a bar fails whose interval lies on both of its sides.
     """
-    results = with_worst_case(results)
+    results = with_derived(results)
     return [_finding(results, spec, failures, undecided_fails) for spec in specs]
 
 

@@ -17,7 +17,7 @@ from harness.cells.results import Results
 from harness.metrics.means import mean_gap_of_seeds
 from harness.records import Record
 from harness.report.aggregate import units_of
-from harness.report.derive import with_worst_case
+from harness.report.derived import with_derived
 from harness.report.formats import describe, metric_name, number
 from harness.report.grid import numbers_of
 from harness.report.judged import (
@@ -89,7 +89,7 @@ class Row:
 
 def decide(results: Results, claims: Sequence[ClaimSpec]) -> list[Row]:
     """Decide every measure of every claim."""
-    results = with_worst_case(results)
+    results = with_derived(results)
     rows = []
     for claim in claims:
         decided = [_measure(results, claim, spec) for spec in claim.measures]

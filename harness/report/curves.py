@@ -126,6 +126,7 @@ def _panels_of(curves: Curves, keys: tuple[str, ...], results: Results) -> list[
 AXES: dict[str, tuple[Callable[[Results, str], tuple[Curves, Panels]], str]] = {
     **dict.fromkeys(ATTACKED, (robustness, "eps")),
     "corruption": (severities, "severity"),
+    "corruption_benchmark": (severities, "severity"),
     "low_data": (learning, "labelled images a class"),
 }
 """Kind of protocol -> its curves, and the name of the axis that they run along."""

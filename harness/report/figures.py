@@ -13,7 +13,7 @@ from harness.cells.results import Results
 from harness.files import write_atomically
 from harness.report import biology_figures
 from harness.report.curves import AXES, curve_figure
-from harness.report.derive import with_worst_case
+from harness.report.derived import with_derived
 from harness.report.episode_figure import episode_accuracies
 from harness.report.styles import STYLE
 from harness.report.tradeoff import tradeoff
@@ -47,7 +47,7 @@ def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = 
     import matplotlib
 
     cached = replace(results, verdicts=functools.cache(results.verdicts))
-    cached = with_worst_case(cached)
+    cached = with_derived(cached)
     written: list[Path] = []
     with matplotlib.rc_context(STYLE):
         for protocol, kind in cached.protocols.items():

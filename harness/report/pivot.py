@@ -8,7 +8,8 @@ from functools import cached_property
 
 from harness.cells.results import Results
 from harness.records import Record
-from harness.report.derive import ATTACKED, with_worst_case
+from harness.report.derive import ATTACKED
+from harness.report.derived import with_derived
 from harness.report.grid import Grid, Labels, distinguish, fold_clean, group, labels_of, ordered
 from harness.suite.specs.tables import TableSpec
 
@@ -59,7 +60,7 @@ def pivot(results: Results, spec: TableSpec) -> Pivot:
     Keys of a setting that ``spec`` does not name become further columns, where different
     measurements would otherwise share a cell: nothing is averaged silently.
     """
-    results = with_worst_case(results)
+    results = with_derived(results)
     row_keys = (spec.rows,) if isinstance(spec.rows, str) else tuple(spec.rows)
     of_protocol = [record for record in results.records if record.protocol == spec.protocol]
     present = sorted({record.metric for record in of_protocol})

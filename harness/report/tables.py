@@ -17,7 +17,7 @@ from harness.report.aggregate import Verdicts, aggregate
 from harness.report.bold import compared, mark_best, mean_ranks, with_mean_ranks
 from harness.report.brackets import BRACKET
 from harness.report.coverage import Coverage, coverage, left_out_columns, partial_columns
-from harness.report.derive import with_worst_case
+from harness.report.derived import with_derived
 from harness.report.grid import Labels, Place
 from harness.report.pairs import Comparable
 from harness.report.pivot import Pivot, pivot
@@ -59,7 +59,7 @@ def build_all(
     Tables of the same name are numbered: ``few``, ``few-2``.
     """
     cached = replace(results, verdicts=functools.cache(results.verdicts))
-    cached = with_worst_case(cached)
+    cached = with_derived(cached)
     tables: list[Table] = []
     names: set[str] = set()
     for spec in specs or default_specs(cached):
@@ -106,7 +106,7 @@ def build(results: Results, spec: TableSpec) -> Table:
     Keys of a setting that ``spec`` does not name become further columns, where different
     measurements would otherwise share a cell: nothing is averaged silently.
     """
-    results = with_worst_case(results)
+    results = with_derived(results)
     pivoted = pivot(results, spec)
     covered = coverage(results, spec.protocol, pivoted)
     cells = {place: _cell(records, results.verdicts) for place, records in pivoted.grid.items()}

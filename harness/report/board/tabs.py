@@ -13,7 +13,7 @@ from harness.report.board.headings import heading_rows
 from harness.report.board.model import BoardTable, Column, Division, Remark, Row, Shown, Tab
 from harness.report.board.ranking import Ranking, comparisons, rank_columns
 from harness.report.coverage import planned_seeds
-from harness.report.derive import with_worst_case
+from harness.report.derived import with_derived
 from harness.report.formats import captions, is_percent, metric_name
 from harness.report.grid import Labels
 from harness.report.numbers import finite, rounded
@@ -27,7 +27,7 @@ from harness.report.tables import build_all, default_specs
 def tabs(division: Division) -> list[Tab]:
     """Make one tab for each protocol that has records or tables."""
     results = replace(division.results, verdicts=functools.cache(division.results.verdicts))
-    results = with_worst_case(results)
+    results = with_derived(results)
     measured = {record.protocol for record in results.records}
     asked = {spec.protocol for spec in division.tables}
     added = [spec for spec in default_specs(results) if spec.protocol in measured - asked]

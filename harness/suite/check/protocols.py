@@ -52,6 +52,11 @@ def _protocol(
         )
     for fault in protocol.faults():
         checking.report((*path, *fault.path), fault.message, fault.hint)
+    reference = protocol.compared_with()
+    measured = config.learners or list(top.learners)
+    if reference is not None and reference not in measured:
+        message = f"{reference!r} is not among the learners that it measures"
+        checking.report((*path, "reference"), message, did_you_mean(reference, measured))
     chosen, skipped = _chosen(checking, path, config.learners, protocol, learners, top)
     return ProtocolEntry(name, protocol, dataset, chosen, config.seeds or top.seeds, skipped)
 
