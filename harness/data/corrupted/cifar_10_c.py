@@ -14,13 +14,13 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from harness.data.corrupted import mnist_c
 from harness.data.corrupted.draws import Draws
 from harness.data.corrupted.kinds import Kind, moved_about
 from harness.data.corrupted.plasma import plasma
 from harness.data.corrupted.sampling import motion_blur, sample, zoomed
+from harness.lazy import ndimage
 
 SIDE = 32
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
+
+from harness.lazy import ndimage
 
 SIGMA = 1.0
 LOW, HIGH = 0.1, 0.2

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from harness.data.corrupted.draws import Draws
 from harness.data.corrupted.edges import canny
@@ -20,6 +19,7 @@ from harness.data.corrupted.kinds import Kind, moved_about
 from harness.data.corrupted.lines import RISES, ROWS, dotted_lines, zigzags
 from harness.data.corrupted.plasma import plasma
 from harness.data.corrupted.sampling import linear_map, motion_blur, sample
+from harness.lazy import ndimage
 
 MUD = 63 / 255
 
