@@ -111,7 +111,7 @@ def schema() -> None:
     print_json(suite_schema())
 
 
-new = group("Write a suite or a learner to start from.")
+new = group("Write a suite, a learner or a project to start from.")
 app.add_typer(new, name="new", rich_help_panel=WRITE)
 
 
@@ -147,6 +147,25 @@ def new_learner(
     from harness.suite import scaffold
 
     _print_written(scaffold.learner(path))
+
+
+@new.command("project")
+def new_project(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The folder to write.", show_default=False)
+    ],
+) -> None:
+    """Write a project of your own: a rule, a suite with bars, and a workflow that checks them.
+
+    It runs as it is, on embedded data.
+
+    Example: harness new project my-rule
+    """
+    from harness.suite import scaffold
+
+    for path in scaffold.project(folder):
+        print(path)
+    err.print(f"run it: cd {folder} && harness check suite.yaml")
 
 
 def _print_written(files: list[Path]) -> None:

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 
 from harness import api
 from harness.data.base import Images
@@ -92,3 +93,52 @@ def test_what_cannot_be_written_is_told_and_nothing_is_written(tmp_path, make, n
     assert (
         os.listdir(tmp_path) == ["there.yaml"] and (tmp_path / "there.yaml").read_text() == "kept"
     )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("projects") / "Oja-net.2"
+    scaffold.project(folder)
+    return folder
+
+
+def test_a_new_project_clears_its_own_bars(project):
+    words = ["check", "suite.yaml", "--set", "protocols.robust.images=30", "--junit", "check.xml"]
+    words += ["--set", "learners.backprop.epochs=1", "--workers", "1"]
+    command = [sys.executable, "-m", "harness", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ok   mine") == 2 and (project / "check.xml").exists()
+
+
+def test_a_project_names_its_rule_after_itself(project):
+    assert (project / "oja_net_2_rule.py").exists()
+    text = (project / "suite.yaml").read_text()
+    assert "oja_net_2_rule:OjaNet2Rule" in text and "name: Oja-net.2" in text
+
+
+def test_no_file_of_a_project_has_a_gap_left(project):
+    for path in project.rglob("*"):
+        if path.is_file() and "results" not in path.parts and path.suffix != ".xml":
+            text = path.read_text()
+            assert not any(gap in text for gap in ("{name}", "{module}", "{cls}")), path
+
+
+def test_the_workflow_of_a_project_runs_what_its_readme_says(project):
+    workflow = yaml.safe_load((project / ".github/workflows/numbers.yml").read_text())
+    runs = [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+    readme = (project / "README.md").read_text()
+    assert all(command.partition(" --")[0] in readme for command in runs)
+
+
+def test_a_project_overwrites_nothing(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "kept.txt").write_text("kept")
+    for folder, says in [
+        (tmp_path / "there", "no empty folder"),
+        (tmp_path / "there" / "kept.txt", "no empty folder"),
+        (tmp_path / "a b", "cannot be called 'a b'"),
+    ]:
+        with pytest.raises(HarnessError, match=says):
+            scaffold.project(folder)
+    assert os.listdir(tmp_path) == ["there"] and os.listdir(tmp_path / "there") == ["kept.txt"]

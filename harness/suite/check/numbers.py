@@ -149,7 +149,8 @@ def choices(entry: ProtocolEntry, key: str) -> list[Any]:
             continue
         listed = value if isinstance(value, list) else [value]
         values += [each for each in listed if each not in values]
-    if values and key == "attack":
+    # The worst case over a single attack is not derived: it is that attack.
+    if len(values) > 1 and key == "attack":
         values.append(WORST)
     return values
 
