@@ -34,7 +34,7 @@ class Anil(FeatureLearner, MetaLearner):
     config: Config
 
     def body(self) -> nn.Module:
-        """The backbone, frozen."""
+        """The body, frozen."""
         from harness.learning.bodies import freeze
 
         return freeze(copy.deepcopy(self.network.body))

@@ -25,7 +25,8 @@ class RelationNet(EpisodicLearner):
     r = g(C(f(class), f(query))) in (0, 1), trained by the squared error to 1 for the query's own
     class and to 0 for others. f is a Conv4 whose last two blocks do not pool. g has two more blocks
     (3x3 convolution, batch normalisation, 2x2 max pooling, ReLU), a layer of 8 ReLU units and one
-    sigmoid; with `backbone: mlp`, a dense layer instead of the blocks. Logits are the scores before
+    sigmoid; with a body other than `conv4`, a dense layer of `width` units instead of the blocks.
+    Logits are the scores before
     the sigmoid. The features of a class are the mean over its support images, not their sum, so
     that one network serves any number of shots (at one shot they are the same).
 
@@ -45,14 +46,15 @@ class RelationNet(EpisodicLearner):
 
     def untrained(self) -> nn.ModuleDict:
         """The body f and the comparison g."""
-        from harness.learning.bodies import backbone, embedding_width
+        from harness.learning.bodies import Conv4, embedding_width
         from harness.learning.relation import Relation
 
         generator = self.rng.torch("initial weights")
-        width = self.config.width
-        body = backbone(self.config.backbone, self.image_shape, width, generator, pools=2)
+        body = self.config.new_body(self.image_shape, generator, pools=2)
         features = embedding_width(body.eval(), self.image_shape)
-        relation = Relation(features, width, generator, maps=self.config.backbone == "conv4")
+        is_conv4 = isinstance(body, Conv4)
+        width = body.width if isinstance(body, Conv4) else self.config.width
+        relation = Relation(features, width, generator, maps=is_conv4)
         return nn.ModuleDict({"body": body, "relation": relation})
 
     @property

@@ -56,13 +56,15 @@ class Registry:
         what: What an entry is, in a word, e.g. ``"learner"``.
         base: ``module:Class`` that every entry is a subclass of.
         packages: Packages whose modules are the built-in entries.
+        plural: Of ``what``, if that does not end in s.
 
     Attributes:
         at_hand: Classes that only this process has, by kind (``harness.learning.at_hand``).
     """
 
-    def __init__(self, what: str, base: str, *packages: str) -> None:
+    def __init__(self, what: str, base: str, *packages: str, plural: str = "") -> None:
         self.what = what
+        self.plural = plural or f"{what}s"
         self.base = base
         self.packages = packages
         self._entries: dict[str, Any] = {}
@@ -80,7 +82,7 @@ class Registry:
         def add(cls: Entry) -> Entry:
             other = self._entries.get(name)
             if other is not None and other.__qualname__ != cls.__qualname__:
-                raise HarnessError(f"two {self.what}s are called {name!r}: {other} and {cls}")
+                raise HarnessError(f"two {self.plural} are called {name!r}: {other} and {cls}")
             cls.kind = name  # type: ignore[attr-defined]  # every base class declares ``kind``
             self._entries[name] = cls
             return cls
@@ -96,7 +98,7 @@ class Registry:
             package = importlib.import_module(name)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{package.__name__}.{module.name}")
-        for point in entry_points(group=f"harness.{self.what}s"):
+        for point in entry_points(group=f"harness.{self.plural}"):
             try:
                 self.register(point.name)(self._checked(point.value, point.load()))
             # A broken package of a third party must not break everything else.
@@ -236,6 +238,7 @@ def distinct(values: list[Any] | None) -> list[Any] | None:
 
 
 learners = Registry("learner", "harness.learning.learner:Learner", "harness.rules", "baselines")
+bodies = Registry("body", "harness.learning.body:Body", "harness.bodies", plural="bodies")
 datasets = Registry("dataset", "harness.data.base:Dataset", "harness.data")
 attacks = Registry("attack", "harness.attacks.base:Attack", "harness.attacks")
 checks = Registry("check", "harness.attacks.trust.base:Check", "harness.attacks.trust")

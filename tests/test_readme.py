@@ -35,7 +35,7 @@ def blocks(language: str, page: str = README) -> list[str]:
 
 def test_the_example_learner_runs(tmp_path):
     page = (ROOT / "docs" / "extending.md").read_text()
-    code, _ = blocks("python", page)
+    code, *_ = blocks("python", page)
     (mine,) = blocks("yaml", page)
     (tmp_path / "pca_learner.py").write_text(code)
     (tmp_path / "mine.yaml").write_text(mine)
@@ -56,10 +56,21 @@ def test_the_example_learner_runs(tmp_path):
     assert "pixels" in ended.stdout
 
 
-def test_the_example_of_files_is_a_config(tmp_path):
-    _, code = blocks("python", (ROOT / "docs" / "extending.md").read_text())
+def example(number: int) -> dict:
+    """What a Python block of docs/extending.md defines."""
+    code = blocks("python", (ROOT / "docs" / "extending.md").read_text())[number]
     names: dict = {}
     exec(compile(code, "extending.md", "exec", dont_inherit=True), names)
+    return names
+
+
+def test_the_example_of_bodies_is_a_config():
+    keys = example(2)["Keys"].model_validate({"body": {"name": "resnet12", "drop": 0.1}})
+    assert keys.body.name == "resnet12" and keys.body.keys == {"drop": 0.1}
+
+
+def test_the_example_of_files_is_a_config(tmp_path):
+    names = example(1)
     (tmp_path / "w.pt").write_bytes(b"weights")
     keys = names["Keys"].model_validate({"weights": str(tmp_path / "w.pt")})
     assert keys.weights.read_bytes() == b"weights" and keys.tables == []

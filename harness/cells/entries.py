@@ -7,8 +7,9 @@ from typing import Any
 from harness.cells.code import CARRIERS, Versions, definitions, entry_of, version
 from harness.cells.modules import place_of
 from harness.learning.at_hand import is_class_at_hand
+from harness.learning.body import bodies_in
 from harness.learning.code_names import code_names_in
-from harness.registry import checks, learners, protocols
+from harness.registry import bodies, checks, learners, protocols
 from harness.storage.code_records import has_record, write_record
 from harness.storage.store import Store
 
@@ -41,6 +42,7 @@ def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
         place = place_of(name)
         if place is not None:
             entries.add(str(place))
+    entries |= {entry_of(bodies[name]) for name in bodies_in(identity["learner"]["config"])}
     if role in ("measure", "trust"):
         protocol = protocols[identity["protocol"]["kind"]]
         setting = protocol.setting_type.from_identity(identity["setting"])

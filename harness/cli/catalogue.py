@@ -18,6 +18,7 @@ class Kind(StrEnum):
     """What ``harness list`` can list."""
 
     learners = "learners"
+    bodies = "bodies"
     datasets = "datasets"
     attacks = "attacks"
     protocols = "protocols"

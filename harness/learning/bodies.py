@@ -6,45 +6,20 @@ imports torch and must be imported lazily.
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Literal, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from harness.learning.nets import Perceptron, frozen, he_weights, init_perceptron, perceptron
-
-BackboneName = Literal["conv4", "mlp"]
-Normalisation = Literal["batch", "group"]
+from harness.networks import parts
 
 BLOCKS = 4
 GROUPS = 8
 """Groups of a group normalisation, at most (Wu & He 2018 use 32 on wider layers)."""
-
-
-def backbone(
-    name: BackboneName,
-    image_shape: tuple[int, int, int],
-    width: int,
-    generator: torch.Generator,
-    *,
-    norm: Normalisation = "batch",
-    pools: int = BLOCKS,
-) -> Conv4 | Dense:
-    """An untrained body.
-
-    Args:
-        name: ``"conv4"`` or ``"mlp"``.
-        image_shape: (C, H, W).
-        width: Filters per block, or units per layer.
-        generator: Draws the initial weights.
-        norm: Normalisation; ``conv4`` only.
-        pools: Number of blocks that pool; ``conv4`` only.
-    """
-    if name == "mlp":
-        return Dense(math.prod(image_shape), width, generator)
-    return Conv4(image_shape[0], width, generator, norm=norm, pools=pools)
 
 
 class Conv4(nn.Module):
@@ -57,8 +32,6 @@ class Conv4(nn.Module):
         channels: Channels of the images.
         width: Filters per block.
         generator: Draws the initial weights.
-        norm: ``"batch"`` uses running statistics in eval mode. ``"group"`` normalises each image on
-            its own, in both modes (see ``GroupNorm``).
         pools: Number of blocks that pool, counted from the first.
     """
 
@@ -68,17 +41,17 @@ class Conv4(nn.Module):
         width: int,
         generator: torch.Generator,
         *,
-        norm: Normalisation = "batch",
         pools: int = BLOCKS,
     ) -> None:
         super().__init__()
         self.pools = pools
+        self.width = width
         inputs = [channels] + [width] * (BLOCKS - 1)
         self.weights = nn.ParameterList(
             channels_last(he_weights(width, n, 3, 3, fan_in=9 * n, generator=generator))
             for n in inputs
         )
-        self.norms = nn.ModuleList(_normalisation(norm, width) for _ in range(BLOCKS))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(BLOCKS))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, C, H, W) to embeddings (B, D)."""
@@ -96,12 +69,6 @@ class Conv4(nn.Module):
     def folded(self) -> FoldedConv4:
         """The same function in eval mode, batch normalisation folded into the convolutions."""
         return FoldedConv4(self)
-
-
-def _normalisation(norm: Normalisation, width: int) -> nn.Module:
-    if norm == "batch":
-        return nn.BatchNorm2d(width)
-    return GroupNorm(math.gcd(GROUPS, width), width)
 
 
 class GroupNorm(nn.GroupNorm):
@@ -183,6 +150,31 @@ class Dense(nn.Module):
     def folded(self) -> Perceptron:
         """The same function, frozen."""
         return Perceptron(list(self.layers), activity=True)
+
+
+def frozen_body(body: nn.Module) -> nn.Module:
+    """The same function in eval mode, as a frozen module of its own."""
+    if isinstance(body, Conv4 | Dense):
+        return body.folded()
+    return freeze(copy.deepcopy(body))
+
+
+def connections(body: nn.Module) -> dict[str, tuple[torch.Tensor, bool]]:
+    """Name of each layer -> weight (pre, post), and whether the layer is dense."""
+    if isinstance(body, Conv4 | Dense):
+        is_dense = isinstance(body, Dense)
+        return {name: (weight, is_dense) for name, weight in body.connections().items()}
+    return parts.connections(body)
+
+
+def without_batch_statistics(body: nn.Module) -> nn.Module:
+    """Replace every batch normalisation of maps by a group normalisation, in place."""
+    for module in body.modules():
+        for name, part in module.named_children():
+            if isinstance(part, nn.BatchNorm2d):
+                width = part.num_features
+                setattr(module, name, GroupNorm(math.gcd(GROUPS, width), width))
+    return body
 
 
 def embedding_width(body: nn.Module, image_shape: tuple[int, int, int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -29,9 +29,6 @@ from harness.learning.fitting import (
 )
 from harness.learning.learner import NO_LIMIT, Budget, Progress, TrainingLog, silent
 from harness.rng import Rng
-
-if TYPE_CHECKING:  # ``bodies`` imports torch
-    from harness.learning.bodies import Conv4, Dense
 
 PROTOTYPE_IMAGES = 20_000
 """Training images, at most, in the class means of ``classifier()``."""
@@ -82,16 +79,13 @@ class EpisodicLearner(FeatureLearner, BackboneLearner):
 
     def untrained(self) -> nn.ModuleDict:
         """All that training changes, by name, on the CPU: here the ``body``."""
-        from harness.learning.bodies import backbone
-
-        generator = self.rng.torch("initial weights")
-        body = backbone(self.config.backbone, self.image_shape, self.config.width, generator)
+        body = self.config.new_body(self.image_shape, self.rng.torch("initial weights"))
         return nn.ModuleDict({"body": body})
 
     @property
-    def trained_body(self) -> Conv4 | Dense:
-        """The backbone in ``self.parts``."""
-        return cast("Conv4 | Dense", self.part("body"))
+    def trained_body(self) -> nn.Module:
+        """The body in ``self.parts``."""
+        return self.part("body")
 
     def fit(
         self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
@@ -128,9 +122,10 @@ class EpisodicLearner(FeatureLearner, BackboneLearner):
         for i, (support_rows, query_rows) in enumerate(episodes):
             rows = torch.from_numpy(np.concatenate([support_rows, query_rows])).to(self.device)
             batch = self.altered(images[rows].float().div_(255), shape, targets, i)
-            with torch.autocast(
+            in_bfloat16 = torch.autocast(
                 self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"
-            ):
+            )
+            with in_bfloat16, self.body_draws(i):
                 embedded = self.trained_body(batch)
             support, queries = embedded.float().split([len(support_rows), len(query_rows)])
             logits = self.scores(queries, support.unflatten(0, (shape.ways, shape.shots)))
@@ -182,8 +177,10 @@ class EpisodicLearner(FeatureLearner, BackboneLearner):
             return heads.class_means(embeddings[None], labels[None], self.n_classes)[0]
 
     def body(self) -> nn.Module:
-        """The backbone, frozen."""
-        return self.trained_body.folded()
+        """The body, frozen."""
+        from harness.learning.bodies import frozen_body
+
+        return frozen_body(self.trained_body)
 
     def classifier(self) -> nn.Module:
         """The few-shot head on the mean embedding of each training class."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from pydantic import Field
@@ -17,9 +17,11 @@ from harness.lazy import F, nn, torch
 from harness.learning.backbone_learner import (
     BackboneLearner,
     EpisodeConfig,
+    body_field,
     requested_shape,
     steps_within,
 )
+from harness.learning.body import ChosenBody
 from harness.learning.fitting import (
     EpisodeShape,
     accuracy,
@@ -38,8 +40,7 @@ from harness.learning.learner import (
 )
 from harness.rng import Rng
 
-if TYPE_CHECKING:  # these files import torch
-    from harness.learning.bodies import Conv4, Dense
+if TYPE_CHECKING:  # ``inner_loop`` imports torch
     from harness.learning.inner_loop import AdaptableNetwork
 
 SUPPORT_IMAGES = 2000
@@ -55,9 +56,7 @@ Episode = tuple["torch.Tensor", "torch.Tensor"]
 class InnerConfig(EpisodeConfig):
     """Keys of every learner that adapts by gradient steps."""
 
-    backbone: Literal["conv4", "mlp"] = Field(
-        "mlp", description="four convolution blocks, or two ReLU layers"
-    )
+    body: ChosenBody = body_field("mlp")
     train_ways: int = Field(
         5, ge=2, description="classes in a training episode, or all if there are fewer"
     )
@@ -87,9 +86,9 @@ class MetaConfig(InnerConfig):
 class MetaLearner(BackboneLearner):
     """Initial weights that a few gradient steps on a support set turn into a classifier.
 
-    Inductive: the Conv4 has group normalisation, so no statistic of a query batch, or of another
-    image, is used. (Most published figures use batch normalisation over the query batch, i.e. are
-    transductive.)
+    Inductive: bodies have group normalisation instead of batch normalisation, so no statistic of a
+    query batch, or of another image, is used. (Most published figures use batch normalisation over
+    the query batch, i.e. are transductive.) For the same reason bodies drop nothing.
 
     The output layer starts at zero, so that one trained model adapts to any number of ways; only
     the body is learned. (UNICORN-MAML, Ye & Chao 2022, starts it from one learned column that all
@@ -125,12 +124,12 @@ class MetaLearner(BackboneLearner):
 
     def untrained(self) -> nn.ModuleDict:
         """All that training changes, by name, on the CPU: here the ``network``."""
-        from harness.learning.bodies import backbone
+        from harness.learning.bodies import without_batch_statistics
         from harness.learning.inner_loop import AdaptableNetwork
 
-        config = self.config
-        generator = self.rng.torch("initial weights")
-        body = backbone(config.backbone, self.image_shape, config.width, generator, norm="group")
+        body = self.config.new_body(self.image_shape, self.rng.torch("initial weights"))
+        # Nothing is dropped: an adapted network must not depend on what is drawn.
+        body = without_batch_statistics(body).eval()
         return nn.ModuleDict({"network": AdaptableNetwork(body, self.image_shape)})
 
     @property
@@ -139,9 +138,9 @@ class MetaLearner(BackboneLearner):
         return cast("AdaptableNetwork", self.part("network"))
 
     @property
-    def trained_body(self) -> Conv4 | Dense:
-        """The backbone in ``self.parts``."""
-        return cast("Conv4 | Dense", self.network.body)
+    def trained_body(self) -> nn.Module:
+        """The body in ``self.parts``."""
+        return self.network.body
 
     def fit(
         self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
@@ -304,9 +303,10 @@ class MetaLearner(BackboneLearner):
         self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> EpisodeClassifier:
         """``adapt`` over E episodes: perceptrons together, convolutions faster one by one."""
+        from harness.learning.bodies import Dense
         from harness.learning.inner_loop import adapt_dense
 
-        if self.config.backbone == "conv4":
+        if not isinstance(self.network.body, Dense):
             return super().adapt_many(support_images, support_labels, n_way)
         rates = [rate.detach() if isinstance(rate, torch.Tensor) else rate for rate in self.rates()]
         parts = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -16,9 +16,6 @@ from harness.learning.gradient_heads import GradientDescent
 from harness.learning.heads import Heads
 from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
 from harness.rng import Rng
-
-if TYPE_CHECKING:  # ``bodies`` imports torch
-    from harness.learning.bodies import Conv4, Dense
 
 REPORTS = 200
 """How often a training reports its progress."""
@@ -69,19 +66,19 @@ class PretrainedLearner(FeatureLearner, BackboneLearner):
 
     def untrained(self) -> nn.ModuleDict:
         """All that training changes, by name, on the CPU: the ``body`` and the ``head``."""
-        from harness.learning.bodies import backbone, embedding_width
+        from harness.learning.bodies import embedding_width
 
         generator = self.rng.torch("initial weights")
-        body = backbone(self.config.backbone, self.image_shape, self.config.width, generator)
+        body = self.config.new_body(self.image_shape, generator)
         width = embedding_width(body.eval(), self.image_shape)
         weight = torch.randn(width, self.n_classes, generator=generator) / width**0.5
         bias = torch.zeros(1, self.n_classes)
         return nn.ModuleDict({"body": body, "head": nn.ParameterList([weight, bias])})
 
     @property
-    def trained_body(self) -> Conv4 | Dense:
-        """The backbone in ``self.parts``."""
-        return cast("Conv4 | Dense", self.part("body"))
+    def trained_body(self) -> nn.Module:
+        """The body in ``self.parts``."""
+        return self.part("body")
 
     def fit(
         self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
@@ -102,7 +99,8 @@ class PretrainedLearner(FeatureLearner, BackboneLearner):
             rows = rows.to(self.device)
             optimiser.param_groups[0]["lr"] = self.config.lr * (1 - log.images_seen / total)
             batch = images[rows].float().div_(255)
-            loss, share = self._step(optimiser, batch, labels[rows])
+            with self.body_draws(log.images_seen):
+                loss, share = self._step(optimiser, batch, labels[rows])
             recent.append((len(rows), loss, share))
             log.images_seen += len(rows)
             log.step(self)
@@ -145,8 +143,10 @@ class PretrainedLearner(FeatureLearner, BackboneLearner):
         return Heads(weight[None], bias[None])
 
     def body(self) -> nn.Module:
-        """The backbone, frozen."""
-        return self.trained_body.folded()
+        """The body, frozen."""
+        from harness.learning.bodies import frozen_body
+
+        return frozen_body(self.trained_body)
 
     def classifier(self) -> nn.Module:
         """The network that was trained: the head on the training classes."""

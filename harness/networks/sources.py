@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,20 +19,23 @@ TIMM = "timm:"
 """Prefix of models that timm builds, e.g. ``timm:resnet18``."""
 
 
-def from_code(module: str, arguments: Mapping[str, Any]) -> nn.Module:
+def from_code(
+    module: str, arguments: Mapping[str, Any], also: Mapping[str, Any] | None = None
+) -> nn.Module:
     """Build a network by calling what ``package.module:name`` is, or take it if it is a network.
 
     Args:
         module: A class, a function that returns a network, or a network; ``timm:NAME`` for one of
             timm's models.
         arguments: Passed by name.
+        also: Passed by name if the code has parameters of these names.
 
     Raises:
         HarnessError: It cannot be imported or built, or is no network.
     """
     hint = "write package.module:name; the module is installed or beside the suite"
     try:
-        made = _built(module, arguments)
+        made = _built(module, arguments, also or {})
     # Importing and calling the code of a user may raise anything.
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -41,13 +45,35 @@ def from_code(module: str, arguments: Mapping[str, Any]) -> nn.Module:
     return made
 
 
-def _built(module: str, arguments: Mapping[str, Any]) -> Any:
+def body_from_code(
+    module: str, arguments: Mapping[str, Any], image_shape: tuple[int, int, int]
+) -> nn.Module:
+    """Build a network that maps images to embeddings.
+
+    Args:
+        module: As for ``from_code``; models of timm come without their head.
+        arguments: Passed by name. Code with a parameter ``image_shape`` gets that too.
+        image_shape: (C, H, W).
+
+    Raises:
+        HarnessError: It cannot be imported or built, or is no network.
+    """
+    if module.startswith(TIMM):
+        return from_code(module, {"num_classes": 0, "in_chans": image_shape[0], **arguments})
+    return from_code(module, arguments, also={"image_shape": image_shape})
+
+
+def _built(module: str, arguments: Mapping[str, Any], also: Mapping[str, Any]) -> Any:
     if module.startswith(TIMM):
         timm = import_with_torchvision("timm")
         return timm.create_model(module.removeprefix(TIMM), pretrained=False, **arguments)
     place, _, name = module.partition(":")
     found = getattr(import_with_torchvision(place), name)
-    return found if isinstance(found, nn.Module) else found(**arguments)
+    if isinstance(found, nn.Module):
+        return found
+    parameters = inspect.signature(found).parameters if also else {}
+    known = {name: value for name, value in also.items() if name in parameters}
+    return found(**{**known, **arguments})
 
 
 def with_weights(

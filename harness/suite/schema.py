@@ -116,6 +116,8 @@ def keys_of(config: type[BaseModel]) -> list[dict[str, str]]:
     definitions = schema.get("$defs", {})
     rows = []
     for name, each in schema.get("properties", {}).items():
+        if each.get("deprecated"):
+            continue
         default = _value(each["default"]) if "default" in each else "must be given"
         row = {
             "key": name,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import AliasChoices, BaseModel
 
 from harness.errors import SuiteError, did_you_mean
 from harness.registry import Registry, learners, protocols
@@ -180,12 +182,19 @@ def _check_default(
         raise SuiteError(f"defaults of {kind!r} are a mapping", where=str(tree.where(path)))
     allowed = registry[kind].Config.model_fields
     for key in keys:
-        if key not in allowed:
+        if key not in allowed and key not in _older_names(registry[kind].Config):
             raise SuiteError(
                 f"unknown key {key!r}",
                 where=str(tree.where((*path, key), key=True)),
                 hint=did_you_mean(key, allowed),
             )
+
+
+def _older_names(model: type[BaseModel]) -> Iterator[object]:
+    """Names under which a config model still takes some of its keys."""
+    for info in model.model_fields.values():
+        if isinstance(info.validation_alias, AliasChoices):
+            yield from info.validation_alias.choices
 
 
 def _lay_under(tree: Source, section: str, kinds: dict[str, Any]) -> None:
