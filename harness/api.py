@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from harness.cells.plan import Plan
 from harness.cells.results import Results
 from harness.cells.run import measuring
 from harness.data import acquire
 from harness.errors import HarnessError
-from harness.execute import session
+from harness.execute import display, session
 from harness.execute.session import Run, RunOptions
 from harness.files import write_text
 from harness.learning.learner import silent
@@ -25,6 +23,7 @@ from harness.protocols.base import Context
 from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_verdicts import list_of
 from harness.publish import reading
+from harness.publish.reading import Readable
 from harness.report import checking
 from harness.report.checking import Check
 from harness.report.findings import Limits
@@ -32,6 +31,7 @@ from harness.report.reference import Reference
 from harness.storage.location import DEFAULT_STORE
 from harness.suite import load as suites
 from harness.suite.expand import expand
+from harness.suite.load import SuiteLike
 from harness.suite.model import ProtocolEntry
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def plan(
-    suite: str | Path,
+    suite: SuiteLike,
     *,
     store: str | Path = DEFAULT_STORE,
     sets: Sequence[str] = (),
@@ -49,7 +49,7 @@ def plan(
     """Read a suite file and lay it out as cells.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         store: where the outcome of each ``match`` is looked up; cells behind a match that is not
             in the store wait.
         sets: overrides, ``key.key=value``.
@@ -64,7 +64,7 @@ def plan(
 
 
 def run(
-    suite: str | Path,
+    suite: SuiteLike,
     *,
     store: str | Path = DEFAULT_STORE,
     sets: Sequence[str] = (),
@@ -72,7 +72,7 @@ def run(
     device: str = "cpu",
     workers: int | None = None,
     batch_size: int = 256,
-    console: Console | None = None,
+    progress: bool = False,
     executor: str = "local",
     options: Mapping[str, Any] | None = None,
     time_limit: float | None = None,
@@ -80,7 +80,7 @@ def run(
     """Compute the cells of a suite that its store lacks, and collect the results of all.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         store: folder or URL (``s3://bucket/path``) of finished cells; several runs may share it
             at the same time.
         sets: overrides, ``key.key=value``.
@@ -88,7 +88,7 @@ def run(
         device: torch device name.
         workers: number of cells computed side by side; one per core if None.
         batch_size: images pushed through a network at once when measuring; changes no result.
-        console: a rich console that shows progress; nothing is shown if None.
+        progress: show bars on a terminal, elsewhere a line for each finished cell.
         executor: ``local`` (processes of this machine) or ``ray`` (a cluster).
         options: further keys of the executor's ``Config``, e.g. ``{"address": "auto"}`` of ``ray``.
         time_limit: seconds that one cell may take; a cell that takes longer has failed.
@@ -106,7 +106,7 @@ def run(
         options=options,
         time_limit=time_limit,
     )
-    return session.run(suite, run_options, sets=sets, console=console)
+    return session.run(suite, run_options, sets=sets, console=display.console(progress))
 
 
 def _run_options(*, options: Mapping[str, Any] | None = None, **fields: Any) -> RunOptions:
@@ -114,7 +114,7 @@ def _run_options(*, options: Mapping[str, Any] | None = None, **fields: Any) -> 
 
 
 def results(
-    source: str | Path,
+    source: Readable,
     *,
     store: str | Path = DEFAULT_STORE,
     sets: Sequence[str] = (),
@@ -124,9 +124,9 @@ def results(
     """Read what was measured, without running anything.
 
     Args:
-        source: a suite file, a store (learners are called by kind and keys, protocols by kind), a
-            submission, or a folder of results with its ``measured.zip``. The last two can be of a
-            commit, ``COMMIT:PATH``.
+        source: a suite (its file or a mapping), a finished run, a store (learners are called by
+            kind and keys, protocols by kind), a submission, or a folder of results with its
+            ``measured.zip``. The last two can be of a commit, ``COMMIT:PATH``.
         store: where the cells of a suite are looked up.
         sets: overrides of a suite, ``key.key=value``.
         data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
@@ -141,20 +141,22 @@ def results(
     return reading.results(source, options, sets=sets)
 
 
-def load(source: str | Path, **options: Any) -> pd.DataFrame:
-    """Read the records of a source, one per row; keys of settings are columns ``setting_eps`` ...
+def load(source: Readable, **options: Any) -> pd.DataFrame:
+    """Read the records of a source as a frame, one per row.
+
+    Keys of settings are columns ``setting_eps`` ...; words are categories.
 
     Args:
         source: as for ``results``.
         options: keyword arguments of ``results``.
     """
-    from harness.report.frames import frame
+    from harness.report.frames import typed
 
-    return frame(results(source, **options).records)
+    return typed(results(source, **options).records)
 
 
 def measured(
-    source: str | Path,
+    source: Readable,
     *,
     names: bool = True,
     store: str | Path = DEFAULT_STORE,
@@ -179,7 +181,7 @@ def measured(
 
 
 def check(
-    suite: str | Path,
+    suite: SuiteLike,
     *,
     against: str | Path | None = None,
     exact: bool = False,
@@ -188,13 +190,13 @@ def check(
     undecided: str = "auto",
     rises: bool = True,
     sets: Sequence[str] = (),
-    console: Console | None = None,
+    progress: bool = False,
     **options: Any,
 ) -> Check:
     """Run a suite, and judge its numbers by a reference and by the bars that it expects.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         against: the reference; ``results/reference/NAME.json`` if None, which a suite with bars
             may lack.
         exact: require equal verdicts, sample by sample.
@@ -203,7 +205,7 @@ def check(
         undecided: see ``gate.statistical``.
         rises: see ``gate.statistical``.
         sets: overrides, ``key.key=value``.
-        console: a rich console that shows progress; nothing is shown if None.
+        progress: show it as ``run`` does.
         options: further keyword arguments of ``run``: ``store``, ``device``, ``workers`` ...
 
     Raises:
@@ -219,17 +221,17 @@ def check(
         limits=limits,
         undecided=undecided,
         rises=rises,
-        console=console,
+        console=display.console(progress),
     )
 
 
 def resolved(
-    suite: str | Path, *, sets: Sequence[str] = (), data_root: Path | None = None
+    suite: SuiteLike, *, sets: Sequence[str] = (), data_root: Path | None = None
 ) -> dict[str, Any]:
     """Write a suite out: all that it extends, and every default of every entry.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         sets: overrides, ``key.key=value``.
         data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
 
@@ -240,7 +242,7 @@ def resolved(
 
 
 def episodes(
-    suite: str | Path,
+    suite: SuiteLike,
     folder: str | Path,
     *,
     sets: Sequence[str] = (),
@@ -249,7 +251,7 @@ def episodes(
     """Write the episodes of a suite's few-shot protocols as JSON lists.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         folder: where the lists go, one per protocol, ways, shots and seed:
             ``NAME-5w1s-seed0.json`` ...
         sets: overrides, ``key.key=value``.

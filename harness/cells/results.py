@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from harness.cells.matching import Match
-from harness.records import Record, TrustCheck
+from harness.markup import grid
+from harness.records import Record, TrustCheck, worst_level
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,17 @@ class Results:
     matches: dict[str, dict[str, list[Matched]]] = field(default_factory=dict)
     budgets: dict[str, int] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.learners)} learners, {len(self.protocols)} protocols"
+        return f"<Results of {self.suite!r}: {counts}, {len(self.records)} records>"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, kind in self.protocols.items():
+            records = [record for record in self.records if record.protocol == name]
+            learners = {record.learner for record in records}
+            level = worst_level(record.trust for record in records)
+            rows.append((name, kind, len(learners), len(records), level))
+        headings = ["protocol", "kind", "learners", "records", "trust"]
+        return grid(repr(self)[1:-1], headings, rows)

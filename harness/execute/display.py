@@ -22,6 +22,19 @@ from rich.progress import (
 from harness.cells.cell import Cell
 
 
+def console(progress: bool) -> Console | None:
+    """Where Python code shows progress: on stderr; in a notebook, plain lines below its cell.
+
+    Args:
+        progress: whether to show it.
+    """
+    if not progress:
+        return None
+    in_notebook = Console().is_jupyter
+    # Rich would make an output of its own of each line, and Jupyter paints stderr red.
+    return Console(stderr=not in_notebook, force_jupyter=False)
+
+
 @contextlib.contextmanager
 def transfer(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Show bars of files that are being downloaded.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from harness.execute.display import Bars, Lines
 from harness.execute.signals import handling
 from harness.learning.at_hand import pickles
 from harness.learning.files import files_in
+from harness.markup import grid
 from harness.registry import Config
 from harness.storage.location import DEFAULT_STORE
 from harness.storage.store import Store
@@ -88,6 +90,22 @@ class Run:
     plan: Plan
     outcome: Outcome
     results: Results
+
+    def __repr__(self) -> str:
+        outcome = self.outcome
+        return (
+            f"<Run of {self.plan.suite.name!r}: {len(outcome.done)} cells computed, "
+            f"{len(outcome.found)} found, {len(outcome.failed)} failed>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The counts, the failures if there are any, and the results."""
+        text = f"<p>{escape(repr(self)[1:-1])}</p>"
+        titles = {cell.key: cell.title for cell in self.plan.cells}
+        failures = [(titles.get(key, key), why) for key, why in self.outcome.failed.items()]
+        if failures:
+            text += grid("failed", ["cell", "why"], failures)
+        return text + self.results._repr_html_()
 
 
 def plan(suite: SuiteLike, options: RunOptions = DEFAULTS, *, sets: Sequence[str] = ()) -> Plan:

@@ -12,7 +12,6 @@ What other processes can import counts by name. Its code is followed like that o
 from __future__ import annotations
 
 import copyreg
-import dis
 import functools
 import hashlib
 import sys
@@ -29,6 +28,7 @@ from pydantic import BaseModel
 from harness.environment import LIBRARIES
 from harness.errors import HarnessError
 from harness.lazy import nn, torch
+from harness.learning.bytecode import imported_names, used_globals
 
 ATOMS = (type(None), type(...), type(NotImplemented), bool, int, float, complex, str, bytes)
 
@@ -296,9 +296,9 @@ class _Reading:
             except ValueError:  # not assigned yet
                 continue
             self.read(content, name)
-        for chain in _used(function.__code__):
+        for chain in used_globals(function.__code__):
             self._global(function.__globals__, chain)
-        self.code |= {name for name in _imported(function.__code__) if _is_followed(name)}
+        self.code |= {name for name in imported_names(function.__code__) if _is_followed(name)}
 
     def _code(self, code: types.CodeType, documented: bool = False) -> None:
         # A function without a docstring has None as its first constant.
@@ -370,50 +370,3 @@ _READERS: dict[Any, Callable[[_Reading, Any], None]] = {
     type: _Reading.cls,
 }
 """Type -> how its objects are read; anything else as a network, a tensor, or by its reduction."""
-
-
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _nested(constant)
-
-
-def _used(code: types.CodeType) -> list[tuple[str, ...]]:
-    """Globals that code loads, each with the attributes that are read from it at once.
-
-    >>> _used((lambda x: np.linalg.norm(x) + x.size).__code__)
-    [('np', 'linalg', 'norm')]
-    """
-    chains: dict[tuple[str, ...], None] = {}
-    for each in _nested(code):
-        chain: tuple[str, ...] = ()
-        for instruction in dis.get_instructions(each):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                chains[chain] = None
-                chain = (instruction.argval,)
-            elif chain and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-                chain = (*chain, instruction.argval)
-            else:
-                chains[chain] = None
-                chain = ()
-    chains.pop((), None)
-    return list(chains)
-
-
-def _imported(code: types.CodeType) -> set[str]:
-    """What code imports when it runs, as ``module:name``."""
-    names: set[str] = set()
-    for each in _nested(code):
-        module = ""
-        instructions = list(dis.get_instructions(each))
-        attributes = {
-            each.argval for each in instructions if each.opname in ("LOAD_ATTR", "LOAD_METHOD")
-        }
-        for instruction in instructions:
-            if instruction.opname == "IMPORT_NAME":
-                module = instruction.argval
-                names |= {f"{module}:{attribute}" for attribute in attributes}
-            elif instruction.opname == "IMPORT_FROM":
-                names.add(f"{module}:{instruction.argval}")
-    return names

@@ -11,7 +11,7 @@ from harness.cells import collect
 from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.execute import session
-from harness.execute.session import DEFAULTS, RunOptions
+from harness.execute.session import DEFAULTS, Run, RunOptions
 from harness.publish import submission
 from harness.publish.manifest import Manifest
 from harness.publish.merging import merge
@@ -33,13 +33,14 @@ class Board:
     refused: list[Refusal] = field(default_factory=list)
 
 
-def gather(sources: Sequence[str | Path], options: RunOptions = DEFAULTS) -> Board:
+def gather(sources: Sequence[str | Path | Run], options: RunOptions = DEFAULTS) -> Board:
     """Read sources and merge those that measured the same suite.
 
     A submission that is not accepted is one line among the refused; the others stay.
 
     Args:
-        sources: suites, submissions and folders of results; see ``harness.publish.sources``.
+        sources: suites, submissions and folders of results, see ``harness.publish.sources``; and
+            finished runs.
         options: the store is where the cells of suites are.
 
     Raises:
@@ -47,9 +48,10 @@ def gather(sources: Sequence[str | Path], options: RunOptions = DEFAULTS) -> Boa
     """
     divisions: dict[str, Division] = {}
     refused: list[Refusal] = []
-    for path, origin in zip(sources, origins(sources), strict=True):
+    names = [each.plan.suite.name if isinstance(each, Run) else each for each in sources]
+    for source, path, origin in zip(sources, names, origins(names), strict=True):
         try:
-            division = _read(path, origin, options)
+            division = _read(source, origin, options)
         except HarnessError as error:
             if len(sources) == 1 or find(path).kind != "submission":
                 raise
@@ -90,7 +92,9 @@ def origins(sources: Sequence[str | Path]) -> list[str]:
     return [str(stem) for stem in stems]
 
 
-def _read(path: str | Path, origin: str, options: RunOptions) -> Division:
+def _read(path: str | Path | Run, origin: str, options: RunOptions) -> Division:
+    if isinstance(path, Run):
+        return _division(origin, path.results, path.plan.suite, "harness.run, from Python")
     source = find(path)
     if source.kind == "submission":
         packed = submission.read(source.file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from harness.report import gate, reference, reference_file
 from harness.report.bars import judge
 from harness.report.findings import Limits, Report
 from harness.report.reference import Reference
+from harness.suite.load import SuiteLike
 from harness.suite.model import Suite
 
 REFERENCES = Path("results/reference")
@@ -38,7 +39,7 @@ class Check:
 
 
 def check(
-    suite: str | Path,
+    suite: SuiteLike,
     options: RunOptions,
     *,
     sets: Sequence[str] = (),
@@ -53,7 +54,7 @@ def check(
     """Run a suite, and judge its numbers by a reference and by the bars that it expects.
 
     Args:
-        suite: path of the YAML file, or name of a shipped suite.
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
         options: where and how to run it.
         sets: overrides, ``key.key=value``.
         against: the reference; ``results/reference/NAME.json`` if None, which a suite with bars
@@ -92,7 +93,7 @@ def check(
 
 
 def _numbers(
-    suite: str | Path,
+    suite: SuiteLike,
     run: Run,
     options: RunOptions,
     sets: Sequence[str],
@@ -100,7 +101,8 @@ def _numbers(
 ) -> Reference:
     """The numbers of a run as a reference; rows are named as in ``before``."""
     overrides = [f"--set {each}" for each in sets]
-    command = " ".join(["harness check", str(suite), *overrides, "--update"])
+    name = run.plan.suite.name if isinstance(suite, Mapping) else str(suite)
+    command = " ".join(["harness check", name, *overrides, "--update"])
     data = {record.dataset: record.dataset_hash for record in run.results.records}
     return reference.of_results(
         run.results,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cells.results import Results
+from harness.errors import HarnessError, did_you_mean
 from harness.files import write_atomically
 from harness.report import biology_figures
 from harness.report.curves import AXES, curve_figure
@@ -46,18 +47,58 @@ def write_figures(results: Results, folder: Path, specs: Sequence[FigureSpec] = 
     """
     import matplotlib
 
-    cached = replace(results, verdicts=functools.cache(results.verdicts))
-    cached = with_derived(cached)
     written: list[Path] = []
     with matplotlib.rc_context(STYLE):
-        for protocol, kind in cached.protocols.items():
-            for suffix, make in MAKERS.get(kind, {}).items():
-                figure = make(cached, protocol)
-                if figure is not None:
-                    written += _save(figure, Path(folder) / f"{protocol}{suffix}")
-        for spec in specs:
-            written += _save(tradeoff(cached, spec), Path(folder) / spec.name)
+        for name, make in _makers(results, specs).items():
+            figure = make()
+            if figure is not None:
+                written += _save(figure, Path(folder) / name)
     return written
+
+
+def draw(results: Results, specs: Sequence[FigureSpec] = (), name: str | None = None) -> Figure:
+    """Draw one figure.
+
+    Args:
+        results: What it shows.
+        specs: Figures that the suite asks for.
+        name: File name without its ending; the first that there is if None.
+
+    Raises:
+        HarnessError: There is no such figure, or nothing to show in it.
+    """
+    import matplotlib
+
+    makers = _makers(results, specs)
+    if name is not None and name not in makers:
+        raise HarnessError(
+            f"there is no figure {name!r}", where=results.suite, hint=did_you_mean(name, makers)
+        )
+    with matplotlib.rc_context(STYLE):
+        figures = (make() for make in ([*makers.values()] if name is None else [makers[name]]))
+        figure = next((each for each in figures if each is not None), None)
+    if figure is None:
+        raise HarnessError(
+            f"there is nothing to show in {name or 'a figure'}",
+            where=results.suite,
+            hint="attack sweeps, few-shot episodes and biology have figures",
+        )
+    return figure
+
+
+def _makers(
+    results: Results, specs: Sequence[FigureSpec]
+) -> dict[str, Callable[[], Figure | None]]:
+    """Name of each figure that there may be -> what draws it."""
+    cached = replace(results, verdicts=functools.cache(results.verdicts))
+    cached = with_derived(cached)
+    makers: dict[str, Callable[[], Figure | None]] = {}
+    for protocol, kind in cached.protocols.items():
+        for suffix, make in MAKERS.get(kind, {}).items():
+            makers[f"{protocol}{suffix}"] = functools.partial(make, cached, protocol)
+    for spec in specs:
+        makers[spec.name] = functools.partial(tradeoff, cached, spec)
+    return makers
 
 
 def _save(figure: Figure, stem: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.files import write_atomically
 from harness.records import Record
 from harness.report.spreadsheets import harmless
+from harness.report.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,10 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    records = list(records)
+    return pd.DataFrame(_columns(list(records)))
+
+
+def _columns(records: list[Record]) -> dict[str, list[Any]]:
     columns = {name: list(map(attrgetter(name), records)) for name in _FIELDS}
     columns["versions"] = _as_json(columns["versions"])
     settings: dict[str, list[Any]] = {}
@@ -44,7 +48,60 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
             column[place] = value if is_plain else _json(value)
     for key, column in settings.items():
         columns[f"setting_{key}"] = column
-    return pd.DataFrame(columns)
+    return columns
+
+
+def typed(records: Iterable[Record]) -> pd.DataFrame:
+    """Make that frame with the type of each column's values: words are categories."""
+    import pandas as pd
+
+    columns = _columns(list(records))
+    return pd.DataFrame({name: _typed(name, values) for name, values in columns.items()})
+
+
+def _typed(name: str, values: list[Any]) -> pd.Series:
+    """A column; whole numbers stay whole beside missing ones.
+
+    >>> columns = ([5, 6], [5, math.nan], [0, 0.5, None], ["a", None], [True])
+    >>> [str(_typed("", values).dtype) for values in columns]
+    ['int64', 'Int64', 'float64', 'category', 'bool']
+    """
+    import pandas as pd
+
+    column = pd.Series(values, dtype=object)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if name == "created":
+        return pd.to_datetime(column, utc=True)
+    if kind in ("floating", "mixed-integer-float", "empty"):
+        return column.astype("float64")
+    if kind in ("integer", "boolean"):
+        return column.convert_dtypes() if column.hasnans else column.infer_objects()
+    return column.astype("category")
+
+
+def of_table(table: Table) -> pd.DataFrame:
+    """Make a frame with one row per number of a table: its labels, then the number.
+
+    ``seeds`` is how many there are.
+    """
+    keys = (*table.row_keys, *table.column_keys)
+    rows = []
+    for row, cells in zip(table.rows, table.cells, strict=True):
+        for column, cell in zip(table.columns, cells, strict=True):
+            if cell is not None:
+                labels = dict(zip(keys, (*row, *column), strict=True))
+                # A label that is called like a part of a number replaces it.
+                rows.append({**labels, **asdict(cell), "seeds": len(cell.seeds), **labels})
+    return of_rows(rows)
+
+
+def of_rows(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Make a frame of flat rows with equal keys; words are categories."""
+    import pandas as pd
+
+    rows = list(rows)
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return pd.DataFrame({name: _typed(name, values) for name, values in columns.items()})
 
 
 def _as_json(values: list[Any]) -> list[str]:

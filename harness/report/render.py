@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -116,3 +117,14 @@ def render(table: Table, form: str) -> str:
 def to_rich(table: Table) -> Terminal:
     """Render ``table`` for a terminal: ``rich.print(to_rich(table))``."""
     return Terminal(lay_out(table))
+
+
+def to_text(table: Table) -> str:
+    """Render ``table`` as plain text, as wide as the terminal."""
+    from rich.console import Console
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    console = Console(file=io.StringIO(), width=width, force_jupyter=False)
+    with console.capture() as captured:
+        console.print(to_rich(table))
+    return captured.get()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.records import Trust
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,41 @@ class Table:
         """The cells of one column, from top to bottom."""
         return [row[position] for row in self.cells]
 
+    def frame(self) -> pd.DataFrame:
+        """One row for each number: its labels, then what ``Cell`` has."""
+        from harness.report.frames import of_table
+
+        return of_table(self)
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name!r}: {len(self.rows)} rows, {len(self.columns)} columns>"
+
+    def __str__(self) -> str:
+        from harness.report.render import to_text
+
+        return to_text(self)
+
+    def _repr_html_(self) -> str:
+        from harness.report.html import html
+        from harness.report.printed import lay_out
+
+        return html(lay_out(self))
+
     def metric(self, position: int) -> str:
         """The metric of the first number in a column; empty for an empty column."""
         return next((cell.metric for cell in self.column(position) if cell), "")
+
+
+class Tables(tuple[Table, ...]):
+    """The tables of a suite; ``print`` shows all, and so does a notebook."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"[{', '.join(map(repr, self))}]"
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self)

@@ -1,0 +1,137 @@
+"""``harness.evaluate``: a network at hand gives what its files give in a suite."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import harness
+from harness.attacks.engine.network_state import NetworkState
+from harness.errors import HarnessError
+
+MODULE = """
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(1)
+        self.out = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.out(self.norm(x).flatten(1))
+"""
+
+SUITE = """
+name: evaluate
+learners: {{model: {{kind: network, module: "{module}:Small", weights: weights.pt}}}}
+protocols:
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    images: 20
+    attacks: [{{attack: fgsm, eps: [0, 8/255]}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("evaluated")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    """A network of a module file, and its weights beside it."""
+    sys.path.append(str(folder))
+    (folder / "nets_to_evaluate.py").write_text(MODULE)
+    import nets_to_evaluate
+
+    torch.manual_seed(0)
+    made = nets_to_evaluate.Small()
+    torch.save(made.state_dict(), folder / "weights.pt")
+    made.out.weight.grad = torch.ones_like(made.out.weight)
+    yield made
+    sys.path.remove(str(folder))
+
+
+def evaluated(model, folder, **more):
+    given = {"attacks": "fgsm", "eps": "8/255", "images": 20, "workers": 1, **more}
+    return harness.evaluate(model, dataset="digits", store=folder / "store", **given)
+
+
+@pytest.fixture(scope="module")
+def run(model, folder):
+    return evaluated(model, folder, progress=False)
+
+
+def test_it_gives_the_records_and_the_trust_report_of_the_same_suite(run, folder):
+    suite = folder / "suite.yaml"
+    suite.write_text(SUITE.format(module="nets_to_evaluate"))
+    of_files = harness.run(suite, store=folder / "store", workers=1)
+    assert len(of_files.outcome.done) == 2  # the keys differ: one has files, the other none
+    for there, here in zip(of_files.results.records, run.results.records, strict=True):
+        assert (there.setting, there.value, there.trust) == (here.setting, here.value, here.trust)
+    there, here = harness.trust(of_files), harness.trust(run)
+    assert there.drop(columns="cell").equals(here.drop(columns="cell"))
+    assert str(harness.table(of_files)) == str(harness.table(run))
+
+
+def test_a_second_call_finds_its_results_and_shows_no_progress(run, model, folder, capfd):
+    before = NetworkState.of(model)
+    again = evaluated(model, folder, progress=True)
+    assert len(again.outcome.found) == 2 and not again.outcome.done
+    assert before.changed(model) == []
+    assert capfd.readouterr().err == ""
+
+
+def test_other_weights_are_measured_anew_with_a_line_of_text_a_cell(run, model, folder, capfd):
+    model.out.bias.data += 1
+    try:
+        again = evaluated(model, folder)
+    finally:
+        model.out.bias.data -= 1
+    assert len(again.outcome.done) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert [line[:5] for line in lines] == ["[1/2]", "[2/2]"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dataset": "digts"}, r"suite\['protocols'\]\['clean'\]\['dataset'\]: unknown dataset"),
+        ({"attacks": "pgt", "eps": 0.1}, "unknown attack 'pgt'"),
+        ({"attacks": ["fgsm"]}, "key 'eps' is missing"),
+        ({"protocols": ["robustness"]}, "unknown protocol 'robustness'"),
+        ({"normalise": {"mean": [0.1]}}, "key 'std' is missing"),
+        ({"name": "my model"}, "learners"),
+    ],
+)
+def test_a_faulty_argument_is_named_by_its_place(given, message):
+    with pytest.raises(HarnessError, match=message):
+        harness.evaluate(nn.Flatten(), **{"dataset": "digits", **given})
+
+
+def test_protocols_are_kinds_or_entries_of_a_suite(monkeypatch):
+    monkeypatch.setattr("harness.api.run", lambda suite, **_: suite)
+    suite = harness.evaluate(
+        nn.Flatten(),
+        dataset="digits",
+        attacks="autoattack",
+        eps=[0.1],
+        protocols={"own": {"kind": "corruption", "dataset": "mnist5k"}},
+        normalise={"mean": [0.5], "std": [0.5]},
+    )
+    assert suite["protocols"] == {
+        "robust": {
+            "kind": "attack_sweep",
+            "dataset": "digits",
+            "attacks": [{"eps": [0, 0.1], "attack": "autoattack"}],
+        },
+        "own": {"dataset": "mnist5k", "kind": "corruption"},
+    }
+    named = harness.evaluate({"kind": "mlp"}, dataset="digits", protocols=["biology"])
+    assert named["learners"] == {"model": {"kind": "mlp"}}
+    assert named["protocols"] == {"biology": {"dataset": "digits", "kind": "biology"}}
