@@ -54,10 +54,17 @@ class APGD(Iterated):
 
         Starting where a smaller eps ended leaves more samples robust, because steps begin at 2 eps.
         """
-        steps = self.config.steps
-        work = WorkingSet(task, self.config.norm, random_start=True)
-        schedule = _Schedule(task, self.config.norm, steps)
-        candidates = ascend(victim, task, work, schedule.move, steps=steps, best=True)
+        config = self.config
+        schedule = _Schedule(task, config.norm, config.steps)
+        candidates = ascend(
+            victim,
+            task,
+            schedule.move,
+            norm=config.norm,
+            random_start=True,
+            steps=config.steps,
+            best=True,
+        )
         return Candidates(candidates.adversarial)
 
 
@@ -77,38 +84,29 @@ def checkpoints(steps: int) -> list[int]:
 
 
 class _Schedule:
-    """What APGD remembers of every sample of a task, in tensors (N, ...).
+    """The steps of APGD; what it remembers of every sample is kept in the working set.
+
+    That is, a value for each slot:
+
+    * ``size``: step size.
+    * ``previous points``: the iterates one step ago.
+    * ``best points`` and ``best gradients``: the iterates of highest loss, and the gradients there.
+    * ``highest``: the highest loss.
+    * ``previous``: the loss one step ago.
+    * ``highest at check``: ``highest`` at the last checkpoint.
+    * ``halved``: whether the step size was halved at the last checkpoint.
+    * ``rises``: number of steps since the last checkpoint that raised the loss.
 
     Attributes:
-        size: step size.
-        previous_points: the iterates one step ago.
-        best_points: the iterates of highest loss.
-        best_gradients: the gradients there.
-        highest: the highest loss.
-        previous: the loss one step ago.
-        highest_at_check: ``highest`` at the last checkpoint.
-        halved: whether the step size was halved at the last checkpoint.
-        rises: number of steps since the last checkpoint that raised the loss.
         period: for each step, the number of steps since the last checkpoint if the step is a
             checkpoint; otherwise 0.
     """
 
     def __init__(self, task: Task, norm: str, steps: int) -> None:
-        images = task.images
-        device = images.device
-        n = len(images)
         self.task = task
         self.norm = norm
-        self.size = torch.full((n,), 2.0 * task.eps, device=device)
-        self.previous_points = images.clone()
-        self.best_points = images.clone()
-        self.best_gradients = torch.zeros_like(images)
-        self.highest = torch.full((n,), -float("inf"), device=device)
-        self.previous = self.highest.clone()
-        self.highest_at_check = self.highest.clone()
-        self.halved = torch.ones(n, dtype=torch.bool, device=device)
-        self.rises = torch.zeros(n, device=device)
-        self.period = torch.zeros(steps, device=device)
+        # One more, for slots whose sample has taken all its steps.
+        self.period = torch.zeros(steps + 1, device=task.images.device)
         former = 0
         for step in checkpoints(steps):
             self.period[step] = step - former
@@ -116,48 +114,72 @@ class _Schedule:
 
     def move(self, work: WorkingSet, gradient: torch.Tensor, logits: torch.Tensor) -> None:
         """Move the points, each by its own step size."""
-        rows = work.index
         eps = self.task.eps
+        first = work.steps == 0
         value = LOSSES[self.task.objective.loss](logits, work.labels, work.targets)
-        self._remember(work, gradient, value)
-        back = self._reconsider(rows, work.steps)
-        points = torch.where(column(back, gradient), self.best_points[rows], work.points)
-        gradient = torch.where(column(back, gradient), self.best_gradients[rows], gradient)
-        step = steepest_step(points, gradient, self.norm, self.size[rows])
+        self._remember(work, gradient, value, first)
+        points, gradient = self._reconsider(work, gradient)
+        size = work.recall("size", value)
+        step = steepest_step(points, gradient, self.norm, size)
         ahead = project(step, work.centres, self.norm, eps)
-        inertia = points - self.previous_points[rows]
-        swung = points + ALPHA * (ahead - points) + (1 - ALPHA) * inertia
-        first = column(work.steps == 0, gradient)
-        self.previous_points[rows] = points
-        work.points = torch.where(first, ahead, project(swung, work.centres, self.norm, eps))
+        before = work.recall("previous points", points)
+        # swung = points + ALPHA (ahead - points) + (1 - ALPHA) (points - before)
+        swung = (ahead - points).mul_(ALPHA).add_(points)
+        swung += before.neg_().add_(points).mul_(1 - ALPHA)
+        before.copy_(points)
+        swung = project(swung, work.centres, self.norm, eps)
+        work.points = torch.where(column(first, ahead), ahead, swung) if first.any() else swung
 
-    def _remember(self, work: WorkingSet, gradient: torch.Tensor, value: torch.Tensor) -> None:
+    def _remember(
+        self,
+        work: WorkingSet,
+        gradient: torch.Tensor,
+        value: torch.Tensor,
+        first: torch.Tensor,
+    ) -> None:
         """Record the loss at the points, and the best points so far."""
-        rows = work.index
-        better = value > self.highest[rows]
-        self.best_points[rows[better]] = work.points[better]
-        self.best_gradients[rows[better]] = gradient[better]
-        self.highest[rows[better]] = value[better]
-        self.rises[rows] += (value > self.previous[rows]).float() * (work.steps > 0)
-        self.previous[rows] = value
+        highest = work.recall("highest", value)
+        previous = work.recall("previous", value)
+        if first.any():
+            lowest = -float("inf")
+            for name in ("highest", "previous", "highest at check"):
+                work.recall(name, value).masked_fill_(first, lowest)
+            work.recall("size", value).masked_fill_(first, 2.0 * self.task.eps)
+            work.recall("halved", first).masked_fill_(first, True)
+        better = value > highest
+        points = work.recall("best points", gradient)
+        gradients = work.recall("best gradients", gradient)
+        where = column(better | first, points)
+        torch.where(where, work.points, points, out=points)
+        torch.where(where, gradient, gradients, out=gradients)
+        torch.where(better, value, highest, out=highest)
+        work.recall("rises", value).add_((value > previous) & ~first)
+        previous.copy_(value)
 
-    def _reconsider(self, rows: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    def _reconsider(
+        self, work: WorkingSet, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Halve the step size of samples that gained little since the last checkpoint.
 
         Returns:
-            bool (B,): which samples go back to their best point.
+            Where each sample goes on from: float32 (S, C, H, W), its point or its best one, and
+            the gradient there.
         """
-        period = self.period[steps]
+        period = self.period[work.steps]
         at_checkpoint = period > 0
-        few_rises = self.rises[rows] < RHO * period
-        unchanged = self.highest[rows] <= self.highest_at_check[rows]
-        stuck = ~self.halved[rows] & unchanged
-        back = at_checkpoint & (few_rises | stuck)
-        none = torch.zeros_like(period)
-        self.size[rows] = torch.where(back, self.size[rows] / 2, self.size[rows])
-        self.halved[rows] = torch.where(at_checkpoint, back, self.halved[rows])
-        self.highest_at_check[rows] = torch.where(
-            at_checkpoint, self.highest[rows], self.highest_at_check[rows]
-        )
-        self.rises[rows] = torch.where(at_checkpoint, none, self.rises[rows])
-        return back
+        if not bool(at_checkpoint.any()):
+            return work.points, gradient
+        rises = work.memory["rises"]
+        highest = work.memory["highest"]
+        at_check = work.memory["highest at check"]
+        halved = work.memory["halved"]
+        stuck = ~halved & (highest <= at_check)
+        back = at_checkpoint & ((rises < RHO * period) | stuck)
+        size = work.memory["size"]
+        torch.where(back, size / 2, size, out=size)
+        torch.where(at_checkpoint, back, halved, out=halved)
+        torch.where(at_checkpoint, highest, at_check, out=at_check)
+        rises.masked_fill_(at_checkpoint, 0)
+        where = column(back, gradient)
+        points = torch.where(where, work.memory["best points"], work.points)
+        return points, torch.where(where, work.memory["best gradients"], gradient)

@@ -176,7 +176,7 @@ def steepest_direction(gradient: torch.Tensor, norm: str) -> torch.Tensor:
     """
     gradient = finite(gradient)
     if norm == "linf":
-        return gradient.sign()
+        return gradient.sign_()  # finite() made a copy
     largest = column(norms(gradient, "linf"), gradient)
     # Scaled to a largest value of 1 first, because the squares of small gradients underflow.
     scaled = gradient / torch.where(largest > 0, largest, torch.ones_like(largest))
@@ -203,7 +203,8 @@ def steepest_step(
     if norm == "l1":
         return _steepest_l1_step(points, gradient, size)
     length = column(size, points) if isinstance(size, torch.Tensor) else size
-    return points + length * steepest_direction(gradient, norm)
+    # In place: beside a small network's products, every pass over the pixels counts.
+    return steepest_direction(gradient, norm).mul_(length).add_(points)
 
 
 def _steepest_l1_step(

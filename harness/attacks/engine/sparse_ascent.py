@@ -57,11 +57,12 @@ def sparse_ascent(victim: Victim, task: Task, steps: int) -> torch.Tensor:
         eps = multiple * task.eps
         start = project(points, task.images, "l1", eps) - task.images
         stage = replace(task, eps=eps, start=start)
-        work = WorkingSet(stage, "l1", random_start=False)
         schedule = _Schedule(stage, count)
         # Only within the budget does a mistake count, and end a sample's search.
         last = multiple == STAGES[-1][0]
-        candidates = ascend(victim, stage, work, schedule.move, steps=count, best=last)
+        candidates = ascend(
+            victim, stage, schedule.move, norm="l1", random_start=False, steps=count, best=last
+        )
         points = schedule.best_points
     return candidates.adversarial
 
@@ -107,11 +108,12 @@ class _Schedule:
         rows = work.index
         gradient = finite(gradient)
         value = LOSSES[self.task.objective.loss](logits, work.labels, work.targets)
-        better = value > self.highest[rows]
+        # An empty slot must not write to the sample that has left it.
+        better = work.live & (value > self.highest[rows])
         self.best_points[rows[better]] = work.points[better]
         self.best_gradients[rows[better]] = gradient[better]
         self.highest[rows[better]] = value[better]
-        at_checkpoint = (work.steps > 0) & (work.steps % self.period == 0)
+        at_checkpoint = work.live & (work.steps > 0) & (work.steps % self.period == 0)
         back = column(self._reconsider(rows, at_checkpoint), gradient)
         points = torch.where(back, self.best_points[rows], work.points)
         gradient = torch.where(back, self.best_gradients[rows], gradient)

@@ -110,7 +110,7 @@ class Victim:
         rows = len(images)
 
         def single_pass() -> tuple[torch.Tensor, torch.Tensor]:
-            inputs = padded(images).clone().requires_grad_()
+            inputs = padded(images).detach().requires_grad_()
             padded_targets = None if targets is None else padded(targets)
             with torch.enable_grad():
                 with self._backward():
