@@ -170,17 +170,20 @@ def title_of(kind: str, config: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """A value of a config; a file is its hash, of which some digits are enough to tell it."""
+    """A value of a config; of the hash of a file or a network, some digits are enough."""
+    if isinstance(value, dict) and "sha256" in value:
+        return f"{value.get('network')} {str(value['sha256'])[:12]}"
     is_file = isinstance(value, str) and value.startswith(PREFIX)
     return value[: len(PREFIX) + 12] if is_file else value
 
 
 @lru_cache
 def _defaults(kind: str) -> dict[str, Any]:
-    """Defaults of a kind; empty for a plugin that is not installed or has required keys."""
+    """Defaults of a kind; empty for a plugin."""
     if ":" in kind:
         return {}  # a module that a stranger's results name is never imported
     try:
-        return registry.learners[kind].Config().model_dump(mode="json")
+        # Not validated: a required key has no default, and the others have theirs all the same.
+        return registry.learners[kind].Config.model_construct().model_dump(mode="json")
     except (HarnessError, ValueError):
         return {}

@@ -85,8 +85,8 @@ class Attacked:
 
 def attack(
     model: nn.Module,
-    images: torch.Tensor,
-    labels: torch.Tensor | Sequence[int],
+    images: torch.Tensor | np.ndarray,
+    labels: torch.Tensor | np.ndarray | Sequence[int],
     attack: str | Mapping[str, Any] = "pgd",
     *,
     eps: Budget | Sequence[Budget] | None = None,
@@ -240,7 +240,7 @@ def _configured(written: dict[str, Any]) -> Attack:
 
 
 def _checked(
-    images: torch.Tensor, labels: torch.Tensor | Sequence[int]
+    images: torch.Tensor | np.ndarray, labels: torch.Tensor | np.ndarray | Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Images as float32 and labels as int64, after checks.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import api
+from harness.errors import HarnessError
 from harness.execute.session import Run
 from harness.front.attack import Budget, attack_keys
 from harness.learning.learner import Learner
@@ -67,7 +68,7 @@ def evaluate(
 
     Raises:
         HarnessError: A faulty argument, named by its place in the suite; a missing dataset; a
-            network that cannot be sent to a worker.
+            network that cannot be sent to a worker; or nothing could be measured.
     """
     learner = {"normalise": normalise, "output": output}
     given = {key: value for key, value in learner.items() if value is not None}
@@ -88,7 +89,12 @@ def evaluate(
     }
     if not measured["protocols"]:
         measured["protocols"] = {"clean": {"kind": "classification", "dataset": dataset}}
-    return api.run(measured, store=store, progress=progress, **options)
+    run = api.run(measured, store=store, progress=progress, **options)
+    if run.outcome.failed and not run.results.records:
+        failure = next(iter(run.outcome.failed.values()))
+        # Without the name of the exception, if it is one of ours.
+        raise HarnessError(failure.removeprefix("HarnessError: "), where="harness.evaluate")
+    return run
 
 
 def _attacked(

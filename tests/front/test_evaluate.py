@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -79,6 +80,12 @@ def test_it_gives_the_records_and_the_trust_report_of_the_same_suite(run, folder
     assert str(harness.table(of_files)) == str(harness.table(run))
 
 
+def test_a_store_calls_it_by_its_class_and_a_part_of_its_hash(run, folder):
+    learners = {record.learner for record in harness.results(folder / "store").records}
+    sha256 = run.plan.suite.learners[0].config.module.sha256
+    assert f"network (module=Small {sha256[:12]})" in learners
+
+
 def test_a_second_call_finds_its_results_and_shows_no_progress(run, model, folder, capfd):
     before = NetworkState.of(model)
     again = evaluated(model, folder, progress=True)
@@ -114,9 +121,18 @@ def test_a_faulty_argument_is_named_by_its_place(given, message):
         harness.evaluate(nn.Flatten(), **{"dataset": "digits", **given})
 
 
+def test_a_network_that_does_not_fit_the_dataset_is_an_error(folder):
+    with pytest.raises(HarnessError, match="does not take images of 1x8x8: RuntimeError"):
+        harness.evaluate(
+            nn.Conv2d(3, 2, 3), dataset="digits", store=folder / "store", workers=1, progress=False
+        )
+
+
 def test_protocols_are_kinds_or_entries_of_a_suite(monkeypatch):
-    monkeypatch.setattr("harness.api.run", lambda suite, **_: suite)
-    suite = harness.evaluate(
+    suites = []
+    finished = SimpleNamespace(outcome=SimpleNamespace(failed={}))
+    monkeypatch.setattr("harness.api.run", lambda suite, **_: suites.append(suite) or finished)
+    harness.evaluate(
         nn.Flatten(),
         dataset="digits",
         attacks="autoattack",
@@ -124,7 +140,7 @@ def test_protocols_are_kinds_or_entries_of_a_suite(monkeypatch):
         protocols={"own": {"kind": "corruption", "dataset": "mnist5k"}},
         normalise={"mean": [0.5], "std": [0.5]},
     )
-    assert suite["protocols"] == {
+    assert suites[0]["protocols"] == {
         "robust": {
             "kind": "attack_sweep",
             "dataset": "digits",
@@ -132,6 +148,6 @@ def test_protocols_are_kinds_or_entries_of_a_suite(monkeypatch):
         },
         "own": {"dataset": "mnist5k", "kind": "corruption"},
     }
-    named = harness.evaluate({"kind": "mlp"}, dataset="digits", protocols=["biology"])
-    assert named["learners"] == {"model": {"kind": "mlp"}}
-    assert named["protocols"] == {"biology": {"dataset": "digits", "kind": "biology"}}
+    harness.evaluate({"kind": "mlp"}, dataset="digits", protocols=["biology"])
+    assert suites[1]["learners"] == {"model": {"kind": "mlp"}}
+    assert suites[1]["protocols"] == {"biology": {"dataset": "digits", "kind": "biology"}}
