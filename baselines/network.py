@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from harness import registry
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.lazy import F, nn, torch
@@ -17,28 +18,11 @@ from harness.learning.files import File
 from harness.learning.fitting import accuracy, labels_of, shuffled_batches
 from harness.learning.heads import HeadName
 from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
-from harness.registry import Config, learners
+from harness.learning.normalise import Normalise, moments
 from harness.rng import Rng
 
-Channel = Annotated[list[float], Field(min_length=1)]
 
-
-class Normalise(Config):
-    """What is subtracted from each channel of an image in [0, 1], and what it is divided by."""
-
-    mean: Channel = Field(description="of each channel")
-    std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] = Field(
-        description="of each channel"
-    )
-
-    @model_validator(mode="after")
-    def _same_channels(self) -> Self:
-        if len(self.mean) != len(self.std):
-            raise ValueError(f"{len(self.mean)} means and {len(self.std)} standard deviations")
-        return self
-
-
-@learners.register("network")
+@registry.learners.register("network")
 class Network(FeatureLearner):
     """A trained PyTorch, exported or ONNX network: measured as it is, or fine-tuned first.
 
@@ -48,7 +32,7 @@ class Network(FeatureLearner):
 
     regimes = frozenset({"class_transfer"})
 
-    class Config(Config):
+    class Config(registry.Config):
         """Keys of ``network``."""
 
         module: Module | None = Field(
@@ -131,7 +115,7 @@ class Network(FeatureLearner):
                     key=config.weights_key,
                     trust_pickle=config.trust_pickle,
                 )
-        mean, std = self._normalisation()
+        mean, std = moments(config.normalise, self.image_shape[0])
         network = sources.in_eval_mode(Prepared(made, config.output, mean, std).to(self.device))
         self._try(network)
         return network
@@ -162,18 +146,6 @@ class Network(FeatureLearner):
                 f"the network does not take images of {size}: {reason}",
                 hint="use a dataset of the images that it was trained on, or its `size`",
             ) from error
-
-    def _normalisation(self) -> tuple[list[float], list[float]]:
-        """Mean and deviation of each channel; a single one is that of every channel."""
-        normalise = self.config.normalise
-        if normalise is None:
-            return [], []
-        channels = self.image_shape[0]
-        if len(normalise.mean) not in (1, channels):
-            raise HarnessError(
-                f"normalise has {len(normalise.mean)} channels, the images {channels}"
-            )
-        return normalise.mean, normalise.std
 
     def fit(
         self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent

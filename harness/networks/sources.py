@@ -77,7 +77,12 @@ def _built(module: str, arguments: Mapping[str, Any], also: Mapping[str, Any]) -
 
 
 def with_weights(
-    network: nn.Module, path: Path, *, key: str | None = None, trust_pickle: bool = False
+    network: nn.Module,
+    path: Path,
+    *,
+    key: str | None = None,
+    trust_pickle: bool = False,
+    without_head: bool = False,
 ) -> nn.Module:
     """Load a network's weights from a file.
 
@@ -86,6 +91,7 @@ def with_weights(
         path: See ``harness.networks.weights.read``, as for the other arguments.
         key: Where a checkpoint keeps the weights.
         trust_pickle: Whether the file may run code.
+        without_head: See ``harness.networks.weights.load_into``.
 
     Raises:
         HarnessError: The file cannot be read, or its weights are of another network.
@@ -93,7 +99,7 @@ def with_weights(
     read = weights.read(path, key=key, trust_pickle=trust_pickle)
     if isinstance(read, nn.Module):
         read = dict(read.state_dict())
-    weights.load_into(network, read, path)
+    weights.load_into(network, read, path, without_head=without_head)
     return network
 
 

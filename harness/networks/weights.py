@@ -126,7 +126,9 @@ def _listed(content: Any) -> str:
     return f"{shown} and {more} more" if more > 0 else shown or "nothing"
 
 
-def load_into(network: nn.Module, weights: Weights, path: Path) -> None:
+def load_into(
+    network: nn.Module, weights: Weights, path: Path, *, without_head: bool = False
+) -> None:
     """Load weights into a network, every one of them.
 
     Names may share a prefix that the network's own lack, such as ``module.`` of data-parallel
@@ -136,12 +138,17 @@ def load_into(network: nn.Module, weights: Weights, path: Path) -> None:
         network: Changed in place.
         weights: By name.
         path: Where they come from, for messages.
+        without_head: The network is a body: weights of parts that it lacks as a whole, such as
+            ``fc``, are left out.
 
     Raises:
         HarnessError: They are not this network's, or not finite.
     """
     own = network.state_dict()
     given = _without_prefix(weights, own)
+    if without_head:
+        there = {name.partition(".")[0] for name in own}
+        given = {name: v for name, v in given.items() if name.partition(".")[0] in there}
     missing = sorted(own.keys() - given.keys())
     surplus = sorted(given.keys() - own.keys())
     if missing or surplus:
