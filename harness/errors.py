@@ -41,6 +41,10 @@ class HarnessError(Exception):
             text = f"{text}\n  {self.hint}"
         return "\n".join(printable(line) for line in text.split("\n"))
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it: the message, without the calls that led to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def printable(line: str) -> str:
     r"""Escape control characters and shorten a line: it may quote any part of a broken file.

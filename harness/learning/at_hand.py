@@ -28,6 +28,12 @@ from harness.registry import Registry, learners
 MARK = "@"
 """Separates the name of a class from the hash of its content, in its ``kind``."""
 
+ELSEWHERE = (
+    "name its code and a file with its weights in a suite (kind: network); or use harness.attack, "
+    "which runs in this process"
+)
+"""What to do with an object that stays in its process."""
+
 _received: dict[str, bytes] = {}
 """Hash of a network or kind of a class -> pickle, of what this worker was given."""
 
@@ -58,7 +64,10 @@ class AtHand(File):
         """
         network = getattr(network, "_orig_mod", network)  # of torch.compile
         name = type(network).__name__
-        content = content_of(network, f"the network {name}")
+        try:
+            content = content_of(network, f"the network {name}")
+        except HarnessError as error:
+            raise HarnessError(error.message, hint=ELSEWHERE) from None
         pickled = _pickled(_on_cpu(network), f"the network {name}")
         return cls(content.sha256, None, name, content.code, pickled)
 
@@ -196,7 +205,6 @@ def _pickled(value: Any, name: str) -> bytes:
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise HarnessError(
             f"cannot send {name} to a worker: {reason}",
-            hint="name its code and its weights in the suite; or use harness.attack, which runs "
-            "in this process",
+            hint=ELSEWHERE,
         ) from None
     return data

@@ -92,7 +92,10 @@ def content_of(value: Any, name: str) -> Content:
         HarnessError: It uses something without content to hash, such as an open file.
     """
     reading = _Reading(name)
-    reading.read(value)
+    try:
+        reading.read(value)
+    except RecursionError:
+        raise HarnessError(f"{name} refers to objects that are nested too deeply") from None
     return Content(reading.sha.hexdigest(), tuple(sorted(reading.code)))
 
 
@@ -189,7 +192,13 @@ class _Reading:
 
     def network(self, module: nn.Module) -> None:
         self.read(type(module))
-        for name, value in vars(module).items():
+        try:
+            state = module.__getstate__()
+        except Exception:  # parametrised modules refuse, LSTMs leave out weak references
+            state = vars(module)
+        if not isinstance(state, dict):
+            state = {"state": state}
+        for name, value in state.items():
             if name in OF_TRAINING:
                 continue
             is_hooks = name.endswith("_hooks") and isinstance(value, dict)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness.cells.cell import Cell
 from harness.cells.estimate import expected_seconds
-from harness.execute.display import Bars, Lines, duration, show
+from harness.execute.display import Bars, Lines, console, duration, show
 from harness.storage.store import CellResult, Store
 
 
@@ -94,3 +94,12 @@ def test_expectations_come_from_like_cells(tmp_path):
         [cell("a"), cell("b", dataset="mnist5k"), cell("c", role="train")], store
     )
     assert expected["a"] == expected["b"] == 4.0 and guesses == 1 and expected["c"] > 0
+
+
+def test_a_notebook_gets_plain_lines_below_its_cell(monkeypatch):
+    assert console(False) is None
+    assert console(True).stderr
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    shown = console(True)
+    assert not shown.stderr and not shown.is_jupyter
+    assert isinstance(show(shown, 1, {}, 1), Lines)

@@ -36,5 +36,10 @@ def test_type_checkers_see_the_names_that_are_there():
     assert seen == harness._HOME
 
 
+def test_a_notebook_shows_the_message_of_an_error_and_no_traceback():
+    error = harness.HarnessError("unknown key 'a'", where="suite['a']", hint="b?")
+    assert error._render_traceback_() == ["HarnessError: suite['a']: unknown key 'a'\n  b?"]
+
+
 def test_an_unknown_name_is_an_attribute_error():
     assert not hasattr(harness, "evalute")

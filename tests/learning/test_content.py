@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 
@@ -118,6 +119,14 @@ def test_the_state_and_the_settings_of_a_network_are_in_its_hash(change):
     assert content_of(made, "it").sha256 != before
 
 
+def test_weak_references_that_a_network_does_not_pickle_are_left_out():
+    torch.manual_seed(0)
+    made = nn.LSTM(2, 2)
+    before = content_of(made, "it").sha256
+    made.weight_hh_l0.data += 1
+    assert content_of(made, "it").sha256 != before
+
+
 def test_gradients_and_modes_are_not_in_the_hash_of_a_network():
     made = network().eval()
     made(torch.zeros(2, 1, 5, 5)).sum().backward()
@@ -125,6 +134,23 @@ def test_gradients_and_modes_are_not_in_the_hash_of_a_network():
     made.zero_grad()
     made.train().requires_grad_(False)
     assert content_of(made, "it").sha256 == before
+
+
+def test_decorated_functions_count_with_what_they_wrap():
+    def hash_of(number: int) -> str:
+        class Rule:
+            @torch.no_grad()
+            def learn(self):
+                return number
+
+            @functools.cached_property
+            def rate(self):
+                return 1
+
+        return content_of(Rule, "Rule").sha256
+
+    assert hash_of(1) == hash_of(1)
+    assert hash_of(1) != hash_of(2)
 
 
 def test_what_cannot_be_hashed_is_named():
