@@ -27,6 +27,9 @@ FROM_VERDICTS = frozenset({"accuracy", "error", "proven"})
 Trust = Literal["PASS", "WARN", "FAIL", "-"]
 """Judgement of a trust check; ``"-"`` where nothing was checked."""
 
+NO_ATTACK = "no attack"
+"""Source in a setting: images as they are. No learner can have this name, which has a space."""
+
 WORST = "worst"
 """Attack name in a setting: the worst case over all attacks of a sweep, from their verdicts."""
 

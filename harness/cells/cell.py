@@ -10,9 +10,9 @@ from harness.storage.cellfile import cell_key
 
 SCHEMA_VERSION = 2
 
-Role = Literal["train", "match", "measure", "trust"]
+Role = Literal["train", "match", "measure", "judge", "trust"]
 
-ROLES: tuple[Role, ...] = ("train", "match", "measure", "trust")
+ROLES: tuple[Role, ...] = ("train", "match", "measure", "judge", "trust")
 """In the order in which they run."""
 
 Identity = dict[str, Any]
@@ -20,20 +20,22 @@ Identity = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work: a training, the choice of a key, a measurement, or its trust checks.
+    """One unit of work: a training, the choice of a key, a measurement, or what is made of it.
 
     Attributes:
         key: hash of ``identity``.
-        role: ``train``, ``match`` (choose a key of a learner), ``measure`` or ``trust``.
+        role: ``train``, ``match`` (choose a key of a learner), ``measure``, ``judge`` (what was
+            measured on another learner) or ``trust``.
         identity: JSON-able; everything that can change the result, and everything a worker needs.
         needs: key of the cell that must be finished first, or None. For a measurement it is its
-            training, for trust checks their measurement, for a match the training of its target.
+            training, for ``judge`` and ``trust`` the measurement that they read, for a match the
+            training of its target.
         learner: name in the suite.
         protocol: name in the suite; empty for ``train`` and ``match``.
         label: the setting in a few words.
         behind: key of a match that must be finished first. Until then this cell cannot be run, and
             its own key is not final.
-        setting: the setting of ``measure`` and ``trust``.
+        setting: the setting of ``measure``, ``judge`` and ``trust``.
     """
 
     key: str

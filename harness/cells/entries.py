@@ -43,7 +43,7 @@ def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
         if place is not None:
             entries.add(str(place))
     entries |= {entry_of(bodies[name]) for name in bodies_in(identity["learner"]["config"])}
-    if role in ("measure", "trust"):
+    if role in ("measure", "judge", "trust"):
         protocol = protocols[identity["protocol"]["kind"]]
         setting = protocol.setting_type.from_identity(identity["setting"])
         entries.add(f"{entry_of(protocol)}.{role}")

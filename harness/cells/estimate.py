@@ -92,7 +92,7 @@ def spread(cells: list[Cell], store: Store) -> float | None:
 
 
 def _guess(cell: Cell) -> float:
-    if cell.role in ("measure", "trust"):
+    if cell.role in ("measure", "judge", "trust"):
         return MEASURING_S
     training = learners[cell.identity["learner"]["kind"]].typical_training_s
     return TYPICAL_TRAININGS * training if cell.role == "match" else training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -66,7 +67,9 @@ def make(
             entry.protocol.examine(partial(_load, entry.dataset))
     cells: list[Cell] = []
     for entry in suite.protocols:
-        cells += _Layout(suite, entry, device, content_hash(entry.dataset), lookup).cells()
+        trained_on = _dataset_identity(entry.dataset, content_hash)
+        measured_on = _dataset_identity(entry.protocol.measured_on(entry.dataset), content_hash)
+        cells += _Layout(suite, entry, device, trained_on, measured_on, lookup).cells()
     cells.sort(key=lambda cell: ROLES.index(cell.role))
     # The match itself runs this training, so it is not listed as separate work.
     waiting = {cell.key: cell for cell in cells if cell.behind and cell.role != "train"}
@@ -79,6 +82,14 @@ def _load(dataset: Dataset) -> Loaded:
     return acquire.load(dataset)[0]
 
 
+def _dataset_identity(dataset: Dataset, content_hash: Callable[[Dataset], str]) -> Identity:
+    return {
+        "kind": dataset.kind,
+        "config": dataset.config.model_dump(mode="json"),
+        "content": content_hash(dataset),
+    }
+
+
 @dataclass(frozen=True)
 class _Layout:
     """The layout of one protocol of a suite."""
@@ -86,23 +97,26 @@ class _Layout:
     suite: Suite
     entry: ProtocolEntry
     device: str
-    dataset_hash: str
+    trained_on: Identity
+    measured_on: Identity
     lookup: Lookup
 
     def cells(self) -> Iterator[Cell]:
         for seed in self.entry.seeds:
+            measured: list[Cell] = []
             for learner in self.entry.learners:
-                yield from self._of_learner(learner, self._common(seed))
+                for cell in self._of_learner(learner, self._common(seed)):
+                    yield cell
+                    if cell.role == "measure":
+                        measured.append(cell)
+            if self.entry.protocol.crossed:
+                pairs = itertools.product(measured, measured)
+                yield from (_judge_cell(victim, source) for victim, source in pairs)
 
     def _common(self, seed: int) -> Identity:
-        dataset = self.entry.dataset
         return {
             "schema": SCHEMA_VERSION,
-            "dataset": {
-                "kind": dataset.kind,
-                "config": dataset.config.model_dump(mode="json"),
-                "content": self.dataset_hash,
-            },
+            "dataset": self.trained_on,
             "seed": seed,
             "device": self.device,
             "versions": versions(),
@@ -120,6 +134,7 @@ class _Layout:
         for setting in self.entry.protocol.settings():
             identity = {
                 **common,
+                "dataset": self.measured_on,
                 "role": "measure",
                 "learner": measured,
                 "training": training_key,
@@ -222,6 +237,31 @@ def candidate(match: Cell, value: float) -> Cell:
         name: each for name, each in match.identity.items() if name not in ("match", "training")
     }
     return _training_cell({**identity, "role": "train", "learner": chosen}, match.learner)
+
+
+def _judge_cell(victim: Cell, source: Cell) -> Cell:
+    """What was measured on one learner, the source, judged on another.
+
+    A cell of its own for each pair, so that a further learner reruns no attack.
+    """
+    assert victim.setting is not None
+    setting = replace(victim.setting, source=source.learner)  # type: ignore[call-arg]
+    identity = {
+        **victim.identity,
+        "role": "judge",
+        "setting": setting.to_identity(),
+        "measured": source.key,
+    }
+    return Cell.of(
+        "judge",
+        _with_code(identity),
+        source.key,
+        victim.learner,
+        victim.protocol,
+        setting.label,
+        victim.behind or source.behind,
+        setting,
+    )
 
 
 def _trust_cell(measure: Cell) -> Cell:

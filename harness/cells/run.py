@@ -112,7 +112,7 @@ def global_state(cell: Cell) -> Iterator[None]:
         yield
 
 
-# ------------------------------------------------------------------------------------ four roles
+# ------------------------------------------------------------------------------------ five roles
 
 
 def train(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
@@ -194,6 +194,21 @@ def measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cel
     return CellResult(cell.identity, values, checks, log), {VERDICTS: measured.arrays}
 
 
+def judge(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
+    """Judge what was measured on one learner, the source, on another one."""
+    assert cell.needs is not None
+    measured = conditions.store.arrays(cell.needs, VERDICTS)
+    data = _dataset(cell, conditions.data_root)
+    protocol = registry.protocols[cell.identity["protocol"]["kind"]]
+    training = None if cell.training is None else _required(cell.training, conditions)
+    learner = _measured_learner(cell, training, data, conditions)
+    context = _context(cell, conditions, progress)
+    judged = protocol.judge(learner, data, _setting(cell), context, measured)
+    values = [asdict(value) for value in judged.values]
+    checks = [] if training is None else training.trust
+    return CellResult(cell.identity, values, checks), {VERDICTS: judged.arrays}
+
+
 def trust(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:
     """Make the trust checks of a measurement that is in the store."""
     assert cell.needs is not None
@@ -219,6 +234,7 @@ _WORK: dict[Role, Work] = {
     "train": train,
     "match": match,
     "measure": measure,
+    "judge": judge,
     "trust": trust,
 }
 

@@ -78,7 +78,8 @@ def table(
 
 def _missing_measurements(layout: Plan, store: Store) -> int:
     finished = set(store.finished())
-    measurements = [cell for cell in [*layout.unique, *layout.waiting] if cell.role == "measure"]
+    every = [*layout.unique, *layout.waiting]
+    measurements = [cell for cell in every if cell.role in ("measure", "judge")]
     return sum(bool(cell.behind) or cell.key not in finished for cell in measurements)
 
 

@@ -26,6 +26,7 @@ _SKIPPED = {
     "train": "not trained",
     "match": "not matched",
     "measure": "not measured",
+    "judge": "not judged",
     "trust": "not checked",
 }
 _PREREQUISITE = {"train": "training", "match": "match", "measure": "measurement"}

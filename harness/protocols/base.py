@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
-from harness.data.base import Facts, Loaded
+from harness.data.base import Dataset, Facts, Loaded
 from harness.learning.files import relative_to_suite
 from harness.learning.learner import Learner, Progress
 from harness.protocols.setting import Setting
@@ -152,6 +152,10 @@ class Protocol(ABC, Generic[S]):
         """Hash -> path of each file that a setting names by its hash."""
         return {}
 
+    def measured_on(self, dataset: Dataset) -> Dataset:
+        """The dataset that is measured on: the one of training, unless more is needed."""
+        return dataset
+
     def examine(self, load: Callable[[], Loaded]) -> None:
         """Find faults that only the data shows.
 
@@ -183,6 +187,29 @@ class Protocol(ABC, Generic[S]):
 
         As a class method it depends on its arguments alone, which the cell's key covers.
         """
+
+    @property
+    def crossed(self) -> bool:
+        """Whether each learner judges what was measured on each (see ``judge``)."""
+        return False
+
+    @classmethod
+    def judge(
+        cls,
+        learner: Learner,
+        data: Loaded,
+        setting: S,
+        context: Context,
+        measured: Mapping[str, np.ndarray],
+    ) -> Measurement:
+        """Judge what was measured on another learner; only called if the protocol is ``crossed``.
+
+        Args:
+            learner: as for ``measure``.
+            setting: that of ``measure``, with the other learner's name as its ``source``.
+            measured: arrays of the other learner's measurement.
+        """
+        raise NotImplementedError(f"{cls.kind} crosses no learners")
 
     @property
     def checked(self) -> bool:

@@ -54,7 +54,7 @@ def check_identities(manifest: Manifest, cells: Cells) -> None:
 
 def _is_measured(cell: CellName) -> bool:
     """Return whether a cell belongs to a protocol."""
-    return cell.role in ("measure", "trust")
+    return cell.role in ("measure", "judge", "trust")
 
 
 def _malformed(cell: CellName, reason: str) -> HarnessError:

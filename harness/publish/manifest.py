@@ -26,7 +26,7 @@ class CellName(Config):
     """A cell and the names that its suite gives it."""
 
     key: str = Field(pattern=r"^[0-9a-f]{24}$", description="key of the cell")
-    role: Literal["train", "match", "measure", "trust"] = Field(description="kind of work")
+    role: Literal["train", "match", "measure", "judge", "trust"] = Field(description="kind of work")
     learner: Word = Field(description="name of the learner in the suite")
     protocol: Word = Field(
         description="name of the protocol in the suite; empty for train and match"

@@ -193,7 +193,7 @@ def rekey_folder(path: Path, options: RunOptions = DEFAULTS) -> Path:
         )
 
     def load_arrays(key: str) -> dict[str, np.ndarray]:
-        is_measured = moved[key].cell.role == "measure"
+        is_measured = moved[key].cell.role in ("measure", "judge")
         return older.cells.arrays(moved[key].older) if is_measured else {}
 
     cells = Cells(results, load_arrays)

@@ -24,6 +24,7 @@ from harness.cells.cell import Cell
 from harness.cells.plan import Lookup
 from harness.errors import HarnessError, SuiteError
 from harness.execute import session
+from harness.execute.base import prerequisites
 from harness.execute.session import RunOptions
 from harness.publish import contents, submission
 from harness.publish.contents import Cells, Contents
@@ -89,9 +90,7 @@ def rerun(
         waiting = _measurements(layout.waiting)
         drawn = _drawn(sorted(submitted), cells, seed)
         chosen = {place: planned[place] for place in drawn if place in planned}
-        needed = {cell.key for cell in chosen.values()} | {
-            cell.training for cell in chosen.values()
-        }
+        needed = _with_what_they_need(list(chosen.values()), layout)
         part = [cell for cell in layout.unique if cell.key in needed]
         outcome = session.compute(replace(layout, cells=part, waiting=[]), options, console)
         store = options.open_store()
@@ -111,11 +110,22 @@ def _recorded_choices(loaded: Contents) -> Lookup:
     return lambda key: loaded.cells.read(key) if key in matches else None
 
 
+def _with_what_they_need(cells: list[Cell], layout: planning.Plan) -> set[str]:
+    """Keys of some cells, and of all cells that must run before them."""
+    by_key = {cell.key: cell for cell in layout.unique}
+    needed: set[str] = set()
+    while cells:
+        cell = cells.pop()
+        needed.add(cell.key)
+        cells += [by_key[key] for key in prerequisites(cell) if key in by_key]
+    return needed
+
+
 def _measurements(cells: Sequence[Cell]) -> dict[_Place, Cell]:
     return {
         _place(cell.learner, cell.protocol, cell.identity): cell
         for cell in cells
-        if cell.role == "measure"
+        if cell.role in ("measure", "judge")
     }
 
 
@@ -145,7 +155,7 @@ def _submitted(names: list, cells: Cells) -> dict[_Place, str]:
     return {
         _place(name.learner, name.protocol, cells.read(name.key).identity): name.key
         for name in names
-        if name.role == "measure"
+        if name.role in ("measure", "judge")
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.metrics.catalogue import METRICS
-from harness.records import WORST, Record
+from harness.records import NO_ATTACK, WORST, Record
 from harness.report.formats import CLEAN, MEAN
 
 Labels = tuple[Any, ...]
@@ -296,13 +296,15 @@ def ordered(values: set[Labels], keys: tuple[str, ...], learners: list[str]) -> 
     Learners are in the order of the suite, metrics in that of the catalogue, numbers ascend.
     ``clean`` comes first, the worst case and the mean last.
     """
+    by_learner = {name: i for i, name in enumerate(learners)}
     positions = {
-        "learner": {name: i for i, name in enumerate(learners)},
+        "learner": by_learner,
+        "source": by_learner,
         "metric": {name: i for i, name in enumerate(METRICS)},
     }
 
     def rank(key: str, value: Any) -> tuple[float, float, str]:
-        if value is None or value == CLEAN:
+        if value is None or value in (CLEAN, NO_ATTACK):
             return (0, 0, "")
         if value in (WORST, MEAN):
             return (3, 0, "")

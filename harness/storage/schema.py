@@ -82,6 +82,10 @@ class Setting(TypedDict, total=False):
     splitting: Word
     split: Word
     bundle: Word
+    source: Word
+    score: Word
+    logits: Word
+    bin: Count
     per_class: Count | Word
     config: Annotated[dict[Word, Any], FEW]
 
@@ -169,6 +173,15 @@ class _Measure(_Identity):
 
 
 @with_config(_MORE)
+class _Judge(_Identity):
+    role: Literal["judge"]
+    protocol: _Kind
+    setting: Setting
+    training: Word | None
+    measured: Word
+
+
+@with_config(_MORE)
 class _Trust(_Identity):
     role: Literal["trust"]
     protocol: _Kind
@@ -180,7 +193,7 @@ class _Trust(_Identity):
 class ResultShape(TypedDict):
     """What ``cell.json`` holds of a result, see ``harness.storage.store.CellResult``."""
 
-    identity: Annotated[_Train | _Match | _Measure | _Trust, Field(discriminator="role")]
+    identity: Annotated[_Train | _Match | _Measure | _Judge | _Trust, Field(discriminator="role")]
     values: Annotated[list[ValueShape], FIRST]
     trust: Annotated[list[CheckShape], FIRST]
     log: Annotated[dict[Word, Any], FEW]
@@ -230,6 +243,7 @@ _LOGS: dict[str, TypeAdapter] = {
     "train": TypeAdapter(_TrainingLog),
     "match": TypeAdapter(_MatchLog),
     "measure": TypeAdapter(_MeasureLog),
+    "judge": TypeAdapter(_MeasureLog),
 }
 _FIELDS = frozenset(ResultShape.__annotations__)
 _PARTS = {
