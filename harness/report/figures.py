@@ -16,6 +16,8 @@ from harness.report import biology_figures
 from harness.report.curves import AXES, curve_figure
 from harness.report.derived import with_derived
 from harness.report.episode_figure import episode_accuracies
+from harness.report.heat_map import transfer_heat_map
+from harness.report.reliability_figure import reliability_diagram
 from harness.report.styles import STYLE
 from harness.report.tradeoff import tradeoff
 from harness.suite.specs.figures import FigureSpec
@@ -29,6 +31,8 @@ MAKERS: dict[str, dict[str, Maker]] = {
     **dict.fromkeys(AXES, {"": curve_figure}),
     "few_shot": {"": episode_accuracies},
     "biology": biology_figures.MAKERS,
+    "calibration": {"": reliability_diagram},
+    "transfer_matrix": {"": transfer_heat_map},
 }
 """Kind of protocol -> suffix of the file name -> figure."""
 

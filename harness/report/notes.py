@@ -18,6 +18,9 @@ _UNIT_NAMES = {"sample": "image", "listed episode": "episode"}
 DETAILED = (opened.CHECK,)
 """Trust checks whose note needs the detail to be of use."""
 
+SHARES_OF_SAMPLES = (*FROM_VERDICTS, "fpr95", "right_in_bin", "transferred")
+"""Metrics that are means of verdicts, with Wilson intervals."""
+
 Shown = Sequence[tuple[Cell, list[Record]]]
 """The cells of a table with their records, one per seed."""
 
@@ -104,7 +107,7 @@ def _interval(records: Sequence[Record]) -> str:
     if len(records) > 1:
         over = f"seeds and {_unit_name(first.unit)}s" if has_units(records) else "seeds"
         return f"95 % t interval over {over}"
-    if first.unit == "sample" and first.metric in FROM_VERDICTS:
+    if first.unit == "sample" and first.metric in SHARES_OF_SAMPLES:
         return "95 % Wilson interval over test images"
     return f"95 % t interval over {_unit_name(first.unit)}s"
 
