@@ -18,6 +18,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 
+from harness.cells import modules
 from harness.cells.modules import External, Place, bases, load, resolve, statements
 from harness.cells.syntax import Reference, dump, references
 from harness.errors import HarnessError
@@ -211,8 +212,16 @@ def entry_of(cls: type) -> str:
 
 def forget() -> None:
     """Read all code again: for tests that edit files while the process runs."""
-    from harness.cells import modules
-
     modules.forget()
+    _forget_versions()
+
+
+def forget_edited() -> None:
+    """Read the code of users again that they have edited since it was read."""
+    if modules.forget_edited():
+        _forget_versions()
+
+
+def _forget_versions() -> None:
     for cached in (version, definitions, _reached, _definition, _parsed):
         cached.cache_clear()

@@ -14,6 +14,9 @@ from harness.cells.syntax import Binder, Import, Reference, bound_name, called_n
 
 OURS = ("harness", "baselines")
 
+Stamp = tuple[int, int] | None
+"""Time and size of a file; None if it is not there."""
+
 
 @dataclass(frozen=True, order=True)
 class Place:
@@ -136,19 +139,62 @@ def spec_of(name: str) -> ModuleSpec | None:
         return None
 
 
-@cache
+_read: dict[str, Module | None] = {}
+"""Modules that were read, by name."""
+
+_stamps: dict[str, tuple[Path, Stamp]] = {}
+"""Files of users' modules among them, as they were when they were read."""
+
+
 def load(name: str) -> Module | None:
     """The text of a module; None where there is none."""
+    if name not in _read:
+        _read[name] = _parsed(name)
+    return _read[name]
+
+
+def _parsed(name: str) -> Module | None:
     spec = spec_of(name)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     package = name if spec.submodule_search_locations else name.rpartition(".")[0]
-    return Module.parse(name, package, ast.parse(Path(spec.origin).read_bytes()))
+    path = Path(spec.origin)
+    top = name.partition(".")[0]
+    if top not in OURS and is_loose(top):
+        _stamps[name] = path, _stamp(path)
+    return Module.parse(name, package, ast.parse(path.read_bytes()))
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def forget() -> None:
     """Read every module again: for whoever changes files while a process runs."""
-    for cached in (spec_of, load, is_loose, statements):
+    _read.clear()
+    _stamps.clear()
+    _forget_places()
+
+
+def forget_edited() -> bool:
+    """Read users' modules again that were edited, as in a long session; say if any were.
+
+    Workers import those anew. Modules of this package stay as the process has imported them.
+    """
+    edited = [name for name, (path, before) in _stamps.items() if _stamp(path) != before]
+    for name in edited:
+        del _read[name], _stamps[name]
+    if edited:
+        _forget_places()
+    return bool(edited)
+
+
+def _forget_places() -> None:
+    for cached in (spec_of, is_loose, statements):
         cached.cache_clear()
 
 

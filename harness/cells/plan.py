@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from harness.cells.cell import ROLES, SCHEMA_VERSION, Cell, Identity
+from harness.cells.code import forget_edited
 from harness.cells.entries import code_version
 from harness.cells.modules import place_of
 from harness.data.base import Dataset, Loaded
@@ -59,6 +60,7 @@ def make(
             which a first call may have to build.
         lookup: finds the result of a ``match``.
     """
+    forget_edited()
     if content_hash is None:
         from harness.data import acquire
 

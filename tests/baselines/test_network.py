@@ -198,8 +198,6 @@ def test_it_is_measured_without_a_training(suite):
 
 
 def test_the_content_of_its_weights_and_its_code_are_in_the_key(suite, module, tmp_path):
-    from harness.cells import code
-
     path = suite()
     before = keys(path)
     (tmp_path / "small.pt").rename(tmp_path / "moved.pt")
@@ -212,12 +210,9 @@ def test_the_content_of_its_weights_and_its_code_are_in_the_key(suite, module, t
     assert other_weights != before
     source = tmp_path / f"{module}.py"
     source.write_text(MODULE.replace("from torch", "# A comment.\nfrom torch"))
-    code.forget()
     assert keys(path) == other_weights
     source.write_text(MODULE.replace(".relu(), 8", ".tanh(), 8"))
-    code.forget()
     assert keys(path) != other_weights
-    code.forget()
 
 
 def test_the_release_of_an_installed_package_is_in_the_key(write_suite):
