@@ -7,7 +7,7 @@ settings the standard version runs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -17,10 +17,11 @@ from harness.attacks.apgd import APGD
 from harness.attacks.base import Attack, Candidates, Objective, Task
 from harness.attacks.config import AttackConfig, config_error, grid_words
 from harness.attacks.engine.geometry import project
+from harness.attacks.engine.in_turn import in_turn, runners_up, started, towards
 from harness.attacks.engine.losses import MIN_CLASSES
 from harness.attacks.engine.sparse_ascent import sparse_ascent
-from harness.attacks.engine.victim import Backward, Victim, judge
-from harness.attacks.fab import cross_boundary, runners_up
+from harness.attacks.engine.victim import Backward, Victim
+from harness.attacks.fab import cross_boundary
 from harness.attacks.square import search_squares, search_windows
 from harness.lazy import torch
 from harness.registry import attacks
@@ -139,19 +140,17 @@ class AutoAttack(Attack):
     def _apgd_ce(self, victim: Victim, task: Task) -> torch.Tensor:
         restarts = RESTARTS_L1 if self.config.norm == "l1" else 1
         objective = Objective("ce")
-        runs = (replace(task, objective=objective, restart=number) for number in range(restarts))
-        return _in_turn(victim, task, runs, self._climb(victim))
+        runs = (
+            replace(task, objective=objective, restart=number, start=None)
+            for number in range(restarts)
+        )
+        return self._climb(victim, task, runs)
 
     def _apgd_t(self, victim: Victim, task: Task) -> torch.Tensor:
-        classes = runners_up(victim, task, self._targets)
         enough = victim.logits(task.images[:1]).shape[1] >= MIN_CLASSES["dlr"][1]
         loss = "dlr" if enough else "margin"
-        # Each target has a random start of its own.
-        runs = (
-            replace(task, objective=Objective(loss, number), targets=targets, restart=number)
-            for number, targets in enumerate(classes, 1)
-        )
-        return _in_turn(victim, task, runs, self._climb(victim))
+        runs = towards(task, loss, runners_up(victim, task, self._targets))
+        return self._climb(victim, task, runs)
 
     def _fab_t(self, victim: Victim, task: Task) -> torch.Tensor:
         norm = self.config.norm
@@ -162,8 +161,8 @@ class AutoAttack(Attack):
             return project(points, run.images, norm, task.eps)
 
         classes = runners_up(victim, task, TARGETS)
-        runs = (replace(task, targets=targets) for targets in classes)
-        return _in_turn(victim, task, runs, cross)
+        runs = (replace(task, targets=targets, start=None) for targets in classes)
+        return in_turn(victim, task, runs, cross, together=True)
 
     def _square(self, victim: Victim, task: Task) -> torch.Tensor:
         queries = self.config.queries
@@ -176,47 +175,18 @@ class AutoAttack(Attack):
         """Runner-up classes that APGD-T aims at."""
         return TARGETS_L1 if self.config.norm == "l1" else TARGETS
 
-    def _climb(self, victim: Victim) -> Callable[[Task], torch.Tensor]:
+    def _climb(self, victim: Victim, task: Task, runs: Iterable[Task]) -> torch.Tensor:
         config = self.config
         if config.norm == "l1":
-            return lambda run: sparse_ascent(victim, run, config.steps)
+
+            def climb_sparsely(run: Task) -> torch.Tensor:
+                return sparse_ascent(victim, run, config.steps)
+
+            # Its noise follows from the restart, which differs between the runs.
+            return in_turn(victim, task, runs, climb_sparsely, together=False)
         apgd = APGD.of(norm=config.norm, eps=config.eps, steps=config.steps)
-        return lambda run: apgd.perturb(victim, run).adversarial
 
+        def climb(run: Task) -> torch.Tensor:
+            return apgd.perturb(victim, run).adversarial
 
-def _in_turn(
-    victim: Victim, task: Task, runs: Iterable[Task], attack: Callable[[Task], torch.Tensor]
-) -> torch.Tensor:
-    """Make several runs over the same images; each attacks what withstood those before it.
-
-    Returns:
-        float32 (B, C, H, W): for each image the first point that is misclassified, or the one of
-        smallest margin.
-    """
-    adversarial = task.images.clone()
-    lowest = torch.full((len(adversarial),), float("inf"), device=adversarial.device)
-    for run in runs:
-        rows = (lowest > -float("inf")).nonzero().squeeze(1)
-        if not len(rows):
-            break
-        points = attack(_subset(run, rows))
-        correct, margin = judge(victim.logits(points), task.labels[rows])
-        # If the network draws, a mistake may be the noise's: all runs are made.
-        broken = ~(correct | victim.stochastic)
-        margin = torch.where(broken, -float("inf"), margin)
-        better = margin < lowest[rows]
-        adversarial[rows[better]] = points[better]
-        lowest[rows[better]] = margin[better]
-    return adversarial
-
-
-def _subset(task: Task, rows: torch.Tensor) -> Task:
-    """A task of some of the rows of another, which starts afresh."""
-    return replace(
-        task,
-        images=task.images[rows],
-        labels=task.labels[rows],
-        targets=None if task.targets is None else task.targets[rows],
-        identity=task.identity[rows.cpu().numpy()],
-        start=None,
-    )
+        return in_turn(victim, task, started(runs, config.norm), climb, together=True)

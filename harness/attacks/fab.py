@@ -7,6 +7,7 @@ from pydantic import Field
 from harness.attacks.base import Candidates, Task
 from harness.attacks.config import eps_words
 from harness.attacks.engine.geometry import column, finite, norms
+from harness.attacks.engine.in_turn import runners_up
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.plane import to_plane
 from harness.attacks.engine.victim import Victim, judge
@@ -63,15 +64,6 @@ class FAB(Minimal):
             adversarial[better] = points[better]
             least = torch.minimum(size, least)
         return Candidates(adversarial)
-
-
-def runners_up(victim: Victim, task: Task, most: int) -> list[torch.Tensor]:
-    """The wrong classes of largest clean logit, at most ``most`` of them: int64 (B,) each."""
-    logits = victim.logits(task.images)
-    wrong = logits.scatter(1, task.labels[:, None], float("-inf"))
-    order = wrong.argsort(dim=1, descending=True, stable=True)
-    number = min(most, logits.shape[1] - 1)
-    return list(order[:, :number].unbind(1))
 
 
 def cross_boundary(
