@@ -72,7 +72,7 @@ ITERATIVE = WHITE | {"converged", "at least as strong as FGSM"}
         (
             "pgd",
             {"loss": ["ce", "margin"], "sweep": "bisect"},
-            ITERATIVE | {"verdicts carried down"},
+            ITERATIVE | {"verdicts carried down", "nested sweep not stronger"},
         ),
         ("pgd", {"norm": "l2", "eps": [0.0, 0.3, 0.6, 1.2], "loss": ["ce", "margin"]}, ITERATIVE),
         ("noise", {}, BLACK),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.attacks.base import TOLERANCE, Attack, Objective, Task
+from harness.attacks.engine.bisection import known_robust
 from harness.attacks.engine.geometry import column, norms
 from harness.attacks.engine.memory_layout import channels_last
 from harness.attacks.engine.network_state import NetworkState
@@ -249,7 +250,7 @@ class _Block:
 
     def _bisect(self) -> None:
         """Sweep ``bisect``: attack each sample at the middle of its open eps until none is open."""
-        withstood = torch.full_like(self.broken_at, 0 if self.grid[0] == 0 else -1)
+        withstood = torch.full_like(self.broken_at, known_robust(self.grid))
         while True:
             open_rows = self.broken_at - withstood > 1
             if not open_rows.any():
