@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import cloudpickle
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from harness.errors import DataError, HarnessError
 from harness.imports import import_with_torchvision
@@ -100,13 +100,14 @@ class AtHand(File):
         return pickled
 
 
-def _validated(value: Any) -> AtHand | str:
+def _validated(value: Any, info: ValidationInfo) -> AtHand | str:
     """Code by its name; a network at hand, or its description in the identity of a cell."""
     if isinstance(value, AtHand):
         return value
     if isinstance(value, str):
         return checked_name(value)
-    if isinstance(value, dict) and value.keys() == {"network", "sha256", "code"}:
+    of_suite = "folder" in (info.context or {})
+    if not of_suite and isinstance(value, dict) and {*value} == {"network", "sha256", "code"}:
         return AtHand(value["sha256"], None, value["network"], tuple(code_names_in(value["code"])))
     raise ValueError("write package.module:name; in Python it may be a network")
 

@@ -10,7 +10,7 @@ from harness.errors import HarnessError, SuiteError
 from harness.learning.at_hand import AtHand, add_class
 from harness.learning.content import importable
 from harness.registry import learners
-from harness.suite.marked_yaml import LARGEST, Mark, Path_, Source
+from harness.suite.marked_yaml import LARGEST, MAX_NODES, Mark, Path_, Source
 
 NETWORK = "network"
 """Kind of the learner that a network at hand becomes."""
@@ -49,6 +49,8 @@ class _Reading:
 
     def read(self, value: Any, path: Path_) -> Any:
         self.source.values[path] = _mark(path)
+        if len(self.source.values) > MAX_NODES:
+            raise SuiteError(f"over {MAX_NODES:,} values", where="suite", hint="write fewer")
         if isinstance(value, Mapping):
             return {
                 self._key(key, path): self.read(each, (*path, key)) for key, each in value.items()
