@@ -91,6 +91,19 @@ class ChosenBody:
         config = registry.bodies[self.name].Config(**self.keys)
         return {"name": f"{PREFIX}{self.name}", **config.model_dump(mode="json")}
 
+    def refuses(self, image_shape: tuple[int, int, int]) -> str | None:
+        """Why it takes no images (C, H, W) of this size, or None; of code nothing is known."""
+        if self.is_code:
+            return None
+        smallest = registry.bodies[self.name].smallest
+        height, width = image_shape[1:]
+        if min(height, width) >= smallest:
+            return None
+        return (
+            f"the body {self.name} takes images of at least {smallest} x {smallest} pixels, and "
+            f"these are {height} x {width}"
+        )
+
     def untrained(self, image_shape: tuple[int, int, int], generator: torch.Generator) -> nn.Module:
         """Build it, and show it two black images.
 
@@ -112,14 +125,12 @@ class ChosenBody:
 
             # Code may hand out one and the same network again and again.
             return copy.deepcopy(body_from_code(self.name, self.keys, image_shape))
-        cls = registry.bodies[self.name]
-        if min(image_shape[1:]) < cls.smallest:
-            height, width = image_shape[1:]
+        too_small = self.refuses(image_shape)
+        if too_small:
             raise HarnessError(
-                f"the body {self.name} takes images of at least {cls.smallest} x {cls.smallest} "
-                f"pixels, and these are {height} x {width}",
-                hint="use larger images, or another body (`harness list bodies`)",
+                too_small, hint="use larger images, or another body (`harness list bodies`)"
             )
+        cls = registry.bodies[self.name]
         built: nn.Module = cls(cls.Config(**self.keys)).build(image_shape, generator)
         return built
 

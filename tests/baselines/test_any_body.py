@@ -161,6 +161,13 @@ def test_a_suite_of_a_stranger_does_not_import_a_body(module, write_suite):
         load(write_suite(SUITE.format(module=module)))
 
 
+def test_images_too_small_for_a_body_are_said_before_anything_runs(write_suite):
+    text = SUITE.replace('"{module}:tiny"', "resnet12").replace("glyphs", "digits")
+    (few,) = load(write_suite(text.format(module=""))).protocols
+    assert [entry.name for entry in few.learners] == ["resnet", "plain", "attacked"]
+    assert "at least 16 x 16 pixels, and these are 8 x 8" in few.skipped["mine"]
+
+
 def test_an_unknown_body_is_named_with_its_place(write_suite):
     path = write_suite(SUITE.format(module="a").replace("body: resnet8, e", "backbone: resnet7, e"))
     with pytest.raises(SuiteError, match=r":5:.*unknown body 'resnet7'"):

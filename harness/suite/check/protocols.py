@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.data.base import Dataset
 from harness.errors import DataError, did_you_mean
+from harness.learning.body import ChosenBody
 from harness.protocols.base import Protocol
 from harness.registry import datasets, protocols
 from harness.suite.check.context import Checking, Steps
@@ -96,7 +97,11 @@ def _chosen(
     for entry in learners:
         if wanted is not None and entry.name not in wanted:
             continue
-        refusal = protocol.refuses(entry.cls) or _unmatched(entry, protocol, learners)
+        refusal = (
+            protocol.refuses(entry.cls)
+            or _unmatched(entry, protocol, learners)
+            or _too_small(entry, protocol)
+        )
         absent = entry.cls.absent()
         if refusal and wanted is not None:
             place = (*path, "learners", wanted.index(entry.name))
@@ -111,6 +116,12 @@ def _chosen(
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
         checking.report(path, "it can measure none of the learners", reasons)
     return chosen, skipped
+
+
+def _too_small(entry: LearnerEntry, protocol: Protocol) -> str | None:
+    """Why a learner's body does not take the images of a protocol, or None."""
+    body = getattr(entry.config, "body", None)
+    return body.refuses(protocol.facts.image_shape) if isinstance(body, ChosenBody) else None
 
 
 def _unmatched(entry: LearnerEntry, protocol: Protocol, learners: list[LearnerEntry]) -> str | None:
