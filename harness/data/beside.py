@@ -56,7 +56,7 @@ class Beside(Dataset):
         outside: str = Field("", description="names of the datasets beside it, with spaces between")
 
     config: Config
-    origin = "data root"
+    origin = "embedded"  # by default; otherwise its parts say what is missing
     licence = "those of its parts"
     citation = "those of its parts"
 
