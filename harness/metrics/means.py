@@ -23,6 +23,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,9 +45,12 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the variance of a mean, and the degrees of freedom of its estimate."""
+    """One part of the variance of a mean, and the degrees of freedom of its estimate.
 
-    variance: float
+    The variance may be that of several means with the same number of values, (K,).
+    """
+
+    variance: Any
     freedom: float
 
     @classmethod
@@ -80,9 +84,11 @@ class Spread:
         tail = 0.5 - level / 2
         return max(_half_width(self.parts, tail), _half_width(self.floor, tail))
 
-    def p(self, mean: float) -> float:
-        """Two-sided p that the true mean is zero: the interval at level 1 - p ends at zero."""
-        return max(_p(abs(mean), parts) for parts in (self.parts, self.floor) if parts)
+    def p(self, mean: ArrayLike) -> np.ndarray:
+        """Two-sided p that true means (K,) are zero: the interval at level 1 - p ends at zero."""
+        distances = np.abs(np.asarray(mean, np.float64).reshape(-1))
+        ps = [_p(distances, parts) for parts in (self.parts, self.floor) if parts]
+        return np.maximum.reduce(ps)
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,49 @@ def _within_seeds(seeds: Sequence[np.ndarray]) -> Part:
     return Part(sum(variances) / len(seeds) ** 2, max(1, freedom))
 
 
+def gap_ps(gaps: np.ndarray, *, crossed: bool, verdicts: bool = False) -> np.ndarray:
+    """The p of several mean differences, as ``mean_gap`` gives one after the other.
+
+    >>> gaps = np.array([[[1, 0, 0, 1], [0, 1, 0, 1]]])
+    >>> bool(np.isclose(gap_ps(gaps, crossed=True)[0], mean_gap(gaps[0], crossed=True).p))
+    True
+
+    Args:
+        gaps: (K, S, n), of K pairs of learners on the same S seeds and n units.
+        crossed: Whether unit i is the same in every seed.
+        verdicts: Whether each unit is one verdict of right or wrong.
+    """
+    pairs, seeds, n = gaps.shape
+    means = gaps.sum(2) / n
+    units = gaps.sum(1) / seeds
+    if verdicts:
+        units = np.concatenate([units, np.tile([1.0, -1.0], (pairs, 1))], 1)
+    if crossed or seeds == 1:
+        centres = units.sum(1) / units.shape[1]
+        of_units = _variances(units)
+    else:
+        centres = means.mean(1)
+        of_units = Part(_variances(gaps).variance.sum(1) / seeds**2, max(1, seeds * (n - 1)))
+    if seeds == 1:
+        spread = Spread((of_units,))
+    elif crossed:
+        spread = Spread((_variances(means), of_units))
+    else:
+        spread = Spread((_variances(means),), floor=(of_units,))
+    p = spread.p(centres)
+    # Units that are all equal get two further ones, which are not worth an array.
+    for pair in np.flatnonzero(of_units.variance < ROUNDING**2):
+        p[pair] = mean_gap(list(gaps[pair]), crossed=crossed, verdicts=verdicts).p
+    return p
+
+
+def _variances(values: np.ndarray) -> Part:
+    """``Part.of_mean`` along the last axis."""
+    n = values.shape[-1]
+    off = values - values.sum(-1, keepdims=True) / n
+    return Part(np.einsum("...i,...i->...", off, off) / (n * (n - 1)), n - 1)
+
+
 def mean_gap_of_seeds(gaps: ArrayLike, level: float = 0.95) -> Estimate:
     """The mean difference of two numbers that have no stored units, paired by seed.
 
@@ -233,7 +282,7 @@ def _estimate(
     half = spread.half_width(level)
     low = max(-most, min(mean, centre - half))
     high = min(most, max(mean, centre + half))
-    return Estimate(mean, low, high, spread.p(centre))
+    return Estimate(mean, low, high, float(spread.p(centre)[0]))
 
 
 # --------------------------------------------------------------------------------------- shares
@@ -285,63 +334,66 @@ def _quantile(freedom: float, tail: float) -> float:
     return float(stdtrit(freedom, tail))
 
 
-def _p(distance: float, parts: Sequence[Part]) -> float:
-    """Two-sided p of a mean that is so far from zero."""
+def _p(distances: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
+    """Two-sided p of means that are so far from zero, (K,)."""
     from scipy.special import stdtr
 
-    varying = [part for part in parts if part.variance > 0]
-    if distance == 0:
-        return 1.0
-    if not varying:
-        return 0.0
-    if len(varying) > 1:
-        return _p_of_sum(distance, varying)
-    (part,) = varying
-    return 2 * float(stdtr(part.freedom, -distance / math.sqrt(part.variance)))
+    variances = np.stack([np.broadcast_to(part.variance, distances.shape) for part in parts])
+    freedoms = np.array([part.freedom for part in parts])
+    varying = variances > 0
+    # Without a variance, any distance is certain.
+    p = np.where(distances == 0, 1.0, 0.0)
+    one = (varying.sum(0) == 1) & (distances > 0)
+    error = np.sqrt(variances.sum(0))
+    of_one = freedoms[varying.argmax(0)]
+    p[one] = 2 * stdtr(of_one[one], -distances[one] / error[one])
+    several = (varying.sum(0) > 1) & (distances > 0)
+    if several.any():
+        p[several] = _p_of_sum(distances[several], variances[:, several], freedoms)
+    return p
 
 
-def _p_of_sum(distance: float, parts: Sequence[Part]) -> float:
-    """The p at which the interval of several parts just reaches zero."""
+def _p_of_sum(distances: np.ndarray, variances: np.ndarray, freedoms: np.ndarray) -> np.ndarray:
+    """The p at which intervals of several parts, (P, K), just reach zero."""
     from scipy.special import stdtr, stdtrit
 
     # It lies between the p values that the whole variance has with the most and the fewest degrees
     # of freedom of a part.
-    error = math.sqrt(sum(part.variance for part in parts))
-    freedoms = [part.freedom for part in parts]
-    low, high = (2 * float(stdtr(f, -distance / error)) for f in (max(freedoms), min(freedoms)))
+    t = distances / np.sqrt(variances.sum(0))
+    wanted = 2 * np.log(distances)
 
-    def excess(log_p: float) -> float:
-        tail = math.exp(log_p) / 2
-        squares = [float(stdtrit(part.freedom, tail)) ** 2 * part.variance for part in parts]
-        return math.log(max(sum(squares), TINY)) - 2 * math.log(distance)
+    def excess(log_p: np.ndarray) -> np.ndarray:
+        squares = stdtrit(freedoms[:, None], np.exp(log_p) / 2) ** 2
+        total = (squares * variances).sum(0)
+        return np.log(np.maximum(total, TINY)) - wanted
 
     # At 1, an interval has no width, and no logarithm.
-    ends = [math.log(min(max(end, LEAST_P), 1 - ROUNDING)) for end in (low, high)]
-    return math.exp(_root(excess, *ends))
+    ends = (2 * stdtr(freedom, -t) for freedom in (freedoms.max(), freedoms.min()))
+    low, high = (np.log(np.clip(end, LEAST_P, 1 - ROUNDING)) for end in ends)
+    return np.exp(_root(excess, low, high))
 
 
-def _root(decreasing: Callable[[float], float], low: float, high: float) -> float:
+def _root(
+    decreasing: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
     """Where a function falls through zero, by false position (Illinois); an end if it does not."""
     at_low = decreasing(low)
     at_high = decreasing(high)
-    if at_low <= 0:
-        return low
-    if at_high >= 0:
-        return high
-    middle = low
-    side = 0
+    middle = np.where(at_low <= 0, low, high)
+    searched = (at_low > 0) & (at_high < 0)
+    side = np.zeros(low.shape)
     for _ in range(MOST_STEPS):
-        middle = high - at_high * (high - low) / (at_high - at_low)
-        value = decreasing(middle)
-        if abs(value) < ROUNDING:
+        if not searched.any():
             break
+        steepness = np.where(searched, at_high - at_low, 1)
+        middle = np.where(searched, high - at_high * (high - low) / steepness, middle)
+        value = decreasing(middle)
+        searched &= np.abs(value) >= ROUNDING
+        above = value > 0
         # An end that stays twice is weighted less, else it would stay for ever.
-        if value > 0:
-            low, at_low = middle, value
-            at_high /= 2 if side == 1 else 1
-            side = 1
-        else:
-            high, at_high = middle, value
-            at_low /= 2 if side == -1 else 1
-            side = -1
+        at_high = np.where(above, np.where(side == 1, at_high / 2, at_high), value)
+        at_low = np.where(above, value, np.where(side == -1, at_low / 2, at_low))
+        low = np.where(above, middle, low)
+        high = np.where(above, high, middle)
+        side = np.where(above, 1, -1)
     return middle

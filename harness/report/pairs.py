@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from harness.metrics.means import Estimate, mean_gap
+from harness.metrics.means import Estimate, gap_ps, mean_gap
 from harness.metrics.statistics import ranks_with_ties, shown_worse
 from harness.records import CROSSED, Record
 from harness.report.aggregate import Verdicts, units_of
@@ -18,6 +17,9 @@ from harness.report.formats import BETTER
 
 LEVEL = 0.05
 """A difference counts if its corrected p is at most this."""
+
+TOGETHER = 64
+"""Learners that are compared at once; their units fit a cache."""
 
 Signature = tuple[tuple[int, int, str], ...]
 """Seed, number of units and kind of unit of each record of a number."""
@@ -155,8 +157,6 @@ class Rivals:
         """(n,) for each learner and seed."""
         self.scores = [sign * sum(r.value for r in seeds) / len(seeds) for seeds in candidates]
         """Of each learner, higher is better."""
-        self.p = lru_cache(maxsize=None)(self._p)
-        """(i, j) -> two-sided p that two learners are equal; not corrected."""
 
     def pair(self, i: int, j: int) -> Pair:
         """Compare two learners."""
@@ -166,8 +166,22 @@ class Rivals:
         second = int((gaps < 0).sum())
         return Pair(found.mean, found.low, found.high, found.p, first, second)
 
-    def _p(self, i: int, j: int) -> float:
+    def p(self, i: int, j: int) -> float:
+        """Two-sided p that two learners are equal; not corrected."""
         return unit_gap(self.units[i], self.units[j], self.unit).p
+
+    def _ps(self, best: int, others: list[int]) -> list[float]:
+        """``p`` of one learner and each of others, at once where seeds have as many units each."""
+        lengths = {len(of_seed) for of_seed in self.units[best]}
+        if len(lengths) > 1 or min(lengths) < 2:
+            return [self.p(best, i) for i in others]
+        first = np.stack(self.units[best])
+        ps: list[float] = []
+        for start in range(0, len(others), TOGETHER):
+            few = others[start : start + TOGETHER]
+            gaps = first - np.stack([self.units[i] for i in few])
+            ps.extend(gap_ps(gaps, crossed=self.unit in CROSSED, verdicts=self.unit == "sample"))
+        return ps
 
     def best(self) -> tuple[list[int], list[int]]:
         """The best learners, several if equal, and those that are not shown to be worse.
@@ -190,7 +204,7 @@ class Rivals:
 
     def _tied_with(self, best: int, others: list[int]) -> list[int]:
         """Those of ``others`` that are not shown to be worse than the best of all of them."""
-        worse = shown_worse([self.p(best, i) for i in others], LEVEL)
+        worse = shown_worse(self._ps(best, others), LEVEL)
         return [i for i, is_worse in zip(others, worse, strict=True) if not is_worse]
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 from harness.metrics.means import (
     Part,
     Spread,
+    gap_ps,
     mean_gap,
     mean_gap_of_seeds,
     mean_share,
@@ -36,6 +37,22 @@ def test_one_seed_of_episodes_is_a_paired_t_test():
     assert (found.mean, found.low, found.high, found.p) == pytest.approx(
         (gaps.mean(), interval.low, interval.high, expected.pvalue), abs=1e-12
     )
+
+
+@pytest.mark.parametrize("verdicts", [False, True])
+@pytest.mark.parametrize("crossed", [False, True])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_many_gaps_at_once_have_the_p_of_each(seeds, crossed, verdicts):
+    draw = np.random.default_rng(2)
+    skill = np.linspace(-0.3, 0.3, 12)[:, None, None]
+    gaps = np.sign(draw.normal(skill, 1, (12, seeds, 30))).round()
+    gaps[3] = 0  # equal on every unit
+    gaps[4] = 1
+    gaps[5, :] = gaps[5, :1]  # equal in every seed
+    each = [mean_gap(list(gap), crossed=crossed, verdicts=verdicts).p for gap in gaps]
+    assert 0 < min(each) < 0.05 < max(each) <= 1
+    found = gap_ps(gaps, crossed=crossed, verdicts=verdicts)
+    np.testing.assert_allclose(found, each, rtol=1e-6, atol=1e-30)
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
