@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -119,6 +120,68 @@ def test_other_weights_are_measured_anew_with_a_line_of_text_a_cell(run, model, 
 def test_a_faulty_argument_is_named_by_its_place(given, message):
     with pytest.raises(HarnessError, match=message):
         harness.evaluate(nn.Flatten(), **{"dataset": "digits", **given})
+
+
+RESNET = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x):
+        return (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
+
+def resnet(classes=2):
+    stem = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)
+    return nn.Sequential(stem, Block(4), Block(4), *head)
+"""
+
+SCRIPT = """
+model = resnet()
+model.load_state_dict(torch.load("resnet.pt", weights_only=True))
+run = harness.evaluate(model, dataset=dataset, attacks=autoattack, eps="8/255", store="store")
+print(harness.table(run), harness.trust(run))
+page = harness.board(run, folder="site")
+"""
+
+
+def test_five_lines_measure_a_checkpoint_under_autoattack(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "__main__", "harness": harness}
+    exec(compile(RESNET, "<cell>", "exec", dont_inherit=True), names)
+    torch.manual_seed(0)
+    torch.save(names["resnet"]().state_dict(), "resnet.pt")
+    names["dataset"] = colours(tmp_path / "images")
+    names["autoattack"] = {"attack": "autoattack", "steps": 2, "queries": 5}
+    assert len(SCRIPT.strip().splitlines()) == 5
+    exec(compile(SCRIPT, "<cell>", "exec", dont_inherit=True), names)
+    assert "autoattack-2-5" in capsys.readouterr().out
+    assert "eps 0 equals clean" in set(harness.trust(names["run"])["check"])
+    parts = {*harness.load(names["run"])["setting_part"].dropna()}
+    assert parts == {"apgd-ce", "apgd-t", "fab-t", "square"}
+    assert "autoattack" in names["page"].read_text()
+
+
+def colours(folder: Path) -> dict:
+    """Images of 32 x 32 in a folder, of two classes."""
+    from PIL import Image
+
+    folder.mkdir()
+    rows = ["filename,label,split"]
+    for place in range(16):
+        shade = (255, 40 * (place // 2), 0) if place % 2 else (0, 40 * (place // 2), 255)
+        Image.new("RGB", (32, 32), shade).save(folder / f"{place}.png")
+        rows.append(f"{place}.png,{place % 2},{'train' if place < 8 else 'test'}")
+    (folder / "list.csv").write_text("\n".join(rows))
+    csv = str(folder / "list.csv")
+    return {"kind": "image-folder", "folder": str(folder), "csv": csv, "classes": "shared"}
 
 
 def test_a_network_that_does_not_fit_the_dataset_is_an_error(folder):
