@@ -22,6 +22,7 @@ REDUCED = {"cifar-fs": {"train_images": 150}, "fc100": {"images": 150}}
 """The data root has no more of CIFAR-FS's training classes."""
 ELSEWHERE = {
     "beside": "it is made of others: tests/protocols/test_out_of_distribution.py",
+    "some-classes": "it is part of another: tests/protocols/test_out_of_distribution.py",
     "image-folder": "it has no images of its own: test_image_folder.py",
     "mini-imagenet": "it cannot be had here",
 }

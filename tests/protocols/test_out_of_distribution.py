@@ -140,3 +140,27 @@ def test_what_cannot_be_outside_is_named(tmp_path, outside, message):
     path.write_text(SUITE.replace("[digits, noise]", outside))
     with pytest.raises(HarnessError, match=message):
         load(path)
+
+
+def test_other_classes_are_outside_and_never_trained_on(tmp_path):
+    cls = datasets["some-classes"]
+    data = acquire.load(cls(cls.Config(of="digits", kept=6)))[0]
+    whole = acquire.load(datasets["digits"](datasets["digits"].Config()))[0]
+    rows = data.splittings["standard"]
+    for split in ("train", "val", "test"):
+        assert set(whole.labels[rows[split]]) == set(range(6))
+        assert np.array_equal(data.labels[rows[split]], whole.labels[rows[split]])
+    assert set(whole.labels[rows["others"]]) == {6, 7, 8, 9}
+    both = np.concatenate([rows["test"], rows["others"]])
+    assert np.array_equal(np.sort(both), whole.splittings["standard"]["test"])
+    assert data.split("standard", "train").n_classes == len(data.class_names) == 6
+    path = tmp_path / "suite.yaml"
+    text = SUITE.replace("dataset: digits", "dataset: {kind: some-classes, of: digits, kept: 6}")
+    path.write_text(text.replace("[digits, noise]", "[others]"))
+    store = Store(tmp_path / "store")
+    made = plan.make(load(path))
+    for cell in made.cells:
+        run(cell, Conditions(store), silent)
+    results = collect(made, store)
+    auroc = [record.value for record in results.records if record.metric == "auroc"]
+    assert len(auroc) == 2 and min(auroc) > 0.5  # six digits are known from the other four
