@@ -33,8 +33,9 @@ def norms(perturbation: torch.Tensor, norm: str) -> torch.Tensor:
     if norm == "l1":
         # In float32 a sum over many pixels would be off by more than a budget's tolerance.
         return flat.abs().sum(1, dtype=torch.float64).float()
-    order = {"linf": float("inf"), "l2": 2}[norm]
-    size: torch.Tensor = torch.linalg.vector_norm(flat, order, dim=1)
+    if norm == "linf":
+        return flat.abs().amax(1)  # several times as fast as vector_norm
+    size: torch.Tensor = torch.linalg.vector_norm(flat, dim=1)
     return size
 
 
