@@ -75,6 +75,11 @@ class Cell:
         return self.identity.get("training")
 
     @property
+    def relatives(self) -> list[str]:
+        """Keys of the trainings of other networks that its trust checks transfer from."""
+        return self.identity.get("relatives", [])
+
+    @property
     def title(self) -> str:
         """What it does, in a line."""
         what = self.protocol or self.role

@@ -30,7 +30,7 @@ def likeness(identity: Identity, lookup: Lookup) -> str | None:
     plain = {
         key: value
         for key, value in identity.items()
-        if key not in ("schema", "code", "core", "training", "measured", "match")
+        if key not in ("schema", "code", "core", "training", "measured", "match", "relatives")
     }
     plain["learner"] = _without_code(identity["learner"])
     if "protocol" in identity:

@@ -17,6 +17,8 @@ from harness.environment import release_of, versions
 from harness.learning.at_hand import code_of, is_class_at_hand
 from harness.learning.code_names import code_names_in
 from harness.protocols.base import TrainingData
+from harness.protocols.setting import Setting
+from harness.registry import learners
 from harness.storage.cellfile import cell_key
 from harness.storage.store import CellResult
 from harness.suite.model import LearnerEntry, ProtocolEntry, Suite
@@ -33,11 +35,13 @@ class Plan:
         suite: The suite.
         cells: All cells that can run or have run.
         waiting: Cells behind a match that is not finished.
+        relatives: Trainings that trust checks need, of networks that no table names.
     """
 
     suite: Suite
     cells: list[Cell]
     waiting: list[Cell] = field(default_factory=list)
+    relatives: list[Cell] = field(default_factory=list)
 
     @property
     def unique(self) -> list[Cell]:
@@ -68,14 +72,18 @@ def make(
         for entry in suite.protocols:
             entry.protocol.examine(partial(_load, entry.dataset))
     cells: list[Cell] = []
+    relatives: dict[str, Cell] = {}
     for entry in suite.protocols:
         trained_on = _dataset_identity(entry.dataset, content_hash)
         measured_on = _dataset_identity(entry.protocol.measured_on(entry.dataset), content_hash)
-        cells += _Layout(suite, entry, device, trained_on, measured_on, lookup).cells()
+        layout = _Layout(suite, entry, device, trained_on, measured_on, lookup)
+        cells += layout.cells()
+        relatives |= {cell.key: cell for cell in layout.relatives()}
     cells.sort(key=lambda cell: ROLES.index(cell.role))
     # The match itself runs this training, so it is not listed as separate work.
     waiting = {cell.key: cell for cell in cells if cell.behind and cell.role != "train"}
-    return Plan(suite, [cell for cell in cells if not cell.behind], list(waiting.values()))
+    ready = [cell for cell in cells if not cell.behind]
+    return Plan(suite, ready, list(waiting.values()), list(relatives.values()))
 
 
 def _load(dataset: Dataset) -> Loaded:
@@ -155,7 +163,32 @@ class _Layout:
             )
             yield measure
             if self.entry.protocol.checked:
-                yield _trust_cell(measure)
+                yield _trust_cell(measure, [cell.key for cell in self._relatives_of(setting)])
+
+    def relatives(self) -> Iterator[Cell]:
+        """Trainings that the trust checks of the protocol need."""
+        if self.entry.protocol.checked:
+            for setting in self.entry.protocol.settings():
+                yield from self._relatives_of(setting)
+
+    def _relatives_of(self, setting: Setting) -> Iterator[Cell]:
+        """The same for one setting; the suite's seeds and budget have no part in them."""
+        data = self.entry.protocol.training()
+        if data is None:
+            return
+        for relative in self.entry.protocol.relatives(setting):
+            cls = learners[relative.kind]
+            config = cls.Config.model_validate(relative.keys).model_dump(mode="json")
+            identity = {
+                **self._common(seed=0),
+                "role": "train",
+                "learner": {"kind": relative.kind, "config": config},
+                "splitting": data.splitting,
+                "labelled": True,
+                "budget": relative.images,
+                "snapshots": False,
+            }
+            yield _training_cell(identity, f"{relative.kind} for trust checks")
 
     def _preparation(
         self, learner: LearnerEntry, data: TrainingData, common: Identity
@@ -266,9 +299,12 @@ def _judge_cell(victim: Cell, source: Cell) -> Cell:
     )
 
 
-def _trust_cell(measure: Cell) -> Cell:
+def _trust_cell(measure: Cell, relatives: list[str]) -> Cell:
     """The trust checks of a measurement; a separate cell, so that a new check reruns no attack."""
-    identity = _with_code({**measure.identity, "role": "trust", "measured": measure.key})
+    identity = {**measure.identity, "role": "trust", "measured": measure.key}
+    if relatives:
+        identity["relatives"] = relatives
+    identity = _with_code(identity)
     return replace(
         measure, key=cell_key(identity), role="trust", identity=identity, needs=measure.key
     )

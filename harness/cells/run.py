@@ -24,13 +24,14 @@ from harness.data.base import Images, Loaded
 from harness.data.cache import cache_folder
 from harness.data.episodes import Span
 from harness.errors import DataError
-from harness.lazy import torch
+from harness.lazy import nn, torch
 from harness.learning import at_hand
 from harness.learning.files import files_in
 from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 from harness.learning.snapshots import Snapshots, by_moment
 from harness.learning.training import AS_BUILT, ELSEWHERE, fitted
-from harness.protocols.base import Context, Measurement
+from harness.protocols.base import Context, Measurement, TrustContext
+from harness.protocols.requirements import classifier_of
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
 from harness.rng import Rng, derive
@@ -225,7 +226,9 @@ def trust(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellR
     protocol = registry.protocols[cell.identity["protocol"]["kind"]]
     training = None if cell.training is None else _required(cell.training, conditions)
     learner = _measured_learner(cell, training, data, conditions)
-    context = _context(cell, conditions, progress)
+    context = TrustContext(
+        **vars(_context(cell, conditions, progress)), relatives=_relatives(cell, conditions)
+    )
     checks = protocol.trust(learner, data, _setting(cell), context, measured)
     return CellResult(cell.identity, trust=[asdict(check) for check in checks]), {}
 
@@ -333,6 +336,15 @@ def _trained(cell: Cell, key: str, training: CellResult, conditions: Conditions)
     if identity["snapshots"]:
         learner.snapshots = lambda: _states(conditions.store.arrays(key, SNAPSHOTS))
     return learner
+
+
+def _relatives(cell: Cell, conditions: Conditions) -> dict[str, nn.Module]:
+    """Kind -> network of each learner that was trained for trust checks to transfer from."""
+    networks = {}
+    for key in cell.relatives:
+        learner = _trained(cell, key, _required(key, conditions), conditions)
+        networks[learner.kind] = classifier_of(learner.to(conditions.device))
+    return networks
 
 
 def _states(arrays: dict[str, np.ndarray]) -> dict[int, dict[str, torch.Tensor]]:

@@ -151,7 +151,8 @@ executors = registry.Registry("executor", "harness.execute.base:Executor", "harn
 def prerequisites(cell: Cell) -> list[str]:
     """Return the keys of the cells whose results a cell reads.
 
-    A trust check reads two: the training's weights, and the verdicts of its measurement.
+    Trust checks read several: the training's weights, the verdicts of their measurement, and the
+    weights of the networks that they transfer from.
     """
-    keys = (cell.training, cell.needs)
+    keys = (cell.training, cell.needs, *cell.relatives)
     return list(dict.fromkeys(key for key in keys if key is not None))

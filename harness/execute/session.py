@@ -291,7 +291,10 @@ def unfinished(layout: Plan, store: Store) -> list[Cell]:
     needed = {cell.training for cell in users if cell.key in todo}
     trainings = [cell.key for cell in layout.unique if cell.role == "train"]
     todo |= set(store.unfinished(trainings, skip_arrays=set(trainings) - needed))
-    return [cell for cell in layout.unique if cell.key in todo]
+    related = {key for cell in users if cell.key in todo for key in cell.relatives}
+    todo |= set(store.unfinished(related))
+    every = {cell.key: cell for cell in [*layout.relatives, *layout.unique]}
+    return [cell for cell in every.values() if cell.key in todo]
 
 
 def check_device(device: str) -> None:

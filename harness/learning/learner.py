@@ -213,6 +213,8 @@ class Learner(ABC):
     """
     transductive: ClassVar[bool] = False
     """Whether the answer to one query may depend on the other queries of its episode."""
+    plastic: ClassVar[bool] = False
+    """Whether its classifier changes while it classifies: fast weights, adaptation at test time."""
     regimes: ClassVar[frozenset[Regime]] = frozenset(
         {"from_scratch", "semi_supervised", "class_transfer"}
     )

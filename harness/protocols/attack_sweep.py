@@ -31,10 +31,18 @@ from harness.protocols.attack_settings import (
     knowledge,
     labelled,
 )
-from harness.protocols.base import Context, Fault, Measurement, Protocol, TrainingData
+from harness.protocols.base import (
+    Context,
+    Fault,
+    Measurement,
+    Protocol,
+    Relative,
+    TrainingData,
+    TrustContext,
+)
 from harness.protocols.classification import detectable_words, one_class
-from harness.protocols.inference import of_classifier
-from harness.protocols.requirements import classifier_of, require_logits
+from harness.protocols.inference import PLASTIC, of_classifier
+from harness.protocols.requirements import classifier_of, rebuilt, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Some, number_of, of_config, subset, too_many, words
 from harness.records import TrustCheck, Value
@@ -43,6 +51,13 @@ from harness.rng import Rng
 
 certificates: Any = LazyModule("harness.protocols.certificates")
 """Imported by name: only the keys of certified sweeps have the code of proofs (``code``)."""
+
+SMALL_CNN = Relative("cnn", {"filters": 8, "units": 64, "epochs": 5}, images=20_000)
+SMALL_MLP = Relative("mlp", {"hidden": 100, "epochs": 5}, images=20_000)
+PROTOTYPES = Relative("prototypes", {"hidden": 100}, images=20_000)
+
+CONVOLVED = 16
+"""Smallest side of images on which the small network is convolutional."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +215,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         if attack.reports_parts:
             values += _part_values(result)
         inference = of_classifier(model, pixels)
-        remarks = inference.remarks
+        remarks = [*inference.remarks, *([PLASTIC] if learner.plastic else [])]
         if proofs is not None:
             arrays |= proofs.to_arrays()
             values += proofs.values()
@@ -212,13 +227,21 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         """Whether trust checks follow each sweep."""
         return self.config.trust
 
+    def relatives(self, setting: AttackSweepSetting) -> list[Relative]:
+        """A small network and prototypes, if the attack could be misled by a gradient."""
+        if not setting.entry.attack.climbs:
+            return []
+        large_enough = min(self.facts.image_shape[1:]) >= CONVOLVED
+        network = SMALL_CNN if large_enough else SMALL_MLP
+        return [network, PROTOTYPES]
+
     @classmethod
     def trust(
         cls,
         learner: Learner,
         data: Loaded,
         setting: AttackSweepSetting,
-        context: Context,
+        context: TrustContext,
         measured: Measurement,
     ) -> list[TrustCheck]:
         """The trust checks of a sweep."""
@@ -242,6 +265,9 @@ class AttackSweep(Protocol[AttackSweepSetting]):
             context.rng,
             result,
             batch_size=context.batch_size,
+            fresh=lambda: classifier_of(rebuilt(learner)),
+            relatives=context.relatives,
+            plastic=learner.plastic,
         )
 
     def detectable(self, seeds: int = 1, spread: float | None = None) -> str:

@@ -32,7 +32,7 @@ from harness.protocols.attack_settings import (
 )
 from harness.protocols.attacked_numbers import accuracies, arrays_of_episode, arrays_of_sweeps
 from harness.protocols.attacked_settings import AttackedEpisodesSetting, Poisoning
-from harness.protocols.base import Context, Fault, Measurement
+from harness.protocols.base import Context, Fault, Measurement, TrustContext
 from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_settings import EpisodesConfig, FewShotSetting
 from harness.protocols.episode_verdicts import drawn
@@ -195,7 +195,7 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
         learner: Learner,
         data: Loaded,
         setting: AttackedEpisodesSetting,
-        context: Context,
+        context: TrustContext,
         measured: Measurement,
     ) -> list[TrustCheck]:
         """Check the sweeps of the first episodes, and merge checks of the same name."""

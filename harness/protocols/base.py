@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from harness.data.base import Dataset, Facts, Loaded
+from harness.lazy import nn
 from harness.learning.files import relative_to_suite
 from harness.learning.learner import Learner, Progress
 from harness.protocols.setting import Setting
@@ -66,6 +67,32 @@ class Context:
     batch_size: int
     progress: Progress
     files: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrustContext(Context):
+    """What trust checks may use.
+
+    Attributes:
+        relatives: name -> network of each learner that the protocol's ``relatives`` names, trained.
+    """
+
+    relatives: Mapping[str, nn.Module] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A learner that is trained for trust checks only, on the data that a protocol trains on.
+
+    Attributes:
+        kind: of the learner.
+        keys: of its config; the others keep their defaults.
+        images: training images that it sees, repeats counted.
+    """
+
+    kind: str
+    keys: Mapping[str, Any]
+    images: int
 
 
 @dataclass(frozen=True)
@@ -216,9 +243,21 @@ class Protocol(ABC, Generic[S]):
         """Whether trust checks follow each measurement."""
         return False
 
+    def relatives(self, setting: S) -> list[Relative]:
+        """Learners whose networks the trust checks of a setting compare with.
+
+        Each is a training of its own in the plan, one for each dataset and splitting.
+        """
+        return []
+
     @classmethod
     def trust(
-        cls, learner: Learner, data: Loaded, setting: S, context: Context, measured: Measurement
+        cls,
+        learner: Learner,
+        data: Loaded,
+        setting: S,
+        context: TrustContext,
+        measured: Measurement,
     ) -> list[TrustCheck]:
         """Judge whether a measurement is reliable; only called if the protocol is ``checked``.
 

@@ -19,6 +19,14 @@ def classifier_of(learner: Learner) -> nn.Module:
     return model
 
 
+def rebuilt(learner: Learner) -> Learner:
+    """A learner with the same state that has never been asked anything."""
+    other = type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng)
+    other.load_state_dict({name: value.clone() for name, value in learner.state_dict().items()})
+    other.fitted = learner.fitted
+    return other.to(learner.device)
+
+
 def require_eval_mode(model: Any, learner: Learner, given_by: str) -> None:
     """Require that no part of a module is in train mode.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -137,11 +137,22 @@ def train(
     epochs: int = 6,
     seed: int = 0,
     adversarial: float = 0.0,
+    draw: bool = True,
 ) -> nn.Module:
-    """Train with Adam; ``adversarial`` is the Linf budget of one random FGSM step on each batch."""
+    """Train with Adam.
+
+    Args:
+        model: what is trained, and returned in eval mode.
+        images: float32 (N, C, H, W).
+        labels: int64 (N,), or float32 (N, classes) of probabilities.
+        epochs: passes over the images.
+        seed: of the initial weights and of the order of the images.
+        adversarial: the Linf budget of one random FGSM step on each batch.
+        draw: draw the initial weights; otherwise those of the model are kept.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in model.parameters() if draw else ():
             bound = 1 / max(1, parameter[0].numel()) ** 0.5
             parameter.copy_((2 * torch.rand(parameter.shape, generator=generator) - 1) * bound)
     optimiser = torch.optim.Adam(model.train().parameters(), 2e-3)
@@ -175,11 +186,22 @@ def attacked(
 
 
 def judged(
-    net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, **keys
+    net: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    kind: str,
+    *,
+    fresh: Callable[[], nn.Module] | None = None,
+    relatives: Mapping[str, nn.Module] | None = None,
+    **keys,
 ) -> tuple[Sweep, list[TrustCheck]]:
     """A sweep and its trust checks."""
     result, attack = _swept(net, images, labels, kind, keys)
-    return result, check(net, images, labels, np.arange(len(images)), attack, Rng(0), result)
+    identity = np.arange(len(images))
+    checks = check(
+        net, images, labels, identity, attack, Rng(0), result, fresh=fresh, relatives=relatives
+    )
+    return result, checks
 
 
 def _swept(net: nn.Module, images: torch.Tensor, labels: torch.Tensor, kind: str, keys: dict):

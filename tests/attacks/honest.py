@@ -1,4 +1,4 @@
-"""Twenty networks that hide nothing, on `mnist5k`: no trust check may fail on one."""
+"""Thirty networks that hide nothing, on `mnist5k`: no trust check may fail on one."""
 
 from __future__ import annotations
 
@@ -93,6 +93,100 @@ def learned(kind: str, seed: int = 0, **keys) -> nn.Module:
     return learner.classifier()
 
 
+def norm_mlp(*hidden: int, dropout: float = 0.0, seed: int = 0) -> nn.Module:
+    """Rectified units with layer norm, and dropout while it is trained."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    sizes = [784, *hidden]
+    for size, following in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(size, following), nn.LayerNorm(following), nn.ReLU()]
+        layers += [nn.Dropout(dropout)]
+    return built(lambda: nn.Sequential(*layers, nn.Linear(sizes[-1], 10)), seed)
+
+
+def built(make: Callable[[], nn.Module], seed: int = 0, epochs: int = 3) -> nn.Module:
+    """A network with the initial weights that torch gives it, trained."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return train(make(), *mnist5k()[0], epochs=epochs, seed=seed, draw=False)
+
+
+class Block(nn.Module):
+    """Two convolutions with batch norm around a shortcut."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(width), nn.BatchNorm2d(width)])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inside = torch.relu(self.norms[0](self.first(x)))
+        return torch.relu(x + self.norms[1](self.second(inside)))
+
+
+def resnet(width: int = 12) -> nn.Module:
+    """Two residual blocks at half resolution."""
+    stem = [nn.Conv2d(1, width, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(width)]
+    blocks = [Block(width), nn.AvgPool2d(2), Block(width)]
+    head = [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * width, 10)]
+    return nn.Sequential(*stem, nn.ReLU(), *blocks, *head)
+
+
+class Transformer(nn.Module):
+    """Two layers of attention over 16 patches of 7 x 7 pixels."""
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, 7, stride=7)
+        self.places = nn.Parameter(0.1 * torch.randn(16, width))
+        layer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, dropout=0.1, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.places
+        return self.head(self.layers(tokens).mean(1))
+
+
+def distilled(temperature: float = 3.0) -> nn.Module:
+    """A student that learns the softened answers of a convolutional teacher."""
+    (images, _), teacher = mnist5k()[0], conv(8)
+    with torch.no_grad():
+        soft = (teacher(images) / temperature).softmax(1)
+    student = nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 10))
+    return train(student, images, soft)
+
+
+def smooth_conv() -> nn.Module:
+    """Two convolutions with GELU and mean pooling."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1),
+        nn.GELU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.GELU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(784, 10),
+    )
+
+
+def batch_norm_conv() -> nn.Module:
+    """Two strided convolutions with batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(784, 10),
+    )
+
+
 HONEST: dict[str, tuple[Callable[[], nn.Module], list[float]]] = {
     "mlp 50": (partial(mlp, 50), COARSE),
     "mlp 100, seed 1": (partial(mlp, 100, seed=1), FINE),
@@ -114,6 +208,16 @@ HONEST: dict[str, tuple[Callable[[], nn.Module], list[float]]] = {
     "ech, seed 1": (partial(learned, "ech", seed=1, hidden=200, epochs=5), WIDE),
     "ech-stack": (partial(learned, "ech-stack"), FEW),
     "eg-3f": (partial(learned, "eg-3f"), COARSE),
+    "transformer": (partial(built, Transformer, epochs=6), COARSE),
+    "resnet": (partial(built, resnet), COARSE),
+    "conv 8, batch norm": (partial(built, batch_norm_conv), FEW),
+    "conv 8, gelu": (partial(built, smooth_conv), COARSE),
+    "mlp 100, distilled": (distilled, COARSE),
+    "mlp 200, layer norm, dropout": (partial(norm_mlp, 200, dropout=0.5), COARSE),
+    "mlp 100-100, layer norm": (partial(norm_mlp, 100, 100, seed=1), WIDE),
+    "linear": (mlp, FINE),
+    "random features": (partial(learned, "random-features"), COARSE),
+    "mlp 100, adversarial": (partial(mlp, 100, seed=8, adversarial=0.05), FINE),
 }
 """Name -> how it is made, and the grid that it is attacked over."""
 

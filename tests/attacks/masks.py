@@ -6,7 +6,8 @@ meets for the first time. So an attack that sees the honest network gives the tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,47 @@ import torch.nn.functional as F
 from flaws import THROUGH, Winners, attacked, judged, train
 from torch import nn
 
-from harness.attacks.base import Objective, Task
+from harness.attacks.base import Task
 from harness.attacks.engine.victim import Victim, judge
+from harness.records import TrustCheck
 from harness.registry import attacks
 from harness.rng import Rng
 
 NEAR = 0.3
 """Linf distance at which a network with a memory takes two images for the same."""
+
+
+class Memory:
+    """Images met, what was said of each at first, and how often each was asked about.
+
+    Args:
+        tolerance: Linf distance within which two images are the same.
+    """
+
+    def __init__(self, tolerance: float):
+        self.tolerance = tolerance
+        self.keys = torch.zeros(0, 1)
+        self.answers = torch.zeros(0, dtype=torch.int64)
+        self.asked = torch.zeros(0, dtype=torch.int64)
+
+    def recall(
+        self, images: torch.Tensor, answers: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What was said first of each image (B,), and how often it was asked about before (B,)."""
+        new = torch.ones(len(images), dtype=torch.bool)
+        if len(self.keys):
+            new = self.distances(images).amin(1) > self.tolerance
+        self.keys = torch.cat([self.keys, images[new]]) if len(self.keys) else images[new].clone()
+        self.answers = torch.cat([self.answers, answers[new]])
+        self.asked = torch.cat([self.asked, torch.zeros(int(new.sum()), dtype=torch.int64)])
+        nearest = self.distances(images).argmin(1)
+        before = self.asked[nearest]
+        self.asked[nearest] += 1
+        return self.answers[nearest], before
+
+    def distances(self, images: torch.Tensor) -> torch.Tensor:
+        """Linf distance of each image to each key, (B, M)."""
+        return torch.cdist(images, self.keys, p=float("inf"))
 
 
 class Plastic(nn.Module):
@@ -34,27 +69,12 @@ class Plastic(nn.Module):
     def __init__(self, inner: nn.Module):
         super().__init__()
         self.inner = inner
-        self.memory: list[tuple[torch.Tensor, int]] = []
+        self.memory = Memory(NEAR)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logits = self.inner(x)
-        answers = logits.argmax(1).tolist()
-        recalled = [
-            self.recall(image, answer)
-            for image, answer in zip(x.detach().flatten(1), answers, strict=True)
-        ]
-        return logits + 6 * F.one_hot(torch.tensor(recalled), logits.shape[1])
-
-    def recall(self, image: torch.Tensor, answer: int) -> int:
-        """The answer given to the nearest image, if one is near; otherwise the new one."""
-        if self.memory:
-            keys = torch.stack([key for key, _ in self.memory])
-            distance = (keys - image).abs().amax(1)
-            nearest = int(distance.argmin())
-            if distance[nearest] <= NEAR:
-                return self.memory[nearest][1]
-        self.memory.append((image.clone(), answer))
-        return answer
+        first, _ = self.memory.recall(x.detach().flatten(1), logits.argmax(1))
+        return logits + 6 * F.one_hot(first, logits.shape[1])
 
 
 def habit(tolerance: float = 0.11, patience: int = 2) -> Callable[..., torch.Tensor]:
@@ -63,28 +83,13 @@ def habit(tolerance: float = 0.11, patience: int = 2) -> Callable[..., torch.Ten
     The first ``patience`` questions about an image get honest answers. After that the answer is
     what was said first. Images are the same if no mean over 7 x 7 pixels differs by ``tolerance``.
     """
-    coarse: list[torch.Tensor] = []
-    asked: list[int] = []
-    first: list[int] = []
+    memory = Memory(tolerance)
 
     def habitual(x: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        size = max(1, x.shape[-1] // 4)
-        keys = F.avg_pool2d(x.detach(), size).flatten(1)
-        bonus = torch.zeros_like(logits)
-        for row, key in enumerate(keys):
-            place = len(coarse)
-            if coarse:
-                distance = (torch.stack(coarse) - key).abs().amax(1)
-                nearest = int(distance.argmin())
-                place = nearest if distance[nearest] <= tolerance else place
-            if place == len(coarse):
-                coarse.append(key)
-                asked.append(0)
-                first.append(int(logits[row].argmax()))
-            asked[place] += 1
-            if asked[place] > patience:
-                bonus[row, first[place]] = 8
-        return logits + bonus
+        coarse = F.avg_pool2d(x.detach(), max(1, x.shape[-1] // 4)).flatten(1)
+        first, before = memory.recall(coarse, logits.argmax(1))
+        sure = (before >= patience)[:, None]
+        return logits + 8 * sure * F.one_hot(first, logits.shape[1])
 
     return habitual
 
@@ -275,7 +280,7 @@ def masks(
         "minority": Mask(lambda: Minority(inner, means), lambda: inner, BOTH),
         "bait": Mask(lambda: Bait(inner), lambda: inner, BOTH),
         "associative memory": Mask(lambda: Squashed(memory, 3.0), lambda: memory, CE),
-        "deep winners": Mask(lambda: winners, None, BOTH),
+        "deep winners": Mask(lambda: copy.deepcopy(winners), None, BOTH),
         "sparsified": Mask(lambda: Sparsified(plain, images, 1.0), None, BOTH),
     }
 
@@ -328,7 +333,7 @@ def truth(
     """Robust accuracy (E,) under all attacks on what is behind the mask, or on the network."""
     grid = list(eps)
     net = (mask.seen_through or mask.make)()
-    strong = {"steps": 100, "restarts": 3, "loss": ["ce", "margin", "ce-norm"]}
+    strong = {"steps": 100, "restarts": 2, "loss": ["margin", "ce-norm"]}
     worst = attacked(net, images, labels, "pgd", eps=grid, **strong).worst
     if mask.seen_through is None:
         through = {**strong, "backward": "straight-through"}
@@ -338,8 +343,21 @@ def truth(
 
 
 def naive(
-    mask: Mask, images: torch.Tensor, labels: torch.Tensor, eps: Sequence[float]
-) -> tuple[np.ndarray, list]:
+    mask: Mask,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    eps: Sequence[float],
+    relatives: Mapping[str, nn.Module],
+) -> tuple[np.ndarray, list[TrustCheck]]:
     """Robust accuracy (E,) under PGD that does not see the mask, and its trust checks."""
-    result, checks = judged(mask.make(), images, labels, "pgd", eps=list(eps), **mask.naive)
+    result, checks = judged(
+        mask.make(),
+        images,
+        labels,
+        "pgd",
+        eps=list(eps),
+        fresh=mask.make,
+        relatives=relatives,
+        **mask.naive,
+    )
     return result.accuracy(), checks

@@ -89,13 +89,15 @@ def test_what_a_naive_sweep_overstates_is_what_it_is_refused_for(mlp, digits):
 
 @pytest.mark.slow
 def test_no_check_fails_on_a_network_that_hides_nothing():
-    from honest import HONEST, honest
+    from honest import HONEST, conv, honest, learned
 
-    assert len(HONEST) == 20
+    assert len(HONEST) == 30
+    others = {"cnn": conv(8, seed=5), "prototypes": learned("prototypes", hidden=100)}
     failed = {}
     for name in HONEST:
         net, eps, x, y = honest(name)
-        _, checks = judged(net, x, y, "pgd", eps=eps, steps=20, loss=["ce", "margin"])
+        keys = {"eps": eps, "steps": 20, "loss": ["ce", "margin"], "relatives": others}
+        _, checks = judged(net, x, y, "pgd", **keys)
         if remarks(checks, "FAIL"):
             failed[name] = [check for check in checks if check.level == "FAIL"]
     assert not failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from harness.attacks.base import Attack, Objective, Task
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.random_state import isolated_random_state
 from harness.attacks.engine.sweep import SKIPPED, Sweep, sweep_victim
-from harness.attacks.engine.victim import Victim, input_gradient, restoring
+from harness.attacks.engine.victim import Victim, input_gradient, relative_spread, restoring
 from harness.attacks.trust.base import Check
+from harness.attacks.trust.thresholds import RESOLUTION
 from harness.batching import padded
 from harness.lazy import nn, torch
 from harness.records import TrustCheck
@@ -36,6 +38,9 @@ class CheckContext:
     rng: Rng
     result: Sweep
     batch_size: int
+    fresh: Callable[[], nn.Module]
+    relatives: Mapping[str, nn.Module]
+    plastic: bool
     _results: dict[type[Check], list[TrustCheck]] = field(default_factory=dict)
 
     def results_of(self, check: type[Check]) -> list[TrustCheck]:
@@ -51,6 +56,10 @@ class CheckContext:
         """The network, seen as the attack sees it."""
         rng = self.rng.child("trust")
         return Victim.of(self.model, self.images, self.batch_size, self.attack.view, rng)
+
+    def fresh_victim(self) -> Victim:
+        """A copy of the network that has not classified anything."""
+        return Victim(self.fresh(), self.victim.batch_size, self.victim.view, self.victim.seed)
 
     @cached_property
     def clean_sample(self) -> tuple[np.ndarray, torch.Tensor]:
@@ -71,8 +80,7 @@ class CheckContext:
         """Functions without a gradient that were met between some images and their margins."""
         from harness.attacks.engine.straight_through import StraightThrough
 
-        everything = np.ones(len(self.images), bool)
-        rows = self.index(self.pick(everything, self.sample_size(10, 100), "parts"))
+        rows = self.index(self._parts_sample)
         inputs = padded(self.images[rows]).clone().requires_grad_()
         with torch.enable_grad(), isolated_random_state(0):
             with StraightThrough() as mode:
@@ -87,7 +95,27 @@ class CheckContext:
         """Whether the gradient that the attack climbs is, in part, that of a surrogate function."""
         if self.attack.view.backward == "straight-through":
             return bool(self.surrogates.seen)
-        return bool(self.surrogates.cut())
+        return bool(self.surrogates.cut()) and self._parts_matter
+
+    @cached_property
+    def _parts_sample(self) -> np.ndarray:
+        everything = np.ones(len(self.images), bool)
+        return self.pick(everything, self.sample_size(10, 100), "parts")
+
+    @cached_property
+    def _parts_matter(self) -> bool:
+        """Whether functions without a gradient change the logits.
+
+        A rounding of something that is then multiplied by zero excuses no gradient.
+        """
+        from harness.attacks.engine.real_graph import Softened
+
+        images = padded(self.images[self.index(self._parts_sample)])
+        with torch.enable_grad(), isolated_random_state(0):
+            hard = self.fresh()(images.clone().requires_grad_())
+            with Softened():
+                soft = self.fresh()(images.clone().requires_grad_())
+        return relative_spread(torch.stack([hard.detach(), soft.detach()])) > RESOLUTION
 
     # --------------------------------------------------------------------------------- the verdicts
 
@@ -101,6 +129,23 @@ class CheckContext:
         half = self.result.clean.mean() / 2
         places = [place for place, eps in enumerate(self.result.eps) if eps > 0]
         return min(places, key=lambda place: (abs(accuracy[place] - half), -place), default=-1)
+
+    @cached_property
+    def two_places(self) -> list[int]:
+        """Indices of the two eps at which survivors are attacked again: the middle, and another.
+
+        The other is the largest at which at least one image in ten survives; otherwise the
+        smallest.
+        """
+        if self.middle < 0:
+            return []
+        others = [
+            place
+            for place, eps in enumerate(self.result.eps)
+            if eps > 0 and place != self.middle and self.result.worst[place].any()
+        ]
+        telling = [place for place in others if self.result.worst[place].mean() >= 0.1]
+        return [self.middle, *(telling[-1:] or others[:1])]
 
     @property
     def middle_eps(self) -> float:
@@ -141,13 +186,34 @@ class CheckContext:
         generator = self.rng.numpy("trust", purpose)
         return np.sort(generator.choice(rows, most, replace=False))
 
-    def nearest_survivors(self, most: int) -> np.ndarray:
-        """The samples of smallest margin among those robust at the middle eps, in ascending order.
+    def nearest_survivors(self, most: int, place: int | None = None) -> np.ndarray:
+        """The samples of smallest margin among those robust at an eps, in ascending order.
 
         They fall first, so their number is nearly the whole effect of another attack.
+
+        Args:
+            most: at most so many.
+            place: index of the eps; None: the middle one.
         """
-        rows = np.flatnonzero(self.result.worst[self.middle])
-        return self.nearest(rows, self.result.margin[self.middle], most)
+        place = self.middle if place is None else place
+        rows = np.flatnonzero(self.result.worst[place])
+        return self.nearest(rows, self.result.margin[place], most)
+
+    def spread_survivors(self, most: int, place: int) -> np.ndarray:
+        """Random samples among those robust at an eps, as many of each class as there are.
+
+        A mask over some images only may leave them large margins, where the nearest do not show it.
+        """
+        rows = np.flatnonzero(self.result.worst[place])
+        order = self.rng.numpy("trust", "spread", place).permutation(len(rows))
+        labels = self.labels.cpu().numpy()[rows[order]]
+        # The first of every class come before the second of any.
+        turn = np.zeros(len(rows), int)
+        for label in np.unique(labels):
+            of_class = np.flatnonzero(labels == label)
+            turn[of_class] = np.arange(len(of_class))
+        first = np.argsort(turn, kind="stable")[:most]
+        return np.sort(rows[order[first]])
 
     def nearest(self, rows: np.ndarray, margins: np.ndarray, most: int) -> np.ndarray:
         """Those of some rows with the smallest margins (..., N): at most ``most``, ascending."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from harness.attacks.base import Attack
@@ -26,6 +29,9 @@ def check(
     result: Sweep,
     *,
     batch_size: int = 256,
+    fresh: Callable[[], nn.Module] | None = None,
+    relatives: Mapping[str, nn.Module] | None = None,
+    plastic: bool = False,
 ) -> list[TrustCheck]:
     """Run every check that applies to a sweep, in the order of their ``order``.
 
@@ -41,15 +47,38 @@ def check(
         rng: the source of randomness that the sweep was given.
         result: the sweep's verdicts.
         batch_size: rows per forward pass; changes no result.
+        fresh: gives the network as it was before it classified anything, e.g. rebuilt from its
+            learner; None: a copy of the model as it is now.
+        relatives: name -> another network, trained on the same images, to transfer from.
+        plastic: whether the network changes while it classifies, and says so.
     """
     context = CheckContext(
-        model, images, labels, np.asarray(identity), attack, rng, result, batch_size
+        model,
+        images,
+        labels,
+        np.asarray(identity),
+        attack,
+        rng,
+        result,
+        batch_size,
+        fresh or _copies_of(model),
+        relatives or {},
+        plastic,
     )
     results: list[TrustCheck] = []
     with restoring(model), channels_last(model, images):
         for each in _in_order():
             results += context.results_of(each)
     return results
+
+
+def _copies_of(model: nn.Module) -> Callable[[], nn.Module]:
+    """Copies of a network as it is now."""
+    try:
+        kept = copy.deepcopy(model)
+    except (RuntimeError, TypeError, ValueError):  # e.g. it holds a lock, or part of a graph
+        return lambda: model
+    return lambda: copy.deepcopy(kept)
 
 
 def _in_order() -> list[type[Check]]:

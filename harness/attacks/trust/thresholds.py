@@ -53,6 +53,9 @@ UNDECIDED = 1.1
 NO_GRADIENT = Threshold(0.01, 0.05)
 """Share of the samples without a usable gradient: it bounds how much robustness is overstated."""
 
+FORGETS = 1e-3
+"""Share of the largest logit by which a used network may differ from a fresh copy of it."""
+
 # ------------------------------------------------------------------------------------ other attacks
 
 CONVERGED = Threshold(0.01, 0.03)
@@ -72,6 +75,15 @@ QUERIES = 200
 
 BLACK_BOX = Threshold(0.02, 0.30)
 """Share of the nearest survivors, not counting one, that search and transfer may break."""
+
+SPREAD = Threshold(0.04, 0.12)
+"""Share of survivors drawn at random, not counting one, that another attack may break."""
+
+A_CLASS = 4
+"""Samples of a class that are needed to judge it on its own."""
+
+OF_A_CLASS = Threshold(0.3, 0.5)
+"""Share of one class's survivors, not counting one, that another attack may break."""
 
 # ---------------------------------------------------------------- the gradient against the function
 
@@ -95,3 +107,12 @@ CORNER_GAIN = 0.35
 
 CORNER_RATIO = 3.0
 """A corner also needs a gain at random points of this multiple of the gain at the image."""
+
+PROBE = 0.01
+"""Change of each pixel, up or down at random, by which a gradient is compared with the function."""
+
+AGREEMENT = Threshold(0.10, 0.30)
+"""Part of the changes along random directions that the gradient may fail to predict."""
+
+CLIMBS_BETTER = Threshold(0.15, 0.40)
+"""Share of the samples on which an estimated gradient may get further than the exact one."""
