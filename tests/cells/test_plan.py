@@ -89,3 +89,33 @@ def test_training_comes_before_what_needs_it(write_suite):
     for cell in layout.unique:
         assert cell.needs is None or cell.needs in seen
         seen.add(cell.key)
+
+
+ROBUST = """
+  robust:
+    kind: attack_sweep
+    dataset: digits
+    attacks: [{attack: pgd, eps: [0.1]}, {attack: noise, eps: [0.1]}]
+"""
+
+
+def test_relatives_are_trained_once_and_only_for_attacks_that_climb(write_suite):
+    layout = planning.make(suite.load(write_suite(SUITE + ROBUST)), content_hash=lambda _: "hash")
+    assert [cell.identity["learner"]["kind"] for cell in layout.relatives] == ["mlp", "prototypes"]
+    assert not {cell.key for cell in layout.relatives} & {cell.key for cell in layout.cells}
+    keys = [cell.key for cell in layout.relatives]
+    for cell in layout.unique:
+        needs_them = cell.role == "trust" and cell.label.startswith("pgd")
+        assert cell.relatives == (keys if needs_them else [])
+
+
+def test_relatives_run_before_the_trust_checks_that_read_them(write_suite, tmp_path):
+    from harness.execute.base import prerequisites
+    from harness.execute.session import unfinished
+    from harness.storage.store import Store
+
+    layout = planning.make(suite.load(write_suite(SUITE + ROBUST)), content_hash=lambda _: "hash")
+    todo = {cell.key for cell in unfinished(layout, Store(tmp_path))}
+    assert {cell.key for cell in layout.relatives} <= todo
+    for cell in layout.unique:
+        assert set(prerequisites(cell)) <= todo

@@ -48,6 +48,11 @@ def measured(results) -> list[str]:
     )
 
 
+def computed(run) -> list:
+    """Cells of a run: those of its plan, and the trainings that its trust checks compare with."""
+    return [*run.plan.unique, *run.plan.relatives]
+
+
 def tables(folder: Path) -> dict[str, bytes]:
     """Every table and figure of a run, byte by byte (records and provenance carry times)."""
     timed = ("records.jsonl.gz", "provenance.json")
@@ -82,7 +87,7 @@ def test_a_run_computes_every_cell_once(reference):
     assert run.outcome.failed == {} and run.outcome.found == []
     assert (
         sorted(run.outcome.done)
-        == sorted(cell.key for cell in run.plan.unique)
+        == sorted(cell.key for cell in computed(run))
         == Store(store).finished()
     )
     assert {record.learner for record in run.results.records} == {"backprop", "bio", "pixels"}
@@ -270,9 +275,9 @@ def test_two_runs_at_once_do_each_cell_once(reference, tmp_path):
     assert [one.returncode for one in both] == [0, 0], errors
     started = sum(int(error.split(" cells computed")[0].rpartition("\n")[2]) for error in errors)
     assert sorted(Store(tmp_path / "store").finished()) == sorted(
-        cell.key for cell in run.plan.unique
+        cell.key for cell in computed(run)
     )
-    assert started == len(run.plan.unique), "cells computed by the two runs together"
+    assert started == len(computed(run)), "cells computed by the two runs together"
     assert measured(api.run(path, store=tmp_path / "store").results) == measured(run.results)
 
 

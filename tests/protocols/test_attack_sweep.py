@@ -20,7 +20,7 @@ import harness
 from harness.data.base import Facts, Images, Loaded, SplitFacts
 from harness.learning.learner import silent
 from harness.protocols.attack_sweep import AttackSweep, AttackSweepSetting
-from harness.protocols.base import Context, Measurement
+from harness.protocols.base import Context, Measurement, TrustContext
 from harness.protocols.subset import subset
 from harness.registry import attacks, learners, protocols
 from harness.rng import Rng
@@ -59,7 +59,16 @@ def data() -> Loaded:
 class Fixed:
     """A learner that is its classifier: nearest class mean, as a linear network."""
 
-    def __init__(self, data: Loaded):
+    plastic, fitted, device = False, True, torch.device("cpu")
+    config, image_shape, n_classes, rng = None, (1, 4, 4), 3, Rng(0)
+
+    def __init__(self, *arguments):
+        """Made of data, or empty as a learner is before its state is loaded."""
+        self.network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
+        if len(arguments) == 1:
+            self.learn(*arguments)
+
+    def learn(self, data: Loaded) -> None:
         train = data.split("standard", "train")
         means = torch.stack(
             [
@@ -67,7 +76,6 @@ class Fixed:
                 for k in range(3)
             ]
         )
-        self.network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
         with torch.no_grad():
             self.network[1].weight.copy_(8 * means)
             self.network[1].bias.copy_(-4 * (means**2).sum(1))
@@ -75,12 +83,21 @@ class Fixed:
     def classifier(self) -> nn.Module:
         return self.network
 
+    def state_dict(self) -> dict:
+        return self.network.state_dict()
+
+    def load_state_dict(self, state: dict) -> None:
+        self.network.load_state_dict(state)
+
+    def to(self, device) -> Fixed:
+        return self
+
 
 def measure(
     sweep: AttackSweep, data: Loaded, setting: AttackSweepSetting, batch_size: int = 64
 ) -> Measurement:
     """Measure, then make the trust checks that the protocol asks for."""
-    context = Context(Rng(4), "cpu", batch_size, silent)
+    context = TrustContext(Rng(4), "cpu", batch_size, silent)
     measured = sweep.measure(Fixed(data), data, setting, context)
     if not sweep.checked:
         return measured

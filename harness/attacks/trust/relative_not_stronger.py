@@ -45,7 +45,10 @@ class RelativeNotStronger(Check):
 
         broken = Broken.by(context, breaks)
         names = ", ".join(["class means", *context.relatives])
-        return broken.level, f"from {names}: {broken.words}"
+        # Transfer may well be stronger than a single step.
+        single_step = context.attack.stronger() is None
+        level = "WARN" if broken.level == "FAIL" and single_step else broken.level
+        return level, f"from {names}: {broken.words}"
 
 
 def _of_relative(relative: nn.Module, task: Task, norm: str) -> torch.Tensor:
