@@ -36,12 +36,14 @@ class Plan:
         cells: All cells that can run or have run.
         waiting: Cells behind a match that is not finished.
         relatives: Trainings that trust checks need, of networks that no table names.
+        places: Content hash of a dataset -> the paths that its config names.
     """
 
     suite: Suite
     cells: list[Cell]
     waiting: list[Cell] = field(default_factory=list)
     relatives: list[Cell] = field(default_factory=list)
+    places: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def unique(self) -> list[Cell]:
@@ -73,9 +75,13 @@ def make(
             entry.protocol.examine(partial(_load, entry.dataset))
     cells: list[Cell] = []
     relatives: dict[str, Cell] = {}
+    places: dict[str, dict[str, Any]] = {}
     for entry in suite.protocols:
+        measured = entry.protocol.measured_on(entry.dataset)
         trained_on = _dataset_identity(entry.dataset, content_hash)
-        measured_on = _dataset_identity(entry.protocol.measured_on(entry.dataset), content_hash)
+        measured_on = _dataset_identity(measured, content_hash)
+        places[trained_on["content"]] = entry.dataset.config.places()
+        places[measured_on["content"]] = measured.config.places()
         layout = _Layout(suite, entry, device, trained_on, measured_on, lookup)
         cells += layout.cells()
         relatives |= {cell.key: cell for cell in layout.relatives()}
@@ -83,7 +89,7 @@ def make(
     # The match itself runs this training, so it is not listed as separate work.
     waiting = {cell.key: cell for cell in cells if cell.behind and cell.role != "train"}
     ready = [cell for cell in cells if not cell.behind]
-    return Plan(suite, ready, list(waiting.values()), list(relatives.values()))
+    return Plan(suite, ready, list(waiting.values()), list(relatives.values()), places)
 
 
 def _load(dataset: Dataset) -> Loaded:

@@ -56,6 +56,7 @@ class Conditions:
         batch_size: images pushed through a network at once in measuring.
         files: hash -> path, for everything that settings name by a hash.
         at_hand: classes and networks that workers cannot import or read (``learning.at_hand``).
+        places: content hash of a dataset -> the paths that its config names.
     """
 
     store: Store
@@ -64,6 +65,7 @@ class Conditions:
     batch_size: int = 256
     files: dict[str, Path] = field(default_factory=dict)
     at_hand: dict[str, bytes] = field(default_factory=dict)
+    places: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 Work = Callable[[Cell, Conditions, Progress], tuple[CellResult, Arrays]]
@@ -76,7 +78,9 @@ def run(cell: Cell, conditions: Conditions, progress: Progress) -> CellResult:
         what was stored, without its arrays.
     """
     at_hand.receive(conditions.at_hand)
-    return _carry_out(_WORK[cell.role], cell, conditions, progress)
+    content = cell.identity["dataset"]["content"]
+    with acquire.placed(conditions.places.get(content, {})):
+        return _carry_out(_WORK[cell.role], cell, conditions, progress)
 
 
 def _carry_out(work: Work, cell: Cell, conditions: Conditions, progress: Progress) -> CellResult:

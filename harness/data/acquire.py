@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 
 from harness.data.base import Dataset, Loaded
 from harness.data.cache import Entry, cache_folder
 from harness.data.verify import check_facts
+
+_places: ContextVar[Mapping[str, str] | None] = ContextVar("_places", default=None)
+
+
+@contextlib.contextmanager
+def placed(places: Mapping[str, str]) -> Iterator[None]:
+    """Load the dataset of a cell from where the suite says that it is.
+
+    The identity of a cell does not name the paths of its data, only their content.
+
+    Args:
+        places: ``Dataset.Config.places`` of the dataset that is loaded within the block.
+    """
+    token = _places.set(places)
+    try:
+        yield
+    finally:
+        _places.reset(token)
 
 
 def data_root(explicit: Path | None = None) -> Path | None:
@@ -38,6 +59,10 @@ def load(dataset: Dataset, cache: Path | None = None) -> tuple[Loaded, str]:
     Raises:
         DataError: If its files are missing or damaged, or differ from its facts.
     """
+    places = _places.get()
+    if places:
+        keys = {**dataset.config.model_dump(mode="json"), **places}
+        dataset = type(dataset)(dataset.Config.model_validate(keys), dataset.root)
     folder = cache_folder(cache)
     if folder is None:
         return _build(dataset)

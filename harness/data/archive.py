@@ -72,12 +72,13 @@ class Archive:
         DataError: If it cannot be read or is refused.
     """
 
-    def __init__(self, path: Path, files: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, path: Path, files: Mapping[str, str | Path] | None = None) -> None:
         self.path = path
         self.sizes: dict[str, int] = {}
-        self._files: Mapping[str, Path] = files or {}
+        self._files: Mapping[str, str | Path] = files or {}
         self._zip: zipfile.ZipFile | None = None
         self._tar: tarfile.TarFile | None = None
+        self._held: dict[str, bytes] = {}
         try:
             self._open(listed=files is not None)
         except DataError:
@@ -94,7 +95,7 @@ class Archive:
         if self.path.is_dir():
             if not listed:
                 self._files = files_below(self.path)
-            self.sizes = {name: path.stat().st_size for name, path in self._files.items()}
+            self.sizes = {name: os.stat(path).st_size for name, path in self._files.items()}
         elif not self.path.stat().st_size:
             raise self.fault("the file is empty", "fetch it again")
         elif zipfile.is_zipfile(self.path):
@@ -125,8 +126,24 @@ class Archive:
         if self._tar:
             self._tar.close()
 
+    def hold(self, names: Iterable[str], most: int = MEMBER) -> None:
+        """Read files of a tar ahead, in its order: going back would unpack it from the start.
+
+        Of a folder and a zip nothing is held. Afterwards several threads may read these files.
+
+        Args:
+            names: paths in the archive.
+            most: bytes that each may have.
+
+        Raises:
+            DataError: If one is larger or damaged.
+        """
+        if self._tar:
+            wanted = set(names)
+            self._held = {name: self.read(name, most) for name in self.sizes if name in wanted}
+
     def read(self, name: str, most: int = MEMBER) -> bytes:
-        """Read one file. Several threads may read from a folder or a zip at once, not from a tar.
+        """Read one file. Several threads may read from a folder or a zip at once, or what is held.
 
         Args:
             name: its path in the archive.
@@ -135,6 +152,8 @@ class Archive:
         Raises:
             DataError: If it is larger or damaged.
         """
+        if name in self._held:
+            return self._held[name]
         size = self.sizes[name]
         if size > most:
             raise self.fault(
@@ -147,8 +166,23 @@ class Archive:
             if self._tar:
                 member = self._tar.extractfile(name)
                 return member.read() if member else b""
-            return self._files[name].read_bytes()
+            return Path(self._files[name]).read_bytes()
         except Exception as error:  # archives and decompressors raise many kinds on damaged bytes
+            raise self.fault(
+                f"{name} cannot be read: {_reason(error)}", "fetch it again"
+            ) from error
+
+    def head(self, name: str, size: int) -> bytes:
+        """Read the first bytes of a file of a zip.
+
+        Raises:
+            DataError: If it is damaged.
+        """
+        assert self._zip
+        try:
+            with self._zip.open(name) as file:
+                return file.read(size)
+        except Exception as error:  # as in ``read``
             raise self.fault(
                 f"{name} cannot be read: {_reason(error)}", "fetch it again"
             ) from error
@@ -181,46 +215,55 @@ class Archive:
         return sizes
 
 
-def files_below(folder: Path) -> dict[str, Path]:
-    """Find every file below a folder, in order of their relative paths.
+def names_below(folder: Path) -> list[str]:
+    """Find every file below a folder.
 
     Files and folders whose names begin with a dot are left out. Links are followed, but not in
     circles.
 
     Returns:
-        The files by relative path, with forward slashes.
+        Relative paths with forward slashes, sorted.
 
     Raises:
-        DataError: If a folder cannot be read; ``rglob`` would skip it silently.
+        DataError: If a folder cannot be read, or has too many files.
     """
-
-    def fail(error: OSError) -> None:
-        raise DataError(
-            f"cannot be read: {_reason(error)}", where=str(error.filename), hint="make it readable"
-        ) from error
-
-    files = {}
-    # Folder -> the real folders that lead to it; a link back to one of them is a circle.
-    way_to = {str(folder): {os.path.realpath(folder)}}
-    for place, subfolders, names in os.walk(folder, onerror=fail, followlinks=True):
-        way = way_to.pop(place)
-        # os.walk descends into the folders that are left in this list.
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in list(subfolders):
-            real = os.path.realpath(os.path.join(place, name))
-            if real in way:
-                subfolders.remove(name)
-            else:
-                way_to[os.path.join(place, name)] = {*way, real}
-        for name in names:
-            path = Path(place, name)
-            if not name.startswith(".") and path.is_file():
-                files[path.relative_to(folder).as_posix()] = path
-        if len(files) > MEMBERS:
+    names: list[str] = []
+    # Folders to look into: prefix of the names, path, and the real folders that lead to it. A link
+    # back to one of these is a circle.
+    waiting: list[tuple[str, str, tuple[str, ...]]]
+    waiting = [("", str(folder), (os.path.realpath(folder),))]
+    while waiting:
+        prefix, place, way = waiting.pop()
+        for entry in _entries(place):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_file():
+                names.append(prefix + entry.name)
+            elif entry.is_dir():
+                real = os.path.realpath(entry.path) if entry.is_symlink() else None
+                real = real or os.path.join(way[-1], entry.name)
+                if real not in way:
+                    waiting.append((f"{prefix}{entry.name}/", entry.path, (*way, real)))
+        if len(names) > MEMBERS:
             raise DataError(
                 f"more than {MEMBERS} files", where=str(folder), hint="name a folder with fewer"
             )
-    return dict(sorted(files.items()))
+    return sorted(names)
+
+
+def _entries(place: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(place) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {_reason(error)}", where=place, hint="make it readable"
+        ) from error
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """Find every file below a folder by its relative path; see ``names_below``."""
+    return {name: folder / name for name in names_below(folder)}
 
 
 def listed_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:

@@ -8,14 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from harness import registry
 from harness.data.archive import files_below
 from harness.errors import DataError, HarnessError, did_you_mean
 from harness.lazy import torch
+from harness.paths import Place
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,17 @@ class Dataset(ABC):
     class Config(registry.Config):
         """No switches."""
 
+        @model_serializer(mode="wrap")
+        def _without_places(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+            """Places, and keys that are left out, are no part of the key of a cell."""
+            keys: dict[str, Any] = handler(self)
+            places = self.places()
+            return {key: v for key, v in keys.items() if v is not None and key not in places}
+
+        def places(self) -> dict[str, str]:
+            """The absolute path of each file or folder that it names, by key."""
+            return {key: str(value.path) for key, value in self if isinstance(value, Place)}
+
     config: Config
 
     origin: ClassVar[Literal["embedded", "data root"]]
@@ -334,7 +347,7 @@ class Dataset(ABC):
             DataError: If files are missing; it says how to get them.
         """
 
-    def members(self, folder: Path) -> Mapping[str, Path]:
+    def members(self, folder: Path) -> Mapping[str, str | Path]:
         """Return the files of a source folder that the dataset may read, by name."""
         return files_below(folder)
 

@@ -83,7 +83,9 @@ class Entry:
         self.folder = folder
         config = json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True)
         readable = re.sub(r"[^A-Za-z0-9_-]+", "_", dataset.kind)
-        self.stem = f"{readable}-{_short_hash(dataset.kind, config)}"
+        # Copies of the same kind of data in two places are kept beside each other.
+        places = dataset.config.places().values()
+        self.stem = f"{readable}-{_short_hash(dataset.kind, config, *places)}"
         sources = [
             _folder_state(dataset.members(path)) if path.is_dir() else file_sha256(path, folder)
             for path in dataset.sources()
@@ -186,14 +188,14 @@ def file_sha256(path: Path, folder: Path | None) -> str:
     return digest
 
 
-def _folder_state(files: Mapping[str, Path]) -> str:
+def _folder_state(files: Mapping[str, str | Path]) -> str:
     """Hash the names, sizes and times of files.
 
     Hashing the content of tens of thousands of images would take too long.
     """
     states = []
     for name, path in files.items():
-        stat = path.stat()
+        stat = os.stat(path)
         states.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
     return _short_hash(*states)
 

@@ -12,11 +12,30 @@ from harness.rng import Rng
 SPLITS = ("train", "val", "test")
 
 
-def stratified_draw(labels: np.ndarray, size: int, rng: Rng) -> np.ndarray:
-    """Draw positions whose classes are in the proportions of ``labels``.
+def shares(counts: np.ndarray, size: int) -> np.ndarray:
+    """Distribute a number of images over classes, in proportion to their sizes.
 
     Each class gets the integer part of its share. The rest goes to the largest remainders
     (Hamilton's method), and among equal remainders to the lower class.
+
+    Args:
+        counts: int (C,), images of each class.
+        size: how many in all, at most the sum of the counts.
+
+    Returns:
+        int64 (C,), which sums to ``size``.
+
+    >>> shares(np.array([7, 2, 1]), 5)
+    array([4, 1, 0])
+    """
+    quota, remainder = np.divmod(counts.astype(np.int64) * size, counts.sum())
+    by_remainder = np.argsort(-remainder, kind="stable")
+    quota[by_remainder[: size - quota.sum()]] += 1
+    return quota
+
+
+def stratified_draw(labels: np.ndarray, size: int, rng: Rng) -> np.ndarray:
+    """Draw positions whose classes are in the proportions of ``labels``; see ``shares``.
 
     Args:
         labels: int (N,).
@@ -27,9 +46,7 @@ def stratified_draw(labels: np.ndarray, size: int, rng: Rng) -> np.ndarray:
         int64 (size,), ascending.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    quota, remainder = np.divmod(counts.astype(np.int64) * size, len(labels))
-    by_remainder = np.argsort(-remainder, kind="stable")
-    quota[by_remainder[: size - quota.sum()]] += 1
+    quota = shares(counts, size)
     drawn = []
     for label, wanted in zip(classes, quota, strict=True):
         members = np.flatnonzero(labels == label)

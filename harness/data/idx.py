@@ -29,9 +29,22 @@ def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
     Raises:
         DataError: If the file is damaged, has another type, or is not the expected one.
     """
-    raw = _read_raw(path)
+    return parse_idx(_read_raw(path), str(path), sha256)
+
+
+def parse_idx(raw: bytes, where: str, sha256: str | None = None) -> np.ndarray:
+    """Read the array in the unpacked bytes of an idx file; see ``read_idx``.
+
+    Args:
+        raw: the bytes.
+        where: the name of the file in errors.
+        sha256: the hash that they must have; None accepts any content.
+
+    Raises:
+        DataError: If they are damaged, have another type, or are not the expected ones.
+    """
     if len(raw) < 4 or raw[:3] != UINT8:
-        raise DataError("not an idx file of uint8 values", where=str(path), hint="fetch it again")
+        raise DataError("not an idx file of uint8 values", where=where, hint="fetch it again")
     dimensions = raw[3]
     header = 4 + 4 * dimensions
     shape: tuple[int, ...] = ()
@@ -40,7 +53,7 @@ def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
     if len(shape) != dimensions or len(raw) != header + math.prod(shape):
         raise DataError(
             f"damaged: the header promises {shape}, the file has {len(raw)} bytes",
-            where=str(path),
+            where=where,
             hint="fetch it again",
         )
     if sha256 is not None:
@@ -48,7 +61,7 @@ def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
         if actual != sha256:
             raise DataError(
                 f"not the expected content: sha256 {actual[:16]}..., expected {sha256[:16]}...",
-                where=str(path),
+                where=where,
                 hint="it may belong to another dataset of the MNIST family; fetch the right one",
             )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

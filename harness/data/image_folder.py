@@ -1,23 +1,26 @@
-"""The user's own images: a folder, and a CSV with the class and split of each image."""
+"""The user's own images: a folder with a folder for each class, or with a CSV."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from harness.data.archive import Archive, listed_files
-from harness.data.base import Dataset, Facts, Loaded, SplitFacts
-from harness.data.carve import SPLITS, rows_of_splits
+from harness.data.base import Dataset, Facts, Loaded
+from harness.data.carve import rows_of_splits
+from harness.data.folder_rows import is_image
+from harness.data.image_list import ImageList, list_images, without_csv
+from harness.data.own_splits import DISJOINT, Carve
 from harness.data.photographs import WHITE, brightest_of_16_bits, cropped, photographs
 from harness.data.split_csv import Row, read_rows
 from harness.errors import DataError
+from harness.paths import Place
 from harness.registry import datasets
 
 CSV = "split.csv"
@@ -29,23 +32,23 @@ SHOWN = 10
 
 @datasets.register("image-folder")
 class ImageFolder(Dataset):
-    """Your own images: a folder and a CSV with columns filename,label,split (or no split: test)."""
+    """Your own images: folders train/<class>, val/<class>, test/<class>, or <class>, or a CSV."""
 
     class Config(Dataset.Config):
         """Where the images are, and how they are read."""
 
-        folder: str = Field(
-            "image-folder",
-            min_length=1,
-            description="the folder of images: below the data root, or an absolute path",
+        folder: Place | None = Field(
+            None, description="the folder of images; image-folder below the data root if left out"
         )
-        csv: str = Field(
-            CSV,
-            min_length=1,
+        csv: Place | None = Field(
+            None,
             description=(
-                "the CSV (filename,label[,split]): below that folder, or an absolute path; "
-                "filenames in it are relative to the folder"
+                "a CSV (filename,label[,split]), which may be in that folder; filenames in it are "
+                "relative to the folder; split.csv there, if there is one, if left out"
             ),
+        )
+        carve: Carve | None = Field(
+            None, description="splits to draw, e.g. {val: 0.1, test: 0.2, seed: 0}"
         )
         size: int = Field(
             84,
@@ -54,11 +57,12 @@ class ImageFolder(Dataset):
             description="side in pixels; the largest middle square of an image is resized to it",
         )
         colour: bool = Field(True, description="false: grey, one channel")
-        classes: Literal["disjoint", "shared"] = Field(
-            "disjoint",
+        classes: Literal["disjoint", "shared"] | None = Field(
+            None,
             description=(
                 "disjoint: no class may be in two splits (few-shot by class transfer); "
-                "shared: every split has every class (classification)"
+                "shared: every split has every class (classification); "
+                "whichever the splits are if left out"
             ),
         )
         class_order: list[str] | None = Field(
@@ -74,20 +78,15 @@ class ImageFolder(Dataset):
             f"{WHITE} if left out",
         )
 
-        @model_serializer(mode="wrap")
-        def _without_unset(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-            """Keys that are left out are no part of the key of a cell."""
-            keys: dict[str, Any] = handler(self)
-            return {key: value for key, value in keys.items() if value is not None}
-
     config: Config
     origin = "data root"
     licence = "that of the images"
     citation = "the user's own images"
     how_to_get = (
-        "put images and a split.csv with the columns filename,label,split into a folder and name "
-        "it: {kind: image-folder, folder: /path/to/images} (a relative path is below the data "
-        "root); `harness data import image-folder FOLDER` makes it the default"
+        "put images into a folder for each class, or a split.csv with the columns "
+        "filename,label,split beside them, and name it: "
+        "{kind: image-folder, folder: path/to/images}; "
+        "`harness data import image-folder FOLDER` makes it the default"
     )
 
     @property
@@ -95,35 +94,26 @@ class ImageFolder(Dataset):
         """The folder of images.
 
         Raises:
-            DataError: If its path is relative and no data root is set.
+            DataError: If none is named and no data root is set.
         """
-        folder = Path(self.config.folder).expanduser()
-        if folder.is_absolute():
-            return folder
-        if self.root is None:
-            raise DataError(
-                f"the folder {self.config.folder!r} is relative, and no data root is set",
-                hint=(
-                    f"set HARNESS_DATA (or --data-root), or use an absolute path. {self.how_to_get}"
-                ),
-            )
-        return self.root / folder
+        return self.config.folder.below(self.root) if self.config.folder else super().place
 
     @property
-    def _csv(self) -> Path:
-        return self.place / Path(self.config.csv).expanduser()
+    def _csv(self) -> Path | None:
+        """The CSV; None if there is none."""
+        if self.config.csv is not None:
+            return self.config.csv.below(self.place)
+        path = self.place / CSV
+        return path if path.exists() else None
 
     @property
-    def _is_disjoint(self) -> bool:
-        return self.config.classes == "disjoint"
-
-    @property
-    def _splitting(self) -> str:
-        return "classes" if self._is_disjoint else "standard"
+    def rows(self) -> Sequence[Row]:
+        """The images, by split, class and name: each split is consecutive in memory."""
+        return self.images.rows
 
     @cached_property
-    def rows(self) -> list[Row]:
-        """The rows of the CSV, by split, class and filename: each split is consecutive in memory.
+    def images(self) -> ImageList:
+        """The images with their classes and splits.
 
         Raises:
             DataError: If the folder or the CSV is missing or faulty, or a class is in a split in
@@ -131,39 +121,31 @@ class ImageFolder(Dataset):
         """
         if not self.place.is_dir():
             raise DataError("there is no such folder", where=str(self.place), hint=self.how_to_get)
-        if not self._csv.exists():
+        csv = self._csv
+        if csv and not csv.exists():
             raise DataError(
                 "there is no such file",
-                where=str(self._csv),
+                where=str(csv),
                 hint=(
                     "it lists the images: a first line filename,label,split, then a line an image, "
                     "e.g. cats/1.jpg,cat,train"
                 ),
             )
-        rows = read_rows(self._csv)
-        self._check_splits(rows)
-        self._check_classes(rows)
-        self._check_order({row.label for row in rows})
-        rank = {split: place for place, split in enumerate(SPLITS)}
+        try:
+            images = list_images(self.place, csv, self.config.carve)
+        except DataError as fault:
+            if csv:
+                raise
+            hint = without_csv(self.place)
+            raise DataError(fault.message, where=fault.where, hint=hint) from fault
+        images.splittings(self.config.classes)
+        self._check_order(images)
+        return images
 
-        def order(row: Row) -> tuple[int, str, str]:
-            return rank[_split(row)], row.label, row.filename
-
-        return sorted(rows, key=order)
-
-    def _check_splits(self, rows: list[Row]) -> None:
-        """Refuse splits of other names: nothing would ever read them."""
-        for row in rows:
-            if _split(row) not in SPLITS:
-                raise DataError(
-                    f"unknown split {row.split!r}",
-                    where=f"{self._csv}:{row.line}",
-                    hint=f"allowed: {', '.join(SPLITS)}; leave other images out of the CSV",
-                )
-
-    def _check_order(self, labels: set[str]) -> None:
+    def _check_order(self, images: ImageList) -> None:
         """Refuse an order that does not name every class once."""
         order = self.config.class_order
+        labels = images.labels
         if order is None or sorted(order) == sorted(labels):
             return
         for fault, names in {
@@ -174,57 +156,20 @@ class ImageFolder(Dataset):
             if names:
                 raise DataError(
                     f"class_order {fault} {', '.join(map(repr, sorted(names)[:5]))}",
-                    where=str(self._csv),
-                    hint="it names every class of the CSV once",
+                    where=str(images.where),
+                    hint="it names every class once",
                 )
 
-    def _check_classes(self, rows: list[Row]) -> None:
-        """Refuse classes in two splits (disjoint), or missing from a split (shared)."""
-        splits_of_class: dict[str, list[str]] = {}
-        for split in dict.fromkeys(map(_split, rows)):
-            for label in {row.label for row in rows if _split(row) == split}:
-                splits_of_class.setdefault(label, []).append(split)
-        if self._is_disjoint:
-            faults = [
-                f"{label} ({', '.join(splits)})"
-                for label, splits in sorted(splits_of_class.items())
-                if len(splits) > 1
-            ]
-            message = "classes are in two splits"
-            hint = (
-                "give each class to one split, or set classes: shared to classify instead of "
-                "transfer"
-            )
-        else:
-            n_splits = len(set(map(_split, rows)))
-            faults = [
-                f"{label} (only {', '.join(splits)})"
-                for label, splits in sorted(splits_of_class.items())
-                if len(splits) < n_splits
-            ]
-            message = "classes are not in every split"
-            hint = "give every split images of them, or set classes: disjoint"
-        if faults:
-            more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
-            raise DataError(
-                f"{message}: {'; '.join(faults[:5])}{more}", where=str(self._csv), hint=hint
-            )
-
     def facts(self) -> Facts:
-        """Return the shape by the config and the splits by the CSV.
+        """Return shape and splits, counted in the list of images.
 
         This is the only dataset whose facts are read from a file.
         """
-        labels: dict[str, Counter[str]] = {}
-        for row in self.rows:
-            labels.setdefault(_split(row), Counter())[row.label] += 1
-        splits = {
-            split: SplitFacts(len(counts), min(counts.values()), counts.total(), counts)
-            for split, counts in labels.items()
-        }
-        disjoint = frozenset({self._splitting}) if self._is_disjoint else frozenset()
+        splittings = self.images.splittings(self.config.classes)
+        splits = self.images.facts()
         shape = (self._channels, self.config.size, self.config.size)
-        return Facts(shape, {self._splitting: splits}, disjoint)
+        disjoint = frozenset(splittings) & {DISJOINT}
+        return Facts(shape, dict.fromkeys(splittings, splits), disjoint)
 
     @property
     def _channels(self) -> int:
@@ -232,46 +177,43 @@ class ImageFolder(Dataset):
 
     @classmethod
     def found_in(cls, path: Path) -> Iterator[tuple[str, Path | bytes]]:
-        """Find the highest folder that has a split.csv, and all files below it or listed in it."""
+        """Find the highest folder that has a split.csv, and all files below it or listed in it.
+
+        Without any split.csv, find all images in folders.
+        """
         with Archive(path) as archive:
             folders = [
                 name.removesuffix(CSV) for name in archive.sizes if f"/{name}".endswith(f"/{CSV}")
             ]
-            if not folders:
-                return
-            top = min(folders, key=len)
+            top = min(folders, key=len, default="")
             names = {name.removeprefix(top) for name in archive.sizes if name.startswith(top)}
+            if not folders:
+                names = {name for name in names if is_image(name)}
             if path.is_dir():
-                listed = [row.filename for row in read_rows(path / top / CSV)]
-                files = listed_files(path / top, [*names, *listed])
+                rows = read_rows(path / top / CSV) if folders else []
+                files = listed_files(path / top, [*names, *(row.filename for row in rows)])
                 yield from sorted(files.items())
                 return
             for name in sorted(names):
                 yield name, archive.read(top + name)
 
     def sources(self) -> list[Path]:
-        """Find the CSV and the folder."""
-        assert self.rows, "reading the rows checks the files"
-        return [self._csv, self.place]
+        """Find the CSV, if there is one, and the folder."""
+        return list(dict.fromkeys([self.images.where, self.place]))
 
-    def members(self, folder: Path) -> Mapping[str, Path]:
-        """Return the images that the CSV lists, also behind links and in hidden folders."""
-        return listed_files(folder, [row.filename for row in self.rows])
+    def members(self, folder: Path) -> Mapping[str, str | Path]:
+        """Return the images that are listed, also behind links and in hidden folders."""
+        return self.images.files
 
     def variants(self) -> Iterator[Dataset.Config]:
-        """Yield configs that read any folder: with shared classes, and with dark images."""
-        keys: dict[str, Any] = {"classes": "disjoint"}
-        try:
-            self._check_classes(read_rows(self._csv))
-        except DataError:
-            keys["classes"] = "shared"
-        yield self.Config.model_validate(keys)
-        yield self.Config.model_validate({**keys, "range": WHITE})
+        """Yield configs that read any folder, with dark images too."""
+        yield self.Config.model_validate({})
+        yield self.Config.model_validate({"range": WHITE})
 
     @property
     def class_names(self) -> list[str]:
         """The classes in the order of their numbers."""
-        return self.config.class_order or sorted({row.label for row in self.rows})
+        return self.config.class_order or sorted(self.images.labels)
 
     def remarks(self) -> list[str]:
         """Return how classes are numbered."""
@@ -279,7 +221,7 @@ class ImageFolder(Dataset):
         shown = ", ".join(f"{number} = {name}" for number, name in enumerate(names[:SHOWN]))
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         how = "in the order of class_order" if self.config.class_order else "alphabetically"
-        return [f"{self.config.folder}: classes are numbered {how}: {shown}{more}"]
+        return [f"{self.config.folder or self.kind}: classes are numbered {how}: {shown}{more}"]
 
     def build(self) -> Loaded:
         """Read every listed image, by split, class and name."""
@@ -294,14 +236,14 @@ class ImageFolder(Dataset):
             if self.config.range is None:
                 self._check_range(archive, pixels)
         self._check_repetition(pixels)
-        names = self.class_names
-        splits = [_split(row) for row in rows]
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        splits = rows_of_splits([row.split for row in rows], self.images.splits)
         return Loaded(
             pixels=pixels,
-            labels=np.array([names.index(row.label) for row in rows], np.int64),
-            class_names=tuple(names),
+            labels=np.array([numbers[row.label] for row in rows], np.int64),
+            class_names=tuple(numbers),
             groups=None,
-            splittings={self._splitting: rows_of_splits(splits, tuple(dict.fromkeys(splits)))},
+            splittings=dict.fromkeys(self.images.splittings(self.config.classes), splits),
         )
 
     def _check_presence(self, sizes: Mapping[str, int]) -> None:
@@ -313,7 +255,7 @@ class ImageFolder(Dataset):
                 hint = "it is a link to a file that is not there: fetch the files themselves"
             raise DataError(
                 f"{len(missing)} of {len(self.rows)} images are missing, first {first!r}",
-                where=f"{self._csv}:{missing[0].line}",
+                where=self.images.place(missing[0]),
                 hint=hint,
             )
 
@@ -349,15 +291,11 @@ class ImageFolder(Dataset):
         first: dict[bytes, Row] = {}
         for row, image in zip(self.rows, pixels, strict=True):
             other = first.setdefault(hashlib.sha256(image).digest(), row)
-            if _split(other) != _split(row):
+            if other.split != row.split:
+                later = max(other, row, key=lambda each: each.line)
                 raise DataError(
                     f"{other.filename!r} ({other.split}) and {row.filename!r} ({row.split}) "
                     "are the same image",
-                    where=f"{self._csv}:{max(other.line, row.line)}",
-                    hint="an image must not be in two splits: remove one of the lines",
+                    where=self.images.place(later),
+                    hint="an image must not be in two splits: remove one of the two",
                 )
-
-
-def _split(row: Row) -> str:
-    """The split of an image, in lower case; without a split column every image is for the test."""
-    return row.split.lower() or "test"

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from harness.data.base import Dataset, Facts, Loaded, SplitFacts
+from harness.data.carve import shares
 from harness.data.idx_family import FILES
 from harness.data.mnist import MNIST
 from harness.registry import datasets
@@ -88,7 +89,4 @@ def validation_counts() -> np.ndarray:
     >>> int(validation_counts().sum())
     5000
     """
-    quota, remainder = np.divmod(np.array(TRAIN, np.int64) * VALIDATION, sum(TRAIN))
-    by_remainder = np.argsort(-remainder, kind="stable")
-    quota[by_remainder[: VALIDATION - quota.sum()]] += 1
-    return quota
+    return shares(np.array(TRAIN), VALIDATION)

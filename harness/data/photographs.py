@@ -184,11 +184,10 @@ def photographs(
 ) -> np.ndarray:
     """Read images of an archive on all cores; see ``photograph``.
 
-    The archive must not be a tar: those cannot be read by several threads.
-
     Returns:
         uint8 (N, channels, size, size).
     """
+    archive.hold(names)
     readers = [partial(photograph, archive, name, size, channels, fit, white) for name in names]
     return stacked(readers, (channels, size, size))
 

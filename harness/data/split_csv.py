@@ -13,7 +13,13 @@ from harness.errors import DataError
 
 LARGEST = 256 << 20
 """Most bytes of a CSV after unpacking."""
-FIRST_LINE = "the first line must be filename,label or filename,label,split, with commas between"
+FIRST_LINE = (
+    "the first line must be filename,label or filename,label,split, with commas, semicolons or "
+    "tabs between"
+)
+SEPARATORS = ",;\t"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+"""First bytes of UTF-16, as spreadsheets save text."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,20 @@ class Row:
 def read_rows(path: Path) -> list[Row]:
     """Read the rows of a split CSV in order.
 
-    The file is UTF-8 with any line ends, with or without a byte-order mark; ``.xz`` is unpacked.
+    The file is UTF-8 with any line ends, with or without a byte-order mark, or UTF-16 with one;
+    ``.xz`` is unpacked. Commas, semicolons or tabs are between values: the one that is most
+    frequent in the first line. Names of columns may have capitals.
 
     Raises:
         DataError: If the file cannot be read, a column or value is missing, a path leads out of the
             folder, or a filename is listed twice.
     """
     text = _read_text(path)
-    reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    first_line = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=first_line.count)
+    reader = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True
+    )
     try:
         rows = _rows_by_filename(path, reader)
     except csv.Error as error:
@@ -117,7 +129,7 @@ def _read_text(path: Path) -> str:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise ValueError(f"more than {LARGEST} bytes")
-        return content.decode("utf-8-sig")
+        return content.decode("utf-16" if content.startswith(UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             "it is not UTF-8", where=str(path), hint="save it as plain text, UTF-8"

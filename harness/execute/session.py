@@ -179,7 +179,7 @@ def _carry_out(layout: Plan, options: RunOptions, console: Console | None) -> tu
     config = _executor_config(executor, options)
     store = options.open_store()
     store.prepare()
-    conditions = _conditions(layout.suite, options, store)
+    conditions = _conditions(layout, options, store)
     outcome = Outcome()
     todo, expected = _todo(layout, store)
     total = len(todo) + len(layout.waiting)
@@ -220,16 +220,22 @@ def _executor_config(executor: type[Executor], options: RunOptions) -> Config:
         ) from error
 
 
-def _conditions(suite: Suite, options: RunOptions, store: Store) -> Conditions:
+def _conditions(layout: Plan, options: RunOptions, store: Store) -> Conditions:
     files: dict[str, Path] = {}
     at_hand: dict[str, bytes] = {}
-    for entry in suite.protocols:
+    for entry in layout.suite.protocols:
         files |= entry.protocol.files()
-    for learner in suite.learners:
+    for learner in layout.suite.learners:
         files |= {file.sha256: file.path for file in files_in(learner.config) if file.path}
         at_hand |= pickles(learner.config, learner.cls)
     return Conditions(
-        store, options.data_folder, options.device, options.batch_size, files, at_hand
+        store,
+        options.data_folder,
+        options.device,
+        options.batch_size,
+        files,
+        at_hand,
+        layout.places,
     )
 
 

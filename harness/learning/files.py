@@ -14,6 +14,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Vali
 from pydantic_core import core_schema
 
 from harness.errors import DataError
+from harness.paths import relative_to_suite
 
 PREFIX = "sha256:"
 """How the JSON of a config names a file: this, then the hash of its content."""
@@ -101,13 +102,6 @@ class File:
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
-
-
-def relative_to_suite(value: str, info: ValidationInfo) -> Path:
-    """A path in a suite, relative to the file that names it; elsewhere to the current folder."""
-    context = info.context or {}
-    folder = context["folder"](info.field_name) if "folder" in context else Path()
-    return folder / Path(value).expanduser()
 
 
 def _validated(value: Any, info: ValidationInfo) -> File:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -32,6 +32,8 @@ from harness.protocols.attack_settings import (
     labelled,
 )
 from harness.protocols.base import (
+    CARVE,
+    NO_TRAIN,
     Context,
     Fault,
     Measurement,
@@ -161,15 +163,15 @@ class AttackSweep(Protocol[AttackSweepSetting]):
                 f"there are: {', '.join(splits)}",
             )
             return
-        if splits["train"].classes < 2:
+        split = splits[config.split]
+        if split.classes < 2:
             yield one_class()
             return
-        split = splits[config.split]
         yield from too_many(config.images, split.images)
         yield from attack_faults(config.attacks, self.facts.image_shape, split.classes)
         for place, attack_config in enumerate(config.attacks):
             attack = attacks[attack_config.attack](attack_config)
-            for path, message, hint in _surrogate_faults(attack):
+            for path, message, hint in _surrogate_faults(attack, splits):
                 yield Fault(("attacks", place, "surrogate", *path), message, hint)
 
     @classmethod
@@ -305,10 +307,14 @@ def _prepared(setting: AttackSweepSetting, data: Loaded, context: Context) -> At
     return attack
 
 
-def _surrogate_faults(attack: Attack) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
+def _surrogate_faults(
+    attack: Attack, splits: Collection[str]
+) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
     """Yield faults of an attack's surrogate learner: (path, message, hint)."""
     if attack.surrogate is None:
         return
+    if "train" not in splits:
+        yield (), f"a surrogate is trained, and {NO_TRAIN}", CARVE
     keys = dict(attack.surrogate)
     try:
         cls = learners[str(keys.pop("kind", None))]

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from harness.data.base import Dataset, Facts, Loaded
 from harness.lazy import nn
-from harness.learning.files import relative_to_suite
 from harness.learning.learner import Learner, Progress
+from harness.paths import relative_to_suite
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
 from harness.registry import Config, distinct
@@ -35,6 +35,11 @@ class Fault:
     path: tuple[str | int, ...]
     message: str
     hint: str = ""
+
+
+NO_TRAIN = "the data have no train split"
+CARVE = "put images into train/, or let `carve` draw splits from images without one"
+"""What to do about it, as a hint."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def shared_class_faults(
             f"no split {split!r} in {splitting!r}",
             f"allowed: {', '.join(splittings[splitting])}",
         )
-    elif splittings[splitting]["train"].classes < 2:
+    elif splittings[splitting][split].classes < 2:
         yield one_class()
     elif splitting in protocol.facts.class_disjoint:
         yield Fault(

@@ -13,7 +13,15 @@ from harness.data.base import Loaded
 from harness.learning.fitting import balanced_rows
 from harness.learning.learner import NO_LIMIT, Learner
 from harness.learning.training import fitted
-from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig
+from harness.protocols.base import (
+    CARVE,
+    NO_TRAIN,
+    Context,
+    Fault,
+    Measurement,
+    Protocol,
+    ProtocolConfig,
+)
 from harness.protocols.classification import count, detectable_words, shared_class_faults
 from harness.protocols.setting import Setting
 from harness.registry import distinct, protocols
@@ -110,6 +118,8 @@ class LowData(Protocol[LowDataSetting]):
         """Yield faults of a classification, and numbers larger than a class has images."""
         named = self.config.splitting is not None
         faults = list(shared_class_faults(self, self.splitting, self.config.split, named=named))
+        if not faults and "train" not in self.facts.splittings[self.splitting]:
+            faults = [Fault(("dataset",), f"learners are trained, and {NO_TRAIN}", CARVE)]
         yield from faults
         if faults:
             return

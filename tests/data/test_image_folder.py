@@ -180,7 +180,7 @@ def test_a_csv_that_is_no_text_or_not_there(folder):
         make(folder).build()
     (folder / "split.csv").unlink()
     with pytest.raises(DataError, match="there is no such file"):
-        make(folder).facts()
+        make(folder, csv="split.csv").facts()
 
 
 @pytest.mark.parametrize(

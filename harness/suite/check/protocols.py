@@ -7,7 +7,7 @@ from typing import Any
 from harness.data.base import Dataset
 from harness.errors import DataError, did_you_mean
 from harness.learning.body import ChosenBody
-from harness.protocols.base import Protocol
+from harness.protocols.base import CARVE, NO_TRAIN, Protocol
 from harness.registry import datasets, protocols
 from harness.suite.check.context import Checking, Steps
 from harness.suite.model import LearnerEntry, ProtocolEntry, SuiteConfig
@@ -99,6 +99,7 @@ def _chosen(
             continue
         refusal = (
             protocol.refuses(entry.cls)
+            or _untrainable(entry, protocol)
             or _unmatched(entry, protocol, learners)
             or _too_small(entry, protocol)
         )
@@ -122,6 +123,17 @@ def _too_small(entry: LearnerEntry, protocol: Protocol) -> str | None:
     """Why a learner's body does not take the images of a protocol, or None."""
     body = getattr(entry.config, "body", None)
     return body.refuses(protocol.facts.image_shape) if isinstance(body, ChosenBody) else None
+
+
+def _untrainable(entry: LearnerEntry, protocol: Protocol) -> str | None:
+    """Why a learner cannot be trained for a protocol, or None."""
+    data = protocol.training()
+    if data is None or entry.cls.comes_trained(entry.config):
+        return None
+    splits = protocol.facts.splittings.get(data.splitting)
+    if splits is None or "train" in splits:
+        return None
+    return f"it is trained, and {NO_TRAIN}: {CARVE}"
 
 
 def _unmatched(entry: LearnerEntry, protocol: Protocol, learners: list[LearnerEntry]) -> str | None:
