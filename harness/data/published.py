@@ -1,9 +1,9 @@
 """Published sets of train and test images, in whatever form they are at hand.
 
-The forms of one set hold the same images in different orders: those of class folders are in order
-of their names, those of batches in the order in which somebody packed them. Images are therefore
-brought into one order, that of the sha256 of their records (a byte of label, then the pixels). So
-every form has the same content hash, gives the same keys, and draws the same images.
+The forms of one set hold the same images in different orders: class folders in order of file names,
+batches in the order in which they were packed. Images are therefore brought into one order, that of
+the sha256 of their records (a byte of label, then the pixels). So every form has the same content
+hash, gives the same keys, and draws the same images.
 """
 
 from __future__ import annotations
