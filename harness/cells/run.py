@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,7 @@ class Conditions:
     batch_size: int = 256
     files: dict[str, Path] = field(default_factory=dict)
     at_hand: dict[str, bytes] = field(default_factory=dict)
-    places: dict[str, dict[str, str]] = field(default_factory=dict)
+    places: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 Work = Callable[[Cell, Conditions, Progress], tuple[CellResult, Arrays]]

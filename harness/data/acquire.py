@@ -7,16 +7,17 @@ import os
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from harness.data.base import Dataset, Loaded
 from harness.data.cache import Entry, cache_folder
 from harness.data.verify import check_facts
 
-_places: ContextVar[Mapping[str, str] | None] = ContextVar("_places", default=None)
+_places: ContextVar[Mapping[str, Any] | None] = ContextVar("_places", default=None)
 
 
 @contextlib.contextmanager
-def placed(places: Mapping[str, str]) -> Iterator[None]:
+def placed(places: Mapping[str, Any]) -> Iterator[None]:
     """Load the dataset of a cell from where the suite says that it is.
 
     The identity of a cell does not name the paths of its data, only their content.
@@ -59,8 +60,9 @@ def load(dataset: Dataset, cache: Path | None = None) -> tuple[Loaded, str]:
     Raises:
         DataError: If its files are missing or damaged, or differ from its facts.
     """
-    places = _places.get()
-    if places:
+    places = _places.get() or {}
+    is_of_cell = places.keys() <= type(dataset.config).model_fields.keys()
+    if places and is_of_cell and not dataset.config.places():
         keys = {**dataset.config.model_dump(mode="json"), **places}
         dataset = type(dataset)(dataset.Config.model_validate(keys), dataset.root)
     folder = cache_folder(cache)

@@ -29,7 +29,11 @@ def made(spec: Spec, root: Path | None) -> Dataset:
 def beside(dataset: Dataset, others: list[str]) -> Beside:
     """A dataset with others beside it, by their names."""
     inside = {"kind": dataset.kind, **dataset.config.model_dump(mode="json")}
-    keys = {"inside": json.dumps(inside, sort_keys=True), "outside": " ".join(others)}
+    keys: dict[str, Any] = {
+        "inside": json.dumps(inside, sort_keys=True),
+        "outside": " ".join(others),
+        "where": dataset.config.places() or None,
+    }
     return Beside(Beside.Config.model_validate(keys), dataset.root)
 
 
@@ -54,6 +58,13 @@ class Beside(Dataset):
             '{"kind": "mnist5k"}', description="the dataset: a JSON object with `kind` and its keys"
         )
         outside: str = Field("", description="names of the datasets beside it, with spaces between")
+        where: dict[str, Any] | None = Field(
+            None, description="the paths that keys of the dataset name; they are in no key"
+        )
+
+        def places(self) -> dict[str, Any]:
+            """The paths of the dataset inside."""
+            return {"where": self.where} if self.where else {}
 
     config: Config
     origin = "embedded"  # by default; otherwise its parts say what is missing
@@ -63,7 +74,7 @@ class Beside(Dataset):
     @property
     def inside(self) -> Dataset:
         """The dataset itself."""
-        return made(json.loads(self.config.inside), self.root)
+        return made({**json.loads(self.config.inside), **(self.config.where or {})}, self.root)
 
     @property
     def outside(self) -> dict[str, Dataset]:

@@ -84,7 +84,7 @@ class Entry:
         config = json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True)
         readable = re.sub(r"[^A-Za-z0-9_-]+", "_", dataset.kind)
         # Copies of the same kind of data in two places are kept beside each other.
-        places = dataset.config.places().values()
+        places = [str(place) for place in dataset.config.places().values()]
         self.stem = f"{readable}-{_short_hash(dataset.kind, config, *places)}"
         sources = [
             _folder_state(dataset.members(path)) if path.is_dir() else file_sha256(path, folder)

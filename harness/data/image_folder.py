@@ -68,6 +68,7 @@ class ImageFolder(Dataset):
         class_order: list[str] | None = Field(
             None,
             min_length=1,
+            strict=False,
             description="all classes in the order of their numbers; alphabetical if left out",
         )
         range: int | None = Field(

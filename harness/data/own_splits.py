@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from harness import registry
 from harness.data.carve import stratified_draw
@@ -26,6 +28,16 @@ class Carve(registry.Config):
     val: float = Field(0.0, ge=0, lt=1, description="share of the images for validation")
     test: float = Field(0.0, ge=0, lt=1, description="share of the images for the test")
     seed: int = Field(0, ge=0, description="of the draw, which keeps the proportions of classes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) and value.startswith("{") else value
+
+    @model_serializer
+    def _as_text(self) -> str:
+        """As text, because a worker looks up what it has loaded by its keys."""
+        return json.dumps({"val": self.val, "test": self.test, "seed": self.seed})
 
     @model_validator(mode="after")
     def _leaves_some(self) -> Carve:

@@ -52,7 +52,8 @@ def test_a_path_is_relative_to_the_file_that_names_it(registry, name, key, tmp_p
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "mine").write_bytes(b"content")
     monkeypatch.chdir(tmp_path)
-    needed = {"module": "torch.nn:Identity"} if key == "weights" else {}
+    beside_weights = {"network": {"module": "torch.nn:Identity"}, "head": {"body": "conv4"}}
+    needed = dict(beside_weights[name]) if key == "weights" else {}
     needed |= {"dataset": "digits"} if registry is protocols else {}
     if name in ("attacked_episodes", "support_attack"):
         needed["attacks"] = [{"attack": "fgsm", "eps": [0.1]}]
@@ -131,11 +132,19 @@ def test_moving_images_changes_no_key(images, tmp_path, monkeypatch):
     assert not {cell.key for cell in changed.cells} & {cell.key for cell in before.cells}
 
 
-def test_cells_find_images_beside_the_suite(images, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "",
+        ", class_order: [b, a]",
+        ", carve: {val: 0.25}",
+    ],
+)
+def test_cells_find_images_beside_the_suite(keys, images, tmp_path, monkeypatch):
     """The identity of a cell does not name the folder: a worker is told where it is."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     path = images.parent / "suite.yaml"
-    path.write_text(SUITE)
+    path.write_text(SUITE.replace(", size: 8", f", size: 8{keys}"))
     layout = plan.make(suites.load(path))
     cells.run._load.cache_clear()
     store = Store(tmp_path / "store")
