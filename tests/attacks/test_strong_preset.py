@@ -9,6 +9,7 @@ from torch import nn
 
 from harness.attacks.engine import in_turn
 from harness.attacks.engine.sweep import sweep
+from harness.attacks.trust import check
 from harness.rng import Rng
 
 PROTOTYPES = 10
@@ -58,3 +59,9 @@ def test_runs_made_together_give_what_runs_in_turn_give(attack, mlp, digits, mon
     assert 0 < together.accuracy()[0] < 1
     np.testing.assert_array_equal(together.correct, alone.correct)
     np.testing.assert_allclose(together.margin, alone.margin, atol=1e-4)
+
+
+def test_every_trust_check_of_strong_passes_on_an_honest_network(attack, mlp, digits):
+    chosen = attack("strong", eps=[0.05, 0.1], steps=20)
+    inputs = mlp, digits.images[:120], digits.labels[:120], np.arange(120), chosen, Rng(0)
+    assert {found.level for found in check(*inputs, sweep(*inputs))} <= {"PASS", "WARN"}

@@ -24,8 +24,8 @@ class Parts(Check):
     order = 135
 
     def applies(self, context: CheckContext) -> bool:
-        """If the attack has parts."""
-        return context.middle >= 0 and context.attack.reports_parts
+        """If one of the attack's parts is a random search."""
+        return context.middle >= 0 and SEARCH in context.result.objectives
 
     def judge(self, context: CheckContext) -> Judgement:
         """Judge the accuracy that the random search took."""
