@@ -21,7 +21,7 @@ whereas listed episodes come from a file and are the same for every seed.
 CROSSED = frozenset({"sample", "image", "listed episode"})
 """Units that are the same ones for every seed."""
 
-FROM_VERDICTS = frozenset({"accuracy", "error", "proven"})
+FROM_VERDICTS = frozenset({"accuracy", "error", "proven", "smoothed_proven"})
 """Metrics that are means of stored verdicts, or of shares of them; each is within [0, 1]."""
 
 Trust = Literal["PASS", "WARN", "FAIL", "-"]

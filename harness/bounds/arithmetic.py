@@ -15,7 +15,8 @@ import torch.nn.functional as F
 
 from harness.bounds.affine import Pooled, Reshaped, Scaled, Sum
 from harness.bounds.graph import NoBound
-from harness.bounds.recorder import Length, Recorder, Rule, Square, Unit, Value, unit
+from harness.bounds.quotient import Quotient
+from harness.bounds.recorder import Length, Reciprocal, Recorder, Rule, Square, Unit, Value, unit
 from harness.bounds.relaxed import Power, Relu
 from harness.bounds.shaped import Normalised, SquaredDistances
 
@@ -201,19 +202,34 @@ def multiply(recorder: Recorder, x: Any, y: Any) -> Any:
     if isinstance(x, Value) and isinstance(y, Value):
         if x == y:
             return Square(unit(x))
+        for one, other in ((x, y), (y, x)):
+            if isinstance(one, Reciprocal):
+                return _quotient(recorder, scaled(recorder, other, one.dividend, 0.0), one.of)
         raise NoBound("a product of two values has no bound")
     if isinstance(x, Value):
         return scaled(recorder, x, _constant(y), 0.0)
     return scaled(recorder, y, _constant(x), 0.0)
 
 
-def divide(recorder: Recorder, x: Any, y: Any) -> Unit:
-    """X by a constant, or by its own length."""
+def divide(recorder: Recorder, x: Any, y: Any) -> Unit | Reciprocal:
+    """X by a constant, by its own length, or by units."""
     if isinstance(y, Length) and y.of == x:
         return recorder.add(Normalised(y.added, y.floor), unit(x))
     if isinstance(y, Value):
-        raise NoBound("a division by units has no bound")
+        return _quotient(recorder, x, y) if isinstance(x, Value) else Reciprocal(unit(y), x)
     return scaled(recorder, x, 1 / _constant(y), 0.0, roundings=2)
+
+
+def reciprocal(recorder: Recorder, x: Any) -> Reciprocal:
+    """One divided by units."""
+    return Reciprocal(unit(x), 1.0)
+
+
+def _quotient(recorder: Recorder, x: Any, y: Any) -> Unit:
+    """Units divided by units."""
+    shape = torch.broadcast_shapes(recorder.shape(unit(x)), recorder.shape(unit(y)))
+    wide = _expanded(recorder, x, shape), _expanded(recorder, y, shape)
+    return recorder.add(Quotient(), *wide)
 
 
 def power(recorder: Recorder, x: Any, exponent: float) -> Unit | Square:

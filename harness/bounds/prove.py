@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from harness.bounds import competitive, crown, normalised, prototypes
+from harness.bounds import competitive, crown, normalised, outputs, prototypes
 from harness.bounds.affine import is_affine
 from harness.bounds.codes import Competition
 from harness.bounds.domain import Domain, Norm
 from harness.bounds.graph import Graph
 from harness.bounds.normalised import AfterNormalisation
+from harness.bounds.outputs import logits_of
 from harness.bounds.prototypes import Prototypes
 from harness.bounds.rounding import FLOAT64
 from harness.bounds.trace import trace
@@ -76,6 +77,19 @@ class Prover:
             NoBound: No method applies; the reason names the part that prevents it.
         """
         graph = trace(network, images)
+        logits = logits_of(graph)
+        prover = cls._of_logits(logits)
+        if logits is graph:
+            return prover
+
+        def of_outputs(domain: Domain, labels: torch.Tensor) -> torch.Tensor:
+            return outputs.margins(graph, prover.bound(domain, labels), labels)
+
+        return cls(of_outputs, prover.method, prover.chunk)
+
+    @classmethod
+    def _of_logits(cls, graph: Graph) -> Prover:
+        """Choose the method for a network that gives logits."""
         codes = Competition.of(graph)
         if codes is not None:
             units = codes.weight.numel()

@@ -36,6 +36,14 @@ class Square(Value):
     of: Unit
 
 
+@dataclass(frozen=True)
+class Reciprocal(Value):
+    """A constant divided by another value."""
+
+    of: Unit
+    dividend: Any
+
+
 class Recorder:
     """Collects the steps of a graph.
 

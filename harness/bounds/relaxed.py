@@ -66,31 +66,41 @@ class Activation(Op):
         return (rows * slope,), (rows * at_zero).flatten(2).sum(2)
 
 
+@dataclass(frozen=True)
 class Relu(Activation):
-    """max(z, 0)."""
+    """max(z, 0), or max(z, slope * z) if it leaks.
+
+    Attributes:
+        slope: below zero, in [0, 1].
+    """
+
+    slope: float = 0.0
 
     def value(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Larger of z and 0."""
-        return inputs[0].clamp_min(0)
+        """Larger of z and slope * z."""
+        return torch.maximum(inputs[0], self.slope * inputs[0])
 
     def lines(self, box: Box) -> Lines:
-        """Above: the chord. Below: z or 0, whichever leaves the smaller triangle."""
+        """Above: the chord. Below: z or slope * z, whichever leaves the smaller triangle."""
         low, high = box.low, box.high
         unstable = self.undecided(box)
-        active = (low >= 0).to(low.dtype)
-        chord = high / (high - low).where(unstable, 1)
+        active = torch.where(low >= 0, 1.0, self.slope).to(low.dtype)
+        chord = (high - self.slope * low) / (high - low).where(unstable, 1)
         above = torch.where(unstable, chord, active)
-        below = torch.where(unstable, (high > -low).to(low.dtype), active)
-        above_at = torch.where(unstable, -chord * low, 0)
+        nearest = torch.where(high > -low, 1.0, self.slope).to(low.dtype)
+        below = torch.where(unstable, nearest, active)
+        above_at = torch.where(unstable, (self.slope - chord) * low, 0)
         return Lines(below, torch.zeros_like(low), above, above_at)
 
     def undecided(self, box: Box) -> torch.Tensor:
-        """Units that can be on and off."""
-        return (box.low < 0) & (box.high > 0)
+        """Units that can be on and off, and those of which nothing is known (NaN)."""
+        return ~((box.low >= 0) | (box.high <= 0))
 
     def error(self, errors: Sequence[torch.Tensor], inputs: Sequence[Box]) -> torch.Tensor:
-        """The input's: the slope is at most one and nothing is rounded."""
-        return errors[0]
+        """The input's, since the slope is at most one, and that of a product if it leaks."""
+        if not self.slope:
+            return errors[0]
+        return errors[0] + gamma(2) * self.slope * (inputs[0].magnitude + errors[0])
 
 
 @dataclass(frozen=True)

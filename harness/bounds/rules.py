@@ -17,10 +17,10 @@ import torch
 from harness.bounds import arithmetic
 from harness.bounds.affine import Convolution, Matrix
 from harness.bounds.arithmetic import combined, scaled
-from harness.bounds.graph import NoBound
+from harness.bounds.graph import NoBound, Op
 from harness.bounds.recorder import Length, Recorder, Rule, Unit, unit
 from harness.bounds.relaxed import MaxPool, Relu, Squashed
-from harness.bounds.shaped import Extreme, Softmax
+from harness.bounds.shaped import Extreme, LogSoftmax, Softmax
 
 
 def rule_name(target: Any) -> str:
@@ -101,6 +101,13 @@ def relu(recorder: Recorder, x: Any) -> Unit:
     return recorder.add(Relu(), unit(x))
 
 
+def leaky_relu(recorder: Recorder, x: Any, slope: float = 0.01) -> Unit:
+    """The larger of x and slope * x."""
+    if not 0 <= slope <= 1:
+        raise NoBound(f"a leaky ReLU of slope {slope:g} has no bound")
+    return recorder.add(Relu(float(slope)), unit(x))
+
+
 def tanh(recorder: Recorder, x: Any) -> Unit:
     """The hyperbolic tangent."""
     return recorder.add(Squashed("tanh"), unit(x))
@@ -163,12 +170,16 @@ def clamp(recorder: Recorder, x: Any, least: Any = None, most: Any = None) -> An
     raise NoBound("clamping has no bound")
 
 
-def softmax(recorder: Recorder, x: Any, axis: int, *_: Any) -> Unit:
-    """A softmax over all units."""
-    if len(recorder.shape(unit(x))) != 1:
-        raise NoBound("a softmax over a part of the units has no bound")
-    recorder.axis(x, axis)
-    return recorder.add(Softmax(), x)
+def softmax(op: Op) -> Rule:
+    """A softmax over all units, or its logarithm."""
+
+    def rule(recorder: Recorder, x: Any, axis: int, *_: Any) -> Unit:
+        if len(recorder.shape(unit(x))) != 1:
+            raise NoBound("a softmax over a part of the units has no bound")
+        recorder.axis(x, axis)
+        return recorder.add(op, x)
+
+    return rule
 
 
 def extreme(largest: bool) -> Rule:
@@ -207,6 +218,7 @@ RULES: dict[str, Rule] = {
     "neg": arithmetic.negate,
     "mul": arithmetic.multiply,
     "div": arithmetic.divide,
+    "reciprocal": arithmetic.reciprocal,
     "pow": arithmetic.power,
     "mm": matrix,
     "addmm": matrix_and_bias,
@@ -215,13 +227,15 @@ RULES: dict[str, Rule] = {
     "native_batch_norm_legit_no_training": batch_norm,
     "cudnn_batch_norm": batch_norm,
     "relu": relu,
+    "leaky_relu": leaky_relu,
     "tanh": tanh,
     "sigmoid": sigmoid,
     "max_pool2d_with_indices": max_pool,
     "linalg_vector_norm": length,
     "clamp": clamp,
     "clamp_min": floor,
-    "softmax": softmax,
+    "softmax": softmax(Softmax()),
+    "log_softmax": softmax(LogSoftmax()),
     **dict.fromkeys(("amax", "max"), extreme(True)),
     **dict.fromkeys(("amin", "min"), extreme(False)),
 }

@@ -75,6 +75,19 @@ class Softmax(Part):
         return "softmax"
 
 
+class LogSoftmax(Part):
+    """Logarithm of a softmax over all outputs."""
+
+    whole = "a network's outputs"
+
+    def value(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """The logarithm of the softmax."""
+        return torch.log_softmax(inputs[0], 1)
+
+    def __str__(self) -> str:
+        return "log-softmax"
+
+
 @dataclass(frozen=True)
 class SquaredDistances(Part):
     """Squared Euclidean distances of an image to prototypes (P, n)."""

@@ -19,7 +19,14 @@ CLEAN = "clean"
 MEAN = "mean"
 """Name of the mean over all corruptions."""
 
-BETTER = {"accuracy": 1, "error": -1, "proven": 1, "auroc": 1, "fpr95": -1}
+BETTER = {
+    "accuracy": 1,
+    "error": -1,
+    "proven": 1,
+    "smoothed_proven": 1,
+    "auroc": 1,
+    "fpr95": -1,
+}
 """Metrics with a best value: 1 if it is the highest, -1 if it is the lowest.
 
 The biology audit describes; none of its metrics is better for being larger.

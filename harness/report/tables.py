@@ -35,6 +35,7 @@ DEFAULT_COLUMNS = {
     "attacked_episodes": ["ways", "shots", "attack", "eps"],
     "low_data": ["per_class"],
     "corruption": ["corruption"],
+    "smoothing": ["radius"],
 }
 """Kind of protocol -> the columns of its table in a suite that asks for none."""
 

@@ -104,6 +104,36 @@ def on_unit_images(pixels: int, hidden: int, classes: int, seed: int = 0) -> nn.
     return randomised(nn.Sequential(*layers), seed)
 
 
+class Divided(nn.Module):
+    """Inhibition that subtracts and divides, with weights that are never negative."""
+
+    def __init__(self, pixels: int, hidden: int, classes: int, seed: int) -> None:
+        super().__init__()
+        generator = seeded(seed)
+        self.excite = nn.Parameter(torch.rand(pixels, hidden, generator=generator))
+        self.inhibit = nn.Parameter(torch.rand(pixels, hidden, generator=generator))
+        self.gain = nn.Parameter(1 + torch.rand(hidden, generator=generator))
+        self.readout = nn.Linear(hidden, classes)
+        with torch.no_grad():
+            self.readout.weight.copy_(torch.randn(classes, hidden, generator=generator))
+
+    def forward(self, x):
+        flat = x.flatten(1)
+        inhibition = flat @ self.inhibit
+        drive = self.gain / (inhibition + 0.1) * (flat @ self.excite - inhibition)
+        return self.readout(F.relu(drive))
+
+
+def divided(pixels: int, hidden: int, classes: int, seed: int = 0) -> nn.Module:
+    """``Divided``, frozen."""
+    return Divided(pixels, hidden, classes, seed).eval().requires_grad_(False)
+
+
+def with_output(network: nn.Module, output: nn.Module) -> nn.Module:
+    """A network with a function of its logits behind it."""
+    return nn.Sequential(network, output).eval()
+
+
 class PowerOfRelu(nn.Module):
     """max(z, 0)^3."""
 

@@ -75,6 +75,47 @@ def test_crown_never_exceeds_the_exact_margin_of_any_class(name, norm):
             assert np.median(exact[others] - found[others]) < 0.25
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_division_by_units_is_near_the_margins_on_a_grid(norm):
+    network = small.divided(2, 6, 3)
+    points = (0.2 + 0.8 * small.images(8, 1, 1, 2)).clamp(0, 1)
+    labels = torch.arange(8) % 3
+    gaps = []
+    for eps in (0.01, 0.05):
+        found = prove(network, points, labels, eps, norm).margins
+        for row, image, label in zip(found, points, labels.tolist(), strict=True):
+            grid = oracles.least_on_grid(network, image, label, eps, norm)
+            assert (row <= grid).all()
+            gaps += (grid - row)[row.isfinite()].tolist()
+    assert np.median(gaps) < 0.1 * network(points).abs().amax().item()
+
+
+def test_a_division_by_units_that_may_be_zero_proves_nothing():
+    network = small.divided(2, 6, 3)
+    network.inhibit.neg_()
+    points = small.images(8, 1, 1, 2)
+    proof = prove(network, points, predicted(network, points), 0.3)
+    assert not proof.proven.any() and not proof.margins.isnan().any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("output", [nn.Softmax(1), nn.LogSoftmax(1)])
+def test_probabilities_are_proven_exactly_where_their_logits_are(output, norm):
+    scale = {"linf": 0.05, "l2": 0.1, "l1": 0.2}[norm]
+    points = small.images(12, 1, 3, 3, seed=5)
+    for plain in (small.mlp([9, 12, 4], 11), small.competitive(9, 15, 4, 20.0)):
+        labels = predicted(plain, points)
+        prover = Prover.of(small.with_output(plain, output), points)
+        shares = []
+        for eps in (0.5 * scale, 3 * scale, 10 * scale):
+            found = prover.prove(points, labels, eps, norm)
+            of_logits = prove(plain, points, labels, eps, norm)
+            assert torch.equal(found.proven, of_logits.proven)
+            assert found.method == of_logits.method
+            shares.append(float(found.proven.double().mean()))
+        assert shares[0] > 0 and shares[-1] < 1
+
+
 @pytest.mark.parametrize("fault", ["slope above", "constant below", "constant above"])
 def test_exact_margins_reveal_a_wrong_relaxation(monkeypatch, fault):
     right = Relu.lines
@@ -277,6 +318,12 @@ KINDS = {
         torch.rand(12, 9, generator=small.seeded(seed)), 4
     ).eval(),
     "linear": lambda seed: small.mlp([9, 4], seed),
+    "leaky": lambda seed: small.mlp([9, 10, 8, 4], seed, lambda: nn.LeakyReLU(0.2)),
+    "divided": lambda seed: small.divided(9, 8, 4, seed),
+    "probabilities": lambda seed: small.with_output(small.mlp([9, 12, 4], seed), nn.Softmax(1)),
+    "logarithms": lambda seed: small.with_output(
+        small.competitive(9, 15, 4, 20.0, seed), nn.LogSoftmax(1)
+    ),
 }
 
 
@@ -297,7 +344,7 @@ def random_points(points: torch.Tensor, eps: float, norm: str, count: int, seed:
     return moved.clamp(0, 1).float()
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=24, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     norm=st.sampled_from(NORMS),
@@ -316,7 +363,7 @@ def test_no_random_point_of_the_ball_has_a_smaller_margin(kind, norm, size, seed
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("kind", ["deep", "tanh", "code", "power"])
+@pytest.mark.parametrize("kind", ["deep", "tanh", "code", "power", "divided", "probabilities"])
 def test_no_attack_of_the_engine_reaches_a_smaller_margin(kind, norm):
     from harness.attacks.engine.sweep import sweep
     from harness.attacks.pgd import PGD

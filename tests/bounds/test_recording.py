@@ -112,8 +112,8 @@ NO_BOUND = {
     "units clipped": (lambda x: (x.flatten(1) @ WEIGHT).clamp(0, 1), "clamping has no bound"),
     "maps": (lambda x: x * 2, "it does not give logits (B, classes)"),
     "double": (lambda x: x.flatten(1).double(), "it computes in float64"),
-    "probabilities": (
-        lambda x: torch.softmax(x.flatten(1) @ WEIGHT, 1),
+    "probabilities inside": (
+        lambda x: torch.softmax(x.flatten(1) @ WEIGHT, 1) - 1,
         "softmax is only bounded as part of a competitive code",
     ),
     "cosine of a hidden layer": (
