@@ -62,7 +62,8 @@ class Softened(StraightThrough):
 
 
 def _cuts(name: str, function: Any) -> bool:
-    return name in ("detach", "detach_copy") or function == torch.Tensor.data.__get__
+    read_data: Any = torch.Tensor.data
+    return name in ("detach", "detach_copy") or function == read_data.__get__
 
 
 class RealGraphVictim(Victim):

@@ -53,7 +53,8 @@ class Broken:
                 f"{of_nearest} of the {len(nearest)} nearest and {of_drawn} of {len(drawn)} others "
                 f"at eps {budgets.words(context.result.eps[place])}"
             )
-        worst = max(levels, key=("PASS", "WARN", "FAIL").index, default="PASS")
+        levels.append("PASS")
+        worst = max(levels, key=("PASS", "WARN", "FAIL").index)
         return cls(worst, f"broke {', '.join(words)}" if words else "no survivors")
 
 
