@@ -265,6 +265,8 @@ class Dataset(ABC):
     config: Config
 
     origin: ClassVar[Literal["embedded", "data root"]]
+    are_pixels: ClassVar[bool] = True
+    """Whether its values are pixels, which attacks and corruptions change; false for embeddings."""
     folder_name: ClassVar[str] = ""
     """Folder of its files below the data root; empty if it has the name of the dataset."""
     licence: ClassVar[str]

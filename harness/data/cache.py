@@ -32,7 +32,7 @@ from harness.data.base import Dataset, Loaded
 from harness.errors import StoreError
 from harness.files import alone, replacing, write_atomically
 
-TYPES = {"U8": np.uint8, "I64": np.int64}
+TYPES = {"U8": np.uint8, "I64": np.int64, "F64": np.float64}
 """Types of arrays in a copy, by their names in safetensors."""
 LIBRARIES = ("numpy", "pillow", "scipy", "matplotlib", "fonttools", "scikit-learn")
 """Libraries whose release may change a dataset."""

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "some-classes": "it is part of another: tests/protocols/test_out_of_distribution.py",
     "image-folder": "it has no images of its own: test_image_folder.py",
     "npz": "it has no images of its own: test_npz.py",
+    "features": "it has no embeddings of its own: test_features.py",
     **dict.fromkeys(
         ("cifar-10", "cifar-100", "svhn", "emnist", "stl10"), "no copy here: test_published.py"
     ),

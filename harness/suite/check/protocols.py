@@ -12,6 +12,9 @@ from harness.registry import datasets, protocols
 from harness.suite.check.context import Checking, Steps
 from harness.suite.model import LearnerEntry, ProtocolEntry, SuiteConfig
 
+ON_EMBEDDINGS = ("biology", "calibration", "classification", "few_shot", "low_data")
+"""Protocols that measure any numbers; all others are for images."""
+
 
 def checked_protocols(
     checking: Checking, top: SuiteConfig, learners: list[LearnerEntry]
@@ -38,6 +41,13 @@ def _protocol(
         return None
     dataset = _dataset(checking, config.dataset, (*path, "dataset"))
     if dataset is None:
+        return None
+    if not dataset.are_pixels and ":" not in cls.kind and cls.kind not in ON_EMBEDDINGS:
+        checking.report(
+            (*path, "dataset"),
+            f"{cls.kind} is for images, and {dataset.kind} has embeddings",
+            f"protocols on embeddings: {', '.join(ON_EMBEDDINGS)}",
+        )
         return None
     try:
         protocol = cls(config, dataset.facts())
