@@ -180,7 +180,7 @@ class _Layout:
     def _relatives_of(self, setting: Setting) -> Iterator[Cell]:
         """The same for one setting; the suite's seeds and budget have no part in them."""
         data = self.entry.protocol.training()
-        if data is None:
+        if data is None or "train" not in self.entry.protocol.facts.splittings[data.splitting]:
             return
         for relative in self.entry.protocol.relatives(setting):
             cls = learners[relative.kind]
