@@ -9,13 +9,17 @@ import os
 import pickle
 import tarfile
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from harness.data import acquire, install, verify
+from harness.data.base import Remote
 from harness.data.cifar_10 import CLASSES, Cifar10
 from harness.data.cifar_100 import Cifar100Classes
 from harness.data.emnist import EMNIST, PARTS
@@ -193,6 +197,27 @@ def test_the_cache_serves_the_second_time(tmp_path, content, monkeypatch):
 def test_import_puts_any_form_into_the_data_root(form, tmp_path, content):
     root = tmp_path / "root"
     assert install.import_files("cifar-10", [FORMS[form](tmp_path / "downloads")], root)
+    assert Cifar10(Cifar10.Config(), root).build().content_hash() == content
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Print nothing."""
+
+
+def test_get_fetches_the_published_archive(tmp_path, content, monkeypatch):
+    archive = tar(pickled(tmp_path / "web"))
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    handler = partial(_Quiet, directory=archive.parent)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
+        remote = Remote(url, sha256, archive.stat().st_size)
+        monkeypatch.setattr(Cifar10, "remotes", (remote,))
+        root = tmp_path / "root"
+        root.mkdir()
+        assert install.get("cifar-10", root) == [root / "cifar-10" / archive.name]
+        server.shutdown()
     assert Cifar10(Cifar10.Config(), root).build().content_hash() == content
 
 
