@@ -153,6 +153,11 @@ def show(
     from harness.data import acquire, sheet
 
     dataset = _dataset(name, set_, data_root)
+    if not dataset.are_pixels:
+        raise HarnessError(
+            f"{name} has embeddings, and a contact sheet shows images",
+            hint=f"`harness data verify {name}` reads and checks them",
+        )
     data, _ = acquire.load(dataset)
     rows = sheet.statistics(data, splitting)
     written = sheet.write(data, image or Path(f"{name}.png"), splitting)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from harness.cells.plan import make
+from harness.cli.data import show
 from harness.data.features import Features
-from harness.errors import DataError, SuiteError
+from harness.errors import DataError, HarnessError, SuiteError
 from harness.execute import session
 from harness.execute.session import RunOptions
 from harness.suite.load import load
@@ -159,3 +160,8 @@ def test_attacks_refuse_them(table, write_suite):
     saved("one .npz", path.parent, *table)
     with pytest.raises(SuiteError, match="attack_sweep is for images, and features has embed"):
         load(path)
+
+
+def test_a_contact_sheet_of_them_is_refused_in_one_line():
+    with pytest.raises(HarnessError, match="features has embeddings, and a contact sheet"):
+        show("features")
