@@ -49,7 +49,7 @@ def validate(
     Each fault is named with file:line:column and what is allowed. Exit status 2 if there is one.
 
     A kind such as `package.module:Class` is imported, which runs its code: check a suite of a
-    stranger with --no-plugins.
+    stranger with --no-plugins, which replaces no ${NAME} by a variable of the environment either.
 
     Example: harness validate suites/*.yaml
     """
@@ -71,7 +71,10 @@ def _validate(
     from harness.suite import load
 
     try:
-        suite = load.load(path, sets=sets, data_root=data_root, plugins=plugins)
+        # Without plugins it may be the suite of a stranger, which reads no variables either.
+        suite = load.load(
+            path, sets=sets, data_root=data_root, plugins=plugins, environment=plugins
+        )
     except HarnessError as error:
         faults = getattr(error, "faults", ()) or (error,)
         return _Validation(path, "", faults)

@@ -133,7 +133,9 @@ def _planned(
     suite: Path, path: Path, options: RunOptions, plugins: bool, lookup: Lookup
 ) -> planning.Plan:
     try:
-        loaded = suites.load(suite, data_root=options.data_folder, plugins=plugins)
+        loaded = suites.load(
+            suite, data_root=options.data_folder, plugins=plugins, environment=False
+        )
         session.check_device(options.device)
         return planning.make(loaded, device=options.device, lookup=lookup)
     except SuiteError as error:

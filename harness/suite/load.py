@@ -30,6 +30,7 @@ def load(
     sets: Sequence[str] = (),
     data_root: Path | None = None,
     plugins: bool = True,
+    environment: bool = True,
 ) -> Suite:
     """Read and check a suite.
 
@@ -41,6 +42,7 @@ def load(
         sets: overrides, ``key.key=value``.
         data_root: folder of the datasets that are not embedded.
         plugins: whether to import the modules that the suite names; if not, each is a fault.
+        environment: whether ``${NAME}`` is replaced by a variable; if not, it is text.
 
     Raises:
         SuiteError: the first fault, with file:line:column, what is allowed, and the
@@ -50,7 +52,8 @@ def load(
     if plugins:
         _make_importable(Path.cwd() if isinstance(origin, Mapping) else origin.resolve().parent)
     with contextlib.nullcontext() if plugins else without_plugins():
-        tree = resolved(origin, [sets] if isinstance(sets, str) else sets)
+        overrides = [sets] if isinstance(sets, str) else sets
+        tree = resolved(origin, overrides, environment=environment)
         checked, problems = check(tree, data_root)
     if problems:
         raise _error(problems, tree)

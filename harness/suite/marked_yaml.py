@@ -133,6 +133,16 @@ def _scalar(node: yaml.ScalarNode, mark: Mark) -> Any:
     raise _tag_error(node, mark)
 
 
+def plain_scalar(text: str, mark: Mark) -> Any:
+    """Read a text as a scalar without quotes: a word, number, truth value or None.
+
+    >>> plain_scalar("5", Mark("suite", 1, 1)), plain_scalar("no", Mark("suite", 1, 1))
+    (5, 'no')
+    """
+    tag = _Loader("").resolve(yaml.ScalarNode, text, (True, False))
+    return _scalar(yaml.ScalarNode(tag, text), mark)
+
+
 def _integer(text: str, mark: Mark) -> int:
     has_prefix = text[:2] in ("0o", "0x")
     number = int(text, 0) if has_prefix else int(text)
@@ -257,7 +267,7 @@ def _advice(text: str, error: yaml.MarkedYAMLError) -> str | None:
     if "another document" in problem:
         return "write one suite to a file"
     if line and "${" in line[0]:
-        return "variables of the environment are not replaced: use --set"
+        return 'quote what has braces, e.g. "${NAME}/images"'
     return None
 
 

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel
 
 from harness.errors import SuiteError, did_you_mean
 from harness.registry import Registry, learners, protocols
-from harness.suite import marked_yaml, override, shipped
+from harness.suite import marked_yaml, override, shipped, variables
 from harness.suite.from_python import source_of
 from harness.suite.marked_yaml import Source
 
@@ -24,12 +24,16 @@ MOST_MERGES = 100
 """Most names in all lists of ``extends`` together."""
 
 
-def resolved(suite: Path | Mapping[str, Any], sets: Sequence[str] = ()) -> Source:
+def resolved(
+    suite: Path | Mapping[str, Any], sets: Sequence[str] = (), *, environment: bool = True
+) -> Source:
     """A suite with everything it extends, its overrides and its defaults; not yet checked.
 
     Args:
         suite: the YAML file, or a mapping.
         sets: overrides, ``key.key=value``.
+        environment: whether ``${NAME}`` is replaced; never in a suite of others, which could read
+            secrets that way.
 
     Raises:
         SuiteError: a file that cannot be read, or a faulty ``extends``, override or ``defaults``.
@@ -37,6 +41,8 @@ def resolved(suite: Path | Mapping[str, Any], sets: Sequence[str] = ()) -> Sourc
     tree = read_tree(suite)
     for assignment in sets:
         tree = override.apply(tree, assignment)
+    if environment:
+        tree = variables.replaced(tree)
     return apply_defaults(tree)
 
 
