@@ -70,6 +70,7 @@ class Beside(Dataset):
     origin = "embedded"  # by default; otherwise its parts say what is missing
     licence = "those of its parts"
     citation = "those of its parts"
+    how_to_get = "the protocol out_of_distribution makes it from datasets that are there"
 
     @property
     def inside(self) -> Dataset:

@@ -37,6 +37,7 @@ class SomeClasses(Dataset):
     origin = "embedded"  # by default; otherwise the dataset says what is missing
     licence = "that of the dataset"
     citation = "that of the dataset"
+    how_to_get = "get the dataset that it is of"
 
     @property
     def whole(self) -> Dataset:

@@ -13,6 +13,9 @@ from PIL import Image
 from harness import cells
 from harness.cells import plan
 from harness.cells.run import Conditions
+from harness.data import acquire
+from harness.data.beside import Beside, beside
+from harness.data.image_folder import ImageFolder
 from harness.learning.files import File
 from harness.paths import Place
 from harness.protocols.base import SuiteFile
@@ -154,3 +157,13 @@ def test_cells_find_images_beside_the_suite(keys, images, tmp_path, monkeypatch)
         cells.run.run(cell, conditions, lambda fraction, note="": None)
     measured = store.read(layout.cells[-1].key)
     assert measured.values and "images" not in str(measured.identity["dataset"])
+
+
+def test_a_dataset_with_others_beside_it_is_found_too(images, tmp_path):
+    config = ImageFolder.Config(folder=str(images), size=8, colour=False)
+    both = beside(ImageFolder(config), ["digits"])
+    written = both.config.model_dump(mode="json")
+    assert str(images) not in str(written)
+    with acquire.placed(both.config.places()):
+        data, _ = acquire.load(Beside(Beside.Config.model_validate(written)), tmp_path / "cache")
+    assert set(data.splittings["standard"]) == {"train", "test", "digits"}
