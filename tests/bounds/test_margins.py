@@ -400,3 +400,32 @@ def test_a_bound_covers_the_excess_that_attacks_may_have():
     from harness.attacks.base import TOLERANCE
 
     assert EXCESS >= TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_no_attack_of_any_kind_breaks_what_is_proven(kind, norm):
+    from harness.attacks.engine.sweep import sweep
+    from harness.registry import attacks
+    from harness.rng import Rng
+
+    scale = {"linf": 0.05, "l2": 0.1, "l1": 0.2}[norm]
+    grid = [size * scale for size in (0.25, 0.5, 1, 2, 4)]
+    kinds = {
+        "pgd": {"loss": ["margin"], "targets": 3, "steps": 30},
+        "apgd": {"loss": ["margin"], "steps": 20},
+        "fmn": {"steps": 30},
+    }
+    if norm == "linf":
+        kinds["square"] = {"queries": 300}
+    network = KINDS[kind](0)
+    points = small.images(30, 1, 3, 3)
+    labels = predicted(network, points)
+    proofs = Prover.of(network, points).prove_grid(points, labels, grid, norm)
+    proven = np.stack([proof.proven.numpy() for proof in proofs])
+    assert proven[0].any()
+    for name, keys in kinds.items():
+        attack = attacks[name].of(norm=norm, eps=grid, **keys)
+        swept = sweep(network, points, labels, np.arange(30), attack, Rng(0))
+        assert not (proven & ~swept.worst).any()
