@@ -239,6 +239,7 @@ def distinct(values: list[Any] | None) -> list[Any] | None:
 
 learners = Registry("learner", "harness.learning.learner:Learner", "harness.rules", "baselines")
 bodies = Registry("body", "harness.learning.body:Body", "harness.bodies", plural="bodies")
+fronts = Registry("front", "harness.fronts.base:Front", "harness.fronts")
 datasets = Registry("dataset", "harness.data.base:Dataset", "harness.data")
 attacks = Registry("attack", "harness.attacks.base:Attack", "harness.attacks")
 checks = Registry("check", "harness.attacks.trust.base:Check", "harness.attacks.trust")

@@ -25,7 +25,8 @@ class Images:
     """A set of images.
 
     Attributes:
-        pixels: uint8 (N, C, H, W).
+        pixels: uint8 (N, C, H, W); behind a front (``harness.fronts``), its output times 255 as
+            float32.
         labels: int64 (N,) in [0, n_classes), or None if labels are withheld.
         index: int64 (N,), the position of each image in its dataset: its identity.
         n_classes: number of classes; 0 if labels are withheld.
@@ -66,8 +67,8 @@ class Images:
         return Images(self.pixels, None, self.index, 0)
 
     def tensor(self, device: str | torch.device = "cpu") -> torch.Tensor:
-        """The pixels as float32 (N, C, H, W) in [0, 1]."""
-        return torch.from_numpy(self.pixels).to(device).float().div_(255)
+        """The pixels as float32 (N, C, H, W), in [0, 1] unless they come through a front."""
+        return torch.from_numpy(self.pixels).to(device) / 255
 
 
 @dataclass(frozen=True)

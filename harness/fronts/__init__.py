@@ -1,0 +1,1 @@
+"""Fixed transformations of the image, in front of any learner: one file each."""

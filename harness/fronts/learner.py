@@ -1,0 +1,136 @@
+"""A learner that sees images through a front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.batching import in_batches
+from harness.data.base import Images
+from harness.fronts.base import Front
+from harness.lazy import nn, torch
+from harness.learning.learner import (
+    NO_LIMIT,
+    Budget,
+    EpisodeClassifier,
+    Learner,
+    Progress,
+    Synapses,
+    TrainingLog,
+    silent,
+)
+
+BATCH = 500
+FRONT = "front."
+"""Begins the names of the front's tensors in the state."""
+
+
+class Fronted(Learner):
+    """A learner behind a front: both together are a learner of images.
+
+    Args:
+        front: What the learner sees images through.
+        learner: Made for images of ``front.shape``.
+    """
+
+    def __init__(self, front: Front, learner: Learner) -> None:
+        self.front = front
+        self.learner = learner
+        super().__init__(learner.config, front.image_shape, learner.n_classes, learner.rng)
+        # What a class says of itself holds behind a front too.
+        for name in ("kind", "mini_batches", "transductive", "regimes", "tunable"):
+            setattr(self, name, getattr(learner, name))
+        self.fitted = learner.fitted
+
+    @property
+    def frozen_features(self) -> bool:
+        """Whether ``adapt`` reads images only through ``embed``."""
+        return self.learner.frozen_features
+
+    def fit(
+        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
+    ) -> TrainingLog:
+        """Fit the front to the images, and the learner to what comes through."""
+        images = train.tensor()
+        self.front.fit(images)
+        seen = in_batches(self.front.module(), images, batch_size=BATCH)
+        pixels = (255 * seen).numpy()
+        self._to_device()
+        self.learner.watch = self._watched()
+        log = self.learner.fit(
+            Images(pixels, train.labels, train.index, train.n_classes),
+            budget=budget,
+            progress=progress,
+        )
+        self.fitted = self.learner.fitted
+        return log
+
+    def _watched(self) -> Callable[[Learner, int], None] | None:
+        """The callback of this learner, for the one behind the front."""
+        watch = self.watch
+        if watch is None:
+            return None
+        return lambda learner, images_seen: watch(self, images_seen)
+
+    def _behind(self, module: nn.Module) -> nn.Module:
+        return nn.Sequential(self.front.module(), module).eval()
+
+    def classifier(self) -> nn.Module:
+        """The front, then the learner's classifier."""
+        return self._behind(self.learner.classifier())
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """The learner's embedding of what it sees."""
+        return self.learner.embed(self.front.module()(images))
+
+    def connectome(self) -> list[Synapses]:
+        """The learner's; a front has no plastic synapses."""
+        return self.learner.connectome()
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The learner's state, and the front's tensors."""
+        front = {f"{FRONT}{name}": value for name, value in self.front.tensors.items()}
+        return {**self.learner.state_dict(), **front}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Load a state."""
+        self.front.tensors = {
+            name.removeprefix(FRONT): value.to(self.device)
+            for name, value in state.items()
+            if name.startswith(FRONT)
+        }
+        self.learner.device = self.device
+        self.learner.load_state_dict(
+            {name: value for name, value in state.items() if not name.startswith(FRONT)}
+        )
+        self.fitted = self.learner.fitted
+
+    def _to_device(self) -> None:
+        self.front.tensors = {
+            name: value.to(self.device) for name, value in self.front.tensors.items()
+        }
+
+    def adapt(
+        self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> nn.Module:
+        """The learner's classifier of an episode, behind the front."""
+        seen = self._seen(support_images)
+        return self._behind(self.learner.adapt(seen, support_labels, n_way))
+
+    def adapt_many(
+        self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> EpisodeClassifier:
+        """``adapt`` over E episodes."""
+        classify = self.learner.adapt_many(self._seen(support_images), support_labels, n_way)
+        return lambda queries: classify(self._seen(queries))
+
+    def head_many(
+        self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int
+    ) -> EpisodeClassifier:
+        """``adapt_many`` on embeddings."""
+        return self.learner.head_many(support, support_labels, n_way)
+
+    def _seen(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (..., C, H, W) through the front."""
+        flat = images.reshape(-1, *images.shape[-3:])
+        seen = in_batches(self.front.module(), flat, batch_size=BATCH)
+        return seen.reshape(*images.shape[:-3], *seen.shape[1:])
