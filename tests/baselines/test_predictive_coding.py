@@ -69,7 +69,7 @@ def test_with_fixed_predictions_its_step_is_backpropagations(channels):
 
 
 def test_a_weak_output_gives_backpropagations_gradient():
-    """With E_out times beta, and the gradient of the rest state divided by it, with an error like beta."""
+    """With E_out times beta and the gradient at rest divided by it: the error is like beta."""
     _, rule = made(activation="tanh", inference_lr=0.1, inference_momentum=0.0)
     x, y = batch()
     target = F.one_hot(y, CLASSES).double()
