@@ -6,10 +6,11 @@ from typing import Any
 
 from harness.cells.code import CARRIERS, Versions, definitions, entry_of, version
 from harness.cells.modules import place_of
+from harness.fronts.learner import split_front
 from harness.learning.at_hand import is_class_at_hand
 from harness.learning.body import bodies_in
 from harness.learning.code_names import code_names_in
-from harness.registry import bodies, checks, learners, protocols
+from harness.registry import bodies, checks, fronts, learners, protocols
 from harness.storage.code_records import has_record, write_record
 from harness.storage.store import Store
 
@@ -38,6 +39,9 @@ def entries_of(identity: dict[str, Any]) -> tuple[str, ...]:
     kind = identity["learner"]["kind"]
     if not is_class_at_hand(kind):  # its own code is hashed in its kind
         entries.add(entry_of(learners[kind]))
+        front, _ = split_front(learners[kind], identity["learner"]["config"])
+        if front is not None:
+            entries.add(entry_of(fronts[front["kind"]]))
     for name in code_names_in(identity["learner"]):
         place = place_of(name)
         if place is not None:

@@ -25,6 +25,7 @@ from harness.data.base import Images, Loaded
 from harness.data.cache import cache_folder
 from harness.data.episodes import Span
 from harness.errors import DataError
+from harness.fronts.learner import Fronted, front_of, split_front
 from harness.lazy import nn, torch
 from harness.learning import at_hand
 from harness.learning.files import files_in
@@ -293,12 +294,16 @@ def _load(kind: str, config: tuple, root: Path | None, content: str) -> Loaded:
 def _learner(identity: Identity, images: Images, conditions: Conditions) -> Learner:
     cls = registry.learners[identity["learner"]["kind"]]
     context = {"files": conditions.files}
-    config = cls.Config.model_validate(identity["learner"]["config"], context=context)
+    front, keys = split_front(cls, identity["learner"]["config"])
+    config = cls.Config.model_validate(keys, context=context)
     for file in files_in(config):
         file.checked()
     # Every learner of a seed starts from the same place in the tree of randomness.
     rng = Rng(identity["seed"]).child("learner")
-    return cls(config, images.shape, images.n_classes, rng)
+    if front is None:
+        return cls(config, images.shape, images.n_classes, rng)
+    before = front_of(front, images.shape, rng.child("front"))
+    return Fronted(before, cls(config, before.shape, images.n_classes, rng))
 
 
 def _warning(files: opened.Opened, learner: Learner, conditions: Conditions) -> list[TrustCheck]:

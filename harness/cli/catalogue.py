@@ -19,6 +19,7 @@ class Kind(StrEnum):
 
     learners = "learners"
     bodies = "bodies"
+    fronts = "fronts"
     datasets = "datasets"
     attacks = "attacks"
     protocols = "protocols"

@@ -8,5 +8,11 @@ import torch  # noqa: F401 - imported for its effect
 
 from harness import registry
 
-for entries in (registry.learners, registry.datasets, registry.attacks, registry.protocols):
+for entries in (
+    registry.learners,
+    registry.fronts,
+    registry.datasets,
+    registry.attacks,
+    registry.protocols,
+):
     list(entries)  # imports the module of every entry

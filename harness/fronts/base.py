@@ -40,10 +40,8 @@ class Front(ABC):
         return self.image_shape
 
     def fit(self, images: torch.Tensor) -> None:
-        """Set what depends on the statistics of training images (N, C, H, W); labels play no part.
-
-        Most fronts need none.
-        """
+        """Set what depends on the statistics of training images (N, C, H, W), if anything does."""
+        return
 
     @abstractmethod
     def module(self) -> nn.Module:

@@ -46,7 +46,7 @@ def _normalised(images: torch.Tensor, tensors: Tensors, sigma: float, size: int)
 
 
 def normalised(x: torch.Tensor, sigma: float, size: int) -> torch.Tensor:
-    """x / (sigma + root mean square over channels and a square), for x (B, C, H, W).
+    """X / (sigma + root mean square over channels and a square), for x (B, C, H, W).
 
     Beyond the edge of the image the mean takes what is inside.
     """

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from harness.batching import in_batches
 from harness.data.base import Images
-from harness.fronts.base import Front
+from harness.fronts.base import Front, Shape
 from harness.lazy import nn, torch
 from harness.learning.learner import (
     NO_LIMIT,
@@ -18,6 +19,8 @@ from harness.learning.learner import (
     TrainingLog,
     silent,
 )
+from harness.registry import fronts
+from harness.rng import Rng
 
 BATCH = 500
 FRONT = "front."
@@ -134,3 +137,23 @@ class Fronted(Learner):
         flat = images.reshape(-1, *images.shape[-3:])
         seen = in_batches(self.front.module(), flat, batch_size=BATCH)
         return seen.reshape(*images.shape[:-3], *seen.shape[1:])
+
+
+def front_of(spec: dict[str, Any], image_shape: Shape, rng: Rng) -> Front:
+    """The front of a kind and its keys, for images of a shape (C, H, W)."""
+    keys = dict(spec)
+    cls = fronts[keys.pop("kind")]
+    return cls(cls.Config.model_validate(keys), image_shape, rng)
+
+
+def split_front(
+    cls: type[Learner], config: dict[str, Any]
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Take the front's kind and keys, if there is one, out of a learner's config.
+
+    A learner whose own config has a key ``front`` keeps it.
+    """
+    if "front" not in config or "front" in cls.Config.model_fields:
+        return None, config
+    keys = dict(config)
+    return keys.pop("front"), keys

@@ -39,7 +39,7 @@ WIDTH_TO_FREQUENCY = 0.75
 
 @fronts.register("v1")
 class V1(Front):
-    """Gabor filters with rectification, and optionally divisive normalisation (Dapello et al. 2020).
+    """Gabor filters, rectified and perhaps divided (Dapello et al. 2020).
 
     A filter is exp(-(u^2 / s_x^2 + v^2 / s_y^2) / 2) cos(2 pi f u + phase), with u and v turned by
     its orientation, s_x = n_x / f, s_y = n_y / f, made zero-mean and of length one. Orientation, f
@@ -71,9 +71,7 @@ class V1(Front):
         def _frequencies_are_left(self) -> V1.Config:
             if self.size % 2 == 0:
                 raise ValueError("size must be odd, so that a pixel is in the middle")
-            if self.lowest >= min(
-                FREQUENCY_EDGES[-1], LARGEST_FREQUENCY * self.pixels_per_degree
-            ):
+            if self.lowest >= min(FREQUENCY_EDGES[-1], LARGEST_FREQUENCY * self.pixels_per_degree):
                 raise ValueError("no frequency is left between `lowest` and 0.45 cycles a pixel")
             return self
 
@@ -148,7 +146,9 @@ class Gabor:
         envelope = np.exp(-(across**2 + along**2) / 2)
         wave = np.cos(2 * math.pi * self.frequency * u + self.phase + advance)
         kernel: np.ndarray = envelope * wave
-        kernel -= envelope * (kernel.sum() / envelope.sum())  # zero mean, without a step at the edge
+        kernel -= envelope * (
+            kernel.sum() / envelope.sum()
+        )  # zero mean, without a step at the edge
         return kernel / max(np.linalg.norm(kernel), 1e-12)
 
 

@@ -78,19 +78,23 @@ class LearnerEntry:
         cls: Its class.
         config: Its validated config.
         match: How a key of the config is chosen, if one is.
+        front: Kind and keys of the front that it sees images through, if there is one.
     """
 
     name: str
     cls: type[Learner]
     config: Config
     match: Search | None = None
+    front: dict[str, Any] | None = None
 
     @property
     def settled(self) -> dict[str, Any]:
-        """The config as JSON; the key that ``match`` chooses is None."""
+        """The config as JSON, the front in it; the key that ``match`` chooses is None."""
         keys = self.config.model_dump(mode="json")
         if self.match is not None:
             keys[self.match.key] = None
+        if self.front is not None:
+            keys["front"] = self.front
         return keys
 
 

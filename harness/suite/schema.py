@@ -34,7 +34,8 @@ def suite_schema() -> dict[str, Any]:
         (pattern,) = of_section.pop("patternProperties")
         of_section["propertyNames"]["pattern"] = pattern
         of_section["additionalProperties"] = _one_of(entries, definitions)
-    dataset = _dataset(definitions)
+    dataset = _named(registry.datasets, definitions)
+    definitions["front"] = _named(registry.fronts, definitions)
     for name in registry.protocols:
         definitions[f"protocol {name}"]["properties"]["dataset"] |= dataset
     properties["defaults"] = _defaults(definitions)
@@ -54,10 +55,10 @@ def suite_schema() -> dict[str, Any]:
     }
 
 
-def _dataset(definitions: dict[str, Any]) -> dict[str, Any]:
-    """A dataset's name, or a mapping with its kind."""
-    mapping = {"required": ["kind"], **_one_of(registry.datasets, definitions)}
-    return {"anyOf": [{"enum": list(registry.datasets)}, mapping]}
+def _named(entries: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The name of an entry, or a mapping with its kind."""
+    mapping = {"required": ["kind"], **_one_of(entries, definitions)}
+    return {"anyOf": [{"enum": list(entries)}, mapping]}
 
 
 def _defaults(definitions: dict[str, Any]) -> dict[str, Any]:
@@ -106,6 +107,10 @@ def _entry(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[st
         beside["match"] = {
             **match,
             "description": "choose a key so that it is as sparse or as accurate as it should be",
+        }
+        beside["front"] = {
+            "$ref": "#/$defs/front",
+            "description": "a fixed transformation of the image that the learner sees it through",
         }
     return {**model, "title": name, "properties": {**beside, **model.get("properties", {})}}
 
@@ -156,5 +161,9 @@ def _value(value: Any) -> str:
 def _partial(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     """Some keys of a kind, without those that only an entry has."""
     full = definitions[f"{entries.what} {name}"]
-    own = {key: value for key, value in full["properties"].items() if key not in ("kind", "match")}
+    own = {
+        key: value
+        for key, value in full["properties"].items()
+        if key not in ("kind", "match", "front")
+    }
     return {"type": "object", "properties": own, "additionalProperties": False}

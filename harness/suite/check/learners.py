@@ -1,13 +1,13 @@
-"""Checks of learners, and of the keys that `match` chooses for them."""
+"""Checks of learners, of the fronts before them, and of the keys that `match` chooses."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, did_you_mean
 from harness.learning.learner import Learner
-from harness.registry import learners
+from harness.registry import fronts, learners
 from harness.suite.check.context import Checking, Steps
 from harness.suite.model import LearnerEntry, SuiteConfig
 from harness.suite.specs.match import MatchConfig, Search, search_for
@@ -29,6 +29,11 @@ def _learner(checking: Checking, name: str) -> LearnerEntry | None:
     if entry is None:
         return None
     cls, keys = entry
+    front = None
+    if "front" in keys and "front" not in cls.Config.model_fields:
+        front = _front(checking, keys.pop("front"), (*path, "front"))
+        if front is None:
+            return None
     search = None
     candidates = [keys]
     if "match" in keys:
@@ -39,11 +44,27 @@ def _learner(checking: Checking, name: str) -> LearnerEntry | None:
         candidates = [{**keys, search.key: end} for end in (search.high, search.low)]
     config = None
     for candidate in candidates:
-        config = checking.validated(cls.Config, candidate, path, also=("match",))
+        config = checking.validated(cls.Config, candidate, path, also=("match", "front"))
         if config is None:
             return None
     assert config is not None
-    return LearnerEntry(name, cls, config, search)
+    return LearnerEntry(name, cls, config, search, front)
+
+
+def _front(checking: Checking, wanted: Any, path: Steps) -> dict[str, Any] | None:
+    """The kind and all keys of the front before a learner."""
+    named = {"kind": wanted} if isinstance(wanted, str) else wanted
+    if not isinstance(named, dict):
+        checking.report(path, f"front is a name or a mapping, not {str(wanted)[:40]}", "")
+        return None
+    keys = dict(named)
+    kind = keys.pop("kind", None)
+    if not isinstance(kind, str) or kind not in fronts:
+        hint = did_you_mean(str(kind), fronts)
+        checking.report(path, f"unknown front {kind!r}", hint)
+        return None
+    config = checking.validated(fronts[kind].Config, keys, path)
+    return None if config is None else {"kind": kind, **config.model_dump(mode="json")}
 
 
 def _search(
