@@ -68,7 +68,7 @@ class Images:
 
     def tensor(self, device: str | torch.device = "cpu") -> torch.Tensor:
         """The pixels as float32 (N, C, H, W), in [0, 1] unless they come through a front."""
-        return torch.from_numpy(self.pixels).to(device) / 255
+        return torch.from_numpy(self.pixels).to(device).float() / 255
 
 
 @dataclass(frozen=True)
