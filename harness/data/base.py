@@ -252,12 +252,7 @@ class Dataset(ABC):
             """Places, and keys that are left out, are no part of the key of a cell."""
             keys: dict[str, Any] = handler(self)
             places = self.places()
-            # Workers look up what they have loaded by these values, which a list cannot serve.
-            return {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in keys.items()
-                if value is not None and key not in places
-            }
+            return {key: v for key, v in keys.items() if v is not None and key not in places}
 
         def places(self) -> dict[str, Any]:
             """The absolute path of each file or folder that it names, by key."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_serializer, field_validator
 
 from harness.data.archive import Archive, listed_files
 from harness.data.base import Dataset, Facts, Loaded
@@ -68,7 +69,6 @@ class ImageFolder(Dataset):
         class_order: list[str] | None = Field(
             None,
             min_length=1,
-            strict=False,
             description="all classes in the order of their numbers; alphabetical if left out",
         )
         range: int | None = Field(
@@ -78,6 +78,16 @@ class ImageFolder(Dataset):
             description="white in grey images of 16 bits, e.g. 4095 where they hold 12 bits; "
             f"{WHITE} if left out",
         )
+
+        @field_validator("class_order", mode="before")
+        @classmethod
+        def _of_text(cls, order: Any) -> Any:
+            return json.loads(order) if isinstance(order, str) and order[:1] == "[" else order
+
+        @field_serializer("class_order")
+        def _as_text(self, order: list[str] | None) -> str | None:
+            """As text, because a worker looks up what it has loaded by its keys."""
+            return None if order is None else json.dumps(order)
 
     config: Config
     origin = "data root"

@@ -35,6 +35,12 @@ def path_keys():
                     yield registry, name, key
 
 
+NEEDED = {
+    "network-weights": {"module": "torch.nn:Identity"},
+    "head-weights": {"body": "conv4"},
+    "corruption_benchmark-files": {"corruption_set": "mnist-c"},
+}
+"""Further keys that an entry needs."""
 KEYS = [pytest.param(*found, id=f"{found[1]}-{found[2]}") for found in path_keys()]
 
 
@@ -55,8 +61,7 @@ def test_a_path_is_relative_to_the_file_that_names_it(registry, name, key, tmp_p
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "mine").write_bytes(b"content")
     monkeypatch.chdir(tmp_path)
-    beside_weights = {"network": {"module": "torch.nn:Identity"}, "head": {"body": "conv4"}}
-    needed = dict(beside_weights[name]) if key == "weights" else {}
+    needed = dict(NEEDED.get(f"{name}-{key}", {}))
     needed |= {"dataset": "digits"} if registry is protocols else {}
     if name in ("attacked_episodes", "support_attack"):
         needed["attacks"] = [{"attack": "fgsm", "eps": [0.1]}]
