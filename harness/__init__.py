@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from harness.data.base import Images
     from harness.errors import HarnessError
     from harness.execute.session import Run
-    from harness.front.attack import Attacked, attack
-    from harness.front.evaluate import evaluate
-    from harness.front.views import board, compare, plot, table, trust
+    from harness.interactive.attack import Attacked, attack
+    from harness.interactive.evaluate import evaluate
+    from harness.interactive.views import board, compare, plot, table, trust
     from harness.learning.files import File
     from harness.learning.learner import Budget, Learner, Synapses, TrainingLog
     from harness.registry import Config
@@ -38,9 +38,9 @@ _HOMES = {
     "harness.data.base": "Images",
     "harness.errors": "HarnessError",
     "harness.execute.session": "Run",
-    "harness.front.attack": "Attacked attack",
-    "harness.front.evaluate": "evaluate",
-    "harness.front.views": "board compare plot table trust",
+    "harness.interactive.attack": "Attacked attack",
+    "harness.interactive.evaluate": "evaluate",
+    "harness.interactive.views": "board compare plot table trust",
     "harness.learning.files": "File",
     "harness.learning.learner": "Budget Learner Synapses TrainingLog",
     "harness.registry": "Config",

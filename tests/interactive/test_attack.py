@@ -13,7 +13,7 @@ from harness.attacks.engine.network_state import NetworkState
 from harness.attacks.engine.sweep import sweep
 from harness.attacks.pgd import PGD
 from harness.errors import HarnessError
-from harness.front.attack import attack
+from harness.interactive.attack import attack
 from harness.rng import Rng
 
 EPS = [0.05, 0.1, 0.2]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness import api
 from harness.errors import HarnessError
 from harness.execute.session import Run
-from harness.front.attack import Budget, attack_keys
+from harness.interactive.attack import Budget, attack_keys
 from harness.learning.learner import Learner
 from harness.storage.location import DEFAULT_STORE
 
