@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from flaws import THROUGH, Winners, attacked, judged, train
 from torch import nn
 
-from harness.attacks.base import Task
+from harness.attacks.base import Objective, Task
 from harness.attacks.engine.victim import Victim, judge
+from harness.attacks.square import search_squares
 from harness.records import TrustCheck
 from harness.registry import attacks
 from harness.rng import Rng
@@ -226,11 +227,13 @@ class Mask:
         seen_through: a network with the same first answers whose gradient is honest; None: the
             keys that flaws that jump ask for see through it.
         naive: keys of PGD that do not see it.
+        queries: of Square, where what is behind the mask has too flat a gradient for PGD alone.
     """
 
     make: Callable[[], nn.Module]
     seen_through: Callable[[], nn.Module] | None
     naive: dict[str, Any]
+    queries: int = 0
 
 
 BOTH = {"steps": 20, "loss": ["ce", "margin"]}
@@ -243,9 +246,13 @@ def class_means(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def masks(
-    inner: nn.Module, images: torch.Tensor, labels: torch.Tensor, hidden: int = 200
+    inner: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    hidden: int = 200,
+    gain: float = 0.3,
 ) -> dict[str, Mask]:
-    """Every mask, around an honest network, or trained on some images."""
+    """Every mask, around an honest network, or trained on images; ``gain`` is that of the tanh."""
     size = images[0].numel()
     means = class_means(images, labels)
     memory = train(
@@ -279,7 +286,7 @@ def masks(
         "rewritten": Mask(lambda: Rewritten(inner, means), lambda: inner, BOTH),
         "minority": Mask(lambda: Minority(inner, means), lambda: inner, BOTH),
         "bait": Mask(lambda: Bait(inner), lambda: inner, BOTH),
-        "associative memory": Mask(lambda: Squashed(memory, 3.0), lambda: memory, CE),
+        "associative memory": Mask(lambda: Squashed(memory, gain), lambda: memory, CE, queries=300),
         "deep winners": Mask(lambda: copy.deepcopy(winners), None, BOTH),
         "sparsified": Mask(lambda: Sparsified(plain, images, 1.0), None, BOTH),
     }
@@ -291,19 +298,26 @@ def _on_first_sight(
     images: torch.Tensor,
     labels: torch.Tensor,
     eps: Sequence[float],
+    queries: int,
 ) -> np.ndarray:
-    """Which images survive PGD on what is behind a mask, judged on the network, new each time."""
+    """Which images survive PGD, and Square, behind a mask, judged on a new network."""
     assert mask.seen_through is not None
     pgd = attacks["pgd"].of(eps=list(eps), **keys)
     victim = Victim(mask.seen_through())
     identity = np.arange(len(images))
     worst = []
+    before: dict[Objective, torch.Tensor] = {}  # where the last run ended, as a share of its eps
     for budget in eps:
         robust = torch.ones(len(images), dtype=torch.bool)
         for loss in pgd.objectives:
-            task = Task(images, labels, None, identity, budget, loss, 0, None, Rng(3))
-            moved = pgd.perturb(victim, task).adversarial
-            robust &= judge(Victim(mask.make()).logits(moved), labels)[0]
+            start = before[loss] * budget if loss in before else None
+            task = Task(images, labels, None, identity, budget, loss, 0, start, Rng(3))
+            moved = [pgd.perturb(victim, task).adversarial]
+            before[loss] = (moved[0] - images) / budget
+            if queries:
+                moved.append(search_squares(victim, task, queries))
+            for each in moved:
+                robust &= judge(Victim(mask.make()).logits(each), labels)[0]
         worst.append(robust.numpy())
     return np.logical_and.accumulate(worst)
 
@@ -313,8 +327,8 @@ def adapted(
 ) -> np.ndarray:
     """Robust accuracy (E,) under the attack that knows the mask, judged on the masked network."""
     if mask.seen_through is not None:
-        keys = {"steps": 40, "loss": ["ce", "margin"]}
-        return _on_first_sight(mask, keys, images, labels, eps).mean(1)
+        keys = {"steps": 100, "loss": ["margin", "ce-norm", "ce"]}
+        return _on_first_sight(mask, keys, images, labels, eps, mask.queries).mean(1)
     net = mask.make()
     worst = attacked(
         net, images, labels, "pgd", eps=list(eps), steps=40, restarts=2, **THROUGH

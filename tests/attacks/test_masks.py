@@ -40,7 +40,7 @@ def relatives(digits):
 @pytest.fixture(scope="module")
 def planted(mlp, digits):
     """Every mask, around a network of digits or trained on them."""
-    return masks(mlp, *digits.train, hidden=50)
+    return masks(mlp, *digits.train, hidden=50, gain=3.0)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -14,7 +14,7 @@ from harness.attacks.trust.survivors import Broken
 from harness.lazy import nn, torch
 from harness.registry import checks
 
-STEPS = 20
+STEPS = 10
 
 
 @checks.register("relative not stronger")
@@ -58,7 +58,7 @@ def _of_relative(relative: nn.Module, task: Task, norm: str) -> torch.Tensor:
         task,
         norm=norm,
         steps=STEPS,
-        step_size=2.5 / STEPS * task.eps,
+        step_size=task.eps / 4,
         random_start=False,
         best=False,
     ).adversarial
