@@ -301,7 +301,7 @@ def test_checks_on_a_rebuilt_sweep_give_the_same_answers(attack, mlp, digits):
 
 def test_every_check_is_registered_described_and_has_a_place_of_its_own():
     registered = [checks[name] for name in checks]
-    assert len({each.order for each in registered}) == len(registered) == 24
+    assert len({each.order for each in registered}) == len(registered) == 26
     for name in checks:
         assert issubclass(checks[name], Check) and checks.describe(name)
         assert list(checks[name].Config.model_fields) == []
