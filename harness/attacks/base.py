@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from harness.attacks.config import AttackConfig
+from harness.attacks.config import AttackConfig, class_words
 from harness.attacks.engine.losses import MIN_CLASSES
 from harness.attacks.engine.victim import Victim, View
 from harness.lazy import torch
@@ -116,7 +116,8 @@ class Attack(ABC):
     def label(self) -> str:
         """Its name in tables."""
         suffix = "" if self.config.norm == "linf" else f"-{self.config.norm}"
-        return self.config.label or self.name + suffix
+        target = "" if self.config.target is None else f" towards {class_words(self.config.target)}"
+        return self.config.label or self.name + suffix + target
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
@@ -14,6 +14,9 @@ from harness.registry import Config, attacks
 
 Norm = Literal["linf", "l2", "l1", "l0"]
 Loss = Literal["ce", "margin", "ce-norm", "dlr"]
+
+Target = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=100)]
+"""A class: its number, or its name in the dataset."""
 
 LARGEST_EPS = {"linf": 1.0, "l2": 1000.0}
 """Norm -> the largest sensible budget: no images of a million pixels differ by more in L2."""
@@ -67,6 +70,12 @@ class AttackConfig(Config):
         False,
         description="also prove what no attack within each budget can break (`proven`); attacks "
         "then leave out what is proven, except 5 % of it",
+    )
+
+    target: Target | None = Field(
+        None,
+        description="a class, by number or name: an image withstands until it is classified as "
+        "this class; images of it are left out",
     )
 
     @field_validator("eps")
@@ -128,6 +137,15 @@ class IteratedConfig(GradientConfig):
     targets: int = Field(
         0, ge=0, le=1000, description="also aim at this many runner-up classes, one after the other"
     )
+
+
+def class_words(target: Target) -> str:
+    """How a class is called in captions.
+
+    >>> class_words(3), class_words("dog")
+    ('class 3', 'dog')
+    """
+    return f"class {target}" if isinstance(target, int) else target
 
 
 def grid_words(config: AttackConfig) -> str:

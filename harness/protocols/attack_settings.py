@@ -17,9 +17,16 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from harness.attacks.base import Attack
-from harness.attacks.config import AttackConfig, Problem, config_error, expand_name
+from harness.attacks.config import (
+    AttackConfig,
+    Problem,
+    class_words,
+    config_error,
+    expand_name,
+)
 from harness.errors import HarnessError
 from harness.protocols.base import Fault, ProtocolConfig
+from harness.protocols.targeted import CLASSES, target_faults
 from harness.registry import attacks, learners
 
 BUDGETS = "budgets in pixel units, box [0, 1]; normalisation inside the network"
@@ -133,7 +140,12 @@ class AttackEntry:
         config = self.config.model_dump(mode="json")
         if not self.config.certify:
             del config["certify"]  # results without it keep the keys that they had before
-        return {"attack": self.label, "norm": self.config.norm, "config": config}
+        identity = {"attack": self.label, "norm": self.config.norm, "config": config}
+        if self.config.target is None:
+            del config["target"]  # the same
+        else:
+            identity["target"] = class_words(self.config.target)
+        return identity
 
     @classmethod
     def from_identity(cls, identity: Mapping[str, Any]) -> AttackEntry:
@@ -173,7 +185,9 @@ def attack_faults(
     """Yield attacks that cannot run on images of this shape, or on so few classes."""
     for place, config in enumerate(configs):
         attack = attacks[config.attack](config)
-        for path, message, hint in attack.faults(image_shape, n_classes):
+        told_apart = n_classes if config.target is None else CLASSES
+        faults = [*target_faults(config, n_classes), *attack.faults(image_shape, told_apart)]
+        for path, message, hint in faults:
             yield Fault(("attacks", place, *path), message, hint)
         if config.certify and config.norm not in CERTIFIED_NORMS:
             yield Fault(

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from harness.attacks.base import Attack
 from harness.attacks.engine.parts import shares
 from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
 from harness.data.base import Images, Loaded
-from harness.errors import HarnessError
 from harness.lazy import LazyModule, nn, torch
-from harness.learning.files import files_in
 from harness.learning.learner import Learner
 from harness.metrics.statistics import wilson
 from harness.protocols.attack_settings import (
@@ -32,8 +27,6 @@ from harness.protocols.attack_settings import (
     labelled,
 )
 from harness.protocols.base import (
-    CARVE,
-    NO_TRAIN,
     Context,
     Fault,
     Measurement,
@@ -47,9 +40,10 @@ from harness.protocols.inference import PLASTIC, of_classifier
 from harness.protocols.requirements import classifier_of, rebuilt, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Some, number_of, of_config, subset, too_many, words
+from harness.protocols.surrogates import prepared, surrogate_faults
+from harness.protocols.targeted import aimed, remark
 from harness.records import TrustCheck, Value
-from harness.registry import attacks, learners, protocols
-from harness.rng import Rng
+from harness.registry import attacks, protocols
 
 certificates: Any = LazyModule("harness.protocols.certificates")
 """Imported by name: only the keys of certified sweeps have the code of proofs (``code``)."""
@@ -171,7 +165,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         yield from attack_faults(config.attacks, self.facts.image_shape, split.classes)
         for place, attack_config in enumerate(config.attacks):
             attack = attacks[attack_config.attack](attack_config)
-            for path, message, hint in _surrogate_faults(attack, splits):
+            for path, message, hint in surrogate_faults(attack, splits):
                 yield Fault(("attacks", place, "surrogate", *path), message, hint)
 
     @classmethod
@@ -190,13 +184,15 @@ class AttackSweep(Protocol[AttackSweepSetting]):
             ValueError: the classifier is in train mode, or gives no logits of the right shape.
             FloatingPointError: some logits are not finite.
         """
-        images = _images(data, setting)
-        attack = _prepared(setting, data, context)
-        model = classifier_of(learner)
+        everything = _images(data, setting)
+        attack = prepared(setting.entry.attack, data, setting.splitting, context)
+        network = classifier_of(learner)
+        logits = Victim(network, context.batch_size).logits(everything.tensor(context.device))
+        require_logits(logits, (len(everything), everything.n_classes), learner)
+        asked, images = _question(everything, attack, data, setting)
+        model = asked(network)
         pixels = images.tensor(context.device)
         labels = torch.from_numpy(images.labels).to(context.device)
-        logits = Victim(model, context.batch_size).logits(pixels)
-        require_logits(logits, (len(images), images.n_classes), learner)
         proofs = None
         if attack.config.certify:
             proofs = certificates.Certificates.of(model, pixels, labels, attack)
@@ -216,8 +212,10 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         values = _values(result)
         if attack.reports_parts:
             values += _part_values(result)
-        inference = of_classifier(model, pixels)
+        inference = of_classifier(network, pixels)
         remarks = [*inference.remarks, *([PLASTIC] if learner.plastic else [])]
+        if attack.config.target is not None:
+            remarks = [*remarks, remark(attack.config.target, len(images), len(everything))]
         if proofs is not None:
             arrays |= proofs.to_arrays()
             values += proofs.values()
@@ -249,8 +247,16 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         """The trust checks of a sweep."""
         from harness.attacks.trust import check
 
-        images = _images(data, setting)
-        attack = _prepared(setting, data, context)
+        attack = prepared(setting.entry.attack, data, setting.splitting, context)
+        asked, images = _question(_images(data, setting), attack, data, setting)
+        network = classifier_of(learner)
+        model = asked(network)
+
+        def fresh() -> nn.Module:
+            """A fresh copy as the attack sees it; the model itself: there is none."""
+            copied = classifier_of(rebuilt(learner))
+            return model if copied is network else asked(copied)
+
         result = Sweep.from_arrays(
             measured.arrays,
             tuple(attack.config.eps),
@@ -259,7 +265,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
             tuple(measured.log["changed"]),
         )
         return check(
-            classifier_of(learner),
+            model,
             images.tensor(context.device),
             torch.from_numpy(images.labels).to(context.device),
             images.index,
@@ -267,8 +273,8 @@ class AttackSweep(Protocol[AttackSweepSetting]):
             context.rng,
             result,
             batch_size=context.batch_size,
-            fresh=lambda: classifier_of(rebuilt(learner)),
-            relatives=context.relatives,
+            fresh=fresh,
+            relatives={name: asked(other) for name, other in (context.relatives or {}).items()},
             plastic=learner.plastic,
         )
 
@@ -296,64 +302,13 @@ def _images(data: Loaded, setting: AttackSweepSetting) -> Images:
     return subset(data.split(setting.splitting, setting.split), setting.images)
 
 
-def _prepared(setting: AttackSweepSetting, data: Loaded, context: Context) -> Attack:
-    """The attack, with the network that it transfers from, if any, trained."""
-    attack = setting.entry.attack
-    if attack.surrogate is not None:
-        train = data.split(setting.splitting, "train")
-        network = surrogate_network(attack.surrogate, train, context.device)
-        # Only attacks with a surrogate have this attribute (see ``Attack.surrogate``).
-        setattr(attack, "network", network)  # noqa: B010 - not declared by the base class
-    return attack
-
-
-def _surrogate_faults(
-    attack: Attack, splits: Collection[str]
-) -> Iterator[tuple[tuple[str | int, ...], str, str]]:
-    """Yield faults of an attack's surrogate learner: (path, message, hint)."""
-    if attack.surrogate is None:
-        return
-    if "train" not in splits:
-        yield (), f"a surrogate is trained, and {NO_TRAIN}", CARVE
-    keys = dict(attack.surrogate)
-    try:
-        cls = learners[str(keys.pop("kind", None))]
-    except HarnessError as error:
-        yield (), error.message, error.hint or ""
-        return
-    try:
-        config = cls.Config.model_validate(keys)
-        for file in files_in(config):
-            hint = "use one that is trained from data"
-            yield (), f"a surrogate cannot read files, and it names {file.path}", hint
-    except ValidationError as error:
-        hint = f"`harness list learners {cls.kind}` shows its keys"
-        for problem in error.errors():
-            yield problem["loc"], problem["msg"], hint
-
-
-_SURROGATES: dict[str, nn.Module] = {}
-"""The surrogate trained last in this process; all victims of a suite share it."""
-
-
-def surrogate_network(spec: dict[str, Any], train: Images, device: str) -> nn.Module:
-    """Train an attacker's own network; it depends on neither the victim nor its seed.
-
-    Args:
-        spec: kind and config of the learner.
-        train: what it is trained on.
-    """
-    content = hashlib.sha256(np.ascontiguousarray(train.pixels).data).hexdigest()
-    key = json.dumps([spec, content, device], sort_keys=True)
-    if key not in _SURROGATES:
-        keys = dict(spec)
-        cls = learners[keys.pop("kind")]
-        rng = Rng(0).child("surrogate")
-        learner = cls(cls.Config.model_validate(keys), train.shape, train.n_classes, rng)
-        learner.fit(train)
-        _SURROGATES.clear()
-        _SURROGATES[key] = classifier_of(learner.to(device))
-    return _SURROGATES[key]
+def _question(
+    images: Images, attack: Attack, data: Loaded, setting: AttackSweepSetting
+) -> tuple[Callable[[nn.Module], nn.Module], Images]:
+    """How the attack sees a network, and the images that it attacks."""
+    if attack.config.target is None:
+        return (lambda network: network), images
+    return aimed(images, attack, data.split_classes(setting.splitting, setting.split))
 
 
 def _values(result: Sweep) -> list[Value]:

@@ -38,6 +38,9 @@ _WITHOUT_ERROR = ("flag", "family", "standing", "bracket")
 _PLAIN_KEYS = ("learner", "attack", "norm", "regime", "dataset", "bundle")
 """Keys whose values need no key beside them."""
 
+_WORDS = {"target": "towards"}
+"""Keys that another word says, beside names too."""
+
 
 def metric_name(metric: str) -> str:
     """The printed name of a metric."""
@@ -155,10 +158,10 @@ def label(key: str, value: Any) -> str:
         return metric_name(value)
     if key == "per_class" and not isinstance(value, str):
         return f"{value} a class"
-    if key in _PLAIN_KEYS or isinstance(value, str):
+    if key in _PLAIN_KEYS or (isinstance(value, str) and key not in _WORDS):
         return str(value)
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{key} {text}"
+    return f"{_WORDS.get(key, key)} {text}"
 
 
 def captions(keys: Sequence[str], values: Sequence[Any]) -> tuple[str, ...]:

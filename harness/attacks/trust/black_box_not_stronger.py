@@ -13,6 +13,7 @@ from harness.attacks.square import search_squares
 from harness.attacks.trust.base import Check, Judgement
 from harness.attacks.trust.context import CheckContext
 from harness.attacks.trust.thresholds import BLACK_BOX, QUERIES, WEAKER
+from harness.lazy import torch
 from harness.records import Trust
 from harness.registry import checks
 
@@ -50,8 +51,10 @@ def _broken(context: CheckContext, rows: np.ndarray) -> dict[str, np.ndarray]:
     noise = Noise.of(norm=norm, eps=[eps], draws=5)
     broken = {"5 draws of noise": ~context.survives(noise, rows)}
     task = context.task(rows, eps, Objective("margin"))
-    transferred = from_class_means(context.images, context.labels, task, norm)
-    candidates = {"transfer from class means": transferred}
+    candidates: dict[str, torch.Tensor] = {}
+    if context.attack.config.target is None:  # else there is one label, and one mean
+        transferred = from_class_means(context.images, context.labels, task, norm)
+        candidates["transfer from class means"] = transferred
     if norm == "linf":
         candidates[f"{QUERIES} queries of Square"] = search_squares(victim, task, QUERIES)
     for name, adversarial in candidates.items():

@@ -28,23 +28,27 @@ class RelativeNotStronger(Check):
     order = 132
 
     def applies(self, context: CheckContext) -> bool:
-        """If PGD could be run in the same ball."""
-        return context.comparable_to_pgd
+        """If PGD could be run in the same ball, and there is something to transfer from."""
+        targeted = context.attack.config.target is not None
+        return context.comparable_to_pgd and not (targeted and not context.relatives)
 
     def judge(self, context: CheckContext) -> Judgement:
         """Judge how many survivors all relatives break together, at two budgets."""
+        targeted = context.attack.config.target is not None
 
         def breaks(rows: np.ndarray, place: int) -> np.ndarray:
             task = context.task(rows, context.result.eps[place], Objective("margin"))
             norm = context.attack.config.norm
-            moved = [from_class_means(context.images, context.labels, task, norm)]
-            moved += [_of_relative(each, task, norm) for each in context.relatives.values()]
+            moved = [_of_relative(each, task, norm) for each in context.relatives.values()]
+            if not targeted:  # else there is one label, and one mean
+                moved.append(from_class_means(context.images, context.labels, task, norm))
             correct = [judge(context.victim.logits(each), task.labels)[0] for each in moved]
             survived: np.ndarray = torch.stack(correct).all(0).cpu().numpy()
             return ~survived
 
         broken = Broken.by(context, breaks)
-        names = ", ".join(["class means", *context.relatives])
+        means = [] if targeted else ["class means"]
+        names = ", ".join([*means, *context.relatives])
         # Transfer may well be stronger than a single step.
         single_step = context.attack.stronger() is None
         level = "WARN" if broken.level == "FAIL" and single_step else broken.level

@@ -12,6 +12,10 @@ HALF_THE_BOX = 0.5
 """At this Linf budget every image can be turned into the same grey, so a survivor is masked."""
 
 
+WHOLE_BOX = 1.0
+"""At this one every image can be turned into every other, one of the target class among them."""
+
+
 @checks.register("unbounded")
 class Unbounded(Check):
     """With half the pixel range as budget no network is better than chance."""
@@ -23,13 +27,14 @@ class Unbounded(Check):
         robust = context.result.worst[-1]
         rows = context.pick(robust, context.sample_size(10, 100), "unbounded")
         losses = list(context.attack.climbs) or ["margin"]
-        pgd = PGD.of(eps=[HALF_THE_BOX], steps=10, loss=losses)
+        budget = HALF_THE_BOX if context.attack.config.target is None else WHOLE_BOX
+        pgd = PGD.of(eps=[budget], steps=10, loss=losses)
         survived = context.survives(pgd, rows)
         _, logits = context.clean_sample
         chance = 1 / logits.shape[1]
         accuracy = float(robust.mean() * survived.mean()) if len(rows) else 0.0
         detail = (
-            f"accuracy {100 * accuracy:.1f} % at linf {HALF_THE_BOX}, "
+            f"accuracy {100 * accuracy:.1f} % at linf {budget:g}, "
             f"chance {100 * chance:.1f} %: PGD-10 on {len(rows)} survivors"
         )
         return Threshold(chance, chance).level(accuracy), detail

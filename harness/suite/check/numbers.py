@@ -142,15 +142,18 @@ def keys_of(entry: ProtocolEntry) -> Iterator[str]:
 def choices(entry: ProtocolEntry, key: str) -> list[Any]:
     """The values that a key of a setting can have, as far as they are known before measuring."""
     values: list[Any] = []
+    untargeted: set[str] = set()
     for setting in entry.protocol.settings():
         identity = setting.to_identity()
+        if "attack" in identity and "target" not in identity:
+            untargeted.add(identity["attack"])
         value = identity.get(key, identity.get("config", {}).get(key))
         if value is None:
             continue
         listed = value if isinstance(value, list) else [value]
         values += [each for each in listed if each not in values]
     # The worst case over a single attack is not derived: it is that attack.
-    if len(values) > 1 and key == "attack":
+    if len(untargeted) > 1 and key == "attack":
         values.append(WORST)
     return values
 
