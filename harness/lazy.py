@@ -1,4 +1,4 @@
-"""torch and SciPy's filters, imported on first use.
+"""torch, and parts of SciPy, imported on first use.
 
 ``import torch`` takes seconds, which listing and validating suites must not pay. Files that
 register an entry (a learner, a dataset, an attack, a protocol) are imported to read their config
@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["F", "LazyModule", "ndimage", "nn", "torch"]
+__all__ = ["F", "LazyModule", "ndimage", "nn", "stats", "torch"]
 
 
 class LazyModule:
@@ -36,10 +36,11 @@ class LazyModule:
 if TYPE_CHECKING:
     import torch
     import torch.nn.functional as F
-    from scipy import ndimage
+    from scipy import ndimage, stats
     from torch import nn
 else:
     torch = LazyModule("torch")
     F = LazyModule("torch.nn.functional")
     nn = LazyModule("torch.nn")
     ndimage = LazyModule("scipy.ndimage")
+    stats = LazyModule("scipy.stats")

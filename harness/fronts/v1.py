@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy import stats
 
 from harness import registry
 from harness.fronts.base import Front, Shape, Tensors
 from harness.fronts.divisive import normalised, root
-from harness.lazy import F, nn, torch
+from harness.lazy import F, nn, stats, torch
 from harness.registry import fronts
 from harness.rng import Rng
 
