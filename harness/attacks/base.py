@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from harness.attacks.config import AttackConfig, class_words
+from harness.attacks.engine.geometry import norms
 from harness.attacks.engine.losses import MIN_CLASSES
 from harness.attacks.engine.victim import Victim, View
 from harness.lazy import torch
@@ -79,10 +80,19 @@ class Candidates:
         adversarial: float32 (B, C, H, W), in the box and within the budget.
         warm_start: perturbations, float32 (B, C, H, W), from which the run at the next larger eps
             may start; None: it starts afresh.
+        sizes: float32 (B,), how much of the budget each image takes; None: the norm of its
+            difference from the clean image.
     """
 
     adversarial: torch.Tensor
     warm_start: torch.Tensor | None = None
+    sizes: torch.Tensor | None = None
+
+    def sizes_from(self, images: torch.Tensor, norm: str) -> torch.Tensor:
+        """Size of each perturbation of clean images (B, C, H, W), in units of eps: (B,)."""
+        if self.sizes is not None:
+            return self.sizes
+        return norms(self.adversarial - images, norm)
 
 
 class Attack(ABC):
@@ -115,7 +125,7 @@ class Attack(ABC):
     @property
     def label(self) -> str:
         """Its name in tables."""
-        suffix = "" if self.config.norm == "linf" else f"-{self.config.norm}"
+        suffix = "" if self.config.norm in ("linf", self.kind) else f"-{self.config.norm}"
         target = "" if self.config.target is None else f" towards {class_words(self.config.target)}"
         return self.config.label or self.name + suffix + target
 
@@ -123,6 +133,12 @@ class Attack(ABC):
     def name(self) -> str:
         """Kind and the setting that papers quote with it, e.g. ``pgd-20``."""
         return self.kind
+
+    @property
+    def threat(self) -> str:
+        """What its budgets measure. Verdicts are combined over attacks of the same threat only."""
+        norm: str = self.config.norm
+        return norm
 
     @property
     def objectives(self) -> tuple[Objective, ...]:

@@ -13,12 +13,13 @@ from harness.errors import did_you_mean
 from harness.registry import Config, attacks
 
 Norm = Literal["linf", "l2", "l1", "l0"]
+Measure = Literal["linf", "l2", "l1", "l0", "spatial", "patch"]
 Loss = Literal["ce", "margin", "ce-norm", "dlr"]
 
 Target = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=100)]
 """A class: its number, or its name in the dataset."""
 
-LARGEST_EPS = {"linf": 1.0, "l2": 1000.0}
+LARGEST_EPS = {"linf": 1.0, "l2": 1000.0, "spatial": 1.0}
 """Norm -> the largest sensible budget: no images of a million pixels differ by more in L2."""
 
 Problem = tuple[tuple[str | int, ...], str, Any]
@@ -48,7 +49,7 @@ class AttackConfig(Config):
         max_length=60,
         description="its name in tables; derived from its settings if left out",
     )
-    norm: Norm = Field("linf", description="how a perturbation is measured, in pixel units")
+    norm: Measure = Field("linf", description="how a perturbation is measured, in pixel units")
     eps: budgets.Budgets = Field(
         description="budgets, ascending: numbers or fractions such as 8/255; one needs no list"
     )

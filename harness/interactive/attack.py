@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from harness import budgets
 from harness.attacks.base import TOLERANCE, Attack, Candidates, Task
 from harness.attacks.config import expand_name
-from harness.attacks.engine.geometry import norms
 from harness.attacks.engine.sweep import sweep
 from harness.attacks.engine.victim import Victim, judge
 from harness.batching import padded
@@ -155,13 +154,13 @@ def _attacked(
         Rng(seed),
         batch_size=batch_size,
     )
-    adversarial = torch.stack([keeping.best(eps) for eps in result.eps])
+    best = [keeping.best(eps) for eps in result.eps]
     return Attacked(
         attack=chosen.words(),
         eps=result.eps,
-        adversarial=adversarial,
+        adversarial=torch.stack([images for images, _ in best]),
         success=torch.from_numpy(~result.worst).to(pixels.device),
-        distance=torch.stack([norms(each - pixels, chosen.config.norm) for each in adversarial]),
+        distance=torch.stack([sizes for _, sizes in best]),
         clean=torch.from_numpy(result.clean).to(pixels.device),
     )
 
@@ -172,7 +171,7 @@ class _Keeping:
     def __init__(self, attack: Attack, images: torch.Tensor) -> None:
         self.attack = attack
         self.images = images
-        self.kept: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.kept: dict[float, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.attack, name)
@@ -182,25 +181,32 @@ class _Keeping:
         candidates = self.attack.perturb(victim, task)
         if task.eps not in self.kept:
             none = torch.full((len(self.images),), float("inf"), device=self.images.device)
-            self.kept[task.eps] = self.images.clone(), none
-        images, scores = self.kept[task.eps]
+            self.kept[task.eps] = self.images.clone(), none, torch.zeros_like(none)
+        images, scores, sizes = self.kept[task.eps]
         score = _score(victim.logits(candidates.adversarial), task.labels)
         rows = torch.from_numpy(task.identity).to(score.device)
         better = score < scores[rows]
         images[rows[better]] = candidates.adversarial[better]
         scores[rows[better]] = score[better]
+        found = candidates.sizes_from(task.images, self.attack.config.norm)
+        sizes[rows[better]] = found[better]
         return candidates
 
-    def best(self, eps: float) -> torch.Tensor:
-        """The best within eps of each image, (N, C, H, W); the image itself if there is none."""
+    def best(self, eps: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The best within eps of each image, (N, C, H, W), and the size of its perturbation, (N,).
+
+        If there is none, that is the image itself, and 0.
+        """
         images = self.images.clone()
         best = torch.full((len(images),), float("inf"), device=images.device)
-        for kept, scores in self.kept.values():
-            within = norms(kept - self.images, self.attack.config.norm) <= eps + TOLERANCE
+        size = torch.zeros_like(best)
+        for kept, scores, sizes in self.kept.values():
+            within = sizes <= eps + TOLERANCE
             better = within & (scores < best)
             images[better] = kept[better]
             best[better] = scores[better]
-        return images
+            size[better] = sizes[better]
+        return images, size
 
 
 def _score(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -140,7 +140,7 @@ class AttackEntry:
         config = self.config.model_dump(mode="json")
         if not self.config.certify:
             del config["certify"]  # results without it keep the keys that they had before
-        identity = {"attack": self.label, "norm": self.config.norm, "config": config}
+        identity = {"attack": self.label, "norm": self.attack.threat, "config": config}
         if self.config.target is None:
             del config["target"]  # the same
         else:

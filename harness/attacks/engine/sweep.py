@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.attacks.base import TOLERANCE, Attack, Objective, Task
 from harness.attacks.engine.bisection import known_robust
-from harness.attacks.engine.geometry import column, norms
+from harness.attacks.engine.geometry import column
 from harness.attacks.engine.memory_layout import channels_last
 from harness.attacks.engine.network_state import NetworkState
 from harness.attacks.engine.victim import Victim, judge, restoring
@@ -41,7 +41,8 @@ class Sweep:
         clean_margin: float32 (N,), right logit minus the best wrong one.
         correct: uint8 (E, O, R, N): 1 withstood this run, 0 was broken by it, 2 was not attacked.
         margin: float32 (E, O, R, N), after the run; NaN where not attacked.
-        norm: float32 (E, O, R, N), of the perturbation; NaN where not attacked.
+        norm: float32 (E, O, R, N), size of the perturbation, in units of eps; NaN where not
+            attacked.
         worst: bool (E, N): no run at this or a smaller eps broke it.
         outside: how far the worst perturbed image left the box [0, 1].
         changed: what the attack left changed, of the network and of global random state.
@@ -348,7 +349,7 @@ class _Block:
         adversarial = candidates.adversarial
         self.outside = max(self.outside, float((adversarial - 0.5).abs().max() - 0.5))
         correct, margin = judge(self.victim.logits(adversarial), labels)
-        return _Run(correct, margin, norms(adversarial - images, self.attack.config.norm))
+        return _Run(correct, margin, candidates.sizes_from(images, self.attack.config.norm))
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,11 @@ class CheckContext:
         return self.result.eps[self.middle]
 
     @property
+    def pgd_has_norm(self) -> bool:
+        """Whether PGD can be run in the attack's norm."""
+        return self.attack.config.norm in ("linf", "l2", "l1")
+
+    @property
     def comparable_to_pgd(self) -> bool:
         """Whether the attack climbs a gradient in a ball in which PGD and noise can be run too."""
         return (

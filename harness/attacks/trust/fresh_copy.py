@@ -29,7 +29,7 @@ class FreshCopy(Check):
 
     def applies(self, context: CheckContext) -> bool:
         """If there is an eps above 0, in a norm in which PGD can be run."""
-        return context.middle >= 0 and context.attack.config.norm != "l0"
+        return context.middle >= 0 and context.pgd_has_norm
 
     def judge(self, context: CheckContext) -> Judgement:
         """Judge how many verdicts differ, and by how much the logits do."""

@@ -26,8 +26,8 @@ class MinimalNorm(Check):
     order = 105
 
     def applies(self, context: CheckContext) -> bool:
-        """If the attack looks for the smallest perturbation."""
-        return context.attack.minimal and context.middle >= 0
+        """If the attack looks for the smallest perturbation, in a norm in which PGD can be run."""
+        return context.attack.minimal and context.pgd_has_norm and context.middle >= 0
 
     def judge(self, context: CheckContext) -> Judgement:
         """Judge the accuracy that PGD takes."""
