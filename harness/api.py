@@ -24,11 +24,12 @@ from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_verdicts import list_of
 from harness.publish import reading
 from harness.publish.reading import Readable
-from harness.report import checking
+from harness.report import checking, saved_sheets
 from harness.report.checking import Check
 from harness.report.findings import Limits
 from harness.report.reference import Reference
 from harness.storage.location import DEFAULT_STORE
+from harness.storage.store import Store
 from harness.suite import load as suites
 from harness.suite.expand import expand
 from harness.suite.load import SuiteLike
@@ -273,6 +274,37 @@ def episodes(
             "the suite has no few-shot protocol, hence no episodes", where=str(suite)
         )
     return written
+
+
+def saved_images(
+    suite: SuiteLike,
+    folder: str | Path,
+    *,
+    store: str | Path = DEFAULT_STORE,
+    sets: Sequence[str] = (),
+    data_root: Path | None = None,
+    device: str = "cpu",
+) -> list[Path]:
+    """Write the adversarial images that a suite's attacks with ``save`` kept.
+
+    Args:
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
+        folder: where the files go: for each learner, attack and seed an ``.npz`` of all budgets,
+            and for each budget a ``.png`` of clean image, perturbation and adversarial image.
+        store: folder or URL of finished cells.
+        sets: overrides, ``key.key=value``.
+        data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
+        device: the device that the cells were computed on.
+
+    Returns:
+        The files written.
+
+    Raises:
+        HarnessError: a faulty suite, no attack of it has ``save``, or its cells are not in the
+            store.
+    """
+    planned = plan(suite, store=store, sets=sets, data_root=data_root, device=device)
+    return saved_sheets.write_all(planned, Store(store), Path(folder))
 
 
 def _write_episodes(entry: ProtocolEntry, protocol: EpisodeProtocol, folder: Path) -> list[Path]:

@@ -79,6 +79,14 @@ class AttackConfig(Config):
         "this class; images of it are left out",
     )
 
+    save: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="keep the adversarial images of the first so many images, in the order of the "
+        "split; `harness images` draws them",
+    )
+
     @field_validator("eps")
     @classmethod
     def _grid(cls, grid: list[float], info: ValidationInfo) -> list[float]:

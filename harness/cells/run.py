@@ -37,7 +37,7 @@ from harness.protocols.requirements import classifier_of
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
 from harness.rng import Rng, derive
-from harness.storage.store import SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Store
+from harness.storage.store import SAVED, SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Store
 from harness.suite.specs.match import Search
 
 POLL_S = 0.5
@@ -198,7 +198,8 @@ def measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cel
     if not log["remarks"]:
         del log["remarks"]
     values = [asdict(value) for value in measured.values]
-    return CellResult(cell.identity, values, checks, log), {VERDICTS: measured.arrays}
+    arrays = {VERDICTS: measured.arrays, SAVED: measured.saved}
+    return CellResult(cell.identity, values, checks, log), arrays
 
 
 def judge(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[CellResult, Arrays]:

@@ -1,4 +1,4 @@
-"""Commands that read a store and run nothing: ``table``, ``records``, ``show`` and ``trust``."""
+"""Commands that read a store and run nothing: ``table``, ``records``, ``show``, ``images``, ..."""
 
 from __future__ import annotations
 
@@ -190,6 +190,31 @@ def _key_of(start: str, store: Store) -> str:
             hint=f"{len(keys)} of them: {', '.join(keys[:5])}",
         )
     return keys[0]
+
+
+@app.command(rich_help_panel=READ)
+def images(
+    suite: SuitePath,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the images.")],
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+) -> None:
+    """Write the adversarial images that attacks with `save` kept.
+
+    For each learner, attack and seed an .npz with the arrays, and for each budget a .png: clean
+    image, perturbation, adversarial image, true and answered class.
+
+    Example: harness images mine.yaml --out images
+    """
+    from harness import api
+
+    written = api.saved_images(
+        suite, out_dir, store=store, sets=set_ or [], data_root=data_root, device=device
+    )
+    for path in written:
+        print(path)
 
 
 @app.command(rich_help_panel=READ)

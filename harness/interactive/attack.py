@@ -242,6 +242,11 @@ def _configured(written: dict[str, Any]) -> Attack:
             where=WHERE,
             hint="use harness.evaluate",
         )
+    for key in ("target", "certify", "save"):
+        if getattr(chosen.config, key):
+            raise HarnessError(
+                f"`{key}` is for attack sweeps of a dataset", where=WHERE, hint="use a suite"
+            )
     return chosen
 
 

@@ -26,6 +26,7 @@ from harness.attacks.config import (
 )
 from harness.errors import HarnessError
 from harness.protocols.base import Fault, ProtocolConfig
+from harness.protocols.saved import save_faults
 from harness.protocols.targeted import CLASSES, target_faults
 from harness.registry import attacks, learners
 
@@ -140,6 +141,8 @@ class AttackEntry:
         config = self.config.model_dump(mode="json")
         if not self.config.certify:
             del config["certify"]  # results without it keep the keys that they had before
+        if self.config.save is None:
+            del config["save"]  # the same
         identity = {"attack": self.label, "norm": self.attack.threat, "config": config}
         if self.config.target is None:
             del config["target"]  # the same
@@ -186,7 +189,12 @@ def attack_faults(
     for place, config in enumerate(configs):
         attack = attacks[config.attack](config)
         told_apart = n_classes if config.target is None else CLASSES
-        faults = [*target_faults(config, n_classes), *attack.faults(image_shape, told_apart)]
+        runs = len(attack.objectives) * attack.restarts
+        faults = [
+            *target_faults(config, n_classes),
+            *attack.faults(image_shape, told_apart),
+            *save_faults(config, image_shape, runs),
+        ]
         for path, message, hint in faults:
             yield Fault(("attacks", place, *path), message, hint)
         if config.certify and config.norm not in CERTIFIED_NORMS:

@@ -47,6 +47,8 @@ from harness.registry import attacks, protocols
 
 certificates: Any = LazyModule("harness.protocols.certificates")
 """Imported by name: only the keys of certified sweeps have the code of proofs (``code``)."""
+saving: Any = LazyModule("harness.protocols.saved")
+"""The same for sweeps that keep images."""
 
 SMALL_CNN = Relative("cnn", {"filters": 8, "units": 64, "epochs": 5}, images=20_000)
 SMALL_MLP = Relative("mlp", {"hidden": 100, "epochs": 5}, images=20_000)
@@ -172,7 +174,8 @@ class AttackSweep(Protocol[AttackSweepSetting]):
     def code(cls, setting: AttackSweepSetting) -> list[type]:
         """The attack, the learner that it trains to attack from, and proofs, if any."""
         proofs = [certificates.Certificates] if setting.entry.config.certify else []
-        return [*setting.entry.code(), *proofs]
+        kept = [] if setting.entry.config.save is None else [saving.Saved]
+        return [*setting.entry.code(), *proofs, *kept]
 
     @classmethod
     def measure(
@@ -197,12 +200,15 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         if attack.config.certify:
             proofs = certificates.Certificates.of(model, pixels, labels, attack)
         run = sweep if proofs is None else proofs.sweep
+        kept = None
+        if attack.config.save is not None:
+            kept = saving.Saved.of(attack, images, everything, pixels)
         result = run(
             model,
             pixels,
             labels,
             images.index,
-            attack,
+            attack if kept is None else kept.keeping,
             context.rng,
             batch_size=context.batch_size,
             progress=context.progress,
@@ -220,7 +226,12 @@ class AttackSweep(Protocol[AttackSweepSetting]):
             arrays |= proofs.to_arrays()
             values += proofs.values()
             remarks = [*remarks, proofs.remark]
-        return Measurement(values, arrays, inference.checks, log, remarks)
+        saved = {}
+        if kept is not None:
+            saved = kept.to_arrays(result, network, context.batch_size)
+            names = data.split_classes(setting.splitting, setting.split)
+            log["saved"] = kept.names(saved, names)
+        return Measurement(values, arrays, inference.checks, log, remarks, saved)
 
     @property
     def checked(self) -> bool:

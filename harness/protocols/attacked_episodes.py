@@ -106,12 +106,13 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
                     "queries, and an episode's classes are new",
                     "use it in an attack_sweep",
                 )
-            if config.target is not None:
-                yield Fault(
-                    ("attacks", place, "target"),
-                    "every episode has classes of its own",
-                    "use it in an attack_sweep",
-                )
+            for key in ("target", "save"):
+                if getattr(config, key) is not None:
+                    yield Fault(
+                        ("attacks", place, key),
+                        "every episode has classes and images of its own",
+                        "use it in an attack_sweep",
+                    )
             if config.certify:
                 yield Fault(
                     ("attacks", place, "certify"),

@@ -111,6 +111,7 @@ class Measurement:
         log: facts that later trust checks read; JSON-able.
         remarks: what readers of the numbers must know, one sentence fragment each; tables print
             them.
+        saved: name -> array that is kept for people to look at; no number derives from it.
     """
 
     values: list[Value]
@@ -118,6 +119,7 @@ class Measurement:
     trust: list[TrustCheck] = field(default_factory=list)
     log: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    saved: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def _in_suite(value: str, info: ValidationInfo) -> str:

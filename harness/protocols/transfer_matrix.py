@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from harness.attacks.config import AttackConfig
 from harness.attacks.engine.crafting import craft
 from harness.attacks.pgd import PGD
 from harness.batching import ROWS, in_batches
@@ -173,6 +174,7 @@ class TransferMatrix(Protocol[TransferSetting]):
             yield Fault(("attack", "attack"), f"{attack.kind} {why}", "use pgd, apgd or fgsm")
         if len(config.attack.eps) != 1 or config.attack.eps[0] == 0:
             yield Fault(("attack", "eps"), "a matrix is at one eps above 0", "give one number")
+        yield from _for_sweeps_only(config.attack)
         for path, message, hint in attack.faults(self.facts.image_shape, split.classes):
             yield Fault(("attack", *path), message, hint)
 
@@ -262,6 +264,13 @@ class TransferMatrix(Protocol[TransferSetting]):
             "the share that breaks the row's learner",
             "kept": f"{self.bytes_kept / 2**20:.1f} MiB of images for each learner and seed",
         }
+
+
+def _for_sweeps_only(config: AttackConfig) -> Iterator[Fault]:
+    """Yield keys that only an attack sweep reads."""
+    for key in ("target", "save"):
+        if getattr(config, key) is not None:
+            yield Fault(("attack", key), "a matrix has no such key", "use it in an attack_sweep")
 
 
 def _images(data: Loaded, setting: TransferSetting) -> Images:

@@ -4,8 +4,8 @@ A cell is a folder ``cells/<key>`` with
 
 * ``cell.json``: what was measured, what it was measured on, and the sha256 of each file beside it
   (see ``harness.storage.cellfile``);
-* ``verdicts.safetensors``, ``weights.safetensors``, ``snapshots.safetensors``: arrays. Nothing is
-  ever pickled.
+* ``verdicts.safetensors``, ``weights.safetensors``, ``snapshots.safetensors``,
+  ``saved.safetensors``: arrays. Nothing is ever pickled.
 
 Many cells may be in ``packs/`` instead (``harness store compact``). ``locks/<key>`` is held while
 a process computes a cell, ``failures/<key>.txt`` is the traceback of a failed one, and
@@ -39,6 +39,8 @@ from harness.storage.packs import Packs
 VERDICTS = tensors.VERDICTS
 WEIGHTS = "weights.safetensors"
 SNAPSHOTS = "snapshots.safetensors"
+SAVED = "saved.safetensors"
+"""Adversarial images that an attack with ``save`` kept."""
 _PERMANENT = (errno.EIO, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 """Errors that reading again will not cure."""
 _REQUESTS_AT_ONCE = 32
