@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.attacks.base import Attack
+from harness.attacks.config import eps_words
 from harness.attacks.torchattacks_source import names, signature
 from harness.budgets import budget
 from harness.errors import HarnessError
@@ -96,16 +97,15 @@ def test_every_ascending_grid_of_the_box_is_taken_and_survives_json(grid, norm):
 
 
 def test_every_registered_attack_is_an_attack_with_words_and_a_label():
-    examples = {"torchattacks": {"name": "APGD"}}
+    examples = {"torchattacks": {"name": "APGD"}, "patch": {"eps": [0, 3]}}
     for name in attacks:
         cls = attacks[name]
         attack = cls(
             cls.Config.model_validate({"attack": name, "eps": [0.0, 0.1], **examples.get(name, {})})
         )
+        grid = f"eps {eps_words(attack.config)}"
         assert isinstance(attack, Attack) and attacks.describe(name).endswith(".")
-        assert (
-            attack.label and "eps 0, 0.1" in attack.words() and repr(attack).startswith(f"{name}(")
-        )
+        assert attack.label and grid in attack.words() and repr(attack).startswith(f"{name}(")
         assert cls(attack.config.model_copy(update={"label": "mine"})).label == "mine"
 
 
