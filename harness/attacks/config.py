@@ -14,7 +14,7 @@ from harness.registry import Config, attacks
 
 Norm = Literal["linf", "l2", "l1", "l0"]
 Measure = Literal["linf", "l2", "l1", "l0", "spatial", "patch"]
-Loss = Literal["ce", "margin", "ce-norm", "dlr"]
+Loss = Literal["ce", "margin", "probability-margin", "ce-norm", "dlr"]
 
 Target = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1, max_length=100)]
 """A class: its number, or its name in the dataset."""
@@ -117,6 +117,7 @@ class GradientConfig(AttackConfig):
         ["ce"],
         min_length=1,
         description="ce: cross-entropy; margin: best wrong logit minus the right one; "
+        "probability-margin: the same of probabilities; "
         "ce-norm: cross-entropy of standardised logits; dlr: margin over the spread of the largest "
         "logits. Each is run, and the worst counts",
     )

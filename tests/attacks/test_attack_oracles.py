@@ -72,7 +72,7 @@ def exact(model, images, labels, grid, norm) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("low, high", [(0.3, 0.7), (0.0, 1.0)])
-@pytest.mark.parametrize("loss", ["ce", "margin", "ce-norm"])
+@pytest.mark.parametrize("loss", ["ce", "margin", "probability-margin", "ce-norm"])
 def test_fgsm_meets_exact_robust_accuracy_of_a_two_class_linear_network(
     attack, seed, low, high, loss
 ):

@@ -37,6 +37,24 @@ def margin(
     return logits.gather(1, targets[:, None]).squeeze(1) - right
 
 
+def probability_margin(
+    logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None
+) -> torch.Tensor:
+    """The margin of the softmax's probabilities (PMA, Xie et al. 2024), within [-1, 1].
+
+    Its gradient vanishes where the network is sure, as that of cross-entropy does; near the
+    boundary it follows the nearest class, as the margin does.
+
+    >>> import torch
+    >>> logits = torch.tensor([[0.5, 0.3, 0.2]]).log()
+    >>> probability_margin(logits, torch.tensor([0]), None)
+    tensor([-0.2000])
+    >>> probability_margin(logits, torch.tensor([0]), torch.tensor([2]))
+    tensor([-0.3000])
+    """
+    return margin(logits.softmax(1), labels, targets)
+
+
 def standardised_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None
 ) -> torch.Tensor:
@@ -68,6 +86,7 @@ def logit_ratio(
 LOSSES = {
     "ce": cross_entropy,
     "margin": margin,
+    "probability-margin": probability_margin,
     "ce-norm": standardised_cross_entropy,
     "dlr": logit_ratio,
 }
