@@ -4,22 +4,27 @@ An example::
 
     {"dataset": "omniglot", "splitting": "vinyals", "split": "test", "content": "fc94fb...",
      "ways": 2, "shots": 1, "queries": 2,
+     "counts": "images of a class in the split, in the order of the dataset, from 0",
+     "images": {"Greek/character01": ["3f2a9c...", ...], "Latin/character07": [...]},
      "episodes": [{"classes": ["Greek/character01", "Latin/character07"],
                    "support": [[3], [0]], "query": [[5, 9], [1, 2]]}]}
 
 A class is given by its name. An image is given by its number among the images of its class in the
 split, from 0; for Omniglot that is the drawer. ``ways`` and ``shots`` are numbers or ranges such as
 ``"1-10"``, and every episode must agree with them. ``content``, the content hash of the dataset,
-may be left out; if it is given, it must be that of the data.
+may be left out; if it is given, it must be that of the data. ``images`` may be left out too. It has
+a hash of each image of the classes that are used, by its number: the first 16 digits of the sha256
+of its pixels, uint8 (C, H, W). Other code finds an image by it; here it must be that of the data.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import stat
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -32,6 +37,9 @@ from harness.registry import Config
 MOST_BYTES = 1 << 28
 """Most bytes of a file."""
 HOW_TO_WRITE = "`harness episodes SUITE.yaml --out FOLDER` writes such lists"
+Counts = Literal["images of a class in the split, in the order of the dataset, from 0"]
+(COUNTS,) = get_args(Counts)
+"""What the numbers of images in a list count."""
 Ranks = list[list[Annotated[int, Field(ge=0)]]]
 """Numbers of the images of each class."""
 
@@ -54,6 +62,8 @@ class EpisodeList(Config):
     ways: int | str
     shots: int | str
     queries: int = Field(ge=1)
+    counts: Counts | None = None
+    images: dict[str, list[str]] | None = None
     episodes: list[Listed] = Field(min_length=2)
 
     @property
@@ -73,6 +83,7 @@ class EpisodeList(Config):
         """
         self._check_content(data, where)
         index = _ClassIndex.of(data, self.splitting, self.split)
+        self._check_images(index, where)
         count = len(self.episodes)
         ways = Span.of(self.ways).high
         shots = Span.of(self.shots).high
@@ -114,6 +125,20 @@ class EpisodeList(Config):
                 hint="use the release of the dataset that it was made with, or remove `content`",
             )
 
+    def _check_images(self, index: _ClassIndex, where: str | None) -> None:
+        """Compare the hashes of images with those of the data."""
+        for name, hashes in (self.images or {}).items():
+            for number, (given, actual) in enumerate(
+                itertools.zip_longest(hashes, index.hashes(name))
+            ):
+                if given != actual:
+                    raise DataError(
+                        f"the list is for other images: image {number} of {name!r} is "
+                        f"{given or 'not listed'}, but here {actual or 'there is none'}",
+                        where=where,
+                        hint="use the images that it was made with, or remove `images`",
+                    )
+
     def to_json(self) -> str:
         """Write the list as text, one episode a line."""
         head = self.model_dump(mode="json", exclude={"episodes"}, exclude_none=True)
@@ -134,6 +159,7 @@ class _ClassIndex:
     def __init__(self, images: Images, names: tuple[str, ...], split: str) -> None:
         labels = images.known_labels
         self._names = names
+        self._pixels = images.pixels
         self._split = split
         self._labels = {name: label for label, name in enumerate(names)}
         self._order = np.argsort(labels, kind="stable")
@@ -152,6 +178,12 @@ class _ClassIndex:
             )
         return self._labels[name]
 
+    def hashes(self, name: str) -> list[str]:
+        """The hash of each image of a class, by its number."""
+        label = self.label(name)
+        rows = self.rows(label, list(range(self._count[label])))
+        return [image_hash(pixels) for pixels in self._pixels[rows]]
+
     def rows(self, label: int, ranks: list[int]) -> np.ndarray:
         count = self._count[label]
         if max(ranks) >= count:
@@ -160,6 +192,18 @@ class _ClassIndex:
                 hint=f"its images are 0 to {count - 1}",
             )
         return self._order[self._start[label] + np.array(ranks)]
+
+
+def image_hash(pixels: np.ndarray) -> str:
+    """The hash by which a list names an image: 16 hexadecimal digits.
+
+    Args:
+        pixels: uint8 (C, H, W).
+
+    >>> image_hash(np.zeros((1, 2, 2), np.uint8))
+    'df3f619804a92fdb'
+    """
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
 
 
 def listing(
@@ -186,6 +230,8 @@ def listing(
         queries: query images per class.
     """
     names = data.split_classes(splitting, split)
+    index = _ClassIndex.of(data, splitting, split)
+    used = [names[label] for label in np.unique(episodes.classes) if label != PAD]
     rank = _ranks(data.split(splitting, split))
 
     def ranks_of(rows: np.ndarray, labels: np.ndarray, ways: int) -> list[list[int]]:
@@ -205,6 +251,8 @@ def listing(
         ways=ways,
         shots=shots,
         queries=queries,
+        counts=COUNTS,
+        images={name: index.hashes(name) for name in used},
         episodes=listed,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -142,3 +143,31 @@ def test_what_is_no_file_is_refused_without_reading_it(tmp_path, form):
         os.mkfifo(path)
     with pytest.raises(DataError, match="not a file"):
         read(path)
+
+
+def test_a_list_names_each_image_by_the_hash_of_its_pixels(data, tmp_path):
+    _, found = listed(data)
+    images = data.split("classes", "test")
+    assert found.counts is not None and found.images is not None
+    for name, hashes in found.images.items():
+        own = data.pixels[data.labels == data.class_names.index(name)]
+        expected = [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in own]
+        assert hashes == expected and len(images) > len(hashes)
+    assert {name for episode in found.episodes for name in episode.classes} == set(found.images)
+
+
+def test_a_list_without_content_is_refused_for_images_in_another_order(data, tmp_path):
+    _, found = listed(data)
+    tree = json.loads(found.to_json())
+    (name, hashes), *_ = tree["images"].items()
+    tree["images"][name] = hashes[1:] + hashes[:1]
+    del tree["content"]
+    (tmp_path / "list.json").write_text(json.dumps(tree))
+    with pytest.raises(DataError, match=f"for other images: image 0 of '{name}'"):
+        read(tmp_path / "list.json").episodes_of(data)
+
+
+def test_lists_of_earlier_releases_keep_their_hash(data):
+    _, found = listed(data)
+    before = found.model_copy(update={"counts": None, "images": None})
+    assert not {"counts", "images"} & json.loads(before.to_json()).keys()
