@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.cells.plan import Plan
 from harness.cells.results import Results
 from harness.cells.run import measuring
-from harness.data import acquire
+from harness.data import acquire, testbeds
 from harness.errors import HarnessError
 from harness.execute import display, session
 from harness.execute.session import Run, RunOptions
@@ -246,6 +246,7 @@ def episodes(
     suite: SuiteLike,
     folder: str | Path,
     *,
+    testbed: Path | None = None,
     sets: Sequence[str] = (),
     data_root: Path | None = None,
 ) -> list[Path]:
@@ -255,6 +256,8 @@ def episodes(
         suite: path of the YAML file, name of a shipped suite, or a mapping.
         folder: where the lists go, one per protocol, ways, shots and seed:
             ``NAME-5w1s-seed0.json`` ...
+        testbed: a CSV of easyfsl (see ``harness.data.testbeds``), whose tasks on the data of each
+            protocol are written instead, as ``NAME-TESTBED.json``.
         sets: overrides, ``key.key=value``.
         data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
 
@@ -268,7 +271,10 @@ def episodes(
     written: list[Path] = []
     for entry in loaded.protocols:
         if isinstance(entry.protocol, EpisodeProtocol):
-            written += _write_episodes(entry, entry.protocol, Path(folder))
+            if testbed is None:
+                written += _write_episodes(entry, entry.protocol, Path(folder))
+            else:
+                written.append(_import_testbed(entry, entry.protocol, testbed, Path(folder)))
     if not written:
         raise HarnessError(
             "the suite has no few-shot protocol, hence no episodes", where=str(suite)
@@ -305,6 +311,23 @@ def saved_images(
     """
     planned = plan(suite, store=store, sets=sets, data_root=data_root, device=device)
     return saved_sheets.write_all(planned, Store(store), Path(folder))
+
+
+def _import_testbed(
+    entry: ProtocolEntry, protocol: EpisodeProtocol, testbed: Path, folder: Path
+) -> Path:
+    data, _ = acquire.load(entry.dataset)
+    setting = next(protocol.episode_settings())
+    imported = testbeds.read(
+        testbed,
+        data,
+        dataset=entry.dataset.kind,
+        splitting=setting.splitting,
+        split=setting.split,
+    )
+    path = folder / f"{entry.name}-{testbed.stem}.json"
+    write_text(path, imported.to_json())
+    return path
 
 
 def _write_episodes(entry: ProtocolEntry, protocol: EpisodeProtocol, folder: Path) -> list[Path]:

@@ -140,6 +140,10 @@ def diff(
 def episodes(
     suite: SuitePath,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the lists.")],
+    testbed: Annotated[
+        Path | None,
+        typer.Option("--testbed", help="Import this CSV of easyfsl instead of drawing episodes."),
+    ] = None,
     set_: Sets = None,
     data_root: DataRoot = None,
 ) -> None:
@@ -151,5 +155,6 @@ def episodes(
     """
     from harness import api
 
-    for path in api.episodes(suite, out_dir, sets=set_ or [], data_root=data_root):
+    written = api.episodes(suite, out_dir, testbed=testbed, sets=set_ or [], data_root=data_root)
+    for path in written:
         print(path)

@@ -285,8 +285,6 @@ def read(path: str | Path) -> EpisodeList:
                 f"larger than {MOST_BYTES >> 20} MiB", where=where, hint="split it into parts"
             )
         listed = EpisodeList.model_validate_json(file.read_bytes())
-        ways = Span.of(listed.ways)
-        shots = Span.of(listed.shots)
     except OSError as error:
         raise DataError(
             f"cannot be read: {error.strerror}", where=where, hint=HOW_TO_WRITE
@@ -297,13 +295,24 @@ def read(path: str | Path) -> EpisodeList:
         raise DataError(
             f"not a list of episodes: {place}: {first['msg']}", where=where, hint=HOW_TO_WRITE
         ) from None
+    check(listed, where)
+    return listed
+
+
+def check(listed: EpisodeList, where: str) -> None:
+    """Check that every episode agrees with the list's ways, shots and queries.
+
+    Raises:
+        DataError: One does not, or the ways or shots are impossible.
+    """
+    try:
+        ways, shots = Span.of(listed.ways), Span.of(listed.shots)
     except ValueError as error:
         raise DataError(f"ways or shots: {error}", where=where) from None
     for number, episode in enumerate(listed.episodes):
         fault = _fault(episode, ways, shots, listed.queries)
         if fault:
             raise DataError(f"episode {number}: {fault}", where=where)
-    return listed
 
 
 def _fault(episode: Listed, ways: Span, shots: Span, queries: int) -> str:
