@@ -17,6 +17,7 @@ import numpy as np
 from harness.attacks.config import AttackConfig, class_words
 from harness.attacks.engine.geometry import norms
 from harness.attacks.engine.losses import MIN_CLASSES
+from harness.attacks.engine.target_order import by_logits
 from harness.attacks.engine.victim import Victim, View
 from harness.lazy import torch
 from harness.rng import Rng
@@ -34,7 +35,7 @@ class Objective:
 
     Attributes:
         loss: the loss that is climbed, or the name of an attack that has its own.
-        target: 0: any wrong class; k: the wrong class with the k-th largest clean logit.
+        target: 0: any wrong class; k: the k-th class of ``Attack.target_order``.
     """
 
     loss: str
@@ -196,6 +197,22 @@ class Attack(ABC):
         ``attack: family.member`` is short for ``attack: family`` and ``name: member``.
         """
         return []
+
+    def target_order(
+        self, victim: Victim, images: torch.Tensor, labels: torch.Tensor, logits: torch.Tensor
+    ) -> torch.Tensor:
+        """Classes in the order in which runs with a target aim at them, the right class last.
+
+        Args:
+            victim: the network.
+            images: float32 (B, C, H, W).
+            labels: int64 (B,).
+            logits: (B, n), of the images.
+
+        Returns:
+            int64 (B, n).
+        """
+        return by_logits(logits, labels)
 
     def stronger(self) -> Attack | None:
         """The same attack with twice the steps; None if it has no steps."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from harness import budgets
@@ -147,6 +147,18 @@ class IteratedConfig(GradientConfig):
     targets: int = Field(
         0, ge=0, le=1000, description="also aim at this many runner-up classes, one after the other"
     )
+    target_order: Literal["logits", "malt"] = Field(
+        "logits",
+        description="which classes come first: logits: those of largest logit; malt: those whose "
+        "boundary is nearest if the network were linear (MALT), for a gradient of each class",
+    )
+
+    @model_validator(mode="after")
+    def _orders_something(self) -> Self:
+        if self.target_order != "logits" and not self.targets:
+            message = "an order without targets: give targets, e.g. 3"
+            raise config_error([(("target_order",), message, self.target_order)])
+        return self
 
 
 def class_words(target: Target) -> str:

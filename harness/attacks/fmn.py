@@ -9,6 +9,7 @@ from pydantic import Field
 from harness.attacks.base import Candidates, Task
 from harness.attacks.config import eps_words
 from harness.attacks.engine.geometry import (
+    DUAL,
     finite,
     norms,
     project_exactly,
@@ -21,9 +22,6 @@ from harness.attacks.minimal import Minimal, MinimalConfig
 from harness.batching import ROWS
 from harness.lazy import torch
 from harness.registry import attacks
-
-DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
-"""Norm of the perturbation -> norm of the gradient that turns a margin into a distance."""
 
 CLIMBED = ("margin", "ce-norm")
 """Losses that are climbed in turn. The first says how far the boundary is, the second looks at all

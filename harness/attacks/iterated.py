@@ -7,6 +7,9 @@ from typing import Self
 
 from harness.attacks.base import Attack, Fault, Objective
 from harness.attacks.config import IteratedConfig
+from harness.attacks.engine.target_order import by_distance
+from harness.attacks.engine.victim import Victim
+from harness.lazy import torch
 
 
 class Iterated(Attack):
@@ -32,9 +35,21 @@ class Iterated(Attack):
     def loss_words(self) -> str:
         """The objectives in words."""
         losses = f"loss {' + '.join(self.config.loss)}"
-        if not self.config.targets:
+        targets = self.config.targets
+        if not targets:
             return losses
-        return f"{losses}, and targeted at {self.config.targets} runner-up classes"
+        chosen = f"{targets} runner-up classes"
+        if self.config.target_order == "malt":
+            chosen = f"the {targets} classes of nearest linear boundary (MALT)"
+        return f"{losses}, and targeted at {chosen}"
+
+    def target_order(
+        self, victim: Victim, images: torch.Tensor, labels: torch.Tensor, logits: torch.Tensor
+    ) -> torch.Tensor:
+        """By clean logit, or by the distance of the linear boundary."""
+        if self.config.target_order == "malt":
+            return by_distance(victim, images, labels, logits, self.config.norm)
+        return super().target_order(victim, images, labels, logits)
 
     def stronger(self) -> Self | None:
         """The same attack with twice the steps."""

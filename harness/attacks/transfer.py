@@ -6,12 +6,13 @@ what it breaks shows that a gradient attack was misled.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
 
-from harness.attacks.base import Candidates, Task
+from harness.attacks.base import Candidates, Fault, Task
 from harness.attacks.engine.ascent import projected_ascent
 from harness.attacks.engine.victim import Victim
 from harness.attacks.pgd import PGD
@@ -50,6 +51,13 @@ class Transfer(PGD):
     def surrogate(self) -> dict[str, Any]:
         """Kind and config of the learner whose network is attacked."""
         return self.config.surrogate
+
+    def faults(self, image_shape: tuple[int, int, int], n_classes: int) -> Iterator[Fault]:
+        """Find an order of targets that needs a gradient of the victim."""
+        yield from super().faults(image_shape, n_classes)
+        if self.config.target_order == "malt":
+            message = "malt needs gradients of the victim, which transfer does not see"
+            yield ("target_order",), message, "leave it out"
 
     def words(self) -> str:
         """Describe its settings."""

@@ -143,6 +143,8 @@ class AttackEntry:
             del config["certify"]  # results without it keep the keys that they had before
         if self.config.save is None:
             del config["save"]  # the same
+        if config.get("target_order") == "logits":
+            del config["target_order"]  # the same
         identity = {"attack": self.label, "norm": self.attack.threat, "config": config}
         if self.config.target is None:
             del config["target"]  # the same

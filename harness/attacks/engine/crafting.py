@@ -59,8 +59,7 @@ def _block(
     rng: Rng,
 ) -> torch.Tensor:
     """The image of smallest margin that any run found, for some of the images."""
-    wrong = victim.logits(images).scatter(1, labels[:, None], float("-inf"))
-    runners_up = wrong.argsort(dim=1, descending=True, stable=True)
+    runners_up = attack.target_order(victim, images, labels, victim.logits(images))
     best = images.clone()
     lowest = torch.full((len(images),), float("inf"), device=images.device)
     for restart in range(attack.restarts):

@@ -11,6 +11,9 @@ import numpy as np
 from harness.lazy import torch
 from harness.rng import Rng
 
+DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
+"""Norm of the perturbation -> norm of the gradient that turns a margin into a distance."""
+
 SLACK = 2e-7
 """Share of an L1 budget that stays unspent, because float32 differences add up to a little more."""
 

@@ -203,8 +203,7 @@ class _Block:
         self.outside = 0.0
         clean_logits = victim.logits(images)
         self.clean, self.clean_margin = judge(clean_logits, labels)
-        wrong = clean_logits.scatter(1, labels[:, None], float("-inf"))
-        self.runners_up = wrong.argsort(dim=1, descending=True, stable=True)
+        self.runners_up = attack.target_order(victim, images, labels, clean_logits)
         self.broken_at = torch.where(self.clean, len(self.grid), 0)
         shape = (len(self.grid), len(attack.objectives), attack.restarts, len(images))
         self.correct = np.full(shape, SKIPPED, np.uint8)
