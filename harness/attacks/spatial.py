@@ -10,8 +10,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from harness import budgets
-from harness.attacks.base import Attack, Candidates, Fault, Task
-from harness.attacks.config import AttackConfig, config_error, eps_words, view_words
+from harness.attacks.base import TOLERANCE, Attack, Candidates, Fault, Task
+from harness.attacks.config import AttackConfig, Problem, config_error, eps_words, view_words
 from harness.attacks.engine.victim import Victim, judge
 from harness.lazy import F, torch
 from harness.registry import attacks
@@ -66,6 +66,23 @@ class Spatial(Attack):
             if self.degrees == 0 and self.pixels == 0:
                 message = "nothing moves: degrees or pixels must be above 0"
                 raise config_error([(("degrees",), message, self.degrees)])
+            return self
+
+        @model_validator(mode="after")
+        def _grid_is_fine_enough(self) -> Self:
+            tried = {"angles": (self.degrees, self.angles), "shifts": (self.pixels, self.shifts)}
+            smallest = next((eps for eps in self.eps if eps > 0), 1.0)
+            problems: list[Problem] = []
+            for key, (most, number) in tried.items():
+                share = 2 / (number - 1)
+                if most and share > smallest + TOLERANCE:
+                    message = (
+                        f"none of {number} {key} is within eps {budgets.words(smallest)} but 0: "
+                        f"the smallest other is at {share:.3g}"
+                    )
+                    problems.append(((key,), message, number))
+            if problems:
+                raise config_error(problems)
             return self
 
     config: Config

@@ -97,7 +97,11 @@ def test_every_ascending_grid_of_the_box_is_taken_and_survives_json(grid, norm):
 
 
 def test_every_registered_attack_is_an_attack_with_words_and_a_label():
-    examples = {"torchattacks": {"name": "APGD"}, "patch": {"eps": [0, 3]}}
+    examples = {
+        "torchattacks": {"name": "APGD"},
+        "patch": {"eps": [0, 3]},
+        "spatial": {"eps": [0, 0.5]},
+    }
     for name in attacks:
         cls = attacks[name]
         attack = cls(

@@ -134,6 +134,8 @@ def test_tensors_at_hand_get_sizes_in_units_of_eps():
         ({"eps": [0, 2]}, ("eps", 1)),
         ({"degrees": 0, "pixels": 0}, ("degrees",)),
         ({"norm": "linf"}, ("norm",)),
+        ({"eps": [0, 0.4, 1]}, ("shifts",)),
+        ({"eps": [0.1], "angles": 5, "pixels": 0}, ("angles",)),
     ],
     ids=str,
 )

@@ -154,7 +154,7 @@ def test_every_entry_is_offered_with_its_keys_described():
             current = {key for key, value in described.items() if not value.get("deprecated")}
             assert current == {
                 "kind",
-                *(("match",) if room == "learners" else ()),
+                *(("match", "front") if room == "learners" else ()),
                 *entries[name].Config.model_fields,
             }
             assert all(value.get("description") for value in described.values())
