@@ -64,6 +64,7 @@ class Fixed:
     """A learner that is its classifier."""
 
     kind = "fixed"
+    plastic = False
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
