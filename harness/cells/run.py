@@ -31,7 +31,7 @@ from harness.learning import at_hand
 from harness.learning.files import files_in
 from harness.learning.learner import Budget, Learner, Progress, TrainingLog
 from harness.learning.snapshots import Snapshots, by_moment
-from harness.learning.training import AS_BUILT, ELSEWHERE, fitted
+from harness.learning.training import AS_BUILT, ELSEWHERE, PLASTIC, fitted
 from harness.protocols.base import Context, Measurement, TrustContext
 from harness.protocols.requirements import classifier_of
 from harness.protocols.setting import Setting
@@ -188,13 +188,14 @@ def measure(cell: Cell, conditions: Conditions, progress: Progress) -> tuple[Cel
         learner = _measured_learner(cell, training, data, conditions)
         measured = protocol.measure(learner, data, _setting(cell), context)
     checks = [asdict(check) for check in (*measured.trust, *_warning(files, learner, conditions))]
-    log = {**measured.log, "remarks": measured.remarks}
+    remarks = [*measured.remarks, *([PLASTIC] if learner.plastic else [])]
+    log = {**measured.log, "remarks": remarks}
     if training is not None:  # what is said of it holds for its measurements
         checks += [check for check in training.trust if check not in checks]
-        log["remarks"] = [*training.log.get("remarks", []), *measured.remarks]
+        log["remarks"] = [*training.log.get("remarks", []), *remarks]
     elif learner.comes_trained(learner.config):
         origin = ELSEWHERE if any(files_in(learner.config)) else AS_BUILT
-        log["remarks"] = [origin, *measured.remarks]
+        log["remarks"] = [origin, *remarks]
     if not log["remarks"]:
         del log["remarks"]
     values = [asdict(value) for value in measured.values]

@@ -17,6 +17,9 @@ ELSEWHERE = "trained elsewhere: measured as it is"
 AS_BUILT = "not trained here: measured with the weights that its code gives it, perhaps random ones"
 """Remark on a network that names no file with weights."""
 
+PLASTIC = "plastic: it changes while it is measured, so its numbers hold for this order of images"
+"""Remark on a learner whose classifier changes while it classifies."""
+
 
 @dataclass(frozen=True)
 class _Watched(Images):

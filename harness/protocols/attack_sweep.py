@@ -36,7 +36,7 @@ from harness.protocols.base import (
     TrustContext,
 )
 from harness.protocols.classification import detectable_words, one_class
-from harness.protocols.inference import PLASTIC, of_classifier
+from harness.protocols.inference import of_classifier
 from harness.protocols.requirements import classifier_of, rebuilt, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Some, number_of, of_config, subset, too_many, words
@@ -219,7 +219,7 @@ class AttackSweep(Protocol[AttackSweepSetting]):
         if attack.reports_parts:
             values += _part_values(result)
         inference = of_classifier(network, pixels)
-        remarks = [*inference.remarks, *([PLASTIC] if learner.plastic else [])]
+        remarks = inference.remarks
         if attack.config.target is not None:
             remarks = [*remarks, remark(attack.config.target, len(images), len(everything))]
         if proofs is not None:

@@ -32,7 +32,6 @@ Whole batches give the same answers to 1e-6 or so; batch statistics change them 
 
 DEPENDS = "transductive: its answer to an image depends on the other images of the batch"
 RANDOM = "answers at random: two passes over the same images differ"
-PLASTIC = "plastic: it changes while it is measured, so its numbers hold for this order of images"
 UNTRUE_CLAIM = "declared transductive, but it classifies each query on its own"
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness import api
+from harness.learning.training import PLASTIC
 from harness.records import MEASURED
 from harness.storage.store import Store
 
@@ -393,3 +394,30 @@ protocols: {plain: {kind: classification, dataset: digits}}
         [sys.executable, script], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.stdout == "{}\n", done.stderr
+
+
+CHANGING = """
+from baselines.nearest_mean import NearestMean
+
+class Changing(NearestMean):
+    plastic = True
+"""
+EVERY_WAY = """
+name: plastic
+seeds: [0]
+learners: {mine: {kind: "changing:Changing"}}
+protocols:
+  clean: {kind: classification, dataset: digits}
+  noisy: {kind: corruption, dataset: digits, corruptions: [blur], images: 16}
+  few: {kind: few_shot, dataset: digits, shots: [1], ways: [5], episodes: 2}
+"""
+
+
+def test_every_measurement_of_a_plastic_learner_says_so(write_suite, tmp_path, monkeypatch):
+    (tmp_path / "changing.py").write_text(CHANGING)
+    monkeypatch.syspath_prepend(tmp_path)
+    run = api.run(write_suite(EVERY_WAY), store=tmp_path / "store", workers=1)
+    assert not run.outcome.failed
+    assert {record.protocol for record in run.results.records} == {"clean", "noisy", "few"}
+    remarks = list(run.results.remarks.values())
+    assert len(remarks) == 3 and all(PLASTIC in each for each in remarks)
