@@ -16,7 +16,7 @@ from harness.attacks.engine.random_state import isolated_random_state
 from harness.attacks.engine.sweep import SKIPPED, Sweep, sweep_victim
 from harness.attacks.engine.victim import Victim, input_gradient, relative_spread, restoring
 from harness.attacks.trust.base import Check
-from harness.attacks.trust.thresholds import RESOLUTION
+from harness.attacks.trust.thresholds import DRAWN, NEAREST, RESOLUTION
 from harness.batching import padded
 from harness.lazy import nn, torch
 from harness.records import TrustCheck
@@ -24,6 +24,7 @@ from harness.rng import Rng
 
 if TYPE_CHECKING:
     from harness.attacks.engine.straight_through import StraightThrough
+    from harness.attacks.trust.transfers import Transfers
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,18 @@ class CheckContext:
         place = self.middle if place is None else place
         rows = np.flatnonzero(self.result.worst[place])
         return self.nearest(rows, self.result.margin[place], most)
+
+    def tried_again(self, place: int) -> np.ndarray:
+        """The survivors of an eps that other attacks are tried on: the nearest, and random ones."""
+        nearest = self.nearest_survivors(NEAREST, place)
+        return np.union1d(nearest, self.spread_survivors(DRAWN, place))
+
+    @cached_property
+    def transfers(self) -> Transfers:
+        """Adversarial images of other networks for all that is tried again."""
+        from harness.attacks.trust.transfers import Transfers  # imports this module
+
+        return Transfers.of(self)
 
     def spread_survivors(self, most: int, place: int) -> np.ndarray:
         """Random samples among those robust at an eps, as many of each class as there are.

@@ -11,10 +11,11 @@ from harness.attacks.trust.thresholds import FLIPS, FORGETS, TIE
 from harness.lazy import torch
 from harness.registry import checks
 
-STEPS = 10
+STEPS = 5
 """Steps of PGD, which make the images and show them to the network on the way."""
 
-IMAGES = 64
+IMAGES = 32
+"""At each of two budgets."""
 
 
 @checks.register("same on a fresh copy")
@@ -68,7 +69,7 @@ def _differing(context: CheckContext, place: int) -> tuple[int, int, float]:
         task,
         norm=context.attack.config.norm,
         steps=STEPS,
-        step_size=task.eps / 4,
+        step_size=task.eps / 2,
         random_start=True,
         best=False,
     ).adversarial

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.attacks.base import Objective, Task
-from harness.attacks.engine.ascent import projected_ascent
-from harness.attacks.engine.class_means import from_class_means
-from harness.attacks.engine.victim import Victim, judge
+from harness.attacks.engine.victim import judge
 from harness.attacks.trust.base import Check, Judgement
 from harness.attacks.trust.context import CheckContext
 from harness.attacks.trust.survivors import Broken
-from harness.lazy import nn, torch
+from harness.lazy import torch
 from harness.registry import checks
-
-STEPS = 10
 
 
 @checks.register("relative not stronger")
@@ -34,35 +29,19 @@ class RelativeNotStronger(Check):
 
     def judge(self, context: CheckContext) -> Judgement:
         """Judge how many survivors all relatives break together, at two budgets."""
-        targeted = context.attack.config.target is not None
+        names = ", ".join(context.transfers.delta)
+        if not names:
+            return "PASS", "no survivors"
 
         def breaks(rows: np.ndarray, place: int) -> np.ndarray:
-            task = context.task(rows, context.result.eps[place], Objective("margin"))
-            norm = context.attack.config.norm
-            moved = [_of_relative(each, task, norm) for each in context.relatives.values()]
-            if not targeted:  # else there is one label, and one mean
-                moved.append(from_class_means(context.images, context.labels, task, norm))
-            correct = [judge(context.victim.logits(each), task.labels)[0] for each in moved]
+            labels = context.labels[context.index(rows)]
+            moved = context.transfers.at(rows, context.result.eps[place])
+            correct = [judge(context.victim.logits(each), labels)[0] for each in moved.values()]
             survived: np.ndarray = torch.stack(correct).all(0).cpu().numpy()
             return ~survived
 
         broken = Broken.by(context, breaks)
-        means = [] if targeted else ["class means"]
-        names = ", ".join([*means, *context.relatives])
         # Transfer may well be stronger than a single step.
         single_step = context.attack.stronger() is None
         level = "WARN" if broken.level == "FAIL" and single_step else broken.level
         return level, f"from {names}: {broken.words}"
-
-
-def _of_relative(relative: nn.Module, task: Task, norm: str) -> torch.Tensor:
-    """Adversarial images of a relative, float32 like the task's images."""
-    return projected_ascent(
-        Victim(relative),
-        task,
-        norm=norm,
-        steps=STEPS,
-        step_size=task.eps / 4,
-        random_start=False,
-        best=False,
-    ).adversarial

@@ -9,11 +9,15 @@ import numpy as np
 
 from harness import budgets
 from harness.attacks.trust.context import CheckContext
-from harness.attacks.trust.thresholds import A_CLASS, BLACK_BOX, OF_A_CLASS, SPREAD
+from harness.attacks.trust.thresholds import (
+    A_CLASS,
+    BLACK_BOX,
+    DRAWN,
+    NEAREST,
+    OF_A_CLASS,
+    SPREAD,
+)
 from harness.records import Trust
-
-NEAREST = 32
-DRAWN = 64
 
 Breaks = Callable[[np.ndarray, int], np.ndarray]
 """Rows and the index of an eps, to whether an attack breaks each of them, bool (len(rows),)."""
@@ -39,7 +43,7 @@ class Broken:
         for place in context.two_places:
             nearest = context.nearest_survivors(NEAREST, place)
             drawn = context.spread_survivors(DRAWN, place)
-            rows = np.union1d(nearest, drawn)
+            rows = context.tried_again(place)
             if not len(rows):
                 continue
             broken = breaks(rows, place)
