@@ -198,7 +198,7 @@ class Dynamics:
         weight = tensors[f"weight{i}"]
         if places is None:
             return (state @ weight.T).reshape(below.shape)
-        spread = F.max_unpool2d(state, places, 2, output_size=below.shape[-2:])
+        spread = F.max_unpool2d(state, places, [2, 2], output_size=below.shape[-2:])
         return F.conv_transpose2d(spread, weight, padding=KERNEL // 2)
 
     def sweep(

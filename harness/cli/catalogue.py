@@ -157,7 +157,7 @@ def new_project(
         Path, typer.Argument(metavar="FOLDER", help="The folder to write.", show_default=False)
     ],
 ) -> None:
-    """Write a project of your own: a rule, a suite with bars, and a workflow that checks them.
+    """Write a project: a rule, a suite with bars, a workflow for CI.
 
     It runs as it is, on embedded data.
 

@@ -78,7 +78,7 @@ def check(
     summary: SummaryFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a suite, and judge its numbers by a reference and by its bars.
+    """Run a suite, and judge its numbers by a reference and bars.
 
     Exit status 1 if a number has changed for the worse or misses a bar, or if a cell failed. The
     bars are the suite's `expect:`; a suite that has some needs no reference. Without --exact the

@@ -67,7 +67,8 @@ def _write(cell: Cell, store: Store, folder: Path) -> list[Path]:
     words = [cell.protocol, cell.learner, cell.label, f"seed{cell.seed}"]
     stem = "-".join(_UNSAFE.sub("_", word) for word in words) + f"-{cell.key[:8]}"
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **dict(sorted(arrays.items())))
+    named: dict[str, Any] = dict(sorted(arrays.items()))
+    np.savez_compressed(buffer, **named)
     written = [folder / f"{stem}.npz"]
     write_atomically(written[0], buffer.getvalue())
     budgets = [match[1] for match in map(_BUDGET.fullmatch, arrays) if match is not None]

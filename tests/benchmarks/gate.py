@@ -37,8 +37,8 @@ PLANTED = {
     ),
     "one step of PGD removed": (
         "harness/attacks/engine/ascent.py",
-        "iterates.finish(work, work.steps >= steps)",
-        "iterates.finish(work, work.steps >= steps - 1)",
+        "ends.collect(work, work.live & (work.steps >= steps))",
+        "ends.collect(work, work.live & (work.steps >= steps - 1))",
     ),
     "one class never drawn": (
         "harness/data/sampler.py",

@@ -19,6 +19,7 @@ COMMANDS = [
     "submit",
     "verify",
     "paper",
+    "images",
     "plan",
     "validate",
     "schema",

@@ -83,6 +83,9 @@ def test_weights_are_verified_if_a_missing_check_needs_them(store):
     measure = replace(a_cell("measure", "t", training="t"), key="m")
     check = replace(a_cell("trust", "m", training="t"), key="c")
 
-    assert session.unfinished(SimpleNamespace(unique=[train, measure]), store) == []
-    missing = session.unfinished(SimpleNamespace(unique=[train, measure, check]), store)
+    def unfinished(*cells):
+        return session.unfinished(SimpleNamespace(unique=[*cells], relatives=[]), store)
+
+    assert unfinished(train, measure) == []
+    missing = unfinished(train, measure, check)
     assert missing == [train, check], "a damaged training is computed again"

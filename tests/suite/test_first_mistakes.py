@@ -14,7 +14,7 @@ MISTAKES = {
     "learners: {a: &a {kind: mlp}, b: {<<: *a, l1: 1}}": ("merge keys (<<)", "defaults"),
     "learners:\n\ta: {kind: mlp}": ("not YAML", "not with tabs"),
     f"{LEARNER}---\nname: y": ("not YAML", "one suite to a file"),
-    "learners: {a: {kind: mlp, hidden: ${HIDDEN}}}": ("not YAML", "use --set"),
+    "learners: {a: {kind: mlp, hidden: ${HIDDEN}}}": ("not YAML", "quote what has braces"),
     f"seeds: three\n{LEARNER}": ("seeds are a list, how many (3), or a range (0-4)", "not 'three'"),
     f"snapshots: yes\n{LEARNER}": ("valid boolean, not 'yes'", "true or false"),
     "learners: {a: mlp}": ("should be a mapping, not 'mlp'", "write {kind: mlp}"),

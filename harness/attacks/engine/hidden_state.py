@@ -34,7 +34,7 @@ def hidden_state(model: nn.Module) -> dict[str, str]:
     >>> network = nn.Sequential(nn.ReLU())
     >>> network.memory = [1, 2]
     >>> sorted(hidden_state(network))
-    ['memory']
+    ['0.inplace', 'memory']
     """
     state = {}
     for path, module in model.named_modules():
