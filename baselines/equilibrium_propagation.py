@@ -9,19 +9,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from harness.errors import HarnessError
 from harness.lazy import F, nn, torch
+from harness.learning.convolved import KERNEL, layer_shapes, synapses_of
 from harness.learning.learner import Synapses
 from harness.learning.optimisers import ProximalOptimiser
-from harness.learning.perceptron import Hidden, bundle_names, layer_sizes
+from harness.learning.perceptron import Hidden, layer_sizes
 from harness.learning.supervised import Rule, SupervisedConfig, SupervisedLearner, Tensors
 from harness.registry import learners
 
 Squash = Literal["sigmoid", "hard-sigmoid", "half-hard-sigmoid"]
 Loss = Literal["squared-error", "cross-entropy"]
-KERNEL = 3
-"""Side of the filters of convolutions."""
-
 States = list["torch.Tensor"]
 
 
@@ -85,37 +82,15 @@ class EquilibriumPropagation(SupervisedLearner):
         )
 
     def initial(self, n_out: int) -> Tensors:
-        """Uniform weights in +-1 / sqrt(fan-in) and biases of zero.
-
-        Raises:
-            HarnessError: The image is too small for the pooling.
-        """
+        """Uniform weights in +-1 / sqrt(fan-in) and biases of zero."""
         config = self.config
         generator = self.rng.torch("initial weights")
-
-        def uniform(*shape: int, fan_in: int) -> torch.Tensor:
-            return (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(fan_in)
-
+        hidden = layer_sizes(config.hidden)
         tensors: Tensors = {}
-        channels, *sides = self.image_shape
-        for i, filters in enumerate(config.channels):
-            fan_in = KERNEL**2 * channels
-            tensors[f"weight{i}"] = uniform(filters, channels, KERNEL, KERNEL, fan_in=fan_in)
-            tensors[f"bias{i}"] = torch.zeros(filters)
-            channels = filters
-            sides = [side // 2 for side in sides]
-        if min(sides) < 1:
-            raise HarnessError(
-                f"images of {self.image_shape[1]}x{self.image_shape[2]} pixels are too small for "
-                f"{len(config.channels)} convolutions with pooling",
-                hint="give fewer channels",
-            )
-        sizes = [channels * math.prod(sides), *layer_sizes(config.hidden), n_out]
-        for i, (n_in, units) in enumerate(
-            zip(sizes[:-1], sizes[1:], strict=True), start=len(config.channels)
-        ):
-            tensors[f"weight{i}"] = uniform(n_in, units, fan_in=n_in)
-            tensors[f"bias{i}"] = torch.zeros(1, units)
+        for i, layer in enumerate(layer_shapes(self.image_shape, config.channels, hidden, n_out)):
+            uniform = 2 * torch.rand(layer.weight, generator=generator) - 1
+            tensors[f"weight{i}"] = uniform / math.sqrt(layer.fan_in)
+            tensors[f"bias{i}"] = torch.zeros(layer.bias)
         return tensors
 
     def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
@@ -130,17 +105,8 @@ class EquilibriumPropagation(SupervisedLearner):
         return FrozenFunction(function, tensors, dynamics=self.dynamics)
 
     def connectome(self) -> list[Synapses]:
-        """One bundle per layer; a filter's weights are (channels * 9, filters)."""
-        weights = [self.tensors[f"weight{i}"] for i in range(layers_of(self.tensors))]
-        names = bundle_names(len(weights))
-        return [
-            Synapses(
-                name,
-                weight.flatten(1).T if weight.ndim == 4 else weight,
-                presynaptic_sign=False,
-            )
-            for name, weight in zip(names, weights, strict=True)
-        ]
+        """One bundle per layer."""
+        return synapses_of(self.tensors, presynaptic_sign=False)
 
 
 def layers_of(tensors: Tensors) -> int:

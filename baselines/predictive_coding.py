@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from harness.errors import HarnessError
 from harness.lazy import F, nn, torch
+from harness.learning.convolved import layer_shapes, synapses_of
 from harness.learning.learner import Synapses
 from harness.learning.optimisers import ProximalOptimiser
-from harness.learning.perceptron import Hidden, bundle_names, layer_sizes
+from harness.learning.perceptron import Hidden, layer_sizes
 from harness.learning.supervised import Rule, SupervisedConfig, SupervisedLearner, Tensors
 from harness.registry import learners
 
@@ -90,36 +89,18 @@ class PredictiveCoding(SupervisedLearner):
         return [*convolutions, *layers, Stage("linear")]
 
     def initial(self, n_out: int) -> Tensors:
-        """Weights with He's variance, biases of zero.
-
-        Raises:
-            HarnessError: The image is too small for the pooling.
-        """
+        """Weights with He's variance, biases of zero."""
         from harness.learning.nets import he_weights
 
         config = self.config
         generator = self.rng.torch("initial weights")
+        hidden = layer_sizes(config.hidden)
         tensors: Tensors = {}
-        channels, *sides = self.image_shape
-        for i, filters in enumerate(config.channels):
+        for i, layer in enumerate(layer_shapes(self.image_shape, config.channels, hidden, n_out)):
             tensors[f"weight{i}"] = he_weights(
-                filters, channels, 3, 3, fan_in=9 * channels, generator=generator
+                *layer.weight, fan_in=layer.fan_in, generator=generator
             )
-            tensors[f"bias{i}"] = torch.zeros(filters)
-            channels = filters
-            sides = [side // 2 for side in sides]
-        if min(sides) < 1:
-            raise HarnessError(
-                f"images of {self.image_shape[1]}x{self.image_shape[2]} pixels are too small for "
-                f"{len(config.channels)} convolutions with pooling",
-                hint="give fewer channels",
-            )
-        sizes = [channels * math.prod(sides), *layer_sizes(config.hidden), n_out]
-        for i, (n_in, units) in enumerate(
-            zip(sizes[:-1], sizes[1:], strict=True), start=len(config.channels)
-        ):
-            tensors[f"weight{i}"] = he_weights(n_in, units, fan_in=n_in, generator=generator)
-            tensors[f"bias{i}"] = torch.zeros(1, units)
+            tensors[f"bias{i}"] = torch.zeros(layer.bias)
         return tensors
 
     def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
@@ -136,15 +117,8 @@ class PredictiveCoding(SupervisedLearner):
         return FrozenFunction(_forward, tensors, stages=stages)
 
     def connectome(self) -> list[Synapses]:
-        """One bundle per layer; a filter's weights are (channels * 9, filters)."""
-        weights = [self.tensors[f"weight{i}"] for i in range(len(self.stages))]
-        names = bundle_names(len(weights))
-        return [
-            Synapses(name, weight.flatten(1).T, presynaptic_sign=False)
-            if weight.ndim == 4
-            else Synapses(name, weight)
-            for name, weight in zip(names, weights, strict=True)
-        ]
+        """One bundle per layer."""
+        return synapses_of(self.tensors)
 
 
 @dataclass(frozen=True)
