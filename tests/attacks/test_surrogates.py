@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.attacks.engine.losses import LOSSES
 from harness.attacks.engine.straight_through import StraightThrough
-from harness.attacks.engine.surrogate import surrogate
 from harness.attacks.engine.victim import Victim, View
+from harness.learning.surrogate import surrogate
 from harness.rng import Rng
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.attacks.engine.straight_through_call import Call, run_or_follow
 from harness.attacks.engine.straight_through_rules import RULES
-from harness.attacks.engine.surrogate import SurrogateGradient
+from harness.learning.surrogate import SurrogateGradient
 
 NEAR = 0.05
 """Share of the units, those nearest to a threshold, by which a jump at the threshold is judged."""

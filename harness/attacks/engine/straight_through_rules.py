@@ -25,7 +25,7 @@ from harness.attacks.engine.straight_through_call import (
     shadow_of,
     soft_step,
 )
-from harness.attacks.engine.surrogate import surrogate
+from harness.learning.surrogate import surrogate
 
 if TYPE_CHECKING:
     from harness.attacks.engine.straight_through import StraightThrough
