@@ -30,13 +30,12 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     Relative,
-    TrainingData,
     TrustContext,
 )
-from harness.protocols.classification import detectable_words, one_class
+from harness.protocols.classification import detectable_words
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import OnASplit, one_class
 from harness.protocols.requirements import classifier_of, rebuilt, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Some, number_of, of_config, subset, too_many, words
@@ -95,7 +94,7 @@ class AttackSweepSetting(Setting):
 
 
 @protocols.register("attack_sweep")
-class AttackSweep(Protocol[AttackSweepSetting]):
+class AttackSweep(OnASplit[AttackSweepSetting]):
     """Accuracy under attacks over a grid of budgets, with trust checks."""
 
     setting_type = AttackSweepSetting
@@ -118,21 +117,12 @@ class AttackSweep(Protocol[AttackSweepSetting]):
 
     config: Config
 
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
     def settings(self) -> Iterator[AttackSweepSetting]:
         """Yield one setting for each attack."""
         config = self.config
         for entry in labelled(config.attacks):
             images = of_config(config.images)
             yield AttackSweepSetting(entry, self.splitting, config.split, images)
-
-    def training(self) -> TrainingData:
-        """The labelled train split."""
-        return TrainingData(self.splitting)
 
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splits, too large numbers of images, and attacks that do not fit them."""

@@ -26,15 +26,13 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
-    TrainingData,
 )
-from harness.protocols.classification import shared_class_faults
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import OnASplit
 from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
-from harness.protocols.subset import Several, of_config, subset, too_many
+from harness.protocols.subset import Several, of_config, subset
 from harness.protocols.subset import words as subset_words
 from harness.records import Value
 from harness.registry import protocols
@@ -59,7 +57,7 @@ class CalibrationSetting(Setting):
 
 
 @protocols.register("calibration")
-class Calibration(Protocol[CalibrationSetting]):
+class Calibration(OnASplit[CalibrationSetting]):
     """Expected calibration error, likelihood and reliability, with and without a temperature."""
 
     setting_type = CalibrationSetting
@@ -81,11 +79,6 @@ class Calibration(Protocol[CalibrationSetting]):
     config: Config
 
     @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
-    @property
     def scaled(self) -> bool:
         """Whether there are validation images, other than those judged, to fit a temperature on."""
         splits = self.facts.splittings.get(self.splitting, {})
@@ -96,19 +89,9 @@ class Calibration(Protocol[CalibrationSetting]):
         images = of_config(self.config.images)
         yield CalibrationSetting(self.splitting, self.config.split, images, self.scaled)
 
-    def training(self) -> TrainingData:
-        """The labelled train split."""
-        return TrainingData(self.splitting)
-
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splits, classes not trained on, and too large numbers of images."""
-        config = self.config
-        named = config.splitting is not None
-        faults = list(shared_class_faults(self, self.splitting, config.split, named=named))
-        yield from faults
-        if not faults:
-            available = self.facts.splittings[self.splitting][config.split].images
-            yield from too_many(config.images, available)
+        yield from self.split_faults(self.config.images)
 
     @classmethod
     def measure(

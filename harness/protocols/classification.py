@@ -19,11 +19,10 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
-    TrainingData,
 )
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import OnASplit
 from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
 from harness.records import Value
@@ -39,7 +38,7 @@ class ClassificationSetting(Setting):
 
 
 @protocols.register("classification")
-class Classification(Protocol[ClassificationSetting]):
+class Classification(OnASplit[ClassificationSetting]):
     """Accuracy on a split whose classes are those of training."""
 
     setting_type = ClassificationSetting
@@ -56,24 +55,13 @@ class Classification(Protocol[ClassificationSetting]):
 
     config: Config
 
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
     def settings(self) -> Iterator[ClassificationSetting]:
         """Yield one setting."""
         yield ClassificationSetting(self.splitting, self.config.split)
 
-    def training(self) -> TrainingData:
-        """The labelled train split."""
-        return TrainingData(self.splitting)
-
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splits, and splits whose classes are not trained on."""
-        yield from shared_class_faults(
-            self, self.splitting, self.config.split, named=self.config.splitting is not None
-        )
+        yield from self.split_faults()
 
     @classmethod
     def measure(
@@ -164,45 +152,3 @@ def detectable_words(images: int, spread: float | None = None) -> str:
         f"{points:.1f} points between two learners "
         f"({images} paired images, 80 % power, {known} {100 * share:.0f} %)"
     )
-
-
-def one_class() -> Fault:
-    """The fault of a dataset in which no answer can be wrong."""
-    return Fault(
-        ("dataset",),
-        "it has one class, so that every answer is right",
-        "classification needs at least 2 classes",
-    )
-
-
-def shared_class_faults(
-    protocol: Protocol, splitting: str, split: str, *, named: bool
-) -> Iterator[Fault]:
-    """Yield faults of a protocol that measures on the classes it trains on.
-
-    Args:
-        protocol: the protocol; its dataset is checked.
-        splitting, split: used by the protocol.
-        named: whether the suite names the splitting; a fault is then reported at that key.
-    """
-    splittings = protocol.facts.splittings
-    if splitting not in splittings:
-        yield Fault(
-            ("splitting",),
-            f"no splitting {splitting!r}",
-            f"allowed: {', '.join(splittings)}",
-        )
-    elif split not in splittings[splitting]:
-        yield Fault(
-            ("split",),
-            f"no split {split!r} in {splitting!r}",
-            f"allowed: {', '.join(splittings[splitting])}",
-        )
-    elif splittings[splitting][split].classes < 2:
-        yield one_class()
-    elif splitting in protocol.facts.class_disjoint:
-        yield Fault(
-            ("splitting",) if named else ("dataset",),
-            f"learners are not trained on the classes of {splitting}/{split}",
-            "measure it with kind: few_shot, or name a splitting with shared classes",
-        )

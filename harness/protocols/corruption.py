@@ -19,15 +19,14 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
-    TrainingData,
 )
-from harness.protocols.classification import detectable_words, shared_class_faults
+from harness.protocols.classification import detectable_words
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import OnASplit
 from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
-from harness.protocols.subset import Several, number_of, of_config, subset, too_many
+from harness.protocols.subset import Several, number_of, of_config, subset
 from harness.protocols.subset import words as subset_words
 from harness.records import Unit, Value
 from harness.registry import distinct, protocols
@@ -59,7 +58,7 @@ class CorruptionSetting(Setting):
 
 
 @protocols.register("corruption")
-class Corruption(Protocol[CorruptionSetting]):
+class Corruption(OnASplit[CorruptionSetting]):
     """Accuracy on corrupted images, at five severities.
 
     Images are corrupted by noise, blur, less contrast, occlusion, shifts and rotations.
@@ -91,11 +90,6 @@ class Corruption(Protocol[CorruptionSetting]):
 
     config: Config
 
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
     def settings(self) -> Iterator[CorruptionSetting]:
         """Yield one setting: the mean is over all corruptions together."""
         config = self.config
@@ -107,20 +101,9 @@ class Corruption(Protocol[CorruptionSetting]):
             of_config(config.images),
         )
 
-    def training(self) -> TrainingData:
-        """The labelled train split, without corruptions."""
-        return TrainingData(self.splitting)
-
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splits, classes not trained on, and too large numbers of images."""
-        config = self.config
-        named = config.splitting is not None
-        faults = list(shared_class_faults(self, self.splitting, config.split, named=named))
-        yield from faults
-        if faults:
-            return
-        available = self.facts.splittings[self.splitting][config.split].images
-        yield from too_many(config.images, available)
+        yield from self.split_faults(self.config.images)
 
     @classmethod
     def measure(

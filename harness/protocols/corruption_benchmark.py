@@ -23,17 +23,16 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
     SuiteFile,
-    TrainingData,
 )
-from harness.protocols.classification import detectable_words, shared_class_faults
+from harness.protocols.classification import detectable_words
 from harness.protocols.corruption import CLEAN, MEAN, relative_drop
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import OnASplit
 from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
-from harness.protocols.subset import Several, number_of, of_config, subset, too_many
+from harness.protocols.subset import Several, number_of, of_config, subset
 from harness.protocols.subset import words as subset_words
 from harness.records import Unit, Value
 from harness.registry import distinct, protocols
@@ -80,7 +79,7 @@ class CorruptionBenchmarkSetting(Setting):
 
 
 @protocols.register("corruption_benchmark")
-class CorruptionBenchmark(Protocol[CorruptionBenchmarkSetting]):
+class CorruptionBenchmark(OnASplit[CorruptionBenchmarkSetting]):
     """Accuracy on MNIST-C or CIFAR-10-C: fifteen published corruptions, and mCE."""
 
     setting_type = CorruptionBenchmarkSetting
@@ -125,11 +124,6 @@ class CorruptionBenchmark(Protocol[CorruptionBenchmarkSetting]):
     config: Config
 
     @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
-    @property
     def kinds(self) -> tuple[str, ...]:
         """Names of the corruptions in use."""
         return tuple(self.config.kinds or SETS[self.config.corruption_set].kinds)
@@ -163,10 +157,6 @@ class CorruptionBenchmark(Protocol[CorruptionBenchmarkSetting]):
         """The published files, by their hashes."""
         return {file.sha256: file.path for file in self._files if file.path}
 
-    def training(self) -> TrainingData:
-        """The labelled train split, without corruptions."""
-        return TrainingData(self.splitting)
-
     def compared_with(self) -> str | None:
         """The learner whose errors mCE is relative to."""
         return self.config.reference
@@ -185,12 +175,7 @@ class CorruptionBenchmark(Protocol[CorruptionBenchmarkSetting]):
             )
             message = f"{config.corruption_set} is defined for images of {needed}, not {shape}"
             yield Fault(("corruption_set",), message, "use `kind: corruption` for other images")
-        named = config.splitting is not None
-        faults = list(shared_class_faults(self, self.splitting, config.split, named=named))
-        yield from faults
-        if not faults:
-            available = self.facts.splittings[self.splitting][config.split].images
-            yield from too_many(config.images, available)
+        yield from self.split_faults(config.images)
         yield from self._file_faults()
 
     def _file_faults(self) -> Iterator[Fault]:

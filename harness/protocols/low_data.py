@@ -22,7 +22,8 @@ from harness.protocols.base import (
     Protocol,
     ProtocolConfig,
 )
-from harness.protocols.classification import count, detectable_words, shared_class_faults
+from harness.protocols.classification import count, detectable_words
+from harness.protocols.on_a_split import shared_class_faults
 from harness.protocols.setting import Setting
 from harness.registry import distinct, protocols
 from harness.rng import Rng

@@ -26,8 +26,8 @@ from harness.protocols.base import (
     TrainingData,
 )
 from harness.protocols.calibration import logits_of
-from harness.protocols.classification import shared_class_faults
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import shared_class_faults
 from harness.protocols.requirements import classifier_of
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Several, of_config, subset, too_many

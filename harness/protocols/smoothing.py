@@ -18,15 +18,14 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
-    TrainingData,
 )
-from harness.protocols.classification import detectable_words, shared_class_faults
+from harness.protocols.classification import detectable_words
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import OnASplit
 from harness.protocols.requirements import classifier_of
 from harness.protocols.setting import Setting
-from harness.protocols.subset import Some, number_of, of_config, subset, too_many
+from harness.protocols.subset import Some, number_of, of_config, subset
 from harness.protocols.subset import words as subset_words
 from harness.records import Value
 from harness.registry import distinct, protocols
@@ -50,7 +49,7 @@ class SmoothingSetting(Setting):
 
 
 @protocols.register("smoothing")
-class Smoothing(Protocol[SmoothingSetting]):
+class Smoothing(OnASplit[SmoothingSetting]):
     """Certified accuracy of the network smoothed by Gaussian noise (Cohen et al. 2019), in L2.
 
     It needs no access to the network's inside, so it applies to every learner; one that was not
@@ -90,11 +89,6 @@ class Smoothing(Protocol[SmoothingSetting]):
 
     config: Config
 
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
     def settings(self) -> Iterator[SmoothingSetting]:
         """Yield one setting: the same draws serve all radii."""
         config = self.config
@@ -108,19 +102,9 @@ class Smoothing(Protocol[SmoothingSetting]):
             of_config(config.images),
         )
 
-    def training(self) -> TrainingData:
-        """The labelled train split, without noise."""
-        return TrainingData(self.splitting)
-
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splits, classes not trained on, and too large numbers of images."""
-        config = self.config
-        named = config.splitting is not None
-        faults = list(shared_class_faults(self, self.splitting, config.split, named=named))
-        yield from faults
-        if not faults:
-            available = self.facts.splittings[self.splitting][config.split].images
-            yield from too_many(config.images, available)
+        yield from self.split_faults(self.config.images)
 
     @classmethod
     def measure(

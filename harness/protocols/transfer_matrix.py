@@ -23,12 +23,11 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
-    TrainingData,
 )
-from harness.protocols.classification import detectable_words, shared_class_faults
+from harness.protocols.classification import detectable_words
 from harness.protocols.inference import of_classifier
+from harness.protocols.on_a_split import OnASplit
 from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.setting import Setting
 from harness.protocols.subset import Some, number_of, of_config, subset, too_many
@@ -89,7 +88,7 @@ class TransferSetting(Setting):
 
 
 @protocols.register("transfer_matrix")
-class TransferMatrix(Protocol[TransferSetting]):
+class TransferMatrix(OnASplit[TransferSetting]):
     """Every learner's adversarial images against every other learner."""
 
     setting_type = TransferSetting
@@ -115,11 +114,6 @@ class TransferMatrix(Protocol[TransferSetting]):
         )
 
     config: Config
-
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
 
     @property
     def entry(self) -> AttackEntry:
@@ -150,15 +144,10 @@ class TransferMatrix(Protocol[TransferSetting]):
         images = of_config(config.images)
         yield TransferSetting(self.entry, self.splitting, config.split, images)
 
-    def training(self) -> TrainingData:
-        """The labelled train split."""
-        return TrainingData(self.splitting)
-
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splits, too many images, and attacks without one budget of their own."""
         config = self.config
-        named = config.splitting is not None
-        faults = list(shared_class_faults(self, self.splitting, config.split, named=named))
+        faults = list(self.split_faults())
         yield from faults
         if faults:
             return
