@@ -11,8 +11,8 @@ from harness.learning.learner import Synapses
 from harness.learning.supervised import Rule, SupervisedConfig, SupervisedLearner, Tensors
 from harness.registry import learners
 
-MARGIN = 1e-30
-"""Smallest largest step of a memory; below, it does not move."""
+SMALLEST = 1e-30
+"""Keeps the step of a memory without a gradient finite."""
 
 
 @learners.register("dense-associative-memory")
@@ -156,6 +156,6 @@ class Storing:
         for name, gradient in gradients.items():
             self.velocity[name].mul_(self.config.momentum).sub_(gradient)
         largest = torch.stack([v.abs().amax(1) for v in self.velocity.values()]).amax(0)
-        scale = (rate / largest.clamp(min=MARGIN)).unsqueeze(1)
+        scale = (rate / largest.clamp(min=SMALLEST)).unsqueeze(1)
         for name, v in self.velocity.items():
             self.tensors[name].add_(v * scale).clamp_(-1, 1)

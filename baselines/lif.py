@@ -163,8 +163,8 @@ def _run(
     parameters = in_turn(tensors)
     weights, biases = parameters[::2], parameters[1::2]
     rows = len(currents[0])
-    potentials = [bias.expand(rows, -1) * 0 for bias in biases]
-    spikes = [potential for potential in potentials[:-1]]
+    potentials = [torch.zeros_like(bias).expand(rows, -1) for bias in biases]
+    spikes = list(potentials[:-1])
     total = potentials[-1]
     counted = spikes[-1]
     for current in currents:

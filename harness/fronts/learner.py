@@ -40,7 +40,7 @@ class Fronted(Learner):
         self.learner = learner
         super().__init__(learner.config, front.image_shape, learner.n_classes, learner.rng)
         # What a class says of itself holds behind a front too.
-        for name in ("kind", "mini_batches", "transductive", "regimes", "tunable"):
+        for name in ("kind", "mini_batches", "plastic", "transductive", "regimes", "tunable"):
             setattr(self, name, getattr(learner, name))
         self.fitted = learner.fitted
 

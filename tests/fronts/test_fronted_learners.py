@@ -81,6 +81,16 @@ def test_snapshots_are_of_the_learner_with_its_front():
     assert seen and all(which is learner for which in seen)
 
 
+def test_what_a_learner_says_of_itself_holds_behind_a_front():
+    class Plastic(learners["mlp"]):
+        plastic = True
+        transductive = True
+
+    before = front_of({"kind": "pixel-sigmoid"}, (1, 8, 8), Rng(1))
+    learner = Fronted(before, Plastic(Plastic.Config(), before.shape, 10, Rng(0)))
+    assert learner.plastic and learner.transductive and learner.regimes == Plastic.regimes
+
+
 SUITE = """
 name: fronts
 learners:

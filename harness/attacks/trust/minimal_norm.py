@@ -11,7 +11,7 @@ from harness.attacks.trust.thresholds import CONVERGED
 from harness.registry import checks
 
 STEPS = 20
-"""Of PGD: enough to match the attacks that a minimal-norm attack stands in for."""
+"""Steps of PGD, as many as the usual fixed-budget attack takes."""
 
 
 @checks.register("minimal norms small enough")
