@@ -96,6 +96,14 @@ class Cnn(BackpropLearner):
         with seeded(self.rng.child("draws of the body").seed, self.device):
             return super().fit(train, budget=budget, progress=progress)
 
+    def go_on(
+        self, part: Images, *, rivals: torch.Tensor | None = None, progress: Progress = silent
+    ) -> TrainingLog:
+        """One pass in mini-batches, with the moments of the calls before."""
+        calls = int(self.carried.get("calls", 0))
+        with seeded(self.rng.child("draws of the body", calls).seed, self.device):
+            return super().go_on(part, rivals=rivals, progress=progress)
+
     def adapt(
         self, support_images: torch.Tensor, support_labels: torch.Tensor, n_way: int
     ) -> nn.Module:

@@ -26,6 +26,17 @@ BATCH = 500
 FRONT = "front."
 """Begins the names of the front's tensors in the state."""
 
+SAID_OF_THE_CLASS = (
+    "kind",
+    "mini_batches",
+    "plastic",
+    "transductive",
+    "goes_on",
+    "regimes",
+    "tunable",
+)
+"""Class variables of a learner that hold behind a front too."""
+
 
 class Fronted(Learner):
     """A learner behind a front: both together are a learner of images.
@@ -39,8 +50,7 @@ class Fronted(Learner):
         self.front = front
         self.learner = learner
         super().__init__(learner.config, front.image_shape, learner.n_classes, learner.rng)
-        # What a class says of itself holds behind a front too.
-        for name in ("kind", "mini_batches", "plastic", "transductive", "regimes", "tunable"):
+        for name in SAID_OF_THE_CLASS:
             setattr(self, name, getattr(learner, name))
         self.fitted = learner.fitted
 
@@ -53,19 +63,30 @@ class Fronted(Learner):
         self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
     ) -> TrainingLog:
         """Fit the front to the images, and the learner to what comes through."""
-        images = train.tensor()
-        self.front.fit(images)
-        seen = in_batches(self.front.module(), images, batch_size=BATCH)
-        pixels = (255 * seen).numpy()
-        self._to_device()
-        self.learner.watch = self._watched()
-        log = self.learner.fit(
-            Images(pixels, train.labels, train.index, train.n_classes),
-            budget=budget,
-            progress=progress,
-        )
+        self.front.fit(train.tensor())
+        seen = self._images_seen(train)
+        log = self.learner.fit(seen, budget=budget, progress=progress)
         self.fitted = self.learner.fitted
         return log
+
+    def go_on(
+        self, part: Images, *, rivals: torch.Tensor | None = None, progress: Progress = silent
+    ) -> TrainingLog:
+        """Let the learner go on with what comes through; the front is fitted to the first part."""
+        if not self.fitted:
+            self.front.fit(part.tensor())
+        seen = self._images_seen(part)
+        log = self.learner.go_on(seen, rivals=rivals, progress=progress)
+        self.fitted = self.learner.fitted
+        return log
+
+    def _images_seen(self, images: Images) -> Images:
+        """Images through the front, on the CPU; leaves the front on the learner's device."""
+        self.front.tensors = {name: value.cpu() for name, value in self.front.tensors.items()}
+        seen = in_batches(self.front.module(), images.tensor(), batch_size=BATCH)
+        self._to_device()
+        self.learner.watch = self._watched()
+        return Images((255 * seen).numpy(), images.labels, images.index, images.n_classes)
 
     def _watched(self) -> Callable[[Learner, int], None] | None:
         """The callback of this learner, for the one behind the front."""

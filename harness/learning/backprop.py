@@ -9,10 +9,19 @@ from typing import Literal
 from pydantic import Field
 
 from harness.budgets import Budget
+from harness.data.base import Images
 from harness.lazy import F, torch
-from harness.learning.learner import Synapses, Tunable
+from harness.learning import learner as contract
+from harness.learning.fitting import labels_of
+from harness.learning.going_on import (
+    GoingOn,
+    among_rivals,
+    optimiser_state,
+    restore_optimiser,
+)
+from harness.learning.learner import Progress, Synapses, TrainingLog, Tunable, silent
 from harness.learning.optimisers import ProximalOptimiser
-from harness.learning.supervised import Rule, SupervisedConfig, SupervisedLearner, Tensors
+from harness.learning.supervised import SupervisedConfig, SupervisedLearner, Tensors
 
 Forward = Callable[["torch.Tensor", Tensors, bool], "torch.Tensor"]
 """Images, tensors, and whether it is training, to logits."""
@@ -82,8 +91,12 @@ class BackpropConfig(SupervisedConfig):
         return self.non_negative and self.pool
 
 
-class BackpropLearner(SupervisedLearner):
-    """Backpropagation on the cross-entropy; a subclass defines the network."""
+class BackpropLearner(GoingOn, SupervisedLearner):
+    """Backpropagation on the cross-entropy; a subclass defines the network.
+
+    ``go_on`` takes constant steps of ``lr`` and carries the optimiser's moments. What grows or is
+    pruned over a share of training has its final size from the first step.
+    """
 
     tunable = (Tunable("l1", 1e-6, 1e-1), Tunable("density", 0.01, 1.0, "linear"))
 
@@ -115,7 +128,7 @@ class BackpropLearner(SupervisedLearner):
             (B, n_classes), up to a constant for each image, differentiable in the tensors.
         """
 
-    def rule(self, tensors: Tensors, *, adapting: bool) -> Rule:
+    def rule(self, tensors: Tensors, *, adapting: bool) -> Backprop:
         """Gradients through ``forward``."""
         return Backprop(
             self.forward,
@@ -125,6 +138,37 @@ class BackpropLearner(SupervisedLearner):
             adapting=adapting,
             worst_logits=self.worst_logits,
         )
+
+    def fit(
+        self,
+        train: Images,
+        *,
+        budget: contract.Budget = contract.NO_LIMIT,
+        progress: Progress = silent,
+    ) -> TrainingLog:
+        """Train in mini-batches; each epoch logs its mean loss and accuracy."""
+        self.carried = {}
+        return super().fit(train, budget=budget, progress=progress)
+
+    def go_on(
+        self, part: Images, *, rivals: torch.Tensor | None = None, progress: Progress = silent
+    ) -> TrainingLog:
+        """One pass in mini-batches, with the moments of the calls before."""
+        labels = torch.from_numpy(labels_of(part, self)).to(self.device)
+        rng = self.next_call()
+        # Steps are in place, and classifiers that were returned before keep their tensors.
+        self.tensors = {name: tensor.clone() for name, tensor in self.tensors.items()}
+        rule = self.rule(self.tensors, adapting=False)
+        rule.go_on(self.carried, rivals, rng.torch("adversarial start"))
+        log = TrainingLog()
+        rows = torch.randperm(len(part), generator=rng.torch("order")).to(self.device)
+        images = part.tensor(self.device)
+        loss, accuracy = self._epoch(rule, images, labels, rows, len(part), log)
+        log.rows.append({"loss": loss, "train_accuracy": accuracy})
+        self.carried |= rule.carried()
+        self.fitted = True
+        progress(1.0, f"train accuracy {accuracy:.3f}")
+        return log
 
     def synapses(
         self, name: str, weight: torch.Tensor, *, presynaptic_sign: bool = True
@@ -171,6 +215,8 @@ class Backprop:
         self.generator = generator
         self.worst_logits = worst_logits
         self.rate_falls = not adapting
+        self.is_steady = False
+        self.rivals: torch.Tensor | None = None
         self.prunings = 0
         self.leaves = {
             name: value.detach().requires_grad_()
@@ -187,16 +233,38 @@ class Backprop:
             weights=[name.startswith("weight") for name in self.leaves],
         )
 
+    def go_on(
+        self, carried: Tensors, rivals: torch.Tensor | None, generator: torch.Generator
+    ) -> None:
+        """Take steady steps from here on: their size knows no end of training.
+
+        Args:
+            carried: Of the learner; empty at the start.
+            rivals: See ``Learner.go_on``.
+            generator: Draws the random starts of adversarial examples.
+        """
+        self.is_steady = True
+        self.rate_falls = False
+        self.rivals = rivals
+        self.generator = generator
+        restore_optimiser(self.optimiser, list(self.leaves), carried)
+
+    def carried(self) -> Tensors:
+        """What a later rule needs to go on."""
+        return optimiser_state(self.optimiser, list(self.leaves))
+
     def step(
         self, x: torch.Tensor, y: torch.Tensor, done: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take one training step; see ``harness.learning.supervised.Rule``."""
+        if self.is_steady:
+            done = 1.0
         self._prune(done)
         if self.config.adversarial_eps:
             x = self._attacked(x, y, done)
         with torch.enable_grad():
             tensors = {**self.tensors, **self.leaves}
-            logits = self.forward(x, tensors, True)
+            logits = among_rivals(self.forward(x, tensors, True), y, self.rivals)
             loss = F.cross_entropy(logits, y)
             if self.config.certified_eps:
                 loss = self._with_worst_case(loss, x, y, tensors, done)
@@ -213,7 +281,8 @@ class Backprop:
         eps = grown * self.config.certified_eps
         low = (x - eps).clamp(min=0)
         high = (x + eps).clamp(max=1)
-        worst = F.cross_entropy(self.worst_logits(low, high, y, tensors), y)
+        worst_logits = among_rivals(self.worst_logits(low, high, y, tensors), y, self.rivals)
+        worst = F.cross_entropy(worst_logits, y)
         share = grown * CERTIFIED_WEIGHT
         return (1 - share) * loss + share * worst
 
@@ -248,7 +317,8 @@ class Backprop:
         for _ in range(config.adversarial_steps):
             with torch.enable_grad():
                 point = point.detach().requires_grad_()
-                loss = F.cross_entropy(self.forward(point, self.tensors, False), y)
+                logits = among_rivals(self.forward(point, self.tensors, False), y, self.rivals)
+                loss = F.cross_entropy(logits, y)
                 (gradient,) = torch.autograd.grad(loss, point)
             moved = point.detach() + size * eps * gradient.sign()
             point = torch.minimum(torch.maximum(moved, low), high)

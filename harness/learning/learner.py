@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from harness import registry
 from harness.data.base import Images
+from harness.errors import HarnessError
 from harness.lazy import nn, torch
 from harness.rng import Rng
 
@@ -215,6 +216,8 @@ class Learner(ABC):
     """Whether the answer to one query may depend on the other queries of its episode."""
     plastic: ClassVar[bool] = False
     """Whether its classifier changes while it classifies: fast weights, adaptation at test time."""
+    goes_on: ClassVar[bool] = False
+    """Whether it has ``go_on``: it can learn a stream of parts, one after the other."""
     regimes: ClassVar[frozenset[Regime]] = frozenset(
         {"from_scratch", "semi_supervised", "class_transfer"}
     )
@@ -271,6 +274,38 @@ class Learner(ABC):
             budget: Cap on the images that training may see.
             progress: Called now and then with the fraction done.
         """
+
+    def go_on(
+        self,
+        part: Images,
+        *,
+        rivals: torch.Tensor | None = None,
+        progress: Progress = silent,
+    ) -> TrainingLog:
+        """Learn from one pass over ``part``, from the present state, and set ``self.fitted``.
+
+        All that it knows of what came before is in its state, and it knows nothing of what will
+        come: rates are constant or fall with the images of the state, never with a share of
+        training. All that a later call needs is in ``state_dict``, counters and moments included.
+        What it draws comes from ``self.rng.child("part", k)``, with the number k of the call in the
+        state. A classifier that was returned before stays as it is.
+
+        Args:
+            part: Labelled images of any of the ``n_classes`` classes, at least one.
+            rivals: bool (n_classes, n_classes): among which classes an image of class c is told
+                apart in the loss; None: all.
+            progress: Called now and then with the fraction done.
+
+        Returns:
+            The log of this call alone.
+
+        Raises:
+            HarnessError: It cannot go on learning.
+        """
+        raise HarnessError(
+            f"{self.kind!r} cannot go on learning",
+            hint="its `fit` starts anew; learners that go on have a `go_on`",
+        )
 
     @abstractmethod
     def classifier(self) -> nn.Module:
