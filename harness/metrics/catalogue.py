@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Form = Literal["percent", "count", "flag", "family", "standing", "bracket", "number"]
+Form = Literal["percent", "count", "flag", "family", "tail family", "standing", "bracket", "number"]
 """How the values of a metric are printed."""
 
 METRICS: dict[str, tuple[str, Form]] = {
@@ -37,19 +37,39 @@ METRICS: dict[str, tuple[str, Form]] = {
     "sign_changes": ("sign changes", "count"),
     "sign_flips": ("signs flipped since start", "count"),
     "sigma_log_w": ("σ(log w)", "number"),
+    "sigma_log_w_cut": ("σ(log w), left-truncated fit", "number"),
     "sigma_log_w_init": ("σ(log w), initial", "number"),
     "skew_log_w": ("skew(log w)", "number"),
+    "lognormal_z_w": ("lognormal z, weights", "number"),
+    "lognormal_z_w_init": ("lognormal z, weights, initial", "number"),
+    "cut_w": ("cut of weights, share of mean", "number"),
     "kurtosis_log_w": ("excess kurtosis(log w)", "number"),
     "ks_log_w": ("KS(log w)", "number"),
     "ks_log_w_init": ("KS(log w), initial", "number"),
     "aic_lead": ("AIC lead of lognormal, per synapse", "number"),
     "best_family": ("best family by AIC", "family"),
     "gini_w": ("Gini of weights", "number"),
-    "treves_rolls_unit": ("Treves-Rolls, unit", "number"),
-    "treves_rolls_stimulus": ("Treves-Rolls, stimulus", "number"),
+    "treves_rolls_unit": ("lifetime sparseness", "number"),
+    "treves_rolls_unit_pixels": ("lifetime sparseness, pixels", "number"),
+    "treves_rolls_stimulus": ("population sparseness", "number"),
+    "treves_rolls_stimulus_pixels": ("population sparseness, pixels", "number"),
     "hoyer_unit": ("Hoyer, unit", "number"),
     "hoyer_stimulus": ("Hoyer, stimulus", "number"),
     "dead_units": ("dead units", "count"),
+    "silent_share": ("units without a rate, %", "percent"),
+    "sigma_log_rate": ("σ(log rate)", "number"),
+    "skew_log_rate": ("skew(log rate)", "number"),
+    "kurtosis_log_rate": ("excess kurtosis(log rate)", "number"),
+    "rate_top_tenth": ("activity of the busiest tenth, %", "percent"),
+    "lognormal_z_rate": ("lognormal z, rates", "number"),
+    "best_family_rate": ("best family of rates by AIC", "tail family"),
+    "spectrum_exponent": ("eigenspectrum exponent", "number"),
+    "spectrum_exponent_pixels": ("eigenspectrum exponent, pixels", "number"),
+    "spectrum_r2": ("R² of the power law", "number"),
+    "spectrum_first": ("first component fitted", "count"),
+    "spectrum_last": ("last component fitted", "count"),
+    "participation_ratio": ("participation ratio", "number"),
+    "participation_ratio_pixels": ("participation ratio, pixels", "number"),
     "class_selectivity": ("class selectivity", "number"),
     "eta2_class": ("η², class", "number"),
     "eta2_cluster": ("η², cluster", "number"),
@@ -57,8 +77,10 @@ METRICS: dict[str, tuple[str, Form]] = {
     "mi_cluster": ("bits of cluster, unit", "number"),
     "cka_labels": ("CKA, labels", "number"),
     "cka_pixels": ("CKA, pixels", "number"),
-    "task_index": ("task index", "number"),
-    "task_index_gain": ("task index, gained by learning", "number"),
+    "task_alignment": ("task alignment", "number"),
+    "task_share": ("task share", "number"),
+    "label_effect": ("label effect", "number"),
+    "task_alignment_gain": ("task alignment, gained by learning", "number"),
     "cka_labels_gain": ("CKA with labels, gained", "number"),
     "class_selectivity_gain": ("class selectivity, gained", "number"),
     "units_per_class": ("units per class", "number"),
@@ -83,6 +105,11 @@ SHARES = frozenset(
         "gini_w",
         "treves_rolls_unit",
         "treves_rolls_stimulus",
+        "treves_rolls_unit_pixels",
+        "treves_rolls_stimulus_pixels",
+        "silent_share",
+        "rate_top_tenth",
+        "spectrum_r2",
         "hoyer_unit",
         "hoyer_stimulus",
         "class_selectivity",
@@ -90,7 +117,13 @@ SHARES = frozenset(
         "eta2_cluster",
         "cka_labels",
         "cka_pixels",
-        "task_index",
     }
 )
 """Metrics that are between 0 and 1 by definition; so are their intervals."""
+
+SHOWN_WITH = {"sigma_log_w": ("sigma_log_w_cut", "skew_log_w", "lognormal_z_w")}
+"""Metrics that a table never shows alone, and what it shows beside them.
+
+A Gaussian-initialised network has a standard deviation of log weights of 1.03, that of cortex, and
+is not lognormal; pruning a fifth of the weights turns 0.94 into 0.72.
+"""

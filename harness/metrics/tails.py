@@ -35,6 +35,11 @@ class Fit:
     parameters: tuple[float, ...]
     log_density: np.ndarray
 
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion; lower is better."""
+        return 2 * len(self.parameters) - 2 * float(self.log_density.sum())
+
 
 def fit(family: str, values: np.ndarray, cut: float = 0.0) -> Fit:
     """Fit a family to values (n,), all of them positive and at least ``cut``.
@@ -97,15 +102,21 @@ def vuong(one: Fit, other: Fit, clusters: np.ndarray | None = None) -> float:
     return (float(difference.sum()) - penalty) / spread if spread > 0 else float("nan")
 
 
-def lognormal_against(
-    values: np.ndarray, cut: float = 0.0, clusters: np.ndarray | None = None
-) -> dict[str, float]:
-    """Vuong's z of the lognormal against every other family."""
-    ours = fit("lognormal", values, cut)
+def fits(values: np.ndarray, cut: float = 0.0) -> dict[str, Fit]:
+    """Every family fitted to the same values; see ``fit``."""
+    return {name: fit(name, values, cut) for name in FAMILIES}
+
+
+def lognormal_lead(fitted: dict[str, Fit], clusters: np.ndarray | None = None) -> dict[str, float]:
+    """Vuong's z of the lognormal against every other family.
+
+    Args:
+        fitted: By family, of the same values.
+        clusters: As for ``vuong``.
+    """
+    ours = fitted["lognormal"]
     return {
-        name: vuong(ours, fit(name, values, cut), clusters)
-        for name in FAMILIES
-        if name != "lognormal"
+        name: vuong(ours, other, clusters) for name, other in fitted.items() if name != "lognormal"
     }
 
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
 from harness.learning.connectome import effective
-from harness.learning.learner import Learner
-from harness.metrics import capacity, selectivity
+from harness.learning.learner import Budget, Learner
+from harness.metrics import capacity, cortex, selectivity, spectrum
 from harness.protocols.base import (
     Context,
     Fault,
@@ -22,7 +22,8 @@ from harness.protocols.base import (
     ProtocolConfig,
     TrainingData,
 )
-from harness.protocols.response_numbers import Stimuli, response_values
+from harness.protocols.dimension_numbers import dimension_values
+from harness.protocols.response_numbers import Stimuli, pixel_values, response_values
 from harness.protocols.setting import Setting
 from harness.protocols.subset import First, Several, of_config, subset, too_many
 from harness.protocols.synapse_numbers import (
@@ -32,10 +33,11 @@ from harness.protocols.synapse_numbers import (
     untrained,
     weights_and_live,
 )
+from harness.protocols.tail_numbers import rate_values, weight_tail_values
 from harness.records import Value
 from harness.registry import protocols
 
-GAINED = ("task_index", "cka_labels", "class_selectivity")
+GAINED = ("task_alignment", "cka_labels", "class_selectivity")
 """Numbers whose change over training is a value of its own."""
 
 FIELDS = 36
@@ -53,12 +55,14 @@ class BiologySetting(Setting):
         splitting, split: That the images are drawn from.
         images: How many, drawn at random; or ``"first N"``.
         over_time: Whether snapshots are measured.
+        label_effect: Whether the learner is trained again, on permuted labels.
     """
 
     splitting: str
     split: str
     images: int | str
     over_time: bool
+    label_effect: bool
 
 
 @protocols.register("biology")
@@ -75,7 +79,7 @@ class Biology(Protocol[BiologySetting]):
     """
 
     setting_type = BiologySetting
-    keys = ("bundle", "images_seen")
+    keys = ("bundle", "images_seen", "against")
 
     class Config(ProtocolConfig):
         """Which images responses are measured on."""
@@ -95,6 +99,11 @@ class Biology(Protocol[BiologySetting]):
             False,
             description="measure the states during training too; the suite must keep `snapshots`",
         )
+        label_effect: bool = Field(
+            False,
+            description="train each learner again on permuted labels, and measure what the true "
+            "ones caused; doubles the cost",
+        )
 
     config: Config
 
@@ -108,7 +117,9 @@ class Biology(Protocol[BiologySetting]):
         config = self.config
         images = of_config(config.images)
         assert images is not None, "the key has a default and does not take null"
-        yield BiologySetting(self.splitting, config.split, images, config.over_time)
+        yield BiologySetting(
+            self.splitting, config.split, images, config.over_time, config.label_effect
+        )
 
     def training(self) -> TrainingData:
         """The labelled train split."""
@@ -147,10 +158,17 @@ class Biology(Protocol[BiologySetting]):
         responses = stimuli.shown_to(learner, context)
         values = [
             *synaptic_values(learner),
+            *weight_tail_values(learner),
             *response_values(responses, stimuli),
+            *pixel_values(stimuli.pixels),
+            *rate_values(responses),
+            *dimension_values(responses, stimuli.pixels),
             *_resources(learner, responses),
         ]
         arrays = _arrays(learner, responses, stimuli, context)
+        if setting.label_effect and not learner.comes_trained(learner.config):
+            train = data.split(setting.splitting, "train")
+            values += _label_effect(learner, train, responses, stimuli, context)
         if setting.over_time:
             values += _over_time(learner, stimuli, context)
         return Measurement(values, arrays)
@@ -179,9 +197,24 @@ class Biology(Protocol[BiologySetting]):
             "mutual information": f"of a unit's response in {selectivity.BINS} bins and the class "
             "(or cluster), Miller-Madow corrected",
             "CKA": "linear, of the responses with the one-hot labels (or the pixels)",
-            "task index": "CKA with labels / (CKA with labels + CKA with pixels)",
+            "task alignment": "cosine, from -1 to 1, of the geometries of code and labels, after "
+            "all that kernels of pixels, random networks and clusters explain was removed",
+            "task share": "share of the code's geometry that only the labels explain, with the "
+            "sign of the alignment",
+            "label effect": "task alignment less that of the same rule, seed and images with "
+            "permuted labels; 0 by construction for a rule that sees no labels",
+            "eigenspectrum": f"variance ~ n^-exponent from component {spectrum.FIRST} on, weights "
+            "1/n, 95 % jackknife interval over stimuli",
+            "participation ratio": "unbiased for Gaussian responses",
+            "lognormal z": "Vuong's test against the family that comes closest; above 1.96 the "
+            "lognormal is shown to be better, below -1.96 worse; of weights, synapses "
+            "of one neuron count as one observation",
+            "left-truncated fit": "a lognormal that lost what is smaller than the smallest live "
+            "weight",
             "information": "sum over units of the entropy of their response in "
-            f"{capacity.LEVELS} steps: an upper bound",
+            f"{capacity.LEVELS} steps: an upper bound, as are bits per live synapse",
+            cortex.CONDITION: "ranges of recordings that differ in species, area, stimuli and "
+            "measure; inside is compatible with cortex, not evidence of it",
         }
 
 
@@ -192,6 +225,21 @@ def _shown(images: Images, chosen: int | str, context: Context) -> Images:
     generator = context.rng.numpy("biology images")
     rows = generator.choice(len(images), min(chosen, len(images)), replace=False)
     return images.take(np.sort(rows))
+
+
+def _label_effect(
+    learner: Learner, train: Images, responses: np.ndarray, stimuli: Stimuli, context: Context
+) -> Iterator[Value]:
+    """Yield what the labels caused: task alignment less that of a twin with permuted labels."""
+    own = stimuli.geometry(responses).alignment
+    order = context.rng.numpy("permuted labels").permutation(len(train))
+    permuted = replace(train, labels=train.known_labels[order])
+    seen = learner.training_log.images_seen if learner.training_log else 0
+    twin = untrained(learner).to(context.device)
+    twin.fit(permuted, budget=Budget(seen or None), progress=context.progress)
+    effect = own - stimuli.geometry(stimuli.shown_to(twin, context)).alignment
+    if np.isfinite(effect):
+        yield Value("label_effect", effect, n=len(responses))
 
 
 def _over_time(learner: Learner, stimuli: Stimuli, context: Context) -> Iterator[Value]:
@@ -244,7 +292,11 @@ def _arrays(
 ) -> dict[str, np.ndarray]:
     """Arrays that figures need beside the numbers, of the first bundle and its neurons."""
     selective = selectivity.class_selectivity(np.abs(responses), stimuli.classes)
-    arrays = {"selectivity": selective.astype(np.float32)}
+    arrays = {
+        "selectivity": selective.astype(np.float32),
+        "spectrum": spectrum.variances(responses)[: spectrum.LAST],
+        "spectrum_pixels": spectrum.variances(stimuli.pixels)[: spectrum.LAST],
+    }
     for first in effective(learner)[:1]:
         weight, live = weights_and_live(first)
         arrays["live_per_neuron"] = live.sum(0)

@@ -12,7 +12,14 @@ from harness.records import Record
 from harness.report.reference import SAMPLES
 
 AUDIT_ARRAYS = frozenset(
-    {"log_weight_quantiles", "receptive_fields", "selectivity", "live_per_neuron"}
+    {
+        "log_weight_quantiles",
+        "receptive_fields",
+        "selectivity",
+        "live_per_neuron",
+        "spectrum",
+        "spectrum_pixels",
+    }
 )
 """What the figures of the biology audit and the pages of a board draw."""
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.cells.results import Results
+from harness.metrics.cortex import BY_METRIC
 from harness.records import Record
+from harness.report import cortex_figures
+from harness.report.cortex_notes import has_references
 from harness.report.grid import numbers_of
 from harness.report.styles import style_of
 
@@ -209,29 +212,41 @@ OVER_TIME = (
     ("ks_log_w", "KS(log w)", 1),
     ("hoyer_stimulus", "Hoyer sparseness of responses", 1),
     ("class_selectivity", "class selectivity", 1),
-    ("task_index", "task index", 1),
+    ("task_alignment", "task alignment", 1),
 )
 """Metric, title and scale of each panel."""
 
 
 def over_time(results: Results, protocol: str) -> Figure | None:
-    """Draw six metrics of the audit against images seen, and the path from features to task.
+    """Draw metrics of the audit against images seen, and the path from features to task.
 
     The path is CKA with pixels against CKA with labels.
     """
     of_protocol = [record for record in results.records if record.protocol == protocol]
     if not any("images_seen" in record.setting for record in of_protocol):
         return None
-    figure, axes = _panels(len(OVER_TIME) + 2, 2.7, 2.1)
-    *metric_axes, path, legend = [axis for row in axes for axis in row]
-    for axis, (metric, title, scale) in zip(metric_axes, OVER_TIME, strict=True):
+    measured = {record.metric for record in of_protocol if "images_seen" in record.setting}
+    shown = [panel for panel in OVER_TIME if panel[0] in measured]
+    figure, axes = _panels(len(shown) + 2, 2.7, 2.1)
+    flat = [axis for row in axes for axis in row]
+    *metric_axes, path, legend = flat[: len(shown) + 2]
+    for axis, (metric, title, scale) in zip(metric_axes, shown, strict=True):
         axis.set_title(title, loc="left")
+        if has_references(results.blocks.get(protocol, {})):
+            _shade_cortex(axis, metric, scale)
         _draw_metric(axis, results, protocol, metric, scale)
     _draw_path(path, results, protocol)
     legend.set_visible(True)
     legend.set_axis_off()
     legend.legend(*path.get_legend_handles_labels(), loc="center left", fontsize=8)
     return figure
+
+
+def _shade_cortex(axis: Axes, metric: str, scale: float) -> None:
+    """Shade the range of recordings from cortex, if there is one."""
+    reference = BY_METRIC.get(metric)
+    if reference is not None and reference.low is not None and reference.high is not None:
+        axis.axhspan(scale * reference.low, scale * reference.high, color="#E4E4E4", zorder=0)
 
 
 def _draw_metric(axis: Axes, results: Results, protocol: str, metric: str, scale: float) -> None:
@@ -298,5 +313,7 @@ MAKERS: dict[str, Callable[[Results, str], Figure | None]] = {
     "-selectivity": selectivity,
     "-live": live_per_neuron,
     "-time": over_time,
+    "-cortex": cortex_figures.beside_cortex,
+    "-spectrum": cortex_figures.spectra,
 }
 """Suffix of the file name -> figure; None if a protocol has nothing to show."""

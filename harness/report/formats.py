@@ -9,6 +9,7 @@ from typing import Any
 from harness import budgets
 from harness.metrics.catalogue import METRICS, SHARES, Form
 from harness.metrics.distributions import FAMILIES
+from harness.metrics.tails import FAMILIES as TAIL_FAMILIES
 
 STANDINGS = {-2: "below", -1: "below ≈", 0: "inside", 1: "above ≈", 2: "above"}
 """Position of a number relative to a band; ≈ marks an interval that overlaps the band."""
@@ -32,7 +33,10 @@ BETTER = {
 The biology audit describes; none of its metrics is better for being larger.
 """
 
-_WITHOUT_ERROR = ("flag", "family", "standing", "bracket")
+FAMILY_NAMES = {"family": FAMILIES, "tail family": tuple(TAIL_FAMILIES)}
+"""Forms whose values are positions in a list of names."""
+
+_WITHOUT_ERROR = ("flag", "family", "tail family", "standing", "bracket")
 """Forms of metrics without an error bar."""
 
 _PLAIN_KEYS = ("learner", "attack", "norm", "regime", "dataset", "bundle")
@@ -56,7 +60,7 @@ def is_percent(metric: str) -> bool:
 
 def is_nominal(metric: str) -> bool:
     """Whether the values of a metric are names, which have no mean."""
-    return _form(metric) == "family"
+    return _form(metric) in FAMILY_NAMES
 
 
 def is_bracket(metric: str) -> bool:
@@ -87,14 +91,15 @@ def number(metric: str, value: float) -> str:
     """
     form = _form(metric)
     if not math.isfinite(value):
-        return "differs" if form == "family" else str(value)
+        return "differs" if form in FAMILY_NAMES else str(value)
     if form == "percent":
         # Adding zero turns -0.0 into 0.0: a number that rounds to zero has no sign.
         return f"{round(100 * value, 1) + 0.0:.1f}"
     if form == "flag" and value in (0, 1):
         return "yes" if value else "no"
-    if form == "family" and value in range(len(FAMILIES)):
-        return FAMILIES[int(value)]
+    names = FAMILY_NAMES.get(form, ())
+    if value in range(len(names)):
+        return names[int(value)]
     if form == "standing" and value in STANDINGS:
         return STANDINGS[int(value)]
     if form == "count" and value == int(value):

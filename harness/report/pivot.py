@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.cells.results import Results
+from harness.metrics.catalogue import SHOWN_WITH
 from harness.records import Record
 from harness.report.derive import ATTACKED
 from harness.report.derived import with_derived
@@ -92,10 +93,19 @@ def _wanted_metrics(spec: TableSpec, present: Sequence[str], keys: set[str]) -> 
     if isinstance(spec.metric, str):
         return [spec.metric]
     if spec.metric is not None:
-        return spec.metric
+        return _with_companions(spec.metric, present)
     if "metric" in keys:
         return present
     return ["accuracy"] if "accuracy" in present else present[:1]
+
+
+def _with_companions(wanted: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Add the metrics without which some metrics would mislead, where they were measured."""
+    metrics = list(wanted)
+    for metric, companions in SHOWN_WITH.items():
+        if metric in wanted and {*companions} <= {*present}:
+            metrics += [each for each in companions if each not in wanted]
+    return metrics
 
 
 def _failed_rows(results: Results, spec: TableSpec) -> set[Labels]:

@@ -16,6 +16,7 @@ from harness.report import notes
 from harness.report.aggregate import Verdicts, aggregate
 from harness.report.bold import compared, mark_best, mean_ranks, with_mean_ranks
 from harness.report.brackets import BRACKET
+from harness.report.cortex_notes import beside_cortex
 from harness.report.coverage import Coverage, coverage, left_out_columns, partial_columns
 from harness.report.derived import with_derived
 from harness.report.grid import Labels, Place
@@ -169,6 +170,7 @@ def _notes(
         *notes.partial(partial_columns(pivoted, covered), covered.planned),
         *notes.left_out(left_out_columns(pivoted, comparisons)),
         *notes.remarks(pivoted.measured, results),
+        *beside_cortex(pivoted, cells, results.blocks.get(spec.protocol, {})),
         *notes.matched(results, spec.protocol),
         *notes.failed_checks(pivoted.failed, results),
         *notes.warned_checks(pivoted.measured, results),

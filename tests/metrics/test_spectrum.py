@@ -54,3 +54,9 @@ def test_the_participation_ratio_counts_dimensions_without_bias():
     x = np.random.default_rng(0).standard_normal((20000, 4)) * scales
     assert participation_ratio(x) == pytest.approx(expected, rel=0.05)
     assert np.isnan(participation_ratio(np.ones((10, 3))))
+
+
+@pytest.mark.parametrize("exponent", [0.8, 1.0])
+def test_a_known_exponent_is_inside_its_interval_with_enough_stimuli(exponent):
+    fit = power_law(drawn(exponent, stimuli=2000))
+    assert fit.low < exponent < fit.high

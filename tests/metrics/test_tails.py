@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.metrics.tails import FAMILIES, fit, lognormal_against, vuong
+from harness.metrics.tails import FAMILIES, fit, fits, lognormal_lead, vuong
 
 
 def lognormal(n: int, sigma: float = 0.94, seed: int = 0) -> np.ndarray:
@@ -67,22 +67,22 @@ def test_a_cut_half_normal_is_not_taken_for_a_lognormal():
 
 
 def test_families_are_told_apart_of_enough_units():
-    against = lognormal_against(lognormal(500))
+    against = lognormal_lead(fits(lognormal(500)))
     assert all(z > 1.96 for z in against.values())
     generator = np.random.default_rng(0)
-    assert lognormal_against(generator.gamma(2, size=1500))["gamma"] < -1.96
-    assert lognormal_against(generator.exponential(size=500))["exponential"] < -1.96
-    assert lognormal_against(np.abs(generator.standard_normal(500)))["half-normal"] < -1.96
+    assert lognormal_lead(fits(generator.gamma(2, size=1500)))["gamma"] < -1.96
+    assert lognormal_lead(fits(generator.exponential(size=500)))["exponential"] < -1.96
+    assert lognormal_lead(fits(np.abs(generator.standard_normal(500))))["half-normal"] < -1.96
 
 
 def test_fifty_units_often_cannot_decide():
-    against = [lognormal_against(lognormal(50, 0.5, seed))["gamma"] for seed in range(10)]
+    against = [lognormal_lead(fits(lognormal(50, 0.5, seed)))["gamma"] for seed in range(10)]
     assert sum(abs(z) < 1.96 for z in against) > 5
 
 
 def test_a_gamma_is_hardly_ever_called_lognormal():
     draws = np.random.default_rng(1).gamma(2, size=(20, 150))
-    assert sum(lognormal_against(each)["gamma"] > 1.96 for each in draws) <= 1
+    assert sum(lognormal_lead(fits(each))["gamma"] > 1.96 for each in draws) <= 1
 
 
 def test_copies_in_a_cluster_are_no_evidence():

@@ -14,6 +14,7 @@ from results_kit import plain, record, results_of
 
 from harness.errors import HarnessError
 from harness.metrics.catalogue import METRICS
+from harness.metrics.cortex import CONDITION
 from harness.registry import datasets, protocols
 from harness.report import biology_figures, figures
 from harness.report.published import difference
@@ -379,14 +380,25 @@ def audited():
         "selectivity": generator.random(40),
         "live_per_neuron": generator.integers(0, 50, 40),
         "receptive_fields": generator.normal(size=(30, 1, 8, 8)),
+        "spectrum": np.arange(1, 60) ** -1.5,
+        "spectrum_pixels": np.arange(1, 80) ** -2.0,
     }
     records = [
         record("bio", setting, value, metric=metric, protocol="audit", cell="c")
-        for metric in ("dead_units", "live_share", "cka_labels", "cka_pixels", "task_index")
+        for metric in (
+            "dead_units",
+            "live_share",
+            "cka_labels",
+            "cka_pixels",
+            "task_alignment",
+            "spectrum_exponent",
+        )
         for setting, value in (({}, 0.5), ({"images_seen": 0}, 0.1), ({"images_seen": 100}, 0.3))
     ]
     return dataclasses.replace(
-        results_of(plain(*records)), verdicts=lambda cell, name: arrays[name]
+        results_of(plain(*records)),
+        verdicts=lambda cell, name: arrays[name],
+        blocks={"audit": {CONDITION: "ranges"}},
     )
 
 
@@ -401,6 +413,23 @@ def test_the_audit_has_all_its_figures(tmp_path):
     assert list(panel.lines[0].get_xdata()) == [0, 100] and np.allclose(
         panel.lines[0].get_ydata(), [10, 30]
     )
+
+
+def test_dots_inside_the_range_of_cortex_are_filled():
+    figure = biology_figures.MAKERS["-cortex"](audited(), "audit")
+    live = figure.axes[0]
+    assert "live" in live.get_title(loc="left")
+    assert live.lines[-1].get_markerfacecolor() == "white"  # 50 % is denser than cortex
+    inside = dataclasses.replace(
+        audited(), records=[dataclasses.replace(r, value=0.1) for r in audited().records]
+    )
+    live = biology_figures.MAKERS["-cortex"](inside, "audit").axes[0]
+    assert live.lines[-1].get_markerfacecolor() != "white"
+
+
+def test_older_measurements_have_no_cortex_beside_them():
+    older = dataclasses.replace(audited(), blocks={})
+    assert biology_figures.MAKERS["-cortex"](older, "audit") is None
 
 
 def test_no_figure_without_content():
