@@ -34,7 +34,7 @@ class KrotovHopfield(HebbianLearner):
         """Keys of ``krotov-hopfield``."""
 
         epochs: int = Field(
-            40, ge=1, description="passes over the training images for the hidden layer"
+            40, ge=0, description="passes over the training images for the hidden layer"
         )
         lr: float = Field(
             0.1, gt=0, description="largest change of a weight in a step; falls linearly to zero"

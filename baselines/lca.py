@@ -47,7 +47,7 @@ class Lca(HebbianLearner):
             0.5, gt=0, le=1, description="rate of the dictionary; falls linearly to zero"
         )
         epochs: int = Field(
-            5, ge=1, description="passes over the training images for the dictionary"
+            5, ge=0, description="passes over the training images for the dictionary"
         )
 
     config: Config

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from harness.lazy import F, nn, torch
 from harness.learning.hebbian import HebbianConfig, HebbianLearner
+from harness.learning.hebbian_steps import losers_unlearn
 from harness.registry import learners
 
 SMALLEST = 1e-30
@@ -64,8 +65,7 @@ class SoftHebb(HebbianLearner):
         u = x @ weight
         y = torch.softmax(u / self.config.tau, 1)
         if self.config.anti:
-            winner = u.argmax(1, keepdim=True)
-            y = -y.scatter(1, winner, -y.gather(1, winner))
+            y = losers_unlearn(y, u)
         step = (x.T @ y).sub_((y * u).sum(0) * weight)
         step *= self.config.lr * (1 - done) / step.abs().max().clamp_min(SMALLEST)
         if self.config.adaptive:

@@ -8,53 +8,31 @@ from abc import abstractmethod
 from pydantic import Field
 
 from harness.batching import in_batches
-from harness.data.base import Images
 from harness.lazy import F, nn, torch
 from harness.learning.connectome import READOUT
-from harness.learning.feature_learner import FeatureLearner
-from harness.learning.fitting import balanced_rows, unlabelled_error
-from harness.learning.heads import HeadName
-from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, TrainingLog, silent
+from harness.learning.fitting import unlabelled_error
+from harness.learning.learner import Progress, Synapses, TrainingLog
 from harness.learning.optimisers import ProximalOptimiser
-from harness.registry import Config
-from harness.rng import Rng
+from harness.learning.unsupervised import UnsupervisedConfig, UnsupervisedLearner
 
 CODE_BATCH = 512
 READOUT_BATCH = 100
 
 
-class HebbianConfig(Config):
-    """Keys of every Hebbian learner with a linear read-out."""
+class HebbianConfig(UnsupervisedConfig):
+    """Keys of every Hebbian learner with one hidden layer."""
 
     hidden: int = Field(2000, ge=2, description="hidden neurons")
-    epochs: int = Field(
-        20, ge=1, description="passes over the training images for the hidden layer"
-    )
-    batch_size: int = Field(100, ge=1, description="images per step of the hidden layer")
-    lr: float = Field(0.02, gt=0, description="rate of the hidden layer; falls linearly to zero")
-    readout_epochs: int = Field(20, ge=1, description="passes of the read-out over the codes")
-    readout_lr: float = Field(
-        1e-2, gt=0, description="Adam's rate for the read-out; falls linearly to zero"
-    )
-    head: HeadName = Field("ridge", description="few-shot head on the code")
 
 
-class HebbianLearner(FeatureLearner):
+class HebbianLearner(UnsupervisedLearner):
     """A hidden layer ``weight`` (n, hidden) that learns from images, and a linear read-out.
 
     A subclass defines the initial weights (``start``), one step of learning (``learn``) and the
-    ``code``. The read-out is trained by gradient descent. Few examples: a head on the frozen code.
+    ``code``. The read-out is trained by gradient descent.
     """
 
-    regimes = frozenset({"semi_supervised", "class_transfer"})
-
     config: HebbianConfig
-
-    def __init__(
-        self, config: HebbianConfig, image_shape: tuple[int, int, int], n_classes: int, rng: Rng
-    ) -> None:
-        super().__init__(config, image_shape, n_classes, rng)
-        self._reset()
 
     @abstractmethod
     def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
@@ -86,48 +64,10 @@ class HebbianLearner(FeatureLearner):
         }
         self.fitted = False
 
-    def fit(
-        self, train: Images, *, budget: Budget = NO_LIMIT, progress: Progress = silent
-    ) -> TrainingLog:
-        """Train the hidden layer on images alone, then the read-out if there are labels.
-
-        The budget counts an image each time that the hidden layer sees it, and once more for the
-        code that the read-out learns from.
-        """
-        self._reset()
-        log = TrainingLog()
-        log.add(self)
-        hidden_images, readout_images = self._split_budget(train, budget)
-        with torch.no_grad():
-            images = train.tensor(self.device)
-            self._fit_hidden(images.flatten(1), hidden_images, log, progress)
-            if train.labels is None:
-                # The read-out was never trained, so there is no classifier.
-                del self.tensors["readout"]
-                del self.tensors["readout_bias"]
-            else:
-                chosen = balanced_rows(train.labels, readout_images, self.rng)
-                rows = torch.from_numpy(chosen).to(self.device)
-                labels = torch.from_numpy(train.labels).to(self.device)
-                self._fit_readout(images[rows], labels[rows], log, progress)
-        self.fitted = True
-        progress(1.0, "")
-        return log
-
-    def _split_budget(self, train: Images, budget: Budget) -> tuple[int, int]:
-        """Images for the hidden layer, repeats counted, and images for the read-out.
-
-        If the budget is too small for both, the read-out takes up to half of it.
-        """
-        hidden = self.config.epochs * len(train)
-        labelled = len(train) if train.labels is not None else 0
-        total = budget.cap(hidden + labelled)
-        readout = min(labelled, max(1, total // 2, total - hidden))
-        return max(1, total - readout), readout
-
     def _fit_hidden(
         self, images: torch.Tensor, total: int, log: TrainingLog, progress: Progress
     ) -> None:
+        images = images.flatten(1)
         order = self.rng.torch("order")
         weight = self.tensors["weight"]
         while log.images_seen < total:
