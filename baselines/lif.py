@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 from harness.lazy import nn, torch
 from harness.learning.backprop import Backprop, BackpropConfig
 from harness.learning.perceptron import Hidden, PerceptronConfig, PerceptronLearner, in_turn, named
+from harness.learning.spikes import Surrogate, reset_by
+from harness.learning.spikes import spikes as spikes_of
 from harness.learning.supervised import Rule, Tensors
 from harness.registry import learners
 
-Surrogate = Literal["fast-sigmoid", "sigmoid", "arctan", "rectangle"]
 Code = Literal["direct", "rate"]
 
 
@@ -40,7 +41,7 @@ class Lif(PerceptronLearner):
     it is measured, thresholds are fixed and logits are means over ``draws`` codes, so that an
     answer is that of the expectation.
 
-    One surrogate overstates robustness: attack with several.
+    One surrogate overstates robustness: attack with several (``pgd-slopes``).
     """
 
     typical_training_s = 400.0
@@ -133,24 +134,6 @@ class Dynamics:
     surrogate: Surrogate
     steepness: float
 
-    def spikes(self, potential: torch.Tensor) -> torch.Tensor:
-        """1 where a potential exceeds the threshold, with the surrogate's slope."""
-        from harness.learning.surrogate import surrogate
-
-        u = potential - self.threshold
-        return surrogate((u > 0).to(u.dtype), smooth_step(u, self.surrogate, self.steepness))
-
-
-def smooth_step(u: torch.Tensor, kind: Surrogate, k: float) -> torch.Tensor:
-    """A function whose derivative is the surrogate slope at u, the distance from the threshold."""
-    if kind == "fast-sigmoid":
-        return u / (1 + k * u.abs())
-    if kind == "sigmoid":
-        return torch.sigmoid(k * u)
-    if kind == "arctan":
-        return torch.atan(math.pi * k * u / 2) / math.pi
-    return (k * u / 2).clamp(-0.5, 0.5)
-
 
 def _run(
     currents: list[torch.Tensor], tensors: Tensors, dynamics: Dynamics
@@ -171,9 +154,10 @@ def _run(
         for i in range(len(spikes)):
             if i > 0:
                 current = spikes[i - 1] @ weights[i] + biases[i]
-            reset = dynamics.threshold * spikes[i].detach()
+            reset = dynamics.threshold * reset_by(spikes[i])
             potentials[i] = dynamics.leak * potentials[i] + current - reset
-            spikes[i] = dynamics.spikes(potentials[i])
+            above = potentials[i] - dynamics.threshold
+            spikes[i] = spikes_of(above, dynamics.surrogate, dynamics.steepness)
         drive = spikes[-1] @ weights[-1] + biases[-1]
         potentials[-1] = dynamics.leak * potentials[-1] + drive
         total = total + potentials[-1]

@@ -85,9 +85,10 @@ def test_a_sweep_follows_the_slope_of_the_primitive_function(network):
         torch.testing.assert_close(got, slope.clamp(0, 1))
 
 
-def test_the_unrolled_gradient_is_the_implicit_one_at_rest():
+@pytest.mark.parametrize("network", ["layered", "convolutional"])
+def test_the_unrolled_gradient_is_the_implicit_one_at_rest(network):
     """v <- dL/ds + (dF/ds)^T v until it settles, then (dF/dx)^T v."""
-    _, rule = made(free_steps=300)
+    _, rule = made(free_steps=300, **NETWORKS[network])
     dynamics, tensors = rule.dynamics, rule.tensors
     images = batch()[0].requires_grad_()
     _, states = dynamics.rest(images, tensors)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.lif import Dynamics, _run, smooth_step
+from baselines.lif import Dynamics, _run
+from harness.learning.spikes import smooth_step
 from harness.registry import learners
 from harness.rng import Rng
 
