@@ -86,6 +86,13 @@ METRICS: dict[str, tuple[str, Form]] = {
     "units_per_class": ("units per class", "number"),
     "live_synapses": ("live synapses", "count"),
     "information_bits": ("information, bits", "number"),
+    "rsa_spearman": ("Spearman with brains", "number"),
+    "rsa_tau": ("tau-a with brains", "number"),
+    "rsa_p": ("p", "number"),
+    "rsa_given_pixels": ("Spearman given pixels", "number"),
+    "rsa_pixels": ("Spearman of pixels", "number"),
+    "rsa_ceiling_low": ("noise ceiling, lower", "number"),
+    "rsa_ceiling_high": ("noise ceiling, upper", "number"),
     "capacity_bits": ("bits per live synapse", "number"),
 }
 """Heading and form of each metric, by name. Tables show metrics in this order."""

@@ -15,6 +15,9 @@ from harness.lazy import stats
 
 Correlation = Literal["spearman", "tau-a"]
 
+SPEARMAN: Correlation = "spearman"
+TAU: Correlation = "tau-a"
+
 
 def dissimilarities(responses: np.ndarray) -> np.ndarray:
     """1 - Pearson correlation of the responses (S, units) of every two stimuli.
@@ -75,8 +78,7 @@ class Ceiling:
 
 def noise_ceiling(subjects: np.ndarray, kind: Correlation = "spearman") -> Ceiling:
     """The ceiling of subjects (subjects, pairs), two or more."""
-    ranked = stats.rankdata(subjects, axis=1)
-    ranked = (ranked - ranked.mean(1, keepdims=True)) / ranked.std(1, keepdims=True)
+    ranked = _standardised(subjects)
     whole = ranked.mean(0)
     upper = [correlation(each, whole, kind) for each in subjects]
     lower = [
@@ -90,7 +92,44 @@ def mean_correlation(
     model: np.ndarray, subjects: np.ndarray, kind: Correlation = "spearman"
 ) -> float:
     """Mean over subjects (subjects, pairs) of their correlation with a model."""
+    if kind == SPEARMAN and np.isfinite(model).all() and np.ptp(model) > 0:
+        ranks = _standardised(np.vstack([model, subjects]))
+        return float((ranks[1:] @ ranks[0]).mean() / len(model))
     return float(np.mean([correlation(model, each, kind) for each in subjects]))
+
+
+def _standardised(vectors: np.ndarray) -> np.ndarray:
+    """Ranks of each row, at mean 0 and variance 1; a constant row is nan."""
+    ranks = stats.rankdata(vectors, axis=1)
+    ranks = ranks - ranks.mean(1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        standardised: np.ndarray = ranks / ranks.std(1, keepdims=True)
+    return standardised
+
+
+def partial_correlation(model: np.ndarray, subjects: np.ndarray, given: np.ndarray) -> float:
+    """Mean over subjects of the Spearman correlation with a model, given a third matrix.
+
+    (r_ms - r_mg r_sg) / sqrt((1 - r_mg^2) (1 - r_sg^2)); nan if the model is the third's.
+    """
+    of_model = correlation(model, given)
+    if not abs(of_model) < 1 - 1e-9:
+        return float("nan")
+    found = []
+    for subject in subjects:
+        of_subject = correlation(subject, given)
+        size = np.sqrt((1 - of_model**2) * (1 - of_subject**2))
+        found.append((correlation(model, subject) - of_model * of_subject) / size)
+    return float(np.mean(found))
+
+
+def count_of_stimuli(pairs: np.ndarray) -> int:
+    """Number of stimuli that have so many pairs.
+
+    >>> count_of_stimuli(np.zeros(6))
+    4
+    """
+    return int(round((1 + np.sqrt(1 + 8 * len(pairs))) / 2))
 
 
 def resampled(
@@ -99,6 +138,8 @@ def resampled(
     draws: int,
     seed: int,
     kind: Correlation = "spearman",
+    *,
+    of_subjects: bool = True,
 ) -> np.ndarray:
     """``mean_correlation`` in bootstrap samples of stimuli and of subjects, (draws,).
 
@@ -106,10 +147,9 @@ def resampled(
     pairs instead would give intervals that are 2 to 5 times too narrow. The same seed draws the
     same stimuli and subjects for every model, so that differences are paired.
     """
-    pairs = len(model)
-    count = int(round((1 + np.sqrt(1 + 8 * pairs)) / 2))
+    count = count_of_stimuli(model)
     place = np.zeros((count, count), int)
-    place[np.triu_indices(count, 1)] = np.arange(pairs)
+    place[np.triu_indices(count, 1)] = np.arange(len(model))
     place += place.T
     generator = np.random.default_rng(seed)
     found = np.empty(draws)
@@ -119,20 +159,40 @@ def resampled(
         who = generator.integers(0, len(subjects), len(subjects))
         first, second = chosen[rows], chosen[columns]
         kept = place[first, second][first != second]
+        if not of_subjects:
+            who = np.arange(len(subjects))
         found[i] = mean_correlation(model[kept], subjects[who][:, kept], kind)
     return found
 
 
+def standard_error(model: np.ndarray, subjects: np.ndarray, draws: int, seed: int) -> float:
+    """Standard error of the mean Spearman correlation, over stimuli and subjects.
+
+    Resampling both counts the noise of measurement twice. 2 (v_stimuli + v_subjects) - v_both
+    counts it once (Schuett et al. 2023); it is kept between the larger of the two and v_both.
+    """
+    stimuli = _variance(resampled(model, subjects, draws, seed, of_subjects=False))
+    if len(subjects) == 1:
+        return float(np.sqrt(stimuli))
+    # Without resampled stimuli it is a mean of correlations that do not change.
+    each = np.array([correlation(model, subject) for subject in subjects])
+    of_subjects = float(each.var()) / len(subjects)
+    both = _variance(resampled(model, subjects, draws, seed))
+    corrected = 2 * (stimuli + of_subjects) - both
+    return float(np.sqrt(np.clip(corrected, max(stimuli, of_subjects), max(both, stimuli))))
+
+
+def _variance(draws: np.ndarray) -> float:
+    return float(np.var(draws[np.isfinite(draws)], ddof=1))
+
+
 def permutation_p(model: np.ndarray, subjects: np.ndarray, draws: int, seed: int) -> float:
     """Share of relabelled models (and the model) that correlate at least as much, one-sided."""
-    pairs = len(model)
-    count = int(round((1 + np.sqrt(1 + 8 * pairs)) / 2))
+    count = count_of_stimuli(model)
     square = np.zeros((count, count))
     square[np.triu_indices(count, 1)] = stats.rankdata(model)
     square += square.T
-    ranked = stats.rankdata(subjects, axis=1)
-    ranked = (ranked - ranked.mean(1, keepdims=True)) / ranked.std(1, keepdims=True)
-    target = ranked.mean(0)
+    target = _standardised(subjects).mean(0)
     generator = np.random.default_rng(seed)
     rows, columns = np.triu_indices(count, 1)
     observed = float(square[rows, columns] @ target)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.fronts.learner import Fronted
 from harness.learning.connectome import effective
 from harness.learning.learner import Learner, Synapses
 from harness.metrics import dale, distributions, sparsity
@@ -87,7 +88,11 @@ def audit(synapses: Synapses) -> Bundle:
 
 
 def untrained(learner: Learner) -> Learner:
-    """Rebuild a learner as it was before training."""
+    """Rebuild a learner as it was before training, with its front if it has one."""
+    if isinstance(learner, Fronted):
+        front = learner.front
+        before = type(front)(front.config, front.image_shape, front.rng)
+        return Fronted(before, untrained(learner.learner))
     return type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng)
 
 

@@ -39,7 +39,7 @@ FAMILY_NAMES = {"family": FAMILIES, "tail family": tuple(TAIL_FAMILIES)}
 _WITHOUT_ERROR = ("flag", "family", "tail family", "standing", "bracket")
 """Forms of metrics without an error bar."""
 
-_PLAIN_KEYS = ("learner", "attack", "norm", "regime", "dataset", "bundle")
+_PLAIN_KEYS = ("learner", "attack", "norm", "regime", "dataset", "bundle", "brain")
 """Keys whose values need no key beside them."""
 
 _WORDS = {"target": "towards"}
