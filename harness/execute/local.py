@@ -1,6 +1,6 @@
 """The local executor: cells run in worker processes of this machine, one thread each.
 
-Workers are forked from a server process (see ``harness.execute.fork_server``) and stay for many
+Workers are forked from a server process (see ``harness.execute.forked.server``) and stay for many
 cells. A worker writes a cell to the store before it reports that the cell is done.
 """
 
@@ -20,8 +20,9 @@ from pydantic import Field
 from harness import registry
 from harness.cells.cell import Cell
 from harness.cells.run import Conditions
-from harness.execute import fork_server, memory, worker_process
+from harness.execute import memory
 from harness.execute.base import Event, Executor, executors
+from harness.execute.forked import server, worker_process
 
 Likeness = tuple[str, str, str, str]
 """What cells have in common that need the same memory."""
@@ -128,7 +129,7 @@ class Local(Executor):
     def _spawn(self, worker: int) -> None:
         ours, theirs = mp.get_context("forkserver").Pipe()
         surroundings = worker_process.Surroundings.here()
-        process = fork_server.spawn(worker_process.main, theirs, self.conditions, surroundings)
+        process = server.spawn(worker_process.main, theirs, self.conditions, surroundings)
         theirs.close()
         self.pipes[worker] = ours
         self.processes[worker] = process

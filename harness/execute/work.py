@@ -39,7 +39,7 @@ def prepare_process(device: str) -> None:
     Args:
         device: torch device name.
     """
-    import harness.execute.preload  # noqa: F401 - imported for its effect
+    import harness.execute.forked.preload  # noqa: F401 - imported for its effect
 
     # Results do not depend on the number of cores, and small networks run faster.
     torch.set_num_threads(1)

@@ -371,13 +371,15 @@ def test_learners_that_a_protocol_cannot_measure_are_left_out_with_a_reason(writ
 VALIDATE_AND_LIST = """
 import sys
 from harness import registry
+from harness.execute.base import executors
 from harness.suite import load as suite
 from harness.suite.schema import suite_schema
 suite.load(sys.argv[1])
 suite_schema()
-for entries in (registry.learners, registry.datasets, registry.attacks, registry.protocols):
-    for name in entries:
-        entries.describe(name)
+entries = (registry.learners, registry.datasets, registry.attacks, registry.protocols, executors)
+for each in entries:
+    for name in each:
+        each.describe(name)
 heavy = {"torch", "pandas", "matplotlib", "sklearn", "scipy"} & set(sys.modules)
 print(heavy)
 sys.exit(bool(heavy))

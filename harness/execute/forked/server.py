@@ -21,7 +21,7 @@ from typing import Any
 from harness.execute import work
 from harness.execute.signals import handling
 
-PRELOADED = ["harness.execute.preload", "harness.execute.worker_process"]
+PRELOADED = ["harness.execute.forked.preload", "harness.execute.forked.worker_process"]
 DYING_S = 30.0
 """Seconds after which a server that was killed has certainly ended."""
 
@@ -56,7 +56,7 @@ def _try_start(process: Any, until: float) -> bool:
 
 def _ensure_server() -> None:
     """Start the server if there is none, with the environment that libraries need when loaded."""
-    package_root = str(Path(__file__).resolve().parents[2])
+    package_root = str(Path(__file__).resolve().parents[3])
     before = dict(os.environ)
     paths = [package_root]
     if before.get("PYTHONPATH"):
