@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# importlib mode does not find ``command_kit`` by itself.
+sys.path.append(str(Path(__file__).parent))
 
 # Small networks run faster in two test processes of one thread than of two threads each.
 torch.set_num_threads(1)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from command_kit import harness as in_process
 
 from harness import api
 from harness.learning.training import PLASTIC
@@ -100,11 +99,10 @@ def test_what_a_folder_has_already_is_not_written_again(reference, tmp_path):
     words = ("run", path, "--store", store, "--out", tmp_path / "out")
 
     def run_again() -> tuple[str, dict[str, int], dict[str, bytes]]:
-        process = harness(*words)
-        out, err = process.communicate(timeout=120)
-        assert process.returncode == 0 and "robust" in out, err
+        done = in_process(*words)
+        assert done.returncode == 0 and "robust" in done.stdout, done.stderr
         times = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
-        return " ".join(err.split()), times, tables(tmp_path / "out")
+        return " ".join(done.stderr.split()), times, tables(tmp_path / "out")
 
     said, times, made = run_again()
     assert "wrote" in said
@@ -157,17 +155,11 @@ def test_episodes_are_the_same_for_every_learner(reference):
 
 def test_killed_runs_end_in_the_same_tables(reference, tmp_path):
     path, store, _ = reference
-    assert harness("run", path, "--store", store, "--out", tmp_path / "whole").wait() == 0
-    for finished in (
-        1,
-        3,
-        5,
-    ):  # lines that each run prints before it is killed: it is at work then, however fast
+    whole = in_process("run", path, "--store", store, "--out", tmp_path / "whole")
+    for finished in (1, 4):  # lines that a run prints before it is killed: it is at work then
         kill_when_it_prints(path, tmp_path, finished)
-    assert (
-        harness("run", path, "--store", tmp_path / "store", "--out", tmp_path / "pieces").wait()
-        == 0
-    )
+    words = ("--store", tmp_path / "store", "--out", tmp_path / "pieces")
+    assert whole.returncode == in_process("run", path, *words).returncode == 0
     assert tables(tmp_path / "pieces") == tables(tmp_path / "whole") != {}
 
 
@@ -213,7 +205,7 @@ def killed_after(path: Path, folder: Path, *, kills: int, longest_s: float) -> i
     return killed
 
 
-def dead(pid: int, within_s: float = 10.0) -> bool:
+def dead(pid: int, within_s: float = 30.0) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         try:
@@ -238,35 +230,6 @@ def test_the_quickstart_survives_twenty_kills(tmp_path):
         == 0
     )
     assert tables(tmp_path / "pieces") == tables(tmp_path / "whole") != {}
-
-
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(reference, tmp_path):
-    # One learner trains for minutes, so that the run is still working when it is interrupted.
-    run = harness(
-        "run",
-        reference[0],
-        "--store",
-        tmp_path / "store",
-        "--workers",
-        "2",
-        "--set",
-        "learners.backprop.epochs=100000",
-        start_new_session=True,
-    )
-    errors = ""
-    for line in run.stderr:
-        if (
-            line.startswith("[ 3/") and "[ 3/" not in errors
-        ):  # once: an interrupted print may bring its line again
-            os.killpg(run.pid, signal.SIGINT)
-        errors += line
-    run.wait(30)
-    assert (
-        run.returncode == 130
-        and "run the same command to resume" in errors
-        and "Traceback" not in errors
-    )
-    assert len(Store(tmp_path / "store").finished()) >= 3
 
 
 def test_two_runs_at_once_do_each_cell_once(reference, tmp_path):
@@ -332,10 +295,9 @@ learners:
   pixels: {kind: nearest-mean}
 protocols: {plain: {kind: classification, dataset: digits}}
 """)
-    run = harness(
-        "run", path, "--store", tmp_path / "store", cwd="/"
-    )  # a learner's module lies beside its suite
-    output, errors = run.communicate(timeout=120)
+    # A learner's module lies beside its suite, wherever the command is called.
+    run = in_process("run", path, "--store", tmp_path / "store", folder="/")
+    output, errors = run.stdout, run.stderr
     assert run.returncode == 1
     assert "not with these" in errors and "SystemExit" in errors
     assert (

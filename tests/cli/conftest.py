@@ -10,7 +10,8 @@ import pytest
 # importlib mode does not find ``cli_kit`` by itself.
 sys.path.append(str(Path(__file__).parent))
 
-from cli_kit import SUITE, SWEPT, harness
+from cli_kit import SUITE, SWEPT
+from command_kit import harness
 
 
 @pytest.fixture(scope="session")

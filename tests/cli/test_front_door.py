@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from cli_kit import SUITE, harness, harness_process
+from cli_kit import SUITE
+from command_kit import harness, harness_process
 
 from harness.cli.app import GROUPS
 

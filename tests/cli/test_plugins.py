@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_kit import harness
+from command_kit import harness
 
 from harness.cells import code
 

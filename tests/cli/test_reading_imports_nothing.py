@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from cli_kit import harness
+from command_kit import harness
 
 from harness.storage.cellfile import cell_key
 from harness.storage.store import Store

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import fields
 
 import pytest
-from cli_kit import harness
+from command_kit import harness
 
 from harness.records import Record
 from harness.storage import cellfile

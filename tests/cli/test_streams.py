@@ -26,11 +26,10 @@ def call(*words: object, **env: str) -> subprocess.CompletedProcess[bytes]:
     "env, shown",
     [
         ({"PYTHONIOENCODING": "ascii"}, rb"\xb1"),
-        ({"PYTHONIOENCODING": "latin-1"}, "±".encode("latin-1")),
         ({"PYTHONIOENCODING": "cp1252"}, "±".encode("cp1252")),
         (ASCII, rb"\xb1"),
     ],
-    ids=["ascii", "latin-1", "cp1252", "locale"],
+    ids=["ascii", "cp1252", "locale"],
 )
 def test_an_answer_is_shown_in_any_encoding(ran, env, shown):
     folder, _ = ran
@@ -48,12 +47,11 @@ def test_what_is_written_does_not_depend_on_the_locale(ran, tmp_path):
         assert (tables / name).read_bytes() == (folder / "store/tables/tiny" / name).read_bytes()
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
-def test_a_closed_stream_takes_nothing_from_a_run(ran, tmp_path, closed):
+def test_closed_streams_take_nothing_from_a_run(ran, tmp_path):
     folder, _ = ran
     words = command("run", folder / "tiny.yaml", "--store", tmp_path / "store", "--workers", "1")
     ended = subprocess.run(
-        ["bash", "-c", f'"$@" {closed}', "bash", *words], capture_output=True, check=False
+        ["bash", "-c", '"$@" >&- 2>&- <&-', "bash", *words], capture_output=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
     tables = tmp_path / "store" / "tables" / "tiny"

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 
-from cli_kit import SUITE, harness, harness_process
+from cli_kit import SUITE
+from command_kit import harness, harness_process
 
 
 def test_run_answers_on_stdout_and_reports_progress_on_stderr(ran):

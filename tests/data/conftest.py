@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from harness.data import install
+from harness.data.cache import cache_folder
 from harness.registry import datasets
 
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory):
-    """One cache for the session, so that each dataset is built once."""
-    return tmp_path_factory.mktemp("cache")
+    """The user's cache: its copies are built again when their code, data or libraries change."""
+    return cache_folder() or tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ def test_interrupted_and_resumed_it_measures_the_same(reference, tmp_path):
     path, run = reference
     first = interrupted(path, "--store", tmp_path / "store", "--workers", "2", after=10)
     assert first.returncode == 130 and "Traceback" not in first.errors
+    assert "run the same command to resume" in first.errors
     again = api.run(path, store=tmp_path / "store", workers=2)
     assert len(again.outcome.found) >= 10 and again.outcome.failed == {}
     assert measured(again.results) == measured(run.results)

@@ -22,7 +22,7 @@ from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.execute import work
 from harness.learning.learner import Budget, Learner, TrainingLog
-from harness.registry import learners
+from harness.registry import Config, learners
 from harness.rng import Rng
 
 SHAPE, CLASSES, BUDGET = (1, 12, 12), 6, 3000
@@ -55,8 +55,22 @@ SEED = Rng(0)
 TRAIN, TEST = blobs(60, "train"), blobs(16, "test")
 
 
-def fresh(kind: str, rng: Rng = SEED) -> Learner:
-    return learners[kind](learners[kind].Config(), SHAPE, CLASSES, rng).to(DEVICE)
+LARGEST = {"hidden": 100, "width": 32, "readout_steps": 200}
+"""Sizes of networks that have them, at most: these images are easy."""
+
+
+def small(kind: str, **keys: object) -> Config:
+    """The config of a learner with small networks."""
+    config = learners[kind].Config()
+    for key, most in LARGEST.items():
+        if isinstance(size := getattr(config, key, None), int | list):
+            size = min(size, most) if isinstance(size, int) else [min(x, most) for x in size]
+            keys = {key: size} | keys
+    return learners[kind].Config(**keys)
+
+
+def fresh(kind: str, rng: Rng = SEED, **keys: object) -> Learner:
+    return learners[kind](small(kind, **keys), SHAPE, CLASSES, rng).to(DEVICE)
 
 
 def trained(kind: str, rng: Rng) -> tuple[Learner, TrainingLog, list[float]]:
@@ -90,9 +104,16 @@ def episodes(
     )
 
 
-def few_shot_learners(kind: str) -> list[Learner]:
+def few_shot_learners(kind: str, **keys: object) -> list[Learner]:
     """The learner in each state in which it may be asked to adapt."""
-    return [fitted(kind)[0], *([fresh(kind)] if "from_scratch" in learners[kind].regimes else [])]
+    scratch = [fresh(kind, **keys)] if "from_scratch" in learners[kind].regimes else []
+    return [fitted(kind)[0], *scratch]
+
+
+def hasty_learners(kind: str) -> list[Learner]:
+    """The same, of few steps: what agrees in three steps agrees in each after them."""
+    takes_steps = "adapt_steps" in learners[kind].Config.model_fields
+    return few_shot_learners(kind, **({"adapt_steps": 3} if takes_steps else {}))
 
 
 def gradient(module: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -144,9 +165,7 @@ def test_config_is_strict_and_every_field_is_described(kind):
 def test_keys_that_match_may_choose_change_the_density(kind, one):
     found = []
     for value in (one.low, one.high):
-        learner = learners[kind](
-            learners[kind].Config(**{one.key: value}), SHAPE, CLASSES, Rng(0)
-        ).to(DEVICE)
+        learner = fresh(kind, **{one.key: value})
         learner.fit(TRAIN, budget=Budget(BUDGET))
         assert torch.isfinite(learner.classifier()(TEST.tensor(DEVICE))).all()
         found.append(density(learner))
@@ -204,8 +223,8 @@ def test_embed_gives_one_vector_an_image(kind):
 
 @every_learner
 def test_adapt_adapt_many_and_head_many_agree(kind):
-    support, labels, queries, _ = episodes()
-    for learner in few_shot_learners(kind):
+    support, labels, queries, _ = episodes(count=3)
+    for learner in hasty_learners(kind):
         with torch.no_grad():  # as a protocol calls them
             modules = [learner.adapt(x, y, 4) for x, y in zip(support, labels, strict=True)]
             alone = torch.stack([module(x) for module, x in zip(modules, queries, strict=True)])
@@ -216,7 +235,7 @@ def test_adapt_adapt_many_and_head_many_agree(kind):
                     for x in (support, queries)
                 ]
                 together.append(learner.head_many(embedded[0], labels, 4)(embedded[1]))
-        assert alone.shape == (6, 16, 4)
+        assert alone.shape == (3, 16, 4)
         for logits in together:
             torch.testing.assert_close(logits, alone, rtol=1e-3, atol=1e-3)
             assert torch.equal(logits.argmax(2), alone.argmax(2))
@@ -224,13 +243,13 @@ def test_adapt_adapt_many_and_head_many_agree(kind):
 
 @every_learner
 def test_an_episode_is_the_same_whichever_it_is_adapted_with(kind):
-    support, labels, queries, _ = episodes()
-    for learner in few_shot_learners(kind):
+    support, labels, queries, _ = episodes(count=3)
+    for learner in hasty_learners(kind):
         with torch.no_grad():
             together = learner.adapt_many(support, labels, 4)(queries)
             parts = [
                 learner.adapt_many(support[i], labels[i], 4)(queries[i])
-                for i in (slice(0, 1), slice(1, 6))
+                for i in (slice(0, 1), slice(1, 3))
             ]
         # A GPU chooses how to multiply stacks of matrices by how many there are.
         tolerance = 0 if DEVICE == "cpu" else 1e-4
@@ -253,7 +272,7 @@ def test_adapted_classifiers_work_and_can_be_attacked(kind):
 def test_any_number_of_ways_works(kind):
     for ways in (2, 6):
         support, labels, queries, _ = episodes(count=1, ways=ways)
-        for learner in few_shot_learners(kind):
+        for learner in hasty_learners(kind):
             assert learner.adapt(support[0], labels[0], ways)(queries[0]).shape == (4 * ways, ways)
 
 
@@ -312,9 +331,9 @@ def same(first: Learner, second: Learner) -> bool:
 
 @every_learner
 def test_the_same_seed_learns_the_same_however_often_and_whatever_was_read(kind):
-    learner, _, _ = trained(kind, Rng(0))
-    assert same(learner, fitted(kind)[0])
-    support, labels, queries, _ = episodes(count=2)
+    learner = fresh(kind)
+    learner.load_state_dict(fitted(kind)[0].state_dict())
+    support, labels, queries, _ = episodes(count=1)
     learner.adapt(support[0], labels[0], 4)(queries[0])
     learner.adapt_many(support, labels, 4)(queries)
     gradient(learner.classifier(), queries[0])

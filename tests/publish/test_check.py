@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from xml.etree import ElementTree
 
 import pytest
+from command_kit import harness
 
 SUITE = """
 name: tiny
@@ -20,31 +20,23 @@ protocols:
 """
 
 
-def run(folder, *words, **env):
+def run_pytest(folder, *words):
+    """Run pytest with the plugin, as a process: this one has a pytest of its own."""
+    command = [sys.executable, "-m", "pytest", "-p", "harness.pytest_plugin"]
     return subprocess.run(
-        [sys.executable, "-m", *map(str, words)],
+        [*command, "-p", "no:cacheprovider", *words],
         capture_output=True,
         text=True,
         check=False,
         cwd=folder,
-        env={**os.environ, **env},
         timeout=120,
     )
 
 
 def check(folder, *words, **env):
-    return run(
-        folder,
-        "harness",
-        "check",
-        "tiny.yaml",
-        "--store",
-        "store",
-        "--reference",
-        "reference.json",
-        *words,
-        **env,
-    )
+    """Check the suite against the reference beside it."""
+    files = ("--store", "store", "--reference", "reference.json")
+    return harness("check", "tiny.yaml", *files, *words, folder=folder, **env)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +81,7 @@ def test_other_ways_are_another_measurement(gated):
 
 def test_bad_references_exit_2(gated, tmp_path):
     for words in (["--reference", tmp_path / "none.json"], ["--reference", gated / "tiny.yaml"]):
-        done = run(gated, "harness", "check", "tiny.yaml", "--store", "store", *words)
+        done = check(gated, *words)
         assert done.returncode == 2 and "Traceback" not in done.stderr and "--update" in done.stderr
 
 
@@ -98,63 +90,24 @@ def test_exact_is_refused_in_another_environment(gated, tmp_path):
     data = json.loads((gated / "reference.json").read_text())
     data["made_by"]["environment"]["torch"] = "1.0"
     other.write_text(json.dumps(data))
-    done = run(
-        gated, "harness", "check", "tiny.yaml", "--store", "store", "--reference", other, "--exact"
-    )
+    done = check(gated, "--reference", other, "--exact")
     assert done.returncode == 2 and "torch" in done.stderr and "1.0 there" in done.stderr
 
 
-def plugged(folder, *words):
-    return run(
-        folder,
-        "pytest",
-        "-p",
-        "harness.pytest_plugin",
-        "-p",
-        "no:cacheprovider",
-        "--harness-suite",
-        "tiny.yaml",
-        "--harness-reference",
-        "reference.json",
-        "--harness-store",
-        "store",
-        *words,
-    )
-
-
-def test_each_number_is_a_pytest_test(gated):
-    done = plugged(gated, "-v")
-    assert (
-        done.returncode == 0 and "6 passed" in done.stdout and "random/few, 2-shot" in done.stdout
-    )
-    assert "3 passed, 3 deselected" in plugged(gated, "-k", "pixels").stdout
-
-
-def test_a_number_that_fell_is_a_failed_test(gated):
+def test_each_number_is_a_pytest_test_and_fails_if_it_fell(gated):
     (gated / "tiny.yaml").write_text(SUITE.replace("width: 50", "width: 5"))
-    done = plugged(gated)
+    files = ("--harness-suite", "tiny.yaml", "--harness-reference", "reference.json")
+    done = run_pytest(gated, "-v", *files, "--harness-store", "store")
     (gated / "tiny.yaml").write_text(SUITE)
-    assert (
-        done.returncode == 1
-        and "3 passed" in done.stdout
-        and "random: plain: worse: fell by" in done.stdout
-    )
+    assert done.returncode == 1 and "3 passed" in done.stdout
+    assert "random/few, 2-shot" in done.stdout
+    assert "random: plain: worse: fell by" in done.stdout
 
 
 def test_update_writes_over_nothing_that_is_no_reference(gated, tmp_path):
     precious = tmp_path / "precious.json"
     precious.write_text("{")
-    done = run(
-        gated,
-        "harness",
-        "check",
-        "tiny.yaml",
-        "--store",
-        "store",
-        "--reference",
-        precious,
-        "--update",
-    )
+    done = check(gated, "--reference", precious, "--update")
     assert (
         done.returncode == 2
         and "remove it and write a new one" in done.stderr
@@ -187,7 +140,7 @@ def barred(gated):
 
 
 def check_bars(folder, *words):
-    return run(folder, "harness", "check", "barred.yaml", "--store", "store", *words)
+    return harness("check", "barred.yaml", "--store", "store", *words, folder=folder)
 
 
 def test_bars_need_no_reference_and_a_cleared_one_shows_its_number(barred):
@@ -214,8 +167,8 @@ def test_bars_are_judged_beside_a_reference(barred):
 
 
 def test_each_bar_is_a_pytest_test(barred):
-    words = ["pytest", "-p", "harness.pytest_plugin", "-p", "no:cacheprovider", "-v"]
-    done = run(barred, *words, "--harness-suite", "barred.yaml", "--harness-store", "store")
+    files = ("--harness-suite", "barred.yaml", "--harness-store", "store")
+    done = run_pytest(barred, "-v", *files)
     assert done.returncode == 0 and "2 passed" in done.stdout
     assert "random/few, 1-shot" in done.stdout
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
+from command_kit import harness as in_process
 
 from harness import api
 from harness.cells import stored
@@ -70,14 +69,7 @@ def here(home, monkeypatch):
 
 
 def harness(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-        timeout=120,
-    )
+    return in_process(*words, COLUMNS="200")
 
 
 @pytest.mark.parametrize(
