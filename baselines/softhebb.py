@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.lazy import F, nn, torch
-from harness.learning.hebbian import HebbianConfig, HebbianLearner
+from harness.learning.hebbian import HebbianConfig, HebbianLearner, soft_code
 from harness.learning.hebbian_steps import losers_unlearn
 from harness.registry import learners
 
@@ -76,9 +76,4 @@ class SoftHebb(HebbianLearner):
         """softmax(u / code_tau)."""
         from harness.learning.nets import FrozenFunction
 
-        return FrozenFunction(_code, {"weight": weight}, tau=self.config.code_tau)
-
-
-def _code(images: torch.Tensor, tensors: dict[str, torch.Tensor], tau: float) -> torch.Tensor:
-    x = F.normalize(images.flatten(1), dim=1)
-    return torch.softmax(x @ tensors["weight"] / tau, 1)
+        return FrozenFunction(soft_code, {"weight": weight}, tau=self.config.code_tau)

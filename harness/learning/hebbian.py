@@ -135,3 +135,9 @@ class HebbianLearner(UnsupervisedLearner):
         if "readout" in self.tensors:
             bundles.append(Synapses(READOUT, self.tensors["readout"]))
         return bundles
+
+
+def soft_code(images: torch.Tensor, tensors: dict[str, torch.Tensor], tau: float) -> torch.Tensor:
+    """softmax(w . x / tau) of images (B, C, H, W), brought to length one."""
+    x = F.normalize(images.flatten(1), dim=1)
+    return torch.softmax(x @ tensors["weight"] / tau, 1)
