@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from harness.cli import listing
 from harness.cli.app import WRITE, app, group
 from harness.cli.options import AsJson
-from harness.cli.output import err, grid, out, print_json
+from harness.cli.output import err, out, print_json
 from harness.errors import HarnessError
 
 
@@ -39,6 +41,10 @@ def list_(
             help="One of them; lists its keys with defaults and allowed values.",
         ),
     ] = None,
+    grep: Annotated[
+        str | None,
+        typer.Option("--grep", metavar="TEXT", help="Only lines with this text, in any case."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what a suite can name, or the keys of one entry.
@@ -55,10 +61,14 @@ def list_(
         title = what.value
     else:
         rows, title = _keys(what, name)
+    if grep:
+        rows = [row for row in rows if grep.lower() in " ".join(map(str, row.values())).lower()]
     if as_json:
         print_json(rows)
+    elif name is not None and out.is_terminal:
+        _print_keys(rows, title)
     else:
-        out.print(grid(rows, title))
+        listing.show(rows, title)
 
 
 def _suites(name: str | None) -> list[dict[str, Any]]:
@@ -100,6 +110,25 @@ def _keys(what: Kind, name: str) -> tuple[list[dict[str, Any]], str]:
 
     entries = getattr(registry, what.value)
     return keys_of(entries[name].Config), f"{name}: {entries.describe(name)}"
+
+
+def _print_keys(rows: list[dict[str, Any]], title: str) -> None:
+    """Print keys as they stand in a suite, each with what is allowed and what it is."""
+    out.print(title, style="bold", soft_wrap=False)
+    starts = [f"  {row['key']}: {row['default']}" for row in rows]
+    width = min(max(map(len, starts), default=0), 30) + listing.GAP
+    for row, start in zip(rows, starts, strict=True):
+        for line in _wrapped(f"{start.ljust(width)}{row['allowed']}", width):
+            out.print(line)
+        for line in _wrapped(" " * 6 + row["description"], 6):
+            out.print(line, style="dim")
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """Lines of a text that fit the terminal, all but the first indented."""
+    return textwrap.wrap(
+        text, max(out.width, 40), subsequent_indent=" " * indent, break_on_hyphens=False
+    )
 
 
 @app.command(rich_help_panel=WRITE)

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli import listing
 from harness.cli.app import READ, app
 from harness.cli.options import SOURCE_HELP, AsJson, DataRoot, Device, Sets, StorePath
-from harness.cli.output import grid, out, print_json
+from harness.cli.output import counted, err, print_json
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.report.compare import Line
+
+SMALLEST_P = 0.001
+"""Smaller p values are printed as less than this."""
 
 
 @app.command(rich_help_panel=READ)
@@ -75,34 +79,57 @@ def compare(
 
 
 def _print(lines: list[Line], title: str) -> None:
-    rows = [_row(line) for line in lines]
-    if any(line.apart for line in lines):
-        for row, line in zip(rows, lines, strict=True):
-            row["set differently"] = "; ".join(line.apart)
-    out.print(grid(rows, title))
-    out.print(
-        "paired: over images or episodes and, with several seeds, over seeds; "
-        "an interval covers both"
-    )
+    """Print one row a number, the largest effects first, then what could not be tested."""
+    from harness.report.pairs import LEVEL
+
+    several = len({line.learner for line in lines}) > 1
+    tested = [line for line in lines if line.p is not None]
+    rest = [line for line in lines if line.p is None]
+    tested.sort(key=_effect, reverse=True)
+    listing.show([_row(line, several=several) for line in [*tested, *rest]], title)
+    if tested:
+        paired = "images or episodes that both sides measured, where they did"
+        err.print(
+            f"*: a difference is shown, p <= {LEVEL:g} by Holm over all rows; paired over {paired}"
+        )
+    if rest:
+        err.print(f"{counted(len(rest), 'row')} without an interval: their spread is not known")
+    for note in dict.fromkeys(note for line in lines for note in line.apart):
+        err.print(f"set differently: {note}")
 
 
-def _row(line: Line) -> dict[str, Any]:
+def _effect(line: Line) -> float:
+    """How large a difference is beside its interval: its sign does not matter."""
+    if line.difference is None or line.low is None or line.high is None:
+        return 0.0
+    return abs(line.difference) / max(line.high - line.low, 1e-12)
+
+
+def _row(line: Line, *, several: bool) -> dict[str, Any]:
     from harness.report.formats import number
 
-    difference = interval = p = ""
-    if line.difference is not None:
-        difference = number(line.metric, line.difference)
-    if line.low is not None and line.high is not None:
-        interval = f"{number(line.metric, line.low)} to {number(line.metric, line.high)}"
-    if line.p is not None:
-        p = f"{line.p:.2g}{' *' if line.differs else ''}"
-    return {
-        "learner": line.learner,
-        "number": line.where,
-        "A": number(line.metric, line.a),
-        "B": number(line.metric, line.b),
-        "B - A": difference,
-        "95 % interval": interval,
-        "p (Holm)": p,
-        "over": f"{line.n}, paired" if line.paired else f"{line.n} seeds",
-    }
+    name = f"{line.learner}: {line.where}" if several else line.where
+    row = {"number": name, "A": number(line.metric, line.a), "B": number(line.metric, line.b)}
+    return {**row, "B - A": _difference(line), "95 % interval": _interval(line), "p": _p(line)}
+
+
+def _difference(line: Line) -> str:
+    from harness.report.formats import has_difference, number
+
+    if not has_difference(line.metric):
+        return ""
+    return f"{number(line.metric, line.b - line.a)}{' *' if line.differs else ''}"
+
+
+def _interval(line: Line) -> str:
+    from harness.report.formats import has_difference, number
+
+    if line.low is None or line.high is None or not has_difference(line.metric):
+        return ""
+    return f"{number(line.metric, line.low)} to {number(line.metric, line.high)}"
+
+
+def _p(line: Line) -> str:
+    if line.p is None:
+        return ""
+    return "< 0.001" if line.p < SMALLEST_P else f"{line.p:.2g}"

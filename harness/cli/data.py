@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli import listing
 from harness.cli.app import MAINTAIN, app, group
 from harness.cli.options import AsJson, DataRoot, DatasetName, Switches
-from harness.cli.output import err, grid, out, print_json
+from harness.cli.output import err, print_json
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def list_(data_root: DataRoot = None, as_json: AsJson = False) -> None:
         return
     wide = ("classes by split", "citation")
     narrow = [{key: row[key] for key in row if key not in wide} for row in rows]
-    out.print(grid(narrow, "datasets"))
+    listing.show(narrow, "datasets")
 
 
 @data_commands.command()
@@ -70,7 +71,7 @@ def verify(
     if as_json:
         print_json(rows)
     else:
-        out.print(grid(rows, "verified"))
+        listing.show(rows, "verified", wraps=True)
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
 
@@ -166,7 +167,7 @@ def show(
         print_json({"dataset": name, "sheet": str(written), "splits": rows, "remarks": remarks})
         return
     formatted = [{key: _number_list(value) for key, value in row.items()} for row in rows]
-    out.print(grid(formatted, name))
+    listing.show(formatted, name)
     for remark in dataset.remarks():
         err.print(remark, markup=False)
     err.print(f"wrote {written}")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from harness.cells.cell import Cell
     from harness.cells.plan import Plan
 
@@ -24,22 +22,13 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 
-def grid(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """Lay out rows as a table without lines; the keys of the first row are the columns."""
-    from rich.table import Table
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
 
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for key in rows[0] if rows else ():
-        table.add_column(key, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_text, row.values()))
-    return table
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
+    >>> counted(1, "cell"), counted(0, "cell")
+    ('1 cell', '0 cells')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def print_json(value: Any) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import tables
+from harness.cli import tables, trust_page
 from harness.cli.app import READ, app
 from harness.cli.options import (
     AsJson,
@@ -21,20 +21,20 @@ from harness.cli.options import (
     StorePath,
     SuitePath,
 )
-from harness.cli.output import err, grid, out, print_json
+from harness.cli.output import err, out, print_json
 from harness.errors import HarnessError
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.cells.plan import Plan
     from harness.cells.results import Results
-    from harness.report.trusted import Row
     from harness.storage.store import Store
 
 
 class Format(StrEnum):
     """How ``harness table`` prints."""
 
+    tsv = "tsv"
     terminal = "terminal"
     markdown = "markdown"
     csv = "csv"
@@ -50,9 +50,21 @@ def table(
     data_root: DataRoot = None,
     device: Device = "cpu",
     out_dir: OutDir = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.terminal,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="How to print it; default: terminal, or tsv into a pipe.",
+            show_default=False,
+        ),
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="All columns and conditions, however narrow the terminal.")
+    ] = False,
 ) -> None:
     """Print a suite's tables from what is in the store.
+
+    Into a pipe, every number is one tab-separated line.
 
     Example: harness table suites/quickstart.yaml --format markdown
     """
@@ -70,8 +82,11 @@ def table(
         err.print(f"{missing} measurements are not in {store}: `harness run {suite}` computes them")
     if out_dir:
         tables.write(layout, results, out_dir, options, suite=suite, sets=sets)
+    form = form or (Format.terminal if out.is_terminal else Format.tsv)
     if form is Format.terminal:
-        tables.show(layout, results)
+        tables.show(layout, results, whole=whole)
+    elif form is Format.tsv:
+        _print_lines(layout, results)
     else:
         _print_tables(layout, results, form)
 
@@ -81,6 +96,15 @@ def _missing_measurements(layout: Plan, store: Store) -> int:
     every = [*layout.unique, *layout.waiting]
     measurements = [cell for cell in every if cell.role in ("measure", "judge")]
     return sum(bool(cell.behind) or cell.key not in finished for cell in measurements)
+
+
+def _print_lines(layout: Plan, results: Results) -> None:
+    """Print every number of every table as a line."""
+    from harness.report import printed, render, tables
+
+    print("\t".join(render.TAB_SEPARATED))
+    for each in tables.build_all(results, layout.suite.tables, layout.suite.published):
+        print(render.tab_separated(printed.lay_out(each)))
 
 
 def _print_tables(layout: Plan, results: Results, form: Format) -> None:
@@ -224,9 +248,10 @@ def trust(
     set_: Sets = None,
     data_root: DataRoot = None,
     device: Device = "cpu",
+    whole: Annotated[bool, typer.Option("--all", help="Also show the checks that passed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which results are reliable.
+    """Say which results are reliable, and what to do about the others.
 
     Names every trust check that failed or warned, with its number. For a suite, checks the cells
     in --store; for a store, all of its cells. Exit status 1 if a check failed.
@@ -247,20 +272,6 @@ def trust(
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:
-        warned = sum(row.level == "WARN" for row in rows)
-        out.print(grid([_trust_row(row) for row in rows], "trust"))
-        out.print(f"{len(rows)} measurements: {failed} failed, {warned} warned")
+        trust_page.show(rows, whole=whole)
     if failed:
         raise typer.Exit(1)
-
-
-def _trust_row(row: Row) -> dict[str, Any]:
-    remarks = [f"{check.level} {check.name}: {check.detail}" for check in row.remarks]
-    return {
-        "learner": row.learner,
-        "protocol": row.protocol,
-        "attack": row.attack,
-        "seed": row.seed,
-        "level": row.level,
-        "failed or warned": "\n".join(remarks),
-    }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import tables
+from harness.cli import listing, tables
 from harness.cli.app import RUN, app
 from harness.cli.options import (
     Address,
@@ -24,13 +27,14 @@ from harness.cli.options import (
     TimeLimit,
     Workers,
 )
-from harness.cli.output import err, grid, out, print_failures, print_json, print_skipped
+from harness.cli.output import counted, err, out, print_failures, print_json, print_skipped
 from harness.files import make_folder
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.cells.cell import Cell
     from harness.cells.plan import Plan
+    from harness.execute.base import Outcome
     from harness.execute.forecast import Forecast
     from harness.storage.store import Store
 
@@ -75,24 +79,36 @@ def run(
         time_limit=time_limit,
     )
     sets = set_ or []
+    start = time.monotonic()
     done = session.run(suite, options, sets=sets, console=err)
     folder = out_dir or tables.default_folder(store, done.plan.suite.name)
     written = tables.write(done.plan, done.results, folder, options, suite=suite, sets=sets)
     tables.show(done.plan, done.results)
-    if written:
-        kinds = "md, csv, tex, json, pdf, png, records, provenance"
-        err.print(f"wrote {len(written)} files ({kinds}) to {folder}")
-    else:
-        err.print(f"{folder} is up to date")
     print_skipped(done.plan, err)
     outcome = done.outcome
-    err.print(
-        f"{len(outcome.done)} cells computed, {len(outcome.found)} found in the store, "
-        f"{len(outcome.failed)} failed"
-    )
+    _print_end(suite, folder, written, outcome, time.monotonic() - start)
     if outcome.failed:
         print_failures(done.plan.cells, outcome.failed, store)
         raise typer.Exit(1)
+
+
+def _print_end(
+    suite: Path, folder: Path, written: Sequence[Path], outcome: Outcome, seconds: float
+) -> None:
+    """Say what was done, where it is, and what to do next."""
+    from harness.execute.display import duration
+
+    done, found, failed = (len(each) for each in (outcome.done, outcome.found, outcome.failed))
+    err.print(
+        f"{counted(done, 'cell')} computed in {duration(seconds)}, {found} found in the store, "
+        f"{failed} failed"
+    )
+    state = counted(len(written), "file") if written else "up to date"
+    err.print(f"tables and figures: {folder} ({state})")
+    figures = sorted(folder.glob("*.png"))
+    if figures:
+        err.print(f"to look at: {figures[0]}")
+    err.print(f"next: harness trust {suite}, or harness board {suite} --out site")
 
 
 @app.command(rich_help_panel=RUN)
@@ -137,16 +153,19 @@ def plan(
         )
         return
     done = len(rows) - len(work.missing)
-    short = [{**row, "key": (row["key"] or "open")[:8]} for row in rows]
-    out.print(grid(short, f"{layout.suite.name}: {len(rows)} cells, {done} done"))
+    short = []
+    for row in rows:
+        key = (row.pop("key") or "open")[:8]
+        short.append({**row, "key": key})
+    listing.show(short, f"{layout.suite.name}: {len(rows)} cells, {done} done")
     if layout.waiting:
-        out.print(
+        err.print(
             f"open: {len(layout.waiting)} cells are not yet resolved, "
             "because a match has to choose a value first"
         )
-    print_skipped(layout, out)
+    print_skipped(layout, err)
     _print_detectable(layout, folder)
-    out.print(_time_left(work))
+    err.print(_time_left(work))
 
 
 def _print_stale(layout: Plan, store: Store, *, as_json: bool) -> None:
@@ -198,7 +217,7 @@ def _print_detectable(layout: Plan, store: Store) -> None:
         spread = estimate.spread(cells, store)
         difference = entry.protocol.detectable(len(entry.seeds), spread)
         if difference:
-            out.print(f"{entry.name} can show a difference of about {difference}")
+            err.print(f"{entry.name} can show a difference of about {difference}")
 
 
 def _time_left(work: Forecast) -> str:
@@ -207,8 +226,10 @@ def _time_left(work: Forecast) -> str:
     if not work.missing:
         return "all done"
     count = len(work.missing)
+    cells = counted(count, "cell")
     basis = "from the times of similar cells in the store"
     if work.guesses:
         basis = f"{work.guesses} of {count} are rough guesses: the store has no similar cells"
     time = duration(work.seconds)
-    return f"{count} cells to compute, about {time} on {work.workers} workers ({basis})"
+    workers = counted(work.workers, "worker")
+    return f"{cells} to compute, about {time} on {workers} ({basis})"

@@ -21,13 +21,19 @@ def default_folder(store: str, suite_name: str) -> Path:
     return Path(root) / "tables" / suite_name
 
 
-def show(plan: Plan, results: Results) -> None:
-    """Print the tables and claims of a suite."""
+def show(plan: Plan, results: Results, *, whole: bool = False) -> None:
+    """Print the tables and claims of a suite.
+
+    Args:
+        plan: the cells that were measured.
+        results: what they measured.
+        whole: print all columns and conditions, however narrow the terminal.
+    """
     from harness.report import claims, claims_text, render, tables
 
     suite = plan.suite
     for table in tables.build_all(results, suite.tables, suite.published):
-        out.print(render.to_rich(table), soft_wrap=False)
+        out.print(render.to_rich(table, whole=whole), soft_wrap=False)
         out.print()
     if suite.claims:
         out.print(claims_text.to_rich(claims.decide(results, suite.claims)))

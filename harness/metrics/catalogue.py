@@ -97,6 +97,18 @@ METRICS: dict[str, tuple[str, Form]] = {
 }
 """Heading and form of each metric, by name. Tables show metrics in this order."""
 
+HEADLINES = frozenset(
+    {
+        "live_share",
+        "dale_purity",
+        "sigma_log_w",
+        "best_family",
+        "treves_rolls_unit",
+        "class_selectivity",
+    }
+)
+"""Metrics of the biology audit that a narrow terminal shows first."""
+
 SHARES = frozenset(
     {
         "accuracy",

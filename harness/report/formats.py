@@ -58,6 +58,11 @@ def is_percent(metric: str) -> bool:
     return _form(metric) in ("percent", "bracket")
 
 
+def has_difference(metric: str) -> bool:
+    """Whether a difference of two values of a metric is a number that says something."""
+    return _form(metric) not in _WITHOUT_ERROR
+
+
 def is_nominal(metric: str) -> bool:
     """Whether the values of a metric are names, which have no mean."""
     return _form(metric) in FAMILY_NAMES

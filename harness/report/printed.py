@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.metrics.catalogue import HEADLINES
+from harness.records import WORST
 from harness.report.formats import (
+    CLEAN,
     bracket,
     captions,
     error_bar,
@@ -24,6 +28,9 @@ MOST_NAME_CHARACTERS = 24
 
 GAP = 2
 """Characters between columns."""
+
+EDGE = 1
+"""Characters beside the table, on each side."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class PrintedTable:
         Returns:
             Positions of the columns in each part.
         """
-        room = width - self.name_width - 2 * GAP
+        room = width - self.name_width - 2 * EDGE
 
         def fits(columns: Sequence[int]) -> bool:
             return sum(self.widths[j] + GAP for j in columns) <= room
@@ -96,6 +103,47 @@ class PrintedTable:
                     parts.append([])
                 parts[-1].append(j)
         return [part for part in parts if part] or [[]]
+
+    def fitting(self, width: int) -> list[int]:
+        """Positions of the columns that fit into ``width`` characters, the important ones first.
+
+        These are the clean and the worst case of attacks and the headline metrics; then the
+        columns from the left. Columns of another attack are shown together
+        or not at all.
+
+        Returns:
+            Positions, in the order of the table.
+        """
+        room = width - self.name_width - 2 * EDGE
+        shown: list[int] = []
+        groups = _heading_groups(self.headings)
+        important = [[j] for group in groups if self._is_important(group[0]) for j in group]
+        others = [group for group in groups if not self._is_important(group[0])]
+        for group in (*important, *others):
+            needed = sum(self.widths[j] + GAP for j in group)
+            if needed <= room:
+                shown += group
+                room -= needed
+        return sorted(shown)
+
+    def _is_important(self, column: int) -> bool:
+        labels = self.table.columns[column]
+        return self.table.metric(column) in HEADLINES or bool({CLEAN, WORST} & {*labels})
+
+    def others(self, columns: Sequence[int]) -> list[str]:
+        """A note that names the columns that are not among ``columns``; none if all are."""
+        left_out = [" ".join(each) for j, each in enumerate(self.headings) if j not in columns]
+        if not left_out:
+            return []
+        return [f"Not shown: {', '.join(left_out)} (--all, or a wider terminal)."]
+
+    def short_notes(self, most: int) -> list[str]:
+        """All notes, with the first ``most`` conditions of the protocol."""
+        block = self.table.block
+        if len(block) <= most:
+            return list(self.notes)
+        short = conditions(dict(itertools.islice(block.items(), most)))
+        return [*self.notes[:-1], f"{short[:-1]}; {len(block) - most} more (--all)."]
 
 
 def _heading_groups(headings: Sequence[tuple[str, ...]]) -> list[list[int]]:
@@ -118,7 +166,7 @@ def lay_out(table: Table) -> PrintedTable:
     widths = []
     for j, heading in enumerate(headings):
         widths.append(_column_width(heading, [row[j] for row in cells]))
-    notes = [*table.notes, _conditions(table.block)]
+    notes = [*table.notes, conditions(table.block)]
     return PrintedTable(
         table=table,
         title=_title(table),
@@ -180,9 +228,9 @@ def _column_width(heading: Sequence[str], cells: Sequence[PrintedCell]) -> int:
     return max([*map(len, words), *numbers], default=0)
 
 
-def _conditions(block: dict[str, str]) -> str:
+def conditions(block: dict[str, str]) -> str:
     """The conditions of a protocol as one sentence; empty without any."""
     if not block:
         return ""
-    conditions = [f"{condition}: {value}" for condition, value in block.items()]
-    return f"Protocol: {'; '.join(conditions)}."
+    parts = [f"{condition}: {value}" for condition, value in block.items()]
+    return f"Protocol: {'; '.join(parts)}."

@@ -89,6 +89,35 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def tab_separated(printed: PrintedTable) -> str:
+    """One line per measured cell: table, row, column, then the unrounded number."""
+    lines = []
+    for name, cells in zip(printed.row_names, printed.table.cells, strict=True):
+        for heading, cell in zip(printed.headings, cells, strict=True):
+            if cell is None:
+                continue
+            numbers = [repr(x) if x is not None else "" for x in (cell.value, cell.low, cell.high)]
+            labels = [printed.table.name, name, " ".join(heading), cell.metric]
+            fields = [*labels, *numbers, str(cell.n), cell.unit, str(len(cell.seeds)), cell.trust]
+            lines.append("\t".join(map(_one_line, fields)))
+    return "\n".join(lines)
+
+
+TAB_SEPARATED = [
+    "table",
+    "row",
+    "column",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "n",
+    "unit",
+    "seeds",
+    "trust",
+]
+"""Headings of ``tab_separated``."""
+
 FORMATS: dict[str, tuple[str, Callable[[PrintedTable], str]]] = {
     "markdown": (".md", markdown),
     "csv": (".csv", tidy_csv),
@@ -114,9 +143,14 @@ def render(table: Table, form: str) -> str:
     return renderer(lay_out(table))
 
 
-def to_rich(table: Table) -> Terminal:
-    """Render ``table`` for a terminal: ``rich.print(to_rich(table))``."""
-    return Terminal(lay_out(table))
+def to_rich(table: Table, *, whole: bool = False) -> Terminal:
+    """Render ``table`` for a terminal: ``rich.print(to_rich(table))``.
+
+    Args:
+        table: The table.
+        whole: All columns and conditions, however narrow the terminal.
+    """
+    return Terminal(lay_out(table), whole=whole)
 
 
 def to_text(table: Table) -> str:

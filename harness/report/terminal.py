@@ -1,4 +1,4 @@
-"""A table on a terminal, split into as many stacked parts as its width requires."""
+"""A table on a terminal: the columns that fit, and the names of the others."""
 
 from __future__ import annotations
 
@@ -12,24 +12,41 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+CONDITIONS = 4
+"""Conditions of a protocol that are shown before the rest is left to ``--all``."""
+
+
 class Terminal:
     """A renderable for rich: ``console.print(Terminal(printed))``.
 
     Bold numbers also have a star, for pipes and logs.
+
+    Args:
+        printed: The table.
+        whole: Show all columns, in as many stacked parts as the width requires, and all conditions.
+            So it always is where the output is no terminal, which nobody can widen.
     """
 
-    def __init__(self, printed: PrintedTable) -> None:
+    def __init__(self, printed: PrintedTable, *, whole: bool = False) -> None:
         self.printed = printed
+        self.whole = whole
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         from rich.text import Text
 
-        yield Text(self.printed.title, style="bold")
-        for columns in self.printed.parts(options.max_width):
+        printed = self.printed
+        yield Text(printed.title, style="bold")
+        if self.whole or not options.is_terminal:
+            for columns in printed.parts(options.max_width):
+                yield self._part(columns)
+            notes = printed.notes
+        else:
+            columns = printed.fitting(options.max_width)
             yield self._part(columns)
-        for note in self.printed.notes:
+            notes = (*printed.others(columns), *printed.short_notes(CONDITIONS))
+        for note in notes:
             yield Text(note.replace("Bold:", "Bold and *:"), style="dim")
 
     def _part(self, columns: Sequence[int]) -> RenderableType:
@@ -38,7 +55,7 @@ class Terminal:
         from rich.text import Text
 
         printed = self.printed
-        out = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), header_style="", pad_edge=False)
+        out = RichTable(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), header_style="", pad_edge=False)
         out.add_column(
             Text(printed.corner), width=printed.name_width, overflow="fold", vertical="bottom"
         )

@@ -147,7 +147,7 @@ def test_trust_names_what_failed_and_is_a_gate(swept):
     alone = "protocols.robust.attacks=[{attack: fgsm, eps: [0.1], loss: [margin]}]"
     sound = harness("trust", suite, "--store", store, "--set", alone)
     assert sound.returncode == 0
-    assert "1 measurements: 0 failed" in sound.stdout
+    assert "1 measurement: 0 failed" in sound.stderr
 
 
 def test_trust_says_of_a_store_what_it_says_of_a_suite(swept):

@@ -33,7 +33,7 @@ def test_a_second_run_computes_and_writes_nothing(ran):
     again = harness("run", folder / "tiny.yaml", "--store", folder / "store")
     assert again.returncode == 0
     assert "0 cells computed" in again.stderr
-    assert "is up to date" in again.stderr
+    assert "(up to date)" in again.stderr
 
 
 def test_results_are_complete_when_the_reader_of_stdout_has_gone(ran, tmp_path):

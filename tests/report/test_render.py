@@ -163,3 +163,46 @@ def test_csv_cells_that_begin_like_a_formula_are_harmless(tmp_path):
     frames.write(frame, tmp_path / "records.csv")
     lines = (tmp_path / "records.csv").read_text().splitlines()
     assert lines == ["'=name,value", "'=cmd|'/c calc'!A1,-0.5", "'@sum,1.0", "bio,2.0"]
+
+
+def on_terminal(table, width, *, whole=False):
+    """What a terminal of this width shows."""
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(to_rich(table, whole=whole))
+    return captured.get()
+
+
+def many_attacks():
+    """A sweep of six columns, the worst case among them."""
+    right, wrong = [1] * 90 + [0] * 10, [1] * 50 + [0] * 50
+    sweeps = [
+        sweep("a-learner-with-a-name", attack, {0.0: right, 0.1: wrong, 0.2: wrong})
+        for attack in ("fgsm", "pgd", "square")
+    ]
+    return build(results_of(*sweeps), SPEC)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_a_terminal_never_cuts_a_number_and_names_the_columns_left_out(width):
+    table = many_attacks()
+    shown = on_terminal(table, width)
+    assert "…" not in shown
+    assert all(len(line.rstrip()) <= width for line in shown.splitlines())
+    columns = [heading for heading in ("fgsm", "square", "worst", "pgd") if heading in shown]
+    assert columns == ["fgsm", "square", "worst", "pgd"]  # in the table or among those left out
+    assert ("Not shown" in shown) == (width < 120)
+
+
+def test_the_clean_and_the_worst_case_are_shown_first():
+    table_part, left_out = on_terminal(many_attacks(), 60).split("Not shown")
+    assert "clean" in table_part
+    assert "worst" in table_part
+    assert "fgsm" in left_out
+    assert "worst" not in left_out.partition("(--all")[0]
+
+
+def test_all_shows_every_column_in_parts():
+    shown = on_terminal(many_attacks(), 60, whole=True)
+    assert "Not shown" not in shown
+    assert shown.count("a-learner-with-a-name") > 1
