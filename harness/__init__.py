@@ -16,7 +16,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import check, episodes, load, measured, plan, resolved, results, run
+    from harness.api import (
+        check,
+        episodes,
+        load,
+        measured,
+        plan,
+        resolved,
+        results,
+        run,
+        streams,
+    )
     from harness.cells.plan import Plan
     from harness.cells.results import Results
     from harness.data.base import Images
@@ -32,7 +42,7 @@ if TYPE_CHECKING:
     from harness.rng import Rng
 
 _HOMES = {
-    "harness.api": "check episodes load measured plan resolved results run",
+    "harness.api": "check episodes load measured plan resolved results run streams",
     "harness.cells.plan": "Plan",
     "harness.cells.results": "Results",
     "harness.data.base": "Images",
@@ -78,6 +88,7 @@ __all__ = [  # written out for editors, which run no code
     "resolved",
     "results",
     "run",
+    "streams",
     "table",
     "trust",
 ]

@@ -6,6 +6,7 @@ Options of a run are keyword arguments here; below this module they travel as on
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from harness.cells.plan import Plan
 from harness.cells.results import Results
 from harness.cells.run import measuring
-from harness.data import acquire, testbeds
+from harness.data import acquire, stream_files, testbeds
 from harness.errors import HarnessError
 from harness.execute import display, session
 from harness.execute.session import Run, RunOptions
 from harness.files import write_text
 from harness.learning.learner import silent
 from harness.protocols.base import Context
+from harness.protocols.continual import Continual, stream_of
 from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_verdicts import list_of
 from harness.publish import reading
@@ -282,6 +284,39 @@ def episodes(
     return written
 
 
+def streams(
+    suite: SuiteLike,
+    folder: str | Path,
+    *,
+    sets: Sequence[str] = (),
+    data_root: Path | None = None,
+) -> list[Path]:
+    """Write the streams of a suite's continual protocols as JSON files.
+
+    Args:
+        suite: path of the YAML file, name of a shipped suite, or a mapping.
+        folder: where the files go, one per protocol and order: ``NAME-order3.json`` ...
+        sets: overrides, ``key.key=value``.
+        data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
+
+    Returns:
+        The files written.
+
+    Raises:
+        HarnessError: a faulty suite, a missing dataset, or a suite without streams.
+    """
+    loaded = suites.load(suite, sets=sets, data_root=acquire.data_root(data_root))
+    written: list[Path] = []
+    for entry in loaded.protocols:
+        if isinstance(entry.protocol, Continual):
+            written += _write_streams(entry, entry.protocol, Path(folder))
+    if not written:
+        raise HarnessError(
+            "the suite has no continual protocol, hence no streams", where=str(suite)
+        )
+    return written
+
+
 def saved_images(
     suite: SuiteLike,
     folder: str | Path,
@@ -338,5 +373,23 @@ def _write_episodes(entry: ProtocolEntry, protocol: EpisodeProtocol, folder: Pat
         context = Context(measuring(seed), "cpu", 1, silent, protocol.files())
         episode_list = list_of(data, entry.dataset.kind, setting, context)
         write_text(path, episode_list.to_json())
+        written.append(path)
+    return written
+
+
+def _write_streams(entry: ProtocolEntry, protocol: Continual, folder: Path) -> list[Path]:
+    data, _ = acquire.load(entry.dataset)
+    written: list[Path] = []
+    for source in protocol.sources:
+        stream = stream_of(source, data, protocol.splitting)
+        content = stream_files.described(
+            stream,
+            data,
+            dataset=entry.dataset.kind,
+            splitting=protocol.splitting,
+            split=protocol.config.split,
+        )
+        path = folder / f"{entry.name}-order{stream.order}.json"
+        write_text(path, json.dumps(content, ensure_ascii=False) + "\n")
         written.append(path)
     return written

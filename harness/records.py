@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 SCHEMA_VERSION = 1
 
-Unit = Literal["sample", "image", "episode", "listed episode", "synapse", "neuron"]
+Unit = Literal["sample", "image", "episode", "listed episode", "stream", "synapse", "neuron"]
 """What ``n`` counts.
 
 A sample is one verdict; an image averages several verdicts. Each seed draws its own episodes,
-whereas listed episodes come from a file and are the same for every seed.
+whereas listed episodes come from a file and are the same for every seed. A stream is one order of a
+sequence of tasks; the orders are the same for every seed.
 """
 
-CROSSED = frozenset({"sample", "image", "listed episode"})
+CROSSED = frozenset({"sample", "image", "listed episode", "stream"})
 """Units that are the same ones for every seed."""
 
 FROM_VERDICTS = frozenset({"accuracy", "error", "proven", "smoothed_proven"})

@@ -37,6 +37,7 @@ from harness.protocols.requirements import classifier_of
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
 from harness.rng import Rng, derive
+from harness.storage.partial import StoredArrays
 from harness.storage.store import SAVED, SNAPSHOTS, VERDICTS, WEIGHTS, CellResult, Store
 from harness.suite.specs.match import Search
 
@@ -270,7 +271,12 @@ def measuring(seed: int) -> Rng:
 
 def _context(cell: Cell, conditions: Conditions, progress: Progress) -> Context:
     return Context(
-        measuring(cell.seed), conditions.device, conditions.batch_size, progress, conditions.files
+        measuring(cell.seed),
+        conditions.device,
+        conditions.batch_size,
+        progress,
+        conditions.files,
+        StoredArrays(conditions.store.files, cell.key),
     )
 
 

@@ -1,4 +1,4 @@
-"""Commands on suite files that compute nothing: ``validate``, ``diff`` and ``episodes``."""
+"""Commands on suite files that compute nothing: ``validate``, ``diff``, exports."""
 
 from __future__ import annotations
 
@@ -156,5 +156,25 @@ def episodes(
     from harness import api
 
     written = api.episodes(suite, out_dir, testbed=testbed, sets=set_ or [], data_root=data_root)
+    for path in written:
+        print(path)
+
+
+@app.command(rich_help_panel=RUN)
+def streams(
+    suite: SuitePath,
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the files.")],
+    set_: Sets = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Write a suite's streams of tasks as JSON files.
+
+    Use them to learn the same tasks in other code, or as `streams_from` of a suite.
+
+    Example: harness streams suites/continual/split-mnist5k.yaml --out streams
+    """
+    from harness import api
+
+    written = api.streams(suite, out_dir, sets=set_ or [], data_root=data_root)
     for path in written:
         print(path)

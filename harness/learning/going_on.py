@@ -16,7 +16,7 @@ CARRIED = "carried."
 """Begins the names of the carried tensors in the state."""
 
 EXCLUDED = -1e9
-"""Logit of a class that an image is not told apart from: its share is zero, its log is finite."""
+"""Logit of a class that is no rival: its share is zero, and the log of that is finite."""
 
 UNKNOWN = -1e4
 """Logit of a class without images: below that of every other class, and precise in float32."""
@@ -64,7 +64,7 @@ class GoingOn(TensorLearner):
 def among_rivals(
     logits: torch.Tensor, labels: torch.Tensor, rivals: torch.Tensor | None
 ) -> torch.Tensor:
-    """Logits for a loss in which each image is told apart from its class's rivals only.
+    """Logits for a loss that runs over the rivals of each image's class only.
 
     >>> logits = torch.tensor([[1.0, 2.0, 3.0]])
     >>> pairs = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.bool)
@@ -144,7 +144,7 @@ def heads_of_known(means: torch.Tensor, counts: torch.Tensor, view: View = "iden
         return heads.from_means(means[None], view)
     weight = means.new_zeros(1, means.shape[1], len(means))
     bias = means.new_full((1, 1, len(means)), UNKNOWN)
-    if is_known.sum() == 1:  # no distance between means to scale by, and nothing to tell apart
+    if is_known.sum() == 1:  # no distance between means to scale by, and nothing to distinguish
         bias[:, :, is_known] = 0
     else:
         known = heads.from_means(means[is_known][None], view)

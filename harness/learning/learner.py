@@ -292,8 +292,8 @@ class Learner(ABC):
 
         Args:
             part: Labelled images of any of the ``n_classes`` classes, at least one.
-            rivals: bool (n_classes, n_classes): among which classes an image of class c is told
-                apart in the loss; None: all.
+            rivals: bool (n_classes, n_classes): row c says which classes the loss of an image of
+                class c runs over; None: all.
             progress: Called now and then with the fraction done.
 
         Returns:

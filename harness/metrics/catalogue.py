@@ -18,6 +18,20 @@ METRICS: dict[str, tuple[str, Form]] = {
     "transferred": ("transferred, %", "percent"),
     "rank": ("rank", "number"),
     "band": ("in the band", "standing"),
+    "pooled_accuracy": ("accuracy, all images, %", "percent"),
+    "average_incremental": ("AIA, %", "percent"),
+    "learning_accuracy": ("LA, %", "percent"),
+    "backward_transfer": ("BWT, %", "percent"),
+    "forgetting": ("forgetting, %", "percent"),
+    "forward_transfer": ("FWT, %", "percent"),
+    "intransigence": ("intransigence, %", "percent"),
+    "min_accuracy": ("min-ACC, %", "percent"),
+    "worst_case_accuracy": ("WC-ACC, %", "percent"),
+    "closed_gap": ("gap to joint closed, %", "percent"),
+    "state_bytes": ("bytes of state", "count"),
+    "kept_bytes": ("bytes of images kept", "count"),
+    "images_trained": ("images trained on", "count"),
+    "images_replayed": ("images replayed", "count"),
     "relative_drop": ("share of clean accuracy lost, %", "percent"),
     "mce": ("mCE, %", "percent"),
     "auroc": ("AUROC, %", "percent"),
@@ -113,6 +127,11 @@ SHARES = frozenset(
     {
         "accuracy",
         "error",
+        "pooled_accuracy",
+        "average_incremental",
+        "learning_accuracy",
+        "min_accuracy",
+        "worst_case_accuracy",
         "proven",
         "undecided",
         "smoothed_proven",
@@ -146,3 +165,6 @@ SHOWN_WITH = {"sigma_log_w": ("sigma_log_w_cut", "skew_log_w", "lognormal_z_w")}
 A Gaussian-initialised network has a standard deviation of log weights of 1.03, that of cortex, and
 is not lognormal; pruning a fifth of the weights turns 0.94 into 0.72.
 """
+
+SIGNED = frozenset({"backward_transfer", "forgetting", "forward_transfer", "intransigence"})
+"""Metrics that are differences of two shares, so between -1 and 1."""

@@ -13,8 +13,7 @@ other networks, and other units would have been easier or harder.
 A sum of variances has half the width sqrt(t_1^2 V_1 + t_2^2 V_2), where each quantile has the
 degrees of freedom of its part (Banerjee 1960, Sankhya 22:357). For normal errors this covers the
 truth with at least the stated probability, whatever the ratio of the variances is: given the
-estimates, coverage is a concave function of the squared half width. It is never narrower than the t
-interval of one part, so two seeds are enough to be right, though not to be precise.
+estimates, coverage is concave in the squared half width. Two seeds are enough to be right.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ TINY = 1e-300
 MOST_STEPS = 100
 """Steps of a search for a p; it takes about five."""
 
+Seeds = list[np.ndarray]
 ROUNDING = 1e-9
 """Units that differ by less are equal: real ones differ by a verdict in some thousands."""
 
@@ -115,15 +115,15 @@ def mean_gap(
     *,
     crossed: bool,
     verdicts: bool = False,
+    exact: bool = False,
     fixed_seeds: bool = False,
     level: float = 0.95,
 ) -> Estimate:
     """The mean difference of two learners on the same seeds and units.
 
-    Gaps of verdicts get two further units, one on which only the first learner is right and one on
-    which only the second is. Without them an interval would be too narrow where few units differ
-    (Bonett & Price 2012). The same two are added where all units have the same gap: that a spread
-    was not seen in a few units does not mean that there is none.
+    Gaps of verdicts get two further units: only the first learner is right on one, only the second
+    on the other. Without them an interval is too narrow where few units differ (Bonett & Price
+    2012). The same two are added where all gaps are equal: a few units may not show a spread.
 
     >>> found = mean_gap([[1, 0, 0, 1, 0, 1, 0, 0]], crossed=True, verdicts=True)
     >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3)
@@ -133,12 +133,13 @@ def mean_gap(
         gaps: First minus second, (n,) per seed, each gap within [-1, 1].
         crossed: Whether unit i is the same in every seed; all seeds then have as many units.
         verdicts: Whether each unit is one verdict of right or wrong.
+        exact: Whether equal gaps are certain instead.
         fixed_seeds: Whether the statement is about these seeds only, not about others.
         level: Confidence level.
     """
     seeds = [np.asarray(of_seed, np.float64) for of_seed in gaps]
     means = _means_of(seeds)
-    centre, of_units = _over_units(seeds, crossed, verdicts)
+    centre, of_units = _over_units(seeds, crossed, verdicts, exact)
     if len(seeds) == 1 or fixed_seeds:
         spread = Spread((of_units,))
     elif crossed:
@@ -153,7 +154,7 @@ def _means_of(seeds: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([of_seed.sum() / len(of_seed) for of_seed in seeds])
 
 
-def _over_units(seeds: list[np.ndarray], crossed: bool, verdicts: bool) -> tuple[float, Part]:
+def _over_units(seeds: Seeds, crossed: bool, verdicts: bool, exact: bool) -> tuple[float, Part]:
     """Centre and variance of the mean over units, as if there were no other seeds."""
     if crossed or len(seeds) == 1:
         units = sum(seeds[1:], seeds[0]) / len(seeds)
@@ -164,7 +165,7 @@ def _over_units(seeds: list[np.ndarray], crossed: bool, verdicts: bool) -> tuple
         units = np.concatenate(seeds)
     if not verdicts and len(units) > 1:
         part = Part.of_mean(units)
-        if not part.is_flat:
+        if exact or not part.is_flat:
             return float(units.sum() / len(units)), part
     units = np.append(units, [1.0, -1.0])
     return float(units.sum() / len(units)), Part.of_mean(units)
@@ -221,7 +222,7 @@ def _variances(values: np.ndarray) -> Part:
 
 
 def mean_gap_of_seeds(gaps: ArrayLike, level: float = 0.95) -> Estimate:
-    """The mean difference of two numbers that have no stored units, paired by seed.
+    """The mean difference of two numbers without stored units, paired by seed.
 
     Args:
         gaps: (S,) with S >= 2.

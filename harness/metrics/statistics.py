@@ -106,6 +106,28 @@ def share_interval(
     return score_bounds(float(units.mean()), _t_half_width(units, level), len(units), level)
 
 
+def interval_over_streams(
+    values: ArrayLike, lowest: float = 0.0, level: float = 0.95
+) -> tuple[float, float] | tuple[None, None]:
+    """Student's t interval over orders of a stream, cut off at what is possible.
+
+    Equal values have an interval without width: a learner that does not depend on the order of its
+    tasks has the same number on all others too.
+
+    >>> interval_over_streams([0.75, 0.75]), interval_over_streams([0.9, 1.0])[1]
+    ((0.75, 0.75), 1.0)
+
+    Args:
+        values: (n,).
+        lowest: 0 for shares, -1 for differences of shares.
+        level: confidence level.
+    """
+    low, high = t_interval(values, level)
+    if low is None or high is None:
+        return None, None
+    return max(lowest, low), min(1.0, high)
+
+
 def score_bounds(mean: float, half: float, n: int, level: float = 0.95) -> tuple[float, float]:
     """Bend an interval ``mean`` +- ``half`` so that it stays within [0, 1].
 

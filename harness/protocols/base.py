@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
@@ -13,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from harness.data.base import Dataset, Facts, Loaded
 from harness.lazy import nn
-from harness.learning.learner import Learner, Progress
+from harness.learning.learner import Learner, Progress, in_parts
 from harness.paths import relative_to_suite
 from harness.protocols.setting import Setting
 from harness.records import TrustCheck, Value
@@ -55,6 +56,33 @@ class TrainingData:
     labelled: bool = True
 
 
+class Checkpoint(typing.Protocol):
+    """Where a long measurement keeps what it has so far.
+
+    An interrupted cell that is run again reads what it saved last, and must then give the same
+    bytes as one that ran through.
+    """
+
+    def load(self) -> dict[str, np.ndarray]:
+        """Read what was saved last; empty if nothing was."""
+        ...
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Replace what was saved before."""
+        ...
+
+
+class NoCheckpoint:
+    """Keeps nothing."""
+
+    def load(self) -> dict[str, np.ndarray]:
+        """Empty."""
+        return {}
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Do nothing."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a measurement may use.
@@ -65,6 +93,7 @@ class Context:
         batch_size: images pushed through a network at once; changes no value.
         progress: to be called now and then.
         files: hash -> path of each file that a setting names by its hash (see ``Protocol.files``).
+        checkpoint: where a long measurement saves what it has, to go on after an interruption.
     """
 
     rng: Rng
@@ -72,6 +101,11 @@ class Context:
     batch_size: int
     progress: Progress
     files: Mapping[str, Path] = field(default_factory=dict)
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
+
+    def part(self, number: int, of: int) -> Context:
+        """The context of one of several equal parts of the work, counted from 0."""
+        return replace(self, progress=in_parts(self.progress, *[1.0] * of)[number])
 
 
 @dataclass(frozen=True)

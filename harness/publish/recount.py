@@ -14,8 +14,8 @@ import numpy as np
 
 from harness.cells.results import Results
 from harness.errors import HarnessError
-from harness.metrics.catalogue import SHARES
-from harness.metrics.statistics import share_interval, wilson
+from harness.metrics.catalogue import SHARES, SIGNED
+from harness.metrics.statistics import interval_over_streams, share_interval, wilson
 from harness.protocols.corruption import CLEAN, relative_drop
 from harness.publish.arrays import MOST_ELEMENTS
 from harness.records import FROM_VERDICTS, Record, Unit
@@ -81,22 +81,26 @@ def _count(record: Record, array: np.ndarray) -> _Count:
         raise _fault(record, "no list of verdicts behind")
     units = np.asarray(array, np.float64)
     # Written so that NaN, which compares as False, is refused.
-    is_in_range = bool(units.min() >= 0 and units.max() <= 1)
+    lowest = -1.0 if record.metric in SIGNED else 0.0
+    is_in_range = bool(units.min() >= lowest and units.max() <= 1)
     is_judged = record.unit == "sample"
     if not is_in_range or (is_judged and not np.isin(units, (0, 1)).all()):
         raise _fault(record, "verdicts out of range behind")
-    return _Count(units, float(units.mean()), interval(units, record.unit))
+    return _Count(units, float(units.mean()), interval(units, record.unit, lowest))
 
 
-def interval(units: np.ndarray, unit: Unit) -> Interval:
+def interval(units: np.ndarray, unit: Unit, lowest: float = 0.0) -> Interval:
     """The 95 % interval that protocols give to a mean of units.
 
     Args:
         units: float64 (n,), within [0, 1]; a sample is one verdict, the others are shares.
         unit: what they are.
+        lowest: the lowest possible mean.
     """
     if unit == "sample":
         return wilson(round(float(units.sum())), len(units))
+    if unit == "stream":
+        return interval_over_streams(units, lowest)
     return share_interval(units)
 
 

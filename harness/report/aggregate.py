@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.metrics.catalogue import SHARES
-from harness.metrics.means import Part, Spread, mean_share
+from harness.metrics.catalogue import SHARES, SIGNED
+from harness.metrics.means import Part, Spread, mean_gap, mean_share
 from harness.metrics.statistics import score_bounds
 from harness.records import CROSSED, Record
 from harness.report.formats import is_bracket, is_nominal
@@ -53,6 +53,9 @@ def aggregate(seeds: Sequence[Record], verdicts: Verdicts) -> Aggregate:
     value = values[0] if len(set(values)) == 1 else sum(values) / len(values)
     if has_units(seeds):
         units = [units_of(record, verdicts) for record in seeds]
+        if first.metric in SIGNED:
+            estimate = mean_gap(units, crossed=is_crossed(units, first))
+            return Aggregate(value, estimate.low, estimate.high)
         return Aggregate(value, *mean_share(units, crossed=is_crossed(units, first)))
     return Aggregate(value, *_without_units(seeds, value))
 

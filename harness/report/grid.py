@@ -12,6 +12,7 @@ from typing import Any
 from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.metrics.catalogue import METRICS
+from harness.protocols.continual_settings import strategy_place
 from harness.records import NO_ATTACK, WORST, Record
 from harness.report.formats import CLEAN, MEAN
 
@@ -293,8 +294,8 @@ def _ambiguous(first: Record, rivals: list[Record], setting: dict[str, Any]) -> 
 def ordered(values: set[Labels], keys: tuple[str, ...], learners: list[str]) -> list[Labels]:
     """Sort labels into reading order, whatever the order of records.
 
-    Learners are in the order of the suite, metrics in that of the catalogue, numbers ascend.
-    ``clean`` comes first, the worst case and the mean last.
+    Learners are in the order of the suite, metrics in that of the catalogue, strategies from none
+    to joint training; numbers ascend. ``clean`` comes first, the worst case and the mean last.
     """
     by_learner = {name: i for i, name in enumerate(learners)}
     positions = {
@@ -303,17 +304,19 @@ def ordered(values: set[Labels], keys: tuple[str, ...], learners: list[str]) -> 
         "metric": {name: i for i, name in enumerate(METRICS)},
     }
 
-    def rank(key: str, value: Any) -> tuple[float, float, str]:
+    def rank(key: str, value: Any) -> tuple[float | str, ...]:
         if value is None or value in (CLEAN, NO_ATTACK):
             return (0, 0, "")
         if value in (WORST, MEAN):
             return (3, 0, "")
+        if key == "strategy" and isinstance(value, str):
+            return (1, *strategy_place(value), "")
         known = positions.get(key, {})
         if value in known:
             return (1, known[value], "")
         return (2, 0, value) if isinstance(value, str) else (1, value, "")
 
-    def position(labels: Labels) -> list[tuple[float, float, str]]:
+    def position(labels: Labels) -> list[tuple[float | str, ...]]:
         return [rank(key, value) for key, value in zip(keys, labels, strict=True)]
 
     return sorted(values, key=position)

@@ -49,6 +49,7 @@ def unit_gap(
         gaps,
         crossed=unit in CROSSED and len({len(gap) for gap in gaps}) == 1,
         verdicts=unit == "sample",
+        exact=unit == "stream",  # learners that no order changes are certain to differ
         fixed_seeds=fixed_seeds,
         level=level,
     )
@@ -173,7 +174,7 @@ class Rivals:
     def _ps(self, best: int, others: list[int]) -> list[float]:
         """``p`` of one learner and each of others, at once where seeds have as many units each."""
         lengths = {len(of_seed) for of_seed in self.units[best]}
-        if len(lengths) > 1 or min(lengths) < 2:
+        if len(lengths) > 1 or min(lengths) < 2 or self.unit == "stream":
             return [self.p(best, i) for i in others]
         first = np.stack(self.units[best])
         ps: list[float] = []

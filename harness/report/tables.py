@@ -37,6 +37,7 @@ DEFAULT_COLUMNS = {
     "low_data": ["per_class"],
     "corruption": ["corruption"],
     "smoothing": ["radius"],
+    "continual": ["strategy"],
 }
 """Kind of protocol -> the columns of its table in a suite that asks for none."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.storage.cellfile import CELL
 from harness.storage.folder import STALE_S
 from harness.storage.pack_repair import SET_ASIDE
+from harness.storage.partial import FOLDER, partial_name
 from harness.storage.store import Store
 from harness.storage.upkeep import exclusive, orphaned_arrays
 
@@ -71,6 +72,11 @@ def _unneeded(store: Store) -> Iterator[tuple[str, str]]:
     for name in store.files.children("failures"):
         if store.done(name.removesuffix(".txt")):
             yield f"failures/{name}", "the cell was finished later"
+    for key in store.files.children(FOLDER):
+        if store.done(key):
+            yield partial_name(key), "the cell was finished later"
+        elif store.files.age(partial_name(key)) > STALE_S:
+            yield partial_name(key), "part of a cell that nobody has gone on with for a day"
 
 
 def _interrupted_writes(store: Store) -> list[str]:

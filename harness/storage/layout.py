@@ -8,7 +8,7 @@ from harness.errors import StoreError
 from harness.storage.bucket import PROBE, Bucket
 from harness.storage.folder import PREPARED, Folder
 
-NAMES = {*PREPARED, "packs", "code", "damaged"}
+NAMES = {*PREPARED, "packs", "code", "damaged", "partial"}
 """Every name that stores of this and earlier releases have in their folder."""
 _HASHED = re.compile(r"[0-9a-f]{16,}([.-].*)?")
 """Names of cells, tracebacks, packs and versions of code: all begin with a hash."""

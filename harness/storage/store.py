@@ -8,8 +8,9 @@ A cell is a folder ``cells/<key>`` with
   ``saved.safetensors``: arrays. Nothing is ever pickled.
 
 Many cells may be in ``packs/`` instead (``harness store compact``). ``locks/<key>`` is held while
-a process computes a cell, ``failures/<key>.txt`` is the traceback of a failed one, and
-``damaged/`` contains whatever was found damaged.
+a process computes a cell, ``failures/<key>.txt`` is the traceback of a failed one,
+``partial/<key>`` is what an unfinished one has so far, and ``damaged/`` contains whatever was found
+damaged.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from harness.storage.location import is_url
 from harness.storage.pack_format import Files
 from harness.storage.pack_repair import aside, salvage
 from harness.storage.packs import Packs
+from harness.storage.partial import partial_name
 
 VERDICTS = tensors.VERDICTS
 WEIGHTS = "weights.safetensors"
@@ -288,6 +290,7 @@ class Store:
             ) from None
         self.files.install(f"cells/{key}", {**files, CELL: data})
         self.files.remove(f"failures/{key}.txt")
+        self.files.remove(partial_name(key))
 
     def write_failure(self, key: str, text: str) -> None:
         """Keep the traceback of a failed cell."""

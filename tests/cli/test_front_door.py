@@ -33,6 +33,7 @@ COMMANDS = [
     "trust",
     "data",
     "episodes",
+    "streams",
     "doctor",
     "store",
     "new",
