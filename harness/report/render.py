@@ -103,19 +103,10 @@ def tab_separated(printed: PrintedTable) -> str:
     return "\n".join(lines)
 
 
-TAB_SEPARATED = [
-    "table",
-    "row",
-    "column",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-    "unit",
-    "seeds",
-    "trust",
-]
+LABELS = ("table", "row", "column")
+"""Which number a line of ``tab_separated`` has."""
+
+TAB_SEPARATED = (*LABELS, "metric", "value", "low", "high", "n", "unit", "seeds", "trust")
 """Headings of ``tab_separated``."""
 
 FORMATS: dict[str, tuple[str, Callable[[PrintedTable], str]]] = {

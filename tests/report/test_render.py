@@ -191,7 +191,7 @@ def test_a_terminal_never_cuts_a_number_and_names_the_columns_left_out(width):
     assert all(len(line.rstrip()) <= width for line in shown.splitlines())
     columns = [heading for heading in ("fgsm", "square", "worst", "pgd") if heading in shown]
     assert columns == ["fgsm", "square", "worst", "pgd"]  # in the table or among those left out
-    assert ("Not shown" in shown) == (width < 120)
+    assert ("Not shown" in shown) == (width < 200)
 
 
 def test_the_clean_and_the_worst_case_are_shown_first():
