@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cells import collect
 from harness.cells.plan import Plan
 from harness.cells.results import Results
 from harness.cells.run import measuring
@@ -345,7 +346,21 @@ def saved_images(
             store.
     """
     planned = plan(suite, store=store, sets=sets, data_root=data_root, device=device)
-    return saved_sheets.write_all(planned, Store(store), Path(folder))
+    settings = [cell.identity["setting"] for cell in planned.unique if cell.role == "measure"]
+    if not any("save" in setting.get("config", {}) for setting in settings):
+        raise HarnessError(
+            "no attack of the suite keeps images",
+            where=planned.suite.name,
+            hint="write `save: 16` on an attack of an attack_sweep, and run the suite",
+        )
+    written = saved_sheets.write_all(collect.collect(planned, Store(store)), Path(folder))
+    if not written:
+        raise HarnessError(
+            "the store has none of the cells that keep images",
+            where=str(store),
+            hint="run the suite first",
+        )
+    return written
 
 
 def _import_testbed(

@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from harness.cells.results import Results, Training
 from harness.errors import StoreError
 from harness.records import Record, TrustCheck, worst_level
 from harness.storage.damage import name_unreadable, repair_hint
-from harness.storage.store import CellResult
+from harness.storage.store import SAVED, VERDICTS, CellResult
 
 NOT_CHECKED = TrustCheck(
     "trust checks made", "WARN", "they were planned and have not been made: run the suite again"
@@ -57,8 +57,8 @@ class Finished(Protocol):
     def results(self, keys: Iterable[str]) -> Iterator[tuple[str, CellResult]]:
         """Finished cells of those keys, in any order."""
 
-    def arrays(self, key: str) -> dict[str, np.ndarray]:
-        """The verdicts of a cell."""
+    def arrays(self, key: str, name: str = VERDICTS) -> dict[str, np.ndarray]:
+        """The verdicts of a cell, or the arrays of another of its files."""
 
 
 def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -> Results:
@@ -118,7 +118,7 @@ def gather(
     verdicts = cached_verdicts(store)
     if leave_out_unreadable:
         drop_unreadable(gathered.measured, verdicts)
-    return gathered.results(verdicts, failures)
+    return gathered.results(verdicts, partial(store.arrays, name=SAVED), failures)
 
 
 class _Gathered:
@@ -154,6 +154,7 @@ class _Gathered:
     def results(
         self,
         verdicts: Callable[[str, str], np.ndarray],
+        saved_images: Callable[[str], dict[str, np.ndarray]],
         failures: Sequence[tuple[str, str, int, str]],
     ) -> Results:
         outline = self.outline
@@ -188,6 +189,12 @@ class _Gathered:
             matches=choices.by_protocol(),
             budgets=budgets_of(self.trained, self.budgets),
             remarks=remarks_of(self.measured),
+            saved={
+                key: result.log["saved"]
+                for key, result in self.measured.items()
+                if "saved" in result.log
+            },
+            saved_images=saved_images,
         )
 
     def _trust(self) -> dict[str, list[TrustCheck]]:

@@ -70,6 +70,9 @@ class Results:
         matches: Protocol -> learner -> the matches that its numbers depend on, one a training.
         budgets: Cell -> the training images that its learner was allowed, where limited.
         remarks: Cell -> what readers of its numbers must know, where there is anything.
+        saved: Cell -> the classes in the adversarial images that it kept, number -> name; only
+            cells that kept some.
+        saved_images: Cell -> those images as arrays, see ``harness.protocols.saved``.
     """
 
     suite: str
@@ -87,6 +90,8 @@ class Results:
     matches: dict[str, dict[str, list[Matched]]] = field(default_factory=dict)
     budgets: dict[str, int] = field(default_factory=dict)
     remarks: dict[str, list[str]] = field(default_factory=dict)
+    saved: dict[str, dict[str, str]] = field(default_factory=dict)
+    saved_images: Callable[[str], dict[str, np.ndarray]] = lambda cell: {}
 
     def __repr__(self) -> str:
         counts = f"{len(self.learners)} learners, {len(self.protocols)} protocols"

@@ -61,9 +61,14 @@ class ArrayWriter:
         return self._names[known]
 
     def to_bytes(self) -> bytes:
-        """Return the file. The same arrays in the same order give the same bytes."""
+        """Return the file. The same arrays in the same order give the same bytes.
+
+        Raises:
+            HarnessError: no reader would accept that much.
+        """
         from safetensors.numpy import save
 
+        _check_size(self._tensors)
         return save(self._tensors)
 
 
@@ -82,12 +87,7 @@ class ArrayReader:
     def __init__(self, data: bytes) -> None:
         self._tensors = load(data)
         self._restored: dict[str, np.ndarray] = {}
-        size = sum(_restored_bytes(name, tensor) for name, tensor in self._tensors.items())
-        if size > MOST_BYTES:
-            raise HarnessError(
-                f"its arrays would take {size / 2**20:.0f} MiB; "
-                f"the limit is {MOST_BYTES / 2**20:.0f} MiB"
-            )
+        _check_size(self._tensors)
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -111,6 +111,15 @@ def load(data: bytes) -> dict[str, np.ndarray]:
         return tensors.load(data)
     except Damage as damage:
         raise HarnessError(str(damage)) from None
+
+
+def _check_size(stored: dict[str, np.ndarray]) -> None:
+    size = sum(_restored_bytes(name, tensor) for name, tensor in stored.items())
+    if size > MOST_BYTES:
+        raise HarnessError(
+            f"its arrays would take {size / 2**20:.0f} MiB; "
+            f"the limit is {MOST_BYTES / 2**20:.0f} MiB"
+        )
 
 
 def _shrunk(array: np.ndarray) -> tuple[str, np.ndarray]:

@@ -4,7 +4,8 @@ Version 2, which is written:
 
 * ``manifest.json``: see ``harness.publish.manifest``;
 * ``suite.yaml``: the suite with everything that it extends, so that others can run it again;
-* ``cells.jsonl``: one line for each cell: its key, its result, and which tensors are its arrays;
+* ``cells.jsonl``: one line for each cell: its key, its result, and which tensors are its arrays,
+  and its adversarial images if it ``saved`` some;
 * ``arrays.safetensors``: the arrays that reports read, see ``harness.publish.arrays``.
 
 Version 1 had ``cells/KEY/cell.json`` and ``cells/KEY/verdicts.safetensors``, as in a store.
@@ -33,7 +34,7 @@ from harness.publish.manifest import MANIFEST, VERSION, Manifest, parse
 from harness.publish.shown import shown_arrays
 from harness.storage import schema
 from harness.storage.schema import Odd, Word
-from harness.storage.store import VERDICTS, CellResult
+from harness.storage.store import SAVED, VERDICTS, CellResult
 
 SUITE = "suite.yaml"
 CELLS = "cells.jsonl"
@@ -49,8 +50,8 @@ MOST_ITEMS_OF_MANIFEST = 100_000
 """Most items of the manifest; a cell has about 12. A fault takes 2 KB of memory."""
 _NAMES = TypeAdapter(dict[Word, Word])
 
-LoadArrays = Callable[[str], dict[str, np.ndarray]]
-"""Key of a cell -> its arrays by name; empty for a cell that has none."""
+LoadArrays = Callable[[str, str], dict[str, np.ndarray]]
+"""Key of a cell and name of a file -> the arrays in it by name; empty where there are none."""
 
 
 class Cells:
@@ -80,9 +81,9 @@ class Cells:
         for key in dict.fromkeys(keys):
             yield key, self.read(key)
 
-    def arrays(self, key: str) -> dict[str, np.ndarray]:
-        """Return the arrays of a cell."""
-        return self._load_arrays(key)
+    def arrays(self, key: str, name: str = VERDICTS) -> dict[str, np.ndarray]:
+        """Return the verdicts of a cell, or the arrays of another of its files."""
+        return self._load_arrays(key, name)
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,9 @@ def _encoded_cells(contents: Contents) -> tuple[bytes, bytes]:
             "result": asdict(result),
             "arrays": {name: writer.add(own[name]) for name in kept},
         }
+        if key in measured.saved:
+            images = measured.saved_images(key)
+            line["saved"] = {name: writer.add(images[name]) for name in sorted(images)}
         lines.append(json.dumps(line, separators=(",", ":")) + "\n")
     return "".join(lines).encode(), writer.to_bytes()
 
@@ -198,7 +202,7 @@ def _decoded_2(files: dict[str, bytes]) -> Cells:
     except HarnessError as error:
         raise HarnessError(f"{ARRAYS}: {error.message}") from None
     results: dict[str, CellResult] = {}
-    names: dict[str, dict[str, str]] = {}
+    names: dict[tuple[str, str], dict[str, str]] = {}
     for number, line in enumerate(io.BytesIO(files.pop(CELLS)), start=1):
         place = f"{CELLS}:{number}"
         content = _json(line.rstrip(b"\n"), place)
@@ -206,21 +210,23 @@ def _decoded_2(files: dict[str, bytes]) -> Cells:
         if not isinstance(key, str) or key in results:
             raise HarnessError(f"{place}: it has no key, or that of another line")
         results[key] = _result(content, key)
-        names[key] = _tensor_names(content, place, tensors)
+        names[key, VERDICTS] = _tensor_names(content, "arrays", place, tensors)
+        if "saved" in content:
+            names[key, SAVED] = _tensor_names(content, "saved", place, tensors)
 
-    def load_arrays(key: str) -> dict[str, np.ndarray]:
-        return {name: tensors[tensor] for name, tensor in names.get(key, {}).items()}
+    def load_arrays(key: str, file: str) -> dict[str, np.ndarray]:
+        return {name: tensors[tensor] for name, tensor in names.get((key, file), {}).items()}
 
     return Cells(results, load_arrays)
 
 
 def _tensor_names(
-    content: dict[str, Any], place: str, tensors: arrays.ArrayReader
+    content: dict[str, Any], part: str, place: str, tensors: arrays.ArrayReader
 ) -> dict[str, str]:
     try:
-        names = _NAMES.validate_python(content.get("arrays"), strict=True)
+        names = _NAMES.validate_python(content.get(part), strict=True)
     except ValidationError:
-        raise HarnessError(f"{place}: arrays: not a mapping of names to tensors") from None
+        raise HarnessError(f"{place}: {part}: not a mapping of names to tensors") from None
     for tensor in names.values():
         if tensor not in tensors:
             raise HarnessError(f"{place}: {ARRAYS} has no tensor {tensor[:80]!r}")
@@ -236,12 +242,12 @@ def _decoded_1(files: dict[str, bytes]) -> Cells:
             results[key] = _result(_json(files[name], name), key)
 
     @lru_cache(maxsize=256)
-    def load_arrays(key: str) -> dict[str, np.ndarray]:
-        data = files.get(f"cells/{key}/{VERDICTS}")
+    def load_arrays(key: str, file: str) -> dict[str, np.ndarray]:
+        data = files.get(f"cells/{key}/{file}")
         try:
             return {} if data is None else arrays.load(data)
         except HarnessError as error:
-            raise HarnessError(f"cell {key}: {VERDICTS}: {error.message}") from None
+            raise HarnessError(f"cell {key}: {file}: {error.message}") from None
 
     return Cells(results, load_arrays)
 

@@ -13,7 +13,7 @@ from harness.cells.results import Results
 from harness.files import write_atomically
 from harness.publish import provenance
 from harness.records import Record
-from harness.report import claims_text, figures, tables
+from harness.report import claims_text, figures, saved_sheets, tables
 from harness.suite.model import Suite
 
 SUITES = Path("suites")
@@ -67,6 +67,7 @@ def write(
     written = [
         *tables.write_tables(results, suite.tables, folder, suite.published),
         *figures.write_figures(results, folder, suite.figures),
+        *saved_sheets.write_sheets(results, folder),
         *claims_text.write(results, suite.claims, folder),
         write_records(results.records, folder / RECORDS),
     ]

@@ -33,6 +33,7 @@ WRITERS = (
     "harness.publish.folder:write_records",
     "harness.report.claims_text:write",
     "harness.report.figures:write_figures",
+    "harness.report.saved_sheets:write_sheets",
     "harness.report.tables:write_tables",
 )
 """Definitions that reach all code which makes tables and figures from results."""

@@ -192,9 +192,9 @@ def rekey_folder(path: Path, options: RunOptions = DEFAULTS) -> Path:
             hint="`harness paper` computes them",
         )
 
-    def load_arrays(key: str) -> dict[str, np.ndarray]:
+    def load_arrays(key: str, name: str) -> dict[str, np.ndarray]:
         is_measured = moved[key].cell.role in ("measure", "judge")
-        return older.cells.arrays(moved[key].older) if is_measured else {}
+        return older.cells.arrays(moved[key].older, name) if is_measured else {}
 
     cells = Cells(results, load_arrays)
     submission.write(plan, cells, submission.suite_text(path), folder / MEASURED)

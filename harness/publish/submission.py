@@ -24,7 +24,7 @@ from harness.publish.checks import check_identities
 from harness.publish.contents import Cells, Contents
 from harness.publish.manifest import FORMAT, VERSION, CellName, Manifest
 from harness.publish.recount import recounted
-from harness.storage.store import VERDICTS, CellResult, Store
+from harness.storage.store import CellResult, Store
 from harness.suite.tree import resolved
 
 MEASURED = "measured.zip"
@@ -62,8 +62,8 @@ def pack(plan: Plan, store: Store, suite_text: str, path: Path) -> Manifest:
     results = dict(store.results(cell.key for cell in plan.unique))
     _check_complete(plan, store, results)
 
-    def load_arrays(key: str) -> dict[str, np.ndarray]:
-        return store.arrays(key) if VERDICTS in store.members(key) else {}
+    def load_arrays(key: str, name: str) -> dict[str, np.ndarray]:
+        return store.arrays(key, name) if name in store.members(key) else {}
 
     return write(plan, Cells(results, load_arrays), suite_text, path)
 

@@ -1,82 +1,118 @@
-"""Adversarial images that a store kept, as arrays and as sheets to look at."""
+"""Adversarial images that were kept, as arrays and as sheets to look at."""
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.cells.cell import Cell
-from harness.cells.plan import Plan
+from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.files import write_atomically
-from harness.storage.store import SAVED, Store
 
 TILE = 48
 """Least side of an image on a sheet, in pixels."""
+MOST_PIXELS = 2**25
+"""Most pixels of the adversarial images on one sheet."""
 GAP = 2
 """Space between images."""
 WORDS = 220
 """Width of the column of classes."""
 HEADING = 34
 """Height of the two lines above the images."""
-_BUDGET = re.compile(r"adversarial/eps=(.+)")
+_BUDGET = re.compile(r"adversarial/eps=(\d[\d.e+-]*)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def write_all(plan: Plan, store: Store, folder: Path) -> list[Path]:
-    """Write what the store kept of each cell: an ``.npz``, and a ``.png`` for each budget.
+def write_all(results: Results, folder: Path) -> list[Path]:
+    """Write what each measurement kept: an ``.npz``, and a ``.png`` for each budget."""
+    written: list[Path] = []
+    for kept in _kept(results):
+        buffer = io.BytesIO()
+        named: dict[str, Any] = dict(sorted(kept.arrays.items()))
+        np.savez_compressed(buffer, **named)
+        path = folder / f"{kept.stem}.npz"
+        write_atomically(path, buffer.getvalue())
+        written += [path, *_write_sheets(kept, folder)]
+    return written
+
+
+def write_sheets(results: Results, folder: Path) -> list[Path]:
+    """Write a ``.png`` for each budget of each measurement that kept images."""
+    return [path for kept in _kept(results) for path in _write_sheets(kept, folder)]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What one measurement kept.
+
+    Attributes:
+        arrays: of ``harness.protocols.saved``.
+        names: number of a class -> its name.
+        title: first line of its sheets.
+        stem: of its files.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    names: Mapping[str, str]
+    title: str
+    stem: str
+
+
+def _kept(results: Results) -> Iterator[_Kept]:
+    drawn: set[tuple[str, str, str]] = set()  # one cell may have several names, none twice
+    for record in results.records:
+        place = (record.cell, record.learner, record.protocol)
+        if record.cell not in results.saved or place in drawn:
+            continue
+        drawn.add(place)
+        label = str(record.setting["attack"])
+        words = [record.protocol, record.learner, label, f"seed{record.seed}"]
+        yield _Kept(
+            results.saved_images(record.cell),
+            results.saved[record.cell],
+            f"{record.learner} · {record.protocol} · {label} · seed {record.seed}",
+            "-".join(_UNSAFE.sub("_", word) for word in words) + f"-{record.cell[:8]}",
+        )
+
+
+def _write_sheets(kept: _Kept, folder: Path) -> Iterator[Path]:
+    budgets = [match[1] for match in map(_BUDGET.fullmatch, kept.arrays) if match is not None]
+    for eps in sorted(budgets, key=float):
+        _check(kept, eps)
+        path = folder / f"{kept.stem}-eps{eps}.png"
+        write_atomically(path, sheet(kept.arrays, eps, kept.names, f"{kept.title} · eps {eps}"))
+        yield path
+
+
+def _check(kept: _Kept, eps: str) -> None:
+    """Refuse arrays of one budget that no sweep keeps: a submission may hold anything.
 
     Raises:
-        HarnessError: no attack has ``save``, or its cells are not in the store.
+        HarnessError: they are damaged, or a sheet of them would take too much memory.
     """
-    asked = [cell for cell in plan.unique if cell.role == "measure" and _saves(cell)]
-    if not asked:
+    rows = ("label", f"answered/eps={eps}", f"correct/eps={eps}")
+    planes = ("clean", f"adversarial/eps={eps}")
+    shapes = {name: kept.arrays[name].shape for name in (*rows, *planes) if name in kept.arrays}
+    clean = shapes.get("clean", ())
+    whole = len(clean) == 4 and min(clean) > 0
+    whole = whole and all(shapes.get(name) == clean for name in planes)
+    whole = whole and all(shapes.get(name) == clean[:1] for name in rows)
+    numbers = {str(number) for name in rows[:2] if whole for number in kept.arrays[name]}
+    if not whole or not numbers <= kept.names.keys():
+        raise HarnessError(f"the images that it kept at eps {eps} are damaged", where=kept.title)
+    side = max(TILE, *clean[2:])
+    if clean[0] * side**2 > MOST_PIXELS:
         raise HarnessError(
-            "no attack of the suite keeps images",
-            where=plan.suite.name,
-            hint="write `save: 16` on an attack of an attack_sweep, and run the suite",
+            f"{clean[0]} images of {clean[2]} x {clean[3]} are too much for one sheet",
+            where=kept.title,
+            hint="keep fewer: `save: 16`",
         )
-    written: list[Path] = []
-    for cell in asked:
-        if store.done(cell.key):
-            written += _write(cell, store, folder)
-    if not written:
-        raise HarnessError(
-            "the store has none of the cells that keep images",
-            where=str(store.root),
-            hint="run the suite first",
-        )
-    return written
-
-
-def _saves(cell: Cell) -> bool:
-    config = cell.identity["setting"].get("config", {})
-    return config.get("save") is not None
-
-
-def _write(cell: Cell, store: Store, folder: Path) -> list[Path]:
-    result = store.read(cell.key)
-    assert result is not None  # a damaged cell raises below, where its arrays are read
-    arrays = store.arrays(cell.key, SAVED)
-    title = f"{cell.learner} · {cell.protocol} · {cell.label} · seed {cell.seed}"
-    words = [cell.protocol, cell.learner, cell.label, f"seed{cell.seed}"]
-    stem = "-".join(_UNSAFE.sub("_", word) for word in words) + f"-{cell.key[:8]}"
-    buffer = io.BytesIO()
-    named: dict[str, Any] = dict(sorted(arrays.items()))
-    np.savez_compressed(buffer, **named)
-    written = [folder / f"{stem}.npz"]
-    write_atomically(written[0], buffer.getvalue())
-    budgets = [match[1] for match in map(_BUDGET.fullmatch, arrays) if match is not None]
-    for eps in sorted(budgets, key=float):
-        path = folder / f"{stem}-eps{eps}.png"
-        write_atomically(path, sheet(arrays, eps, result.log["saved"], f"{title} · eps {eps}"))
-        written.append(path)
-    return written
 
 
 def sheet(

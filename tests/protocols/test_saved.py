@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from harness import api
 from harness.errors import HarnessError
+from harness.execute.session import RunOptions
+from harness.publish import paper, provenance, submission
+from harness.report import saved_sheets
 from harness.storage.store import SAVED, Store
 from harness.suite import load
 
@@ -97,3 +104,38 @@ def test_more_images_than_fit_into_memory_are_refused():
     attack = {"attack": "pgd", "eps": 0.1, "restarts": 500, "save": 1000}
     with pytest.raises(HarnessError, match="MiB"):
         load.load(suite(attack))
+
+
+def test_the_results_folder_has_the_sheets_and_they_come_back_from_the_pack(
+    finished, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = yaml.safe_dump(suite(*ATTACKS[:2]))
+    Path("kept.yaml").write_text(text)
+    options = RunOptions(store=finished[1].root)
+    (path,) = paper.find_suites([Path("kept.yaml")])
+    made = paper.update(paper.inspect(path, options), options, pack=True, console=None)
+    folder = made.written[-1].parent
+    sheets = sorted(folder.glob("robust-p-kept-*.png"))
+    assert [path.stem.rpartition("-")[2] for path in sheets] == ["eps0.1", "eps0.2"]
+    assert {path.name for path in sheets} <= provenance.read(folder)["files"].keys()
+
+    packed = submission.read(folder / submission.MEASURED).results
+    again = saved_sheets.write_sheets(packed, tmp_path / "again")
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in sheets]
+
+
+@pytest.mark.parametrize("name", ["label", "adversarial/eps=0.2", "answered/eps=0.2"])
+def test_damaged_images_of_a_pack_are_one_error(finished, tmp_path, name):
+    results, store, cells = finished
+    arrays = store.arrays(cells["kept"], SAVED)
+    short = dict(arrays) | {name: arrays[name][1:]}
+    without = {key: value for key, value in arrays.items() if key != name}
+    for odd in (short, without):
+        forged = replace(
+            results,
+            saved={cells["kept"]: results.saved[cells["kept"]]},
+            saved_images=lambda cell, odd=odd: odd,
+        )
+        with pytest.raises(HarnessError, match="are damaged"):
+            saved_sheets.write_sheets(forged, tmp_path)
