@@ -24,8 +24,11 @@ class LayerConfig(Config):
     lr: float | None = Field(None, gt=0, description="rate; null: usual for the rule")
     gain: float = Field(1.0, gt=0, description="inverse temperature of soft's competition")
     threshold_rate: float = Field(0.3, gt=0, le=1, description="how fast bcm's threshold slides")
-    lateral: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = Field(
-        None, description="widths of lateral excitation and inhibition, in places; null: without"
+    lateral: list[Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="widths of lateral excitation and inhibition, in places; null: without",
     )
     power: float = Field(1.0, gt=0, description="power of the activation")
     pool: Literal["max", "average"] = Field("max", description="pooling")

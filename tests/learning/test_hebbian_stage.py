@@ -74,6 +74,6 @@ def test_the_activation_is_what_exceeds_the_mean_over_channels(x):
 
 
 def test_layers_that_cannot_be_are_refused():
-    for keys in ({"kernel": 4}, {"pool_size": 3, "stride": 2}, {"lateral": (2.0, 1.0)}):
+    for keys in ({"kernel": 4}, {"pool_size": 3, "stride": 2}, {"lateral": [2.0, 1.0]}):
         with pytest.raises(ValueError, match="odd|larger by|narrower"):
             LayerConfig(**keys)
