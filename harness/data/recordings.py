@@ -75,7 +75,7 @@ def read(matrices: Path, rows: Path, stimuli: int) -> Recordings:
     """
     try:
         values = np.load(matrices, allow_pickle=False).astype(np.float64)
-        table = list(csv.DictReader(io.StringIO(rows.read_text("utf-8"))))
+        table = list(csv.DictReader(io.StringIO(rows.read_text(encoding="utf-8"))))
         names = [(line["name"], line["kind"], line["subject"], line["session"]) for line in table]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"cannot be read: {error!r}", where=str(matrices.parent)) from None

@@ -19,9 +19,14 @@ AUDIT_ARRAYS = frozenset(
         "live_per_neuron",
         "spectrum",
         "spectrum_pixels",
+        "fields",
+        "gabors",
     }
 )
-"""What the figures of the biology audit and the pages of a board draw."""
+"""What figures of biology and receptive fields, and the pages of a board, draw."""
+
+DRAWN = ("biology", "receptive_fields")
+"""Kinds of protocols with such figures."""
 
 
 def shown_arrays(results: Results) -> dict[str, set[str]]:
@@ -42,7 +47,7 @@ def _drawn_cells(results: Results) -> set[str]:
     """Return the cells whose audit is drawn: each learner's first, and that of its lowest seed."""
     groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in results.records:
-        if results.protocols[record.protocol] == "biology":
+        if results.protocols[record.protocol] in DRAWN:
             groups[record.protocol, record.learner].append(record)
     drawn = set()
     for group in groups.values():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.cells.results import Results
 from harness.errors import HarnessError, did_you_mean
 from harness.files import write_atomically
-from harness.report import biology_figures
+from harness.report import biology_figures, receptive_figures
 from harness.report.curves import AXES, curve_figure
 from harness.report.derived import with_derived
 from harness.report.episode_figure import episode_accuracies
@@ -31,6 +31,7 @@ MAKERS: dict[str, dict[str, Maker]] = {
     **dict.fromkeys(AXES, {"": curve_figure}),
     "few_shot": {"": episode_accuracies},
     "biology": biology_figures.MAKERS,
+    "receptive_fields": receptive_figures.MAKERS,
     "calibration": {"": reliability_diagram},
     "transfer_matrix": {"": transfer_heat_map},
 }
@@ -85,7 +86,7 @@ def draw(results: Results, specs: Sequence[FigureSpec] = (), name: str | None = 
         raise HarnessError(
             f"there is nothing to show in {name or 'a figure'}",
             where=results.suite,
-            hint="attack sweeps, few-shot episodes and biology have figures",
+            hint="attack sweeps, few-shot episodes, biology and receptive fields have figures",
         )
     return figure
 
