@@ -135,7 +135,8 @@ class Walk:
     def _learn(self, strategy: Strategy, course: Course, number: int) -> None:
         """Learn one task."""
         watcher = None
-        if self.setting.watch_every is not None and strategy.stays:
+        is_watched = strategy.stays and not strategy.answers_by_head
+        if self.setting.watch_every is not None and is_watched:
             watcher = Watcher(self.setting.watch_every, lambda learner: self._look(learner, number))
             strategy.watch_with(watcher)
         parts = Parts(self.stream, self.train, number + 1)

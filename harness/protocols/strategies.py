@@ -79,6 +79,9 @@ class Strategy(ABC):
     stays = True
     """Whether one learner goes through the stream; otherwise each task has a new one."""
 
+    answers_by_head = False
+    """Whether answers come from a head of the strategy instead of the learner's classifier."""
+
     def __post_init__(self) -> None:
         self.learner = self._new()
 
@@ -233,6 +236,8 @@ class Offline(_KeepsAll):
 
 class Frozen(Strategy):
     """Learns the first task; later only class means of its features, which stay as they are."""
+
+    answers_by_head = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

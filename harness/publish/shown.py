@@ -38,6 +38,10 @@ def shown_arrays(results: Results) -> dict[str, set[str]]:
             names[record.cell] |= {record.verdicts, *SAMPLES}
             # The worst case over attacks on episodes needs each query, not their mean.
             names[record.cell].add(record.verdicts.replace("accuracy/", "correct/", 1))
+        if record.unit == "stream":
+            places = range(record.n)
+            names[record.cell] |= {f"{kind}/{k}" for kind in ("correct", "task") for k in places}
+            names[record.cell] |= {"curve/0", "during/0"}
     for cell in _drawn_cells(results):
         names[cell] |= AUDIT_ARRAYS
     return names

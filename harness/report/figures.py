@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.cells.results import Results
 from harness.errors import HarnessError, did_you_mean
 from harness.files import write_atomically
-from harness.report import biology_figures, receptive_figures
+from harness.report import biology_figures, receptive_figures, stream_figures
 from harness.report.curves import AXES, curve_figure
 from harness.report.derived import with_derived
 from harness.report.episode_figure import episode_accuracies
@@ -34,6 +34,7 @@ MAKERS: dict[str, dict[str, Maker]] = {
     "receptive_fields": receptive_figures.MAKERS,
     "calibration": {"": reliability_diagram},
     "transfer_matrix": {"": transfer_heat_map},
+    "continual": stream_figures.MAKERS,
 }
 """Kind of protocol -> suffix of the file name -> figure."""
 

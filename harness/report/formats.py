@@ -27,6 +27,13 @@ BETTER = {
     "smoothed_proven": 1,
     "auroc": 1,
     "fpr95": -1,
+    "pooled_accuracy": 1,
+    "average_incremental": 1,
+    "learning_accuracy": 1,
+    "backward_transfer": 1,
+    "forgetting": -1,
+    "min_accuracy": 1,
+    "worst_case_accuracy": 1,
 }
 """Metrics with a best value: 1 if it is the highest, -1 if it is the lowest.
 
