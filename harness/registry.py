@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import HarnessError, did_you_mean
 
@@ -27,6 +27,19 @@ class Config(BaseModel):
     """Base of every config model: frozen, strict about types, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def later_key(default: Any, **about: Any) -> Any:
+    """A key of a ``Config`` that was added after results had been published.
+
+    A config that leaves it at its default is written without it, as before: finished cells keep
+    their identity. It must then change nothing.
+
+    Args:
+        default: Its default.
+        **about: As ``pydantic.Field`` takes it.
+    """
+    return Field(default, exclude_if=lambda value: value == default, **about)
 
 
 _may_import = ContextVar("_may_import", default=True)
