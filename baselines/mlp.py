@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import Field
 
+from harness.data.base import Images
 from harness.lazy import torch
 from harness.learning.backprop import BackpropConfig, BackpropLearner
+from harness.learning.consolidation import (
+    METHODS,
+    Consolidation,
+    ConsolidationConfig,
+    perceptron_fisher,
+)
+from harness.learning.fitting import labels_of
 from harness.learning.perceptron import Hidden, PerceptronConfig, PerceptronLearner, in_turn, named
 from harness.learning.supervised import Tensors
 from harness.registry import learners
@@ -25,12 +35,16 @@ class Mlp(BackpropLearner, PerceptronLearner):
     - ``adversarial_eps``: adversarial training on PGD examples (Madry et al. 2018, eq. 2.1), or
       with ``adversarial_steps: 1`` fast FGSM from a random start (Wong, Rice & Kolter 2020,
       algorithm 3). A budget of images counts an example as one image.
+    - ``consolidate``: when it goes on with the next task, what the earlier ones needed is held by
+      elastic weight consolidation (Kirkpatrick et al. 2017; online: Schwarz et al. 2018), synaptic
+      intelligence (Zenke et al. 2017), or learning without forgetting (Li & Hoiem 2016):
+      ``harness.learning.consolidation``.
     - ``certified_eps``: certified training by interval bounds (Gowal et al. 2018): the control
       whose robust accuracy is proven by ``harness.bounds``. Budget and worst case grow over the
       first 60 % of training.
     """
 
-    class Config(BackpropConfig, PerceptronConfig):
+    class Config(ConsolidationConfig, BackpropConfig, PerceptronConfig):
         """Keys of ``mlp``."""
 
         hidden: Hidden = Field(
@@ -60,6 +74,31 @@ class Mlp(BackpropLearner, PerceptronLearner):
         from harness.learning.nets import perceptron
 
         return perceptron(x.flatten(1), in_turn(tensors), inhibited=self.inhibited)
+
+    def consolidation(self) -> Consolidation | None:
+        """The method of ``consolidate``."""
+        if self.config.consolidate == "none":
+            return None
+        method = METHODS[self.config.consolidate]
+        return method(
+            self.config, self.carried, partial(self.forward, training=False), self.n_classes
+        )
+
+    def settle(self, part: Images, *, rivals: torch.Tensor | None = None) -> None:
+        """Protect what this part needs."""
+        consolidation = self.consolidation()
+        if consolidation is None:
+            return
+        labels = torch.from_numpy(labels_of(part, self)).to(self.device)
+
+        def importance() -> Tensors:
+            images = part.tensor(self.device).flatten(1)
+            among = None if rivals is None else rivals.to(self.device)[labels]
+            parameters = in_turn(self.tensors)
+            return named(perceptron_fisher(parameters, images, among, inhibited=self.inhibited))
+
+        with torch.no_grad():
+            consolidation.settle(self.tensors, importance, labels.unique())
 
     def worst_logits(
         self, low: torch.Tensor, high: torch.Tensor, labels: torch.Tensor, tensors: Tensors

@@ -80,6 +80,10 @@ class Fronted(Learner):
         self.fitted = self.learner.fitted
         return log
 
+    def settle(self, part: Images, *, rivals: torch.Tensor | None = None) -> None:
+        """Let the learner settle what comes through."""
+        self.learner.settle(self._images_seen(part), rivals=rivals)
+
     def _images_seen(self, images: Images) -> Images:
         """Images through the front, on the CPU; leaves the front on the learner's device."""
         self.front.tensors = {name: value.cpu() for name, value in self.front.tensors.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -12,7 +12,7 @@ from harness.budgets import Budget
 from harness.data.base import Images
 from harness.lazy import F, torch
 from harness.learning import learner as contract
-from harness.learning.fitting import labels_of
+from harness.learning.consolidation import Consolidation
 from harness.learning.going_on import (
     GoingOn,
     among_rivals,
@@ -154,21 +154,20 @@ class BackpropLearner(GoingOn, SupervisedLearner):
         self, part: Images, *, rivals: torch.Tensor | None = None, progress: Progress = silent
     ) -> TrainingLog:
         """One pass in mini-batches, with the moments of the calls before."""
-        labels = torch.from_numpy(labels_of(part, self)).to(self.device)
         rng = self.next_call()
         # Steps are in place, and classifiers that were returned before keep their tensors.
         self.tensors = {name: tensor.clone() for name, tensor in self.tensors.items()}
         rule = self.rule(self.tensors, adapting=False)
         rule.go_on(self.carried, rivals, rng.torch("adversarial start"))
-        log = TrainingLog()
-        rows = torch.randperm(len(part), generator=rng.torch("order")).to(self.device)
-        images = part.tensor(self.device)
-        loss, accuracy = self._epoch(rule, images, labels, rows, len(part), log)
-        log.rows.append({"loss": loss, "train_accuracy": accuracy})
+        rule.consolidation = self.consolidation()
+        log = self.one_pass(rule, part, rng.torch("order"))
         self.carried |= rule.carried()
-        self.fitted = True
-        progress(1.0, f"train accuracy {accuracy:.3f}")
+        progress(1.0, "one pass")
         return log
+
+    def consolidation(self) -> Consolidation | None:
+        """How it protects earlier parts while it goes on; None: not at all."""
+        return None
 
     def synapses(
         self, name: str, weight: torch.Tensor, *, presynaptic_sign: bool = True
@@ -217,6 +216,7 @@ class Backprop:
         self.rate_falls = not adapting
         self.is_steady = False
         self.rivals: torch.Tensor | None = None
+        self.consolidation: Consolidation | None = None
         self.prunings = 0
         self.leaves = {
             name: value.detach().requires_grad_()
@@ -264,13 +264,31 @@ class Backprop:
             x = self._attacked(x, y, done)
         with torch.enable_grad():
             tensors = {**self.tensors, **self.leaves}
-            logits = among_rivals(self.forward(x, tensors, True), y, self.rivals)
+            among_all = self.forward(x, tensors, True)
+            logits = among_rivals(among_all, y, self.rivals)
             loss = F.cross_entropy(logits, y)
             if self.config.certified_eps:
                 loss = self._with_worst_case(loss, x, y, tensors, done)
+            if self.consolidation is not None:
+                loss = self.consolidation.loss(loss, among_all, x)
             gradients = torch.autograd.grad(loss, list(self.leaves.values()))
-        self.optimiser.step(gradients, 1 - done if self.rate_falls else 1.0)
+        self._move(gradients, 1 - done if self.rate_falls else 1.0)
         return loss.detach(), logits.detach()
+
+    def _move(self, gradients: Sequence[torch.Tensor], rate: float) -> None:
+        """Take a step of the optimiser, pulled back to what earlier tasks need."""
+        if self.consolidation is None:
+            self.optimiser.step(gradients, rate)
+            return
+        weights = dict(zip(self.leaves, self.optimiser.parameters, strict=True))
+        before = {name: weight.clone() for name, weight in weights.items()}
+        pulled = [
+            gradient + self.consolidation.pull(name, before[name])
+            for name, gradient in zip(weights, gradients, strict=True)
+        ]
+        self.optimiser.step(pulled, rate)
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+            self.consolidation.moved(name, gradient, weight - before[name])
 
     def _with_worst_case(
         self, loss: torch.Tensor, x: torch.Tensor, y: torch.Tensor, tensors: Tensors, done: float

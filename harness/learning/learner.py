@@ -307,6 +307,14 @@ class Learner(ABC):
             hint="its `fit` starts anew; learners that go on have a `go_on`",
         )
 
+    def settle(  # noqa: B027 - most learners have nothing to settle
+        self, part: Images, *, rivals: torch.Tensor | None = None
+    ) -> None:
+        """Protect what was learned from ``part``; here it does nothing.
+
+        Called after the last of its passes, where that is known; arguments as in ``go_on``.
+        """
+
     @abstractmethod
     def classifier(self) -> nn.Module:
         """A module from images (B, C, H, W) in [0, 1] to logits (B, n_classes).

@@ -142,6 +142,23 @@ class SupervisedLearner(FeatureLearner):
         self.fitted = True
         return log
 
+    def one_pass(self, rule: Rule, part: Images, order: torch.Generator) -> TrainingLog:
+        """Go on with one pass over labelled images, in mini-batches; sets ``fitted``.
+
+        Args:
+            rule: It changes ``tensors``.
+            part: The images.
+            order: Shuffles them.
+        """
+        labels = torch.from_numpy(labels_of(part, self)).to(self.device)
+        images = part.tensor(self.device)
+        rows = torch.randperm(len(part), generator=order).to(self.device)
+        log = TrainingLog()
+        loss, accuracy = self._epoch(rule, images, labels, rows, len(part), log)
+        log.rows.append({"loss": loss, "train_accuracy": accuracy})
+        self.fitted = True
+        return log
+
     def _epoch(
         self,
         rule: Rule,
