@@ -140,7 +140,10 @@ class Walk:
             watcher = Watcher(self.setting.watch_every, lambda learner: self._look(learner, number))
             strategy.watch_with(watcher)
         parts = Parts(self.stream, self.train, number + 1)
-        strategy.learn(parts, self._rivals(number + 1))
+        rivals = self._rivals(number + 1)
+        strategy.learn(parts, rivals)
+        if strategy.stays:
+            strategy.learner.settle(parts[-1], rivals=rivals)
         if watcher is not None:
             rows = [*watcher.rows, self._look(strategy.learner, number)]
             course.curve += rows

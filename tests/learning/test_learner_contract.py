@@ -55,8 +55,15 @@ SEED = Rng(0)
 TRAIN, TEST = blobs(60, "train"), blobs(16, "test")
 
 
-LARGEST = {"hidden": 100, "width": 32, "readout_steps": 200}
-"""Sizes of networks that have them, at most: these images are easy."""
+LARGEST = {
+    "hidden": 100,
+    "width": 32,
+    "readout_steps": 200,
+    "switch": 200,
+    "cells": 1000,
+    "units": 200,
+}
+"""Sizes of networks that have them, at most: these images are easy and few."""
 
 
 def small(kind: str, **keys: object) -> Config:
