@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from baselines.head import RANDOM_BODY, Head
+from baselines.head import Head
 from harness.batching import in_batches
 from harness.errors import HarnessError
 from harness.learning import heads
+from harness.learning.frozen_body import RANDOM_BODY
 from harness.networks import sources
 from harness.rng import Rng
 
