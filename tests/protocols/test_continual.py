@@ -249,6 +249,17 @@ def test_test_images_may_change_their_task_without_a_change_of_verdict(data):
     assert np.array_equal(*verdicts)
 
 
+def test_a_learner_settles_once_a_task_however_many_calls_it_took(data, monkeypatch):
+    learner = untrained(consolidate="ewc")
+    settled = []
+    monkeypatch.setattr(
+        type(learner), "settle", lambda self, part, *, rivals=None: settled.append(part.labels)
+    )
+    measured(data, learner, chunk=5)
+    assert [len({*labels}) for labels in settled] == [2, 2, 2]
+    assert [len(labels) for labels in settled] == [24, 24, 24], "the whole task"
+
+
 def test_an_untold_task_reaches_no_learner(data):
     class Spy(learners["mlp"]):
         rivals = []
