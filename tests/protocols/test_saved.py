@@ -129,13 +129,10 @@ def test_the_results_folder_has_the_sheets_and_they_come_back_from_the_pack(
 def test_damaged_images_of_a_pack_are_one_error(finished, tmp_path, name):
     results, store, cells = finished
     arrays = store.arrays(cells["kept"], SAVED)
-    short = dict(arrays) | {name: arrays[name][1:]}
-    without = {key: value for key, value in arrays.items() if key != name}
-    for odd in (short, without):
-        forged = replace(
-            results,
-            saved={cells["kept"]: results.saved[cells["kept"]]},
-            saved_images=lambda cell, odd=odd: odd,
-        )
-        with pytest.raises(HarnessError, match="are damaged"):
-            saved_sheets.write_sheets(forged, tmp_path)
+    forged = replace(
+        results,
+        saved={cells["kept"]: results.saved[cells["kept"]]},
+        saved_images=lambda cell: arrays | {name: arrays[name][1:]},
+    )
+    with pytest.raises(HarnessError, match=r"eps 0\.\d are damaged"):
+        saved_sheets.write_sheets(forged, tmp_path)
