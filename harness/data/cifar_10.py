@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.data.base import Remote
 from harness.data.cifar_files import SHAPE, BinaryBatch, PickledBatch, batches
 from harness.data.forms import ClassFolders, Files, Form
+from harness.data.parquet_form import ParquetShards
 from harness.data.published import Published
 from harness.registry import datasets
 
@@ -31,9 +32,9 @@ class Cifar10(Published):
     citation = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
     how_to_get = (
         "run `harness data get cifar-10`; or name what you have: cifar-10-python.tar.gz, "
-        "cifar-10-binary.tar.gz, what is packed in them, or images in folders train/<class> and "
-        "test/<class>, as {kind: cifar-10, folder: PATH}, or run "
-        "`harness data import cifar-10 PATH`"
+        "cifar-10-binary.tar.gz, what is packed in them, the Parquet files of Hugging Face, or "
+        "images in folders train/<class> and test/<class>, as "
+        "{kind: cifar-10, folder: PATH}, or run `harness data import cifar-10 PATH`"
     )
     # The author's own archive; the sha256 is the one that Keras records (datasets/cifar10.py).
     remotes = (
@@ -60,9 +61,10 @@ class Cifar10(Published):
 
     @property
     def forms(self) -> tuple[Form, ...]:
-        """Python pickles, binary batches, class folders."""
+        """Python pickles, binary batches, Parquet, class folders."""
         return (
             Files(batches(BATCHES, "test_batch"), PickledBatch("labels", 10)),
             Files(batches(BATCHES, "test_batch", ".bin"), BinaryBatch(1, 10)),
+            ParquetShards("label", 10, SHAPE),
             ClassFolders(CLASSES, SHAPE),
         )

@@ -6,6 +6,7 @@ from harness.data.cifar100 import OFFICIAL
 from harness.data.cifar_files import SHAPE, BinaryBatch, PickledBatch, batches
 from harness.data.cifar_fs import CifarFs
 from harness.data.forms import ClassFolders, Files, Form
+from harness.data.parquet_form import ParquetShards
 from harness.data.published import Published
 from harness.registry import datasets
 
@@ -18,9 +19,9 @@ class Cifar100Classes(Published):
     citation = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
     how_to_get = (
         f"run `harness data get cifar-100`; or name what you have: {OFFICIAL}, "
-        "cifar-100-binary.tar.gz, what is packed in them, or images in folders train/<class> and "
-        "test/<class>, as {kind: cifar-100, folder: PATH}, or run "
-        "`harness data import cifar-100 PATH`"
+        "cifar-100-binary.tar.gz, what is packed in them, the Parquet files of Hugging Face, or "
+        "images in folders train/<class> and test/<class>, as "
+        "{kind: cifar-100, folder: PATH}, or run `harness data import cifar-100 PATH`"
     )
     remotes = CifarFs.remotes
     shape = SHAPE
@@ -41,9 +42,10 @@ class Cifar100Classes(Published):
 
     @property
     def forms(self) -> tuple[Form, ...]:
-        """Python pickles, binary batches, class folders."""
+        """Python pickles, binary batches, Parquet, class folders."""
         return (
             Files(batches(["train"], "test"), PickledBatch("fine_labels", 100)),
             Files(batches(["train"], "test", ".bin"), BinaryBatch(2, 100)),
+            ParquetShards("fine_label", 100, SHAPE),
             ClassFolders(self.class_names, SHAPE),
         )

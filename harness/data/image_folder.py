@@ -12,19 +12,18 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, field_serializer, field_validator
 
-from harness.data.archive import Archive, listed_files
+from harness.data.archive import Archive, is_archive, listed_files
 from harness.data.base import Dataset, Facts, Loaded
 from harness.data.carve import rows_of_splits
 from harness.data.folder_rows import is_image
 from harness.data.image_list import ImageList, list_images, without_csv
 from harness.data.own_splits import DISJOINT, Carve
 from harness.data.photographs import WHITE, brightest_of_16_bits, cropped, photographs
-from harness.data.split_csv import Row, read_rows
+from harness.data.split_csv import CSV, Row, read_rows
 from harness.errors import DataError
 from harness.paths import Place
 from harness.registry import datasets
 
-CSV = "split.csv"
 DARK = 31
 """An image of 16 bits that is no brighter than this, of 255, may have values of 13 bits or less."""
 SHOWN = 10
@@ -39,7 +38,11 @@ class ImageFolder(Dataset):
         """Where the images are, and how they are read."""
 
         folder: Place | None = Field(
-            None, description="the folder of images; image-folder below the data root if left out"
+            None,
+            description=(
+                "the folder of images, or a zip or tar of it; "
+                "image-folder below the data root if left out"
+            ),
         )
         csv: Place | None = Field(
             None,
@@ -130,8 +133,10 @@ class ImageFolder(Dataset):
             DataError: If the folder or the CSV is missing or faulty, or a class is in a split in
                 which it must not be.
         """
-        if not self.place.is_dir():
-            raise DataError("there is no such folder", where=str(self.place), hint=self.how_to_get)
+        if not self.place.is_dir() and not is_archive(self.place):
+            raise DataError(
+                "there is no such folder or archive", where=str(self.place), hint=self.how_to_get
+            )
         csv = self._csv
         if csv and not csv.exists():
             raise DataError(
@@ -210,7 +215,8 @@ class ImageFolder(Dataset):
 
     def sources(self) -> list[Path]:
         """Find the CSV, if there is one, and the folder."""
-        return list(dict.fromkeys([self.images.where, self.place]))
+        csv = self._csv if self.images else None
+        return [self.place] if csv is None else [csv, self.place]
 
     def members(self, folder: Path) -> Mapping[str, str | Path]:
         """Return the images that are listed, also behind links and in hidden folders."""
@@ -237,7 +243,7 @@ class ImageFolder(Dataset):
     def build(self) -> Loaded:
         """Read every listed image, by split, class and name."""
         rows = self.rows
-        with Archive(self.place, self.members(self.place)) as archive:
+        with Archive(self.place, self.images.files or None) as archive:
             self._check_presence(archive.sizes)
             filenames = [row.filename for row in rows]
             white = self.config.range or WHITE

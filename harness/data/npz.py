@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from harness.data.archive import Archive
 from harness.data.base import Dataset, Facts, Loaded, SplitFacts
@@ -71,6 +72,28 @@ class Npz(Dataset):
                 "whichever the splits are if left out"
             ),
         )
+
+        class_names: list[str] | None = Field(
+            None,
+            min_length=2,
+            description=(
+                "names of the classes in the order of their numbers, which a .npz does not have; "
+                "the numbers if left out"
+            ),
+        )
+
+        @field_validator("class_names", mode="before")
+        @classmethod
+        def _of_text(cls, names: Any) -> Any:
+            return json.loads(names) if isinstance(names, str) and names[:1] == "[" else names
+
+        @model_serializer(mode="wrap")
+        def _as_text(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+            """As text, because a worker looks up what it has loaded by its keys."""
+            keys: dict[str, Any] = dump(self)
+            names = keys.pop("class_names")
+            # Without it the keys of cells are those that they had before there was this key.
+            return keys if names is None else {**keys, "class_names": json.dumps(names)}
 
     config: Config
     origin = "data root"
@@ -153,8 +176,28 @@ class Npz(Dataset):
             order,
             labels.astype(np.int64)[order],
             splits[order],
-            tuple(map(str, classes.tolist())),
+            self._named(classes),
         )
+
+    def _named(self, classes: np.ndarray) -> tuple[str, ...]:
+        """The names of the classes, int (K,); a class without images is left out."""
+        names = self.config.class_names
+        if names is None:
+            return tuple(map(str, classes.tolist()))
+        if not 0 <= classes[0] <= classes[-1] < len(names):
+            raise DataError(
+                f"{len(names)} class names for labels from {classes[0]} to {classes[-1]}",
+                where=str(self._file),
+                hint="class_names names class 0 first",
+            )
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(
+                f"two classes are called {twice!r}",
+                where=str(self._file),
+                hint="give each class a name of its own",
+            )
+        return tuple(names[label] for label in classes)
 
     def build(self) -> Loaded:
         """Read the images, split by split, each in the order of the file."""

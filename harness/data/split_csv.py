@@ -13,6 +13,8 @@ from harness.errors import DataError
 
 LARGEST = 256 << 20
 """Most bytes of a CSV after unpacking."""
+CSV = "split.csv"
+"""Name of the list in a folder of images."""
 FIRST_LINE = (
     "the first line must be filename,label or filename,label,split, with commas, semicolons or "
     "tabs between"
@@ -39,8 +41,12 @@ class Row:
     split: str
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, content: bytes | None = None) -> list[Row]:
     """Read the rows of a split CSV in order.
+
+    Args:
+        path: the file.
+        content: its bytes, where it is in an archive; read from ``path`` if None.
 
     The file is UTF-8 with any line ends, with or without a byte-order mark, or UTF-16 with one;
     ``.xz`` is unpacked. Commas, semicolons or tabs are between values: the one that is most
@@ -50,7 +56,7 @@ def read_rows(path: Path) -> list[Row]:
         DataError: If the file cannot be read, a column or value is missing, a path leads out of the
             folder, or a filename is listed twice.
     """
-    text = _read_text(path)
+    text = _read_text(path, content)
     first_line = text.partition("\n")[0]
     separator = max(SEPARATORS, key=first_line.count)
     reader = csv.DictReader(
@@ -123,10 +129,11 @@ def _row(where: str, line: int, values: dict[Any, Any]) -> Row:
     return Row(line, str(path), label, split)
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, content: bytes | None) -> str:
     try:
-        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+        if content is None:
+            with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
+                content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise ValueError(f"more than {LARGEST} bytes")
         return content.decode("utf-16" if content.startswith(UTF16) else "utf-8-sig")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -108,9 +108,16 @@ def name_of(dataset: dict[str, Any]) -> str:
 
 
 def _data(cells: Iterable[Cell]) -> dict[str, str]:
-    datasets = [cell.identity["dataset"] for cell in cells]
-    contents = {name_of(dataset): dataset["content"] for dataset in datasets}
-    return dict(sorted(contents.items()))
+    contents: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        dataset = cell.identity["dataset"]
+        contents[name_of(dataset)].add(dataset["content"])
+    lines: dict[str, str] = {}
+    for name, hashes in contents.items():
+        # Two folders of images may have equal keys, of which their paths are none.
+        is_unique = len(hashes) == 1
+        lines |= {name if is_unique else f"{name} #{each[:8]}": each for each in hashes}
+    return dict(sorted(lines.items()))
 
 
 def _code(cells: Iterable[Cell]) -> dict[str, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -287,3 +289,18 @@ def test_rows_of_a_packed_csv(tmp_path):
     (tmp_path / "train.csv.xz").write_bytes(b"damaged")
     with pytest.raises(DataError, match="cannot be read"):
         read_rows(tmp_path / "train.csv.xz")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["split.csv", "class folders"])
+def test_an_archive_of_a_folder_is_read_as_the_folder(folder, tmp_path, listed):
+    if not listed:
+        (folder / "split.csv").unlink()
+    packed = Path(shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path, folder.name))
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(f"__MACOSX/{folder.name}/ant/._0.png", b"of a Mac")
+    expected, data = build(folder), build(packed)
+    assert data.content_hash() == expected.content_hash()
+    assert data.class_names == expected.class_names == ("ant", "bee", "cat", "dog")
+    assert make(packed).sources() == [packed]
+    with pytest.raises(DataError, match="no such folder or archive"):
+        make(folder / "ant" / "0.png").facts()

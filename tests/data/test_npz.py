@@ -151,3 +151,22 @@ def test_a_bomb_is_refused(tmp_path):
     path = save(tmp_path, {"images": np.zeros((2000, 64, 64), np.uint8), "labels": np.zeros(2000)})
     with pytest.raises(DataError, match="more is packed into it than is reasonable"):
         make(path).facts()
+
+
+def test_classes_have_the_names_that_the_suite_gives(tmp_path):
+    names = ["cat", "dog"]
+    plain = save(tmp_path, arrays())
+    assert build(plain).class_names == ("0", "1")
+    assert build(plain, class_names=names).class_names == tuple(names)
+    assert make(plain).config.model_dump() == make(plain, class_names=None).config.model_dump()
+    of_worker = make(plain, class_names=names).config.model_dump(exclude={"file"})
+    assert build(plain, **of_worker).class_names == tuple(names)
+
+
+def test_wrong_names_of_classes_are_refused(tmp_path):
+    path = save(tmp_path, arrays())
+    with pytest.raises(DataError, match="called 'b'"):
+        build(path, class_names=["a", "b", "b"])
+    from_three = {name: 3 + array for name, array in arrays().items() if "labels" in name}
+    with pytest.raises(DataError, match="2 class names for labels from 3 to 4"):
+        build(save(tmp_path, arrays() | from_three), class_names=["a", "b"])

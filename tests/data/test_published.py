@@ -101,6 +101,28 @@ def images(folder, *, by_number=False):
     return folder / "png"
 
 
+def parquet(folder):
+    """Image files in columns, as Hugging Face has them: training images in two files."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as files
+
+    place = folder / "plain_text"
+    place.mkdir(parents=True)
+    for split, parts in (("train", 2), ("test", 1)):
+        rows = np.array_split(np.arange(len(LABELS[split])), parts)
+        for number, part in enumerate(rows):
+            cells = [{"bytes": png(PIXELS[split][row]), "path": f"{row}.png"} for row in part]
+            table = pyarrow.table({"img": cells, "label": LABELS[split][part].tolist()})
+            files.write_table(table, place / f"{split}-{number:05d}-of-{parts:05d}.parquet")
+    return folder
+
+
+def png(pixels):
+    out = io.BytesIO()
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(out, "PNG")
+    return out.getvalue()
+
+
 def tar(folder):
     path = folder.with_suffix(".tar.gz")
     with tarfile.open(path, "w:gz") as archive:
@@ -128,6 +150,8 @@ FORMS = {
     "tar of pickles": lambda folder: tar(pickled(folder)),
     "tar of images": lambda folder: tar(images(folder)),
     "zip of images": lambda folder: zipped(images(folder)),
+    "Parquet of Hugging Face": parquet,
+    "zip of Parquet": lambda folder: zipped(parquet(folder / "cifar10")),
     "folder with a tar": lambda folder: tar(binary(folder / "x")).parent,
 }
 
@@ -446,3 +470,24 @@ def test_the_real_cifar_10_has_the_known_records(data_root, tmp_path, monkeypatc
     subprocess.run([sys.executable, script, tmp_path], check=True)
     data = cifar(tmp_path).build()
     assert [len(rows) for rows in data.splittings["standard"].values()] == [45_000, 5_000, 10_000]
+
+
+def test_a_faulty_parquet_file_is_one_clear_error(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet as files
+
+    place = parquet(tmp_path) / "plain_text" / "test-00000-of-00001.parquet"
+    whole = place.read_bytes()
+    place.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        cifar(tmp_path).build()
+    assert place.name in caught.value.where
+    files.write_table(pyarrow.table({"img": [b"no image"], "label": [1]}), place)
+    with pytest.raises(DataError, match="cannot be decoded"):
+        cifar(tmp_path).build()
+    files.write_table(pyarrow.table({"img": [b""], "fine_label": [1]}), place)
+    with pytest.raises(DataError, match="img, fine_label, not img and label"):
+        cifar(tmp_path).build()
+    place.unlink()
+    with pytest.raises(DataError):
+        cifar(tmp_path).build()

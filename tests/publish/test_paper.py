@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -340,3 +341,16 @@ def test_the_choice_of_a_match_is_known_without_the_store(tmp_path, monkeypatch)
         assert (again.state, again.why) == ("fresh", [])
     path.write_text(MATCHED.replace("density: 0.5", "density: 0.4"))
     assert paper.inspect(path, RunOptions(store="nowhere")).state == "stale"
+
+
+def test_two_folders_of_images_with_equal_keys_have_a_line_each():
+    def cell(content):
+        dataset = {"kind": "image-folder", "config": {"size": 8}, "content": content}
+        return SimpleNamespace(identity={"dataset": dataset})
+
+    first, second = "a" * 64, "b" * 64
+    assert provenance._data([cell(first), cell(first)]) == {"image-folder size=8": first}
+    assert provenance._data([cell(second), cell(first)]) == {
+        "image-folder size=8 #aaaaaaaa": first,
+        "image-folder size=8 #bbbbbbbb": second,
+    }
