@@ -6,7 +6,9 @@ import math
 
 from pydantic import Field
 
+from harness.budgets import Budget
 from harness.lazy import F, torch
+from harness.learning.adversarial import pgd_examples
 from harness.learning.layerwise import HandwrittenRule, Layers
 from harness.learning.perceptron import Hidden, PerceptronConfig, PerceptronLearner
 from harness.learning.supervised import Rule, Tensors
@@ -29,6 +31,9 @@ class Pepita(PerceptronLearner):
     Both passes share one dropout mask, and there are no biases. F is uniform with He's variance,
     times ``feedback_scale``. With one linear hidden layer and small F, this is direct feedback
     alignment with feedback -F W_1.
+
+    With ``adversarial_eps`` both passes see adversarial examples, made by PGD on the forward pass
+    (adversarial training, arXiv 2309.17348).
 
     A budget of images counts an image once, although two passes are made.
     """
@@ -57,6 +62,12 @@ class Pepita(PerceptronLearner):
         dropout: float = Field(
             0.1, ge=0, lt=1, description="share of hidden units that are silent in a step"
         )
+        adversarial_eps: Budget = Field(
+            0.0, ge=0, le=1, description="Linf budget of adversarial training; 0: without"
+        )
+        adversarial_steps: int = Field(
+            10, ge=1, description="PGD steps, each 2.5 / steps of the budget"
+        )
 
     config: Config
 
@@ -67,6 +78,7 @@ class Pepita(PerceptronLearner):
             self.config,
             self.projection(tensors),
             self.rng.torch("dropout"),
+            self.rng.torch("adversarial start"),
             adapting=adapting,
         )
 
@@ -87,6 +99,7 @@ class ErrorToInput(HandwrittenRule):
         config: Config of the learner.
         projection: F.
         generator: Draws dropout masks.
+        start: Draws the starts of adversarial examples.
         adapting: Take constant steps of ``adapt_lr`` instead of a rate that falls.
     """
 
@@ -96,10 +109,13 @@ class ErrorToInput(HandwrittenRule):
         config: Pepita.Config,
         projection: torch.Tensor,
         generator: torch.Generator,
+        start: torch.Generator,
         *,
         adapting: bool,
     ) -> None:
         super().__init__(tensors, config, adapting=adapting, optimiser="sgd")
+        self.config = config
+        self.start = start
         self.projection = projection
         self.generator = generator
         self.dropout = config.dropout
@@ -114,6 +130,16 @@ class ErrorToInput(HandwrittenRule):
         self, x: torch.Tensor, y: torch.Tensor, done: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Take one training step: two passes, then every layer by its own two activities."""
+        config = self.config
+        if config.adversarial_eps:
+            x = pgd_examples(
+                lambda images: self.run(images.flatten(1))[1],
+                x,
+                y,
+                eps=config.adversarial_eps,
+                steps=config.adversarial_steps,
+                generator=self.start,
+            )
         with torch.no_grad():
             x = x.flatten(1)
             kept = self._masks(len(x))

@@ -12,6 +12,7 @@ from harness.budgets import Budget
 from harness.data.base import Images
 from harness.lazy import F, torch
 from harness.learning import learner as contract
+from harness.learning.adversarial import pgd_examples
 from harness.learning.consolidation import Consolidation
 from harness.learning.going_on import (
     GoingOn,
@@ -327,17 +328,9 @@ class Backprop:
         config = self.config
         warmed_up = min(1.0, (done + 1e-3) / max(config.adversarial_warmup, 1e-3))
         eps = config.adversarial_eps * warmed_up
-        size = 1.25 if config.adversarial_steps == 1 else 2.5 / config.adversarial_steps
-        low = (x - eps).clamp_(min=0)
-        high = (x + eps).clamp_(max=1)
-        noise = torch.rand(x.shape, generator=self.generator).to(x.device)
-        point = torch.minimum(torch.maximum(x + eps * (2 * noise - 1), low), high)
-        for _ in range(config.adversarial_steps):
-            with torch.enable_grad():
-                point = point.detach().requires_grad_()
-                logits = among_rivals(self.forward(point, self.tensors, False), y, self.rivals)
-                loss = F.cross_entropy(logits, y)
-                (gradient,) = torch.autograd.grad(loss, point)
-            moved = point.detach() + size * eps * gradient.sign()
-            point = torch.minimum(torch.maximum(moved, low), high)
-        return point
+
+        def classify(point: torch.Tensor) -> torch.Tensor:
+            return among_rivals(self.forward(point, self.tensors, False), y, self.rivals)
+
+        steps = config.adversarial_steps
+        return pgd_examples(classify, x, y, eps=eps, steps=steps, generator=self.generator)

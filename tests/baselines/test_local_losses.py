@@ -173,6 +173,24 @@ def test_both_passes_of_pepita_share_a_dropout_mask():
     assert (first[0][1][silent] == 0).all() and (second[0][1][silent] == 0).all()
 
 
+def test_adversarial_training_makes_pepita_more_robust(digits):
+    """Under FGSM, which is PGD of one step."""
+    images, y = digits[1].tensor(), torch.from_numpy(digits[1].labels)
+    robust = []
+    for eps in (0.0, 0.1):
+        cls = learners["pepita"]
+        config = cls.Config(hidden=100, epochs=12, adversarial_eps=eps, adversarial_steps=2)
+        learner = cls(config, digits[0].shape, 10, Rng(0))
+        learner.fit(digits[0])
+        network = learner.classifier()
+        point = images.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(F.cross_entropy(network(point), y), point)
+        with torch.no_grad():
+            answers = network((images + 0.1 * slope.sign()).clamp(0, 1)).argmax(1)
+        robust.append(float((answers == y).float().mean()))
+    assert robust[1] > robust[0] + 0.1
+
+
 @pytest.mark.parametrize(("done", "rate"), [(0.0, 1), (0.59, 1), (0.6, 0.1), (0.95, 0.01)])
 def test_pepitas_rate_falls_in_two_steps(done, rate):
     assert gradients_of(pepita(), done).rate == pytest.approx(rate)
