@@ -49,7 +49,10 @@ class StoredArrays:
         """
         from safetensors import numpy as safetensors
 
-        data = safetensors.save(
-            {name: np.ascontiguousarray(each) for name, each in sorted(arrays.items())}
-        )
+        # ``ascontiguousarray`` alone makes a number an array of one.
+        contiguous = {
+            name: np.ascontiguousarray(each).reshape(np.shape(each))
+            for name, each in sorted(arrays.items())
+        }
+        data = safetensors.save(contiguous)
         self._files.write(self._name, digest(data).encode() + data)
