@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from harness.attacks.pgd import PGD
+from harness.budgets import words
 from harness.data import stream_files
 from harness.data.base import Loaded, SplitFacts
 from harness.data.stream_files import StreamFile
@@ -14,6 +16,7 @@ from harness.errors import DataError
 from harness.learning.learner import Learner
 from harness.metrics.power import detectable_difference
 from harness.protocols.base import CARVE, NO_TRAIN, Context, Fault, Measurement, Protocol
+from harness.protocols.continual_attack import Robust
 from harness.protocols.continual_numbers import arrays_of, values_of
 from harness.protocols.continual_run import Arrays, Course, Walk
 from harness.protocols.continual_settings import ContinualConfig, ContinualSetting, GroupsOf
@@ -87,6 +90,7 @@ class Continual(Protocol[ContinualSetting]):
                 streams=tuple(map(_name, sources)),
                 ways=self._outputs(sources[0]),
                 watch_every=config.watch_every,
+                robust=None if config.robust is None else Robust(**dict(config.robust)),
                 sources=sources,
             )
 
@@ -206,6 +210,11 @@ class Continual(Protocol[ContinualSetting]):
         return None
 
     @classmethod
+    def code(cls, setting: ContinualSetting) -> list[type]:
+        """The attack."""
+        return [] if setting.robust is None else [PGD]
+
+    @classmethod
     def measure(
         cls, learner: Learner, data: Loaded, setting: ContinualSetting, context: Context
     ) -> Measurement:
@@ -262,6 +271,13 @@ class Continual(Protocol[ContinualSetting]):
         }
         if self.scenario == "class":
             block["rivals"] = RIVALS[config.rivals]
+        if config.robust is not None:
+            block["attack"] = (
+                f"after each task, PGD-{config.robust.steps} on the margin, one restart, "
+                f"{config.robust.norm}, eps {words(config.robust.eps)}, {config.robust.images} "
+                "test images of each task so far; compare strategies after the same task only: a "
+                "network that knows fewer classes is easier to defend"
+            )
         if config.watch_every is not None:
             block["watched"] = f"old tasks every {config.watch_every} training steps"
         return block

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.metrics import continual
 from harness.metrics.catalogue import SIGNED
-from harness.metrics.statistics import interval_over_streams
+from harness.metrics.statistics import interval_over_streams, t_interval
 from harness.protocols.continual_run import Course
 from harness.records import Value
 
@@ -23,6 +23,10 @@ OF_MATRIX: dict[str, Callable[[np.ndarray], float]] = {
 
 USED = ("state_bytes", "kept_bytes", "images_trained", "images_replayed")
 """What a strategy needed; it has no interval."""
+
+
+QUOTIENTS = ("retention", "robust_retention")
+"""Metrics that may be above 1, so they are no shares that can be counted again."""
 
 
 def arrays_of(courses: Sequence[Course], *, has_forward_transfer: bool) -> dict[str, np.ndarray]:
@@ -45,11 +49,14 @@ def arrays_of(courses: Sequence[Course], *, has_forward_transfer: bool) -> dict[
         if course.curve:
             arrays[f"curve/{place}"] = np.stack(course.curve).astype(np.float32)
             arrays[f"during/{place}"] = np.array(course.during)
+        if course.robust:
+            arrays[f"robust/{place}"] = np.stack(course.robust)
+            arrays[f"robust_task/{place}"] = course.robust_task
         of_order = numbers_of(correct, course, has_forward_transfer=has_forward_transfer)
         for name, number in of_order.items():
             numbers.setdefault(name, []).append(number)
-    # A metric that is not defined on every order is not averaged over some.
-    complete = {name: each for name, each in numbers.items() if len(each) == len(courses)}
+    # A metric that is not defined on one order is not averaged over the others.
+    complete = {name: each for name, each in numbers.items() if np.isfinite(each).all()}
     return arrays | {name: np.array(each, np.float64) for name, each in complete.items()}
 
 
@@ -62,6 +69,12 @@ def numbers_of(
     numbers["pooled_accuracy"] = float(correct[-1].mean())
     if has_forward_transfer and course.answered:
         numbers["forward_transfer"] = continual.forward_transfer(matrix)
+    if course.robust:
+        robust = continual.accuracy_matrix(np.stack(course.robust), course.robust_task)
+        numbers["robust_accuracy"] = continual.average_accuracy(robust)
+        numbers["robust_learning_accuracy"] = continual.learning_accuracy(robust)
+        numbers["retention"] = continual.retention(matrix)
+        numbers["robust_retention"] = continual.retention(robust)
     if course.curve:
         lowest = continual.min_accuracy(np.stack(course.curve), np.array(course.during))
         numbers["min_accuracy"] = lowest
@@ -78,5 +91,8 @@ def _value(name: str, numbers: np.ndarray) -> Value:
     mean = float(numbers.mean())
     if name in USED:
         return Value(name, mean, n=len(numbers), unit="stream")
+    if name in QUOTIENTS:
+        low, high = t_interval(numbers)
+        return Value(name, mean, low, high, n=len(numbers), unit="stream")
     low, high = interval_over_streams(numbers, -1.0 if name in SIGNED else 0.0)
     return Value(name, mean, low, high, n=len(numbers), unit="stream", verdicts=name)

@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.lazy import nn, torch
 from harness.learning.learner import Learner
 from harness.protocols.base import Context
+from harness.protocols.continual_attack import BROKEN, Robust, StreamAttack
 from harness.protocols.continual_settings import ContinualSetting, split_name
 from harness.protocols.requirements import classifier_of, require_logits
 from harness.protocols.strategies import STRATEGIES, Schedule, Strategy, state_bytes
@@ -33,6 +34,9 @@ class Course:
         task: int64 (N,): task of each test image.
         curve: float64 (M, T): accuracy on old tasks within training, NaN for those to come.
         during: int64 (M,): the task that was being learned then.
+        robust: uint8 (T + 1, M): whether each attacked image withstood after t tasks; empty
+            without an attack.
+        robust_task: int64 (M,): task of each attacked image.
         used: name -> number: what the strategy needed.
         answered: Whether the untrained learner could be asked.
     """
@@ -41,6 +45,8 @@ class Course:
     task: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     curve: list[np.ndarray] = field(default_factory=list)
     during: list[int] = field(default_factory=list)
+    robust: list[np.ndarray] = field(default_factory=list)
+    robust_task: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     used: dict[str, float] = field(default_factory=dict)
     answered: bool = True
 
@@ -50,6 +56,8 @@ class Course:
         arrays |= {f"used/{name}": np.array(number) for name, number in self.used.items()}
         if self.curve:
             arrays |= {"curve": np.stack(self.curve), "during": np.array(self.during)}
+        if self.robust:
+            arrays["robust"] = np.stack(self.robust)
         return arrays
 
     def load(self, arrays: Arrays) -> None:
@@ -60,6 +68,8 @@ class Course:
         if "curve" in arrays:
             self.curve = list(arrays["curve"])
             self.during = arrays["during"].tolist()
+        if "robust" in arrays:
+            self.robust = list(arrays["robust"])
 
 
 class Watcher:
@@ -109,7 +119,11 @@ class Walk:
             save: Called after each task with all that a resumed walk needs.
         """
         strategy = self._strategy(untrained)
+        attack = self._attack()
         course = Course(task=self._test_tasks())
+        if attack is not None:
+            course.robust_task = attack.tasks()
+            course.robust = [np.full(len(course.robust_task), BROKEN, np.uint8)]
         if before:
             course.load(_below("course/", before))
             strategy.load(_below("strategy/", before))
@@ -118,6 +132,8 @@ class Walk:
         for number in range(len(course.correct) - 1, len(self.stream)):
             self._learn(strategy, course, number)
             course.correct.append(self._judged(strategy.model(), strategy.learner))
+            if attack is not None:
+                course.robust.append(attack.verdicts(strategy.model(), number + 1))
             course.used = _used(strategy)
             self.context.progress(
                 (number + 1) / len(self.stream), f"task {number + 1} of {len(self.stream)}"
@@ -131,6 +147,13 @@ class Walk:
         # Of the order alone: every strategy and learner meets images in the same order.
         rng = self.context.rng.child("stream", self.stream.order)
         return STRATEGIES[kind](untrained, size, schedule, rng)
+
+    def _attack(self) -> StreamAttack | None:
+        if self.setting.robust is None:
+            return None
+        robust = Robust(*self.setting.robust)
+        is_told = self.setting.scenario == "task"
+        return StreamAttack(robust, self.stream, self.test, is_told, self.context)
 
     def _learn(self, strategy: Strategy, course: Course, number: int) -> None:
         """Learn one task."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from harness.data.streams import Scenario, Stream
 from harness.protocols.base import ProtocolConfig, SuiteFile
+from harness.protocols.continual_attack import RobustConfig
 from harness.protocols.setting import Setting
 from harness.registry import distinct
 
@@ -47,7 +48,7 @@ class ContinualSetting(Setting):
         streams: Hash of the stream of each order; of groups, ``groups-`` and the order.
         ways: Output units of the learner.
         watch_every: Training steps between looks at the old tasks; None: no looks.
-        robust: Keys of the attack on the network after each task; None: no attack.
+        robust: Norm, budget, steps and images a task of the attack after each; None: no attack.
         sources: What the streams are made of; the hashes stand for it.
     """
 
@@ -61,14 +62,14 @@ class ContinualSetting(Setting):
     streams: tuple[str, ...]
     ways: int
     watch_every: int | None = None
-    robust_eps: float | None = None
+    robust: tuple[str, float, int, int] | None = None
     sources: tuple[Stream | GroupsOf, ...] = ()
 
     def to_identity(self) -> dict[str, Any]:
         """The setting as JSON; keys that are not used are left out."""
         identity = super().to_identity()
         del identity["sources"]
-        for key in ("chunk", "watch_every", "robust_eps"):
+        for key in ("chunk", "watch_every", "robust"):
             if identity[key] is None:
                 del identity[key]
         return identity
@@ -183,6 +184,9 @@ class ContinualConfig(ProtocolConfig):
         None,
         ge=1,
         description="training steps between looks at old tasks, for the stability gap",
+    )
+    robust: RobustConfig | None = Field(
+        None, description="attack the network after each task, on test images of the tasks so far"
     )
 
     @property

@@ -34,6 +34,7 @@ BETTER = {
     "forgetting": -1,
     "min_accuracy": 1,
     "worst_case_accuracy": 1,
+    "robust_accuracy": 1,
 }
 """Metrics with a best value: 1 if it is the highest, -1 if it is the lowest.
 

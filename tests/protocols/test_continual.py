@@ -176,6 +176,35 @@ def test_the_frozen_strategy_leaves_the_features_of_the_first_task(data):
     assert strategy.members.sum() == 48
 
 
+def test_an_attack_follows_each_task_on_the_tasks_so_far(data):
+    found = measured(data, robust={"eps": 0.05, "images": 4, "steps": 3}, passes=10)
+    robust, task = found.arrays["robust/0"], found.arrays["robust_task/0"]
+    assert robust.shape == (TASKS + 1, 4 * TASKS) and np.bincount(task).tolist() == [4] * TASKS
+    for after in range(TASKS + 1):
+        assert not robust[after, task >= after].any(), "tasks to come are not attacked"
+    assert 0 < value(found, "robust_learning_accuracy") <= value(found, "learning_accuracy") + 0.1
+    assert value(found, "robust_accuracy") == pytest.approx(robust[-1].mean())
+
+
+def test_a_larger_budget_breaks_more_and_a_told_task_withstands_more(data):
+    def robust(eps: float, scenario: str) -> float:
+        keys = {"eps": eps, "images": 5, "steps": 5}
+        found = measured(data, robust=keys, passes=10, scenario=scenario, rivals="part")
+        return value(found, "robust_accuracy")
+
+    assert robust(0.3, "task") < robust(0.02, "task")
+    assert robust(0.02, "class") < robust(0.02, "task")
+
+
+def test_the_attack_is_part_of_the_setting_and_of_the_code(data):
+    (plain,), (attacked,) = protocol().settings(), protocol(robust={"eps": "8/255"}).settings()
+    assert "robust" not in plain.to_identity() and not Continual.code(plain)
+    again = type(attacked).from_identity(attacked.to_identity())
+    assert again.robust == attacked.robust == ("linf", 8 / 255, 20, 60)
+    assert Continual.code(again)
+    assert "8/255" in protocol(robust={"eps": "8/255"}).block()["attack"]
+
+
 # ------------------------------------------------------------------------------------- no leaks
 
 
@@ -280,6 +309,7 @@ def test_an_untold_task_reaches_no_learner(data):
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_a_stopped_stream_goes_on_to_the_same_bytes(data, strategy, stop_after):
     keys = {"strategies": [strategy], "orders": [1, 2], "watch_every": 2}
+    keys["robust"] = {"images": 2, "steps": 2}
     through = measured(data, **keys)
     kept = Kept(stop_after)
     with pytest.raises(KeyboardInterrupt):
