@@ -14,6 +14,7 @@ from harness.errors import HarnessError
 from harness.learning.connectome import effective
 from harness.learning.learner import Budget, Learner
 from harness.metrics import capacity, cortex, selectivity, spectrum
+from harness.protocols.balance_numbers import NOT_APPLICABLE, balance_values
 from harness.protocols.base import (
     Context,
     Fault,
@@ -165,13 +166,15 @@ class Biology(Protocol[BiologySetting]):
             *dimension_values(responses, stimuli.pixels),
             *_resources(learner, responses),
         ]
+        balanced = list(balance_values(learner, stimuli.pixels))
+        values += balanced
         arrays = _arrays(learner, responses, stimuli, context)
         if setting.label_effect and not learner.comes_trained(learner.config):
             train = data.split(setting.splitting, "train")
             values += _label_effect(learner, train, responses, stimuli, context)
         if setting.over_time:
             values += _over_time(learner, stimuli, context)
-        return Measurement(values, arrays)
+        return Measurement(values, arrays, remarks=[] if balanced else [NOT_APPLICABLE])
 
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
@@ -211,6 +214,9 @@ class Biology(Protocol[BiologySetting]):
             "of one neuron count as one observation",
             "left-truncated fit": "a lognormal that lost what is smaller than the smallest live "
             "weight",
+            "E, I": "drives of the first layer from pixels by positive and by negative weights; "
+            "correlation over images, median over units; inputs that rise and fall together give "
+            "random weights 0.9",
             "information": "sum over units of the entropy of their response in "
             f"{capacity.LEVELS} steps: an upper bound, as are bits per live synapse",
             cortex.CONDITION: "ranges of recordings that differ in species, area, stimuli and "

@@ -87,13 +87,19 @@ def audit(synapses: Synapses) -> Bundle:
     )
 
 
-def untrained(learner: Learner) -> Learner:
-    """Rebuild a learner as it was before training, with its front if it has one."""
+def untrained(learner: Learner, n_classes: int | None = None) -> Learner:
+    """Rebuild a learner as it was before training, with its front if it has one.
+
+    Args:
+        learner: Trained or not.
+        n_classes: Of the new one; as many as the learner has if None.
+    """
     if isinstance(learner, Fronted):
         front = learner.front
         before = type(front)(front.config, front.image_shape, front.rng)
-        return Fronted(before, untrained(learner.learner))
-    return type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng)
+        return Fronted(before, untrained(learner.learner, n_classes))
+    classes = learner.n_classes if n_classes is None else n_classes
+    return type(learner)(learner.config, learner.image_shape, classes, learner.rng)
 
 
 def synaptic_values(learner: Learner) -> Iterator[Value]:
