@@ -8,6 +8,7 @@ from harness.lazy import torch
 from harness.learning import heads
 from harness.learning.fitting import TensorLearner
 from harness.learning.heads import Heads, View
+from harness.learning.learner import Learner
 from harness.learning.optimisers import ProximalOptimiser
 from harness.registry import Config
 from harness.rng import Rng
@@ -22,12 +23,12 @@ UNKNOWN = -1e4
 """Logit of a class without images: below that of every other class, and precise in float32."""
 
 
-class GoingOn(TensorLearner):
-    """A learner that goes on learning; a subclass defines ``go_on``.
+class Carrying(Learner):
+    """A learner that goes on learning; a subclass defines ``go_on`` and has a state.
 
     Attributes:
-        carried: What a later call needs and the classifier does not (optimiser moments, counters),
-            by name; part of the state. ``fit`` starts anew and must empty it.
+        carried: What a later call needs (optimiser moments, counters), by name; it must be part of
+            the state. ``fit`` starts anew and must empty it.
     """
 
     goes_on = True
@@ -44,21 +45,30 @@ class GoingOn(TensorLearner):
         self.carried["calls"] = torch.tensor(calls + 1, device=self.device)
         return self.rng.child("part", calls)
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        """All that was learned, and what the next call of ``go_on`` needs."""
-        carried = {f"{CARRIED}{name}": value for name, value in self.carried.items()}
-        return {**super().state_dict(), **carried}
+    def carried_state(self) -> dict[str, torch.Tensor]:
+        """``carried`` as part of a state."""
+        return {f"{CARRIED}{name}": value for name, value in self.carried.items()}
 
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Load a state; the learner then goes on as the one that gave it."""
+    def load_carried(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Load ``carried`` from a state; returns the rest of it."""
         self.carried = {
             name.removeprefix(CARRIED): value.to(self.device, copy=True)
             for name, value in state.items()
             if name.startswith(CARRIED)
         }
-        super().load_state_dict(
-            {name: value for name, value in state.items() if not name.startswith(CARRIED)}
-        )
+        return {name: value for name, value in state.items() if not name.startswith(CARRIED)}
+
+
+class GoingOn(Carrying, TensorLearner):
+    """A learner with its state in ``tensors`` that goes on; a subclass defines ``go_on``."""
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """All that was learned, and what the next call of ``go_on`` needs."""
+        return {**super().state_dict(), **self.carried_state()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Load a state; the learner then goes on as the one that gave it."""
+        super().load_state_dict(self.load_carried(state))
 
 
 def among_rivals(

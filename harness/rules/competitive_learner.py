@@ -16,9 +16,9 @@ from harness.learning.heads import HeadName, fit
 from harness.learning.learner import EpisodeClassifier, Learner, Synapses, Tunable
 from harness.rules import readouts
 
-Stage = Literal["unfitted", "hidden", "classifier"]
-STAGES: tuple[Stage, ...] = ("unfitted", "hidden", "classifier")
-"""How far training went: not at all, the hidden layers alone, or the read-out too."""
+Stage = Literal["unfitted", "hidden", "classifier", "steady"]
+STAGES: tuple[Stage, ...] = ("unfitted", "hidden", "classifier", "steady")
+"""How far training went: not at all, the hidden layers alone, the read-out too, or beyond."""
 
 
 class CompetitiveConfig(registry.Config):

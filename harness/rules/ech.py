@@ -35,17 +35,14 @@ from harness.learning.learner import (
 from harness.rng import Rng
 from harness.rules import plasticity, readouts, structural
 from harness.rules.competition import Layer, compete, drive, uniform_weights
-from harness.rules.competitive_learner import (
-    STAGES,
-    CompetitiveLearner,
-    training_accuracy,
-)
+from harness.rules.competitive_learner import STAGES, training_accuracy
 from harness.rules.ech_config import EchConfig
+from harness.rules.steady import SteadyLearner
 from harness.rules.training_plan import TrainingPlan, plan_training, shuffled_batches
 
 
 @registry.learners.register("ech")
-class ECH(CompetitiveLearner):
+class ECH(SteadyLearner):
     """Excitatory competitive Hebbian rule (reconstruction): sparse code, three-factor read-out."""
 
     embed_batch = 512
@@ -74,6 +71,7 @@ class ECH(CompetitiveLearner):
         self.output = self._initial_readout(self.n_classes)
         self.stage = "unfitted"
         self.fitted = False
+        self.carried = {}
 
     def _initial_readout(self, classes: int) -> torch.Tensor:
         """V (H, classes) before learning."""
@@ -156,10 +154,15 @@ class ECH(CompetitiveLearner):
             if (step + 1) % per_epoch == 0 or step + 1 == steps:
                 self._restructure(epoch, epochs)
                 mean_explained = torch.cat(explained).mean().item()
-                log.add(self, epoch=epoch, explained=mean_explained, **self._weight_statistics())
+                log.add(
+                    self, epoch=epoch, explained=mean_explained, **structural.statistics(self.layer)
+                )
                 progress((step + 1) / steps, f"epoch {epoch}/{epochs}")
                 explained.clear()
         self.stage = "hidden"
+        # Thresholds made all neurons win about as often.
+        mean_wins = self.layer.step * plan.batch / config.hidden
+        self.carried["wins"] = torch.full_like(self.layer.threshold[0], mean_wins)
 
     def _restructure(self, epoch: int, epochs: int) -> None:
         """Prune and regrow at the end of an epoch.
@@ -172,14 +175,6 @@ class ECH(CompetitiveLearner):
         if within and config.regrow:
             count = round(config.regrow * removed)
             structural.regrow(self.layer, count, self.rng.torch("regrow", epoch))
-
-    def _weight_statistics(self) -> dict[str, float]:
-        """Share of live synapses, and the standard deviation of log w over them."""
-        live = self.layer.live
-        return {
-            "live": live.float().mean().item(),
-            "sigma_log_w": self.layer.weight[live].log().std().item(),
-        }
 
     def _fit_labels(
         self,
@@ -196,8 +191,9 @@ class ECH(CompetitiveLearner):
             self._fit_gated(inputs, labels, plan, log, parts[1])
             codes = self._fit_readout(inputs[rows], labels[rows], "second", log, parts[2])
         self.stage = "classifier"
+        self.imprint(codes, labels[rows])
         accuracy = training_accuracy(codes, labels[rows], self.output, self.gain)
-        log.add(self, train_accuracy=accuracy, **self._weight_statistics())
+        log.add(self, train_accuracy=accuracy, **structural.statistics(self.layer))
 
     def _codes(self, inputs: torch.Tensor) -> torch.Tensor:
         """The code (N, H) of inputs (N, n)."""
@@ -326,11 +322,13 @@ class ECH(CompetitiveLearner):
             "b": self.layer.threshold[0].clone(),
             "V": self.output.clone(),
             "stage": torch.tensor(STAGES.index(self.stage)),
+            **self.carried_state(),
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Load a state; the learner then behaves as the one that gave it."""
-        moved = {key: value.to(self.device).clone() for key, value in state.items()}
+        own = self.load_carried(state)
+        moved = {key: value.to(self.device).clone() for key, value in own.items()}
         self.layer = Layer(moved["W"].unsqueeze(0), moved["b"].unsqueeze(0))
         self.output = moved["V"]
         self.stage = STAGES[int(moved["stage"])]

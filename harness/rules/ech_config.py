@@ -12,12 +12,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.rules.competitive_learner import CompetitiveConfig
+from harness.rules.steady import SteadyConfig
 
 Head = Literal["imprint", "delta", "nearest-mean", "cosine", "ridge", "log-ridge"]
 
 
-class EchConfig(CompetitiveConfig):
+class EchConfig(SteadyConfig):
     """Keys of ``ech``."""
 
     hidden: int = Field(400, ge=2, description="hidden neurons H")
@@ -30,19 +30,6 @@ class EchConfig(CompetitiveConfig):
 
     epochs: int = Field(
         15, ge=1, description="passes over the training images for the hidden layer"
-    )
-    batch: int = Field(50, ge=1, description="images per plastic step")
-    prune: float = Field(
-        0.3,
-        ge=0,
-        lt=1,
-        description="theta: remove synapses below theta times the neuron's mean",
-    )
-    regrow: float = Field(
-        0.2,
-        ge=0,
-        le=1,
-        description="share of the pruned synapses regrown at random empty sites",
     )
     prune_from: int = Field(2, ge=1, description="first epoch that ends with pruning")
     prune_until: float = Field(

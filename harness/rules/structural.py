@@ -51,3 +51,12 @@ def regrow(layer: Layer, count: int, generator: torch.Generator) -> int:
     neuron = sites // weight.shape[1]
     weight.view(-1)[sites] = 0.3 * mean[neuron] * (0.5 * xi).exp()
     return count
+
+
+def statistics(layer: Layer) -> dict[str, float]:
+    """Share of live synapses, and the standard deviation of log w over them."""
+    live = layer.live
+    return {
+        "live": live.float().mean().item(),
+        "sigma_log_w": layer.weight[live].log().std().item(),
+    }
