@@ -10,11 +10,12 @@ from pydantic import Field
 from harness import registry
 from harness.batching import in_batches
 from harness.data.base import Images
-from harness.lazy import nn, torch
+from harness.lazy import F, nn, torch
 from harness.learning.connectome import READOUT
 from harness.learning.feature_learner import FeatureLearner
-from harness.learning.fitting import balanced_rows, unlabelled_error
-from harness.learning.heads import HeadName
+from harness.learning.fitting import balanced_rows, labels_of, unlabelled_error
+from harness.learning.going_on import GoingOn, add_to_means, heads_of_known
+from harness.learning.heads import HeadName, viewed
 from harness.learning.learner import (
     NO_LIMIT,
     Budget,
@@ -34,9 +35,12 @@ EMBED_BATCH = 512
 ASSIGN_BATCH = 4096
 """Images that are compared with all prototypes at once."""
 
+STEADY_BATCH = 50
+"""The same when it goes on, as in ``ech``."""
+
 
 @registry.learners.register("prototypes")
-class Prototypes(FeatureLearner):
+class Prototypes(GoingOn, FeatureLearner):
     """The layer and read-out of `ech` with other weights: k-means, or random training images.
 
     Whatever `ech` has beyond this control is due to its plasticity; what both have is due to the
@@ -44,6 +48,11 @@ class Prototypes(FeatureLearner):
     excitatory read-out under the three-factor delta rule reads. Here w_j is the mean direction of a
     cluster of images (spherical k-means, Dhillon & Modha 2001) or one image, and there are no
     homeostatic thresholds.
+
+    Going on, prototypes learn by online spherical k-means (MacQueen 1967): an image moves the
+    nearest prototype by 1 / n of the way, after n images that were nearest to it. The first images
+    become prototypes themselves. Classes are then read from the mean codes of their images, as in
+    the steady mode of `ech`.
 
     Only the read-out uses labels. Few examples: a head on the frozen code. The regime
     `from_scratch` is not supported: the weights would be the support images themselves, which is
@@ -88,6 +97,7 @@ class Prototypes(FeatureLearner):
             "prototypes": torch.zeros(hidden, math.prod(self.image_shape), device=self.device),
             "readout": readout.to(self.device),
         }
+        self.carried = {}
         self.fitted = False
 
     @property
@@ -151,6 +161,8 @@ class Prototypes(FeatureLearner):
 
         pool = inputs[drawn(len(inputs), min(budget, len(inputs)), "pool")]
         self.tensors["prototypes"] = pool[drawn(len(pool), hidden, "start")]
+        images_each = max(1.0, len(pool) / hidden)
+        self.carried["wins"] = pool.new_full((hidden,), images_each, dtype=torch.float64)
         if self.config.by == "exemplars":
             log.images_seen += len(pool)
             return
@@ -186,8 +198,51 @@ class Prototypes(FeatureLearner):
             progress=progress,
         )
         log.images_seen += len(codes)
+        self._imprint(codes, labels)
         accuracy = training_accuracy(codes, labels, weight[0], self.gain)
         log.add(self, train_accuracy=accuracy)
+
+    # ------------------------------------------------------------------------------------- going on
+
+    def go_on(
+        self, part: Images, *, rivals: torch.Tensor | None = None, progress: Progress = silent
+    ) -> TrainingLog:
+        """One pass of online k-means; ``rivals`` changes nothing, because there is no loss."""
+        from harness.rules.modules.competitive import inhibited
+
+        labels = torch.from_numpy(labels_of(part, self)).to(self.device)
+        order = torch.randperm(len(part), generator=self.next_call().torch("order"))
+        images = part.tensor(self.device)
+        with torch.no_grad():
+            for rows in order.to(self.device).split(STEADY_BATCH):
+                self._move_nearest(inhibited(images[rows]))
+            self._imprint(in_batches(self.body(), images, batch_size=EMBED_BATCH), labels)
+        self.tensors.pop("readout", None)  # the mean codes take its place
+        self.fitted = True
+        progress(1.0, "one pass")
+        return TrainingLog(images_seen=len(part))
+
+    def _move_nearest(self, inputs: torch.Tensor) -> None:
+        """Fill free prototypes, then move the nearest to each of the inputs (B, n) that remain."""
+        prototypes = self.tensors["prototypes"].clone()
+        no_wins = prototypes.new_zeros(len(prototypes), dtype=torch.float64)
+        wins = self.carried.get("wins", no_wins).clone()
+        new = torch.where(wins == 0)[0][: len(inputs)]
+        prototypes[new] = inputs[: len(new)]
+        wins[new] = 1
+        if self.config.by == "kmeans":
+            prototypes, wins = moved(prototypes, wins, inputs[len(new) :])
+        self.tensors["prototypes"] = prototypes
+        self.carried["wins"] = wins
+
+    def _imprint(self, codes: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add codes (N, H) of labelled images (N,) to the mean codes of their classes."""
+        means = self.carried.get("means", codes.new_zeros(self.n_classes, codes.shape[1]))
+        counts = self.carried.get("counts", labels.new_zeros(self.n_classes))
+        means, counts = add_to_means(means, counts, viewed(codes, "unit"), labels)
+        self.carried |= {"means": means, "counts": counts}
+
+    # ---------------------------------------------------------------------------- code and state
 
     def body(self) -> nn.Module:
         """Images to the code, by the same module as in ``ech``."""
@@ -203,7 +258,7 @@ class Prototypes(FeatureLearner):
             return in_batches(self.body(), images, batch_size=EMBED_BATCH)
 
     def classifier(self) -> nn.Module:
-        """The excitatory read-out of the code.
+        """The excitatory read-out of the code; that of the mean codes, once it has gone on.
 
         Raises:
             HarnessError: It was not trained on labels.
@@ -211,7 +266,10 @@ class Prototypes(FeatureLearner):
         from harness.rules.modules.competitive import ExcitatoryReadout
 
         if "readout" not in self.tensors:
-            raise unlabelled_error(self.kind)
+            if "means" not in self.carried:
+                raise unlabelled_error(self.kind)
+            means, counts = self.carried["means"], self.carried["counts"]
+            return heads_of_known(means, counts, "unit").on(self.body())
         readout = ExcitatoryReadout(self.tensors["readout"].clone(), self.gain)
         return nn.Sequential(self.body(), readout).eval()
 
@@ -221,6 +279,8 @@ class Prototypes(FeatureLearner):
         bundles = [Synapses("input->hidden", weight, weight > 0)]
         if "readout" in self.tensors:
             bundles.append(Synapses(READOUT, self.tensors["readout"]))
+        elif "means" in self.carried:
+            bundles.append(Synapses(READOUT, self.carried["means"].T))
         return bundles
 
 
@@ -249,6 +309,28 @@ def kmeans_step(
     length = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
     means = (sums / length.clamp_min(1e-12)).to(centres.dtype)
     return torch.where(length > 0, means, spare), total_cosine / len(inputs)
+
+
+def moved(
+    centres: torch.Tensor, counts: torch.Tensor, inputs: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Online k-means: every centre is the mean of the inputs that were nearest to it so far.
+
+    Args:
+        centres: (H, n), compared by their direction.
+        counts: (H,), inputs that each is the mean of.
+        inputs: (B, n) of length one; compared with the centres of before.
+
+    Returns:
+        Centres and counts.
+    """
+    directions = F.normalize(centres, dim=1)
+    nearest = (inputs @ directions.T).argmax(1)
+    came = torch.zeros_like(counts).index_add_(0, nearest, counts.new_ones(len(inputs)))
+    sums = torch.zeros_like(centres).index_add_(0, nearest, inputs)
+    counts = counts + came
+    excess = sums - came.to(centres.dtype)[:, None] * centres
+    return centres + excess / counts.clamp_min(1).to(centres.dtype)[:, None], counts
 
 
 def _draw(n: int, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.prototypes import Prototypes, kmeans_step
+from baselines.prototypes import Prototypes, kmeans_step, moved
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.learning.learner import Budget
@@ -118,3 +118,36 @@ def test_a_budget_is_kept(digits, by, images):
         < learner.fit(digits[0], budget=Budget(images)).images_seen
         <= images
     )
+
+
+def test_a_centre_is_the_mean_of_the_images_that_were_nearest_to_it():
+    generator = torch.Generator().manual_seed(0)
+    inputs = F.normalize(torch.rand(60, 5, generator=generator), dim=1)
+    centres, counts = inputs[:4].clone(), torch.ones(4, dtype=torch.float64)
+    members = [[row] for row in inputs[:4]]
+    for one in inputs[4:].split(1):
+        directions = F.normalize(centres, dim=1)
+        members[int((directions @ one[0]).argmax())].append(one[0])
+        centres, counts = moved(centres, counts, one)
+    assert counts.tolist() == [len(each) for each in members]
+    means = torch.stack([torch.stack(each).mean(0) for each in members])
+    torch.testing.assert_close(centres, means)
+
+
+def test_the_first_images_of_a_stream_become_prototypes(digits):
+    learner = new("prototypes", digits[0], by="exemplars", hidden=30)
+    learner.go_on(digits[0].take(range(20)))
+    assert int(learner.tensors["prototypes"].any(1).sum()) == 20
+    learner.go_on(digits[0].take(range(20, 60)))
+    kept = learner.tensors["prototypes"].clone()
+    learner.go_on(digits[0].take(range(60, 80)))
+    assert torch.equal(learner.tensors["prototypes"], kept), "all are taken, and exemplars stay"
+
+
+def test_classes_in_turn_are_remembered(digits):
+    learner = new("prototypes", digits[0], hidden=100)
+    for first in range(0, 10, 2):
+        rows = np.flatnonzero(digits[0].labels // 2 == first // 2)
+        learner.go_on(digits[0].take(rows))
+    answers = learner.classifier()(digits[1].tensor()).argmax(1).numpy()
+    assert (answers == digits[1].labels).mean() > 0.8
