@@ -300,9 +300,6 @@ def streams(
         sets: overrides, ``key.key=value``.
         data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
 
-    Returns:
-        The files written.
-
     Raises:
         HarnessError: a faulty suite, a missing dataset, or a suite without streams.
     """
@@ -396,15 +393,8 @@ def _write_streams(entry: ProtocolEntry, protocol: Continual, folder: Path) -> l
     data, _ = acquire.load(entry.dataset)
     written: list[Path] = []
     for source in protocol.sources:
-        stream = stream_of(source, data, protocol.splitting)
-        content = stream_files.described(
-            stream,
-            data,
-            dataset=entry.dataset.kind,
-            splitting=protocol.splitting,
-            split=protocol.config.split,
-        )
-        path = folder / f"{entry.name}-order{stream.order}.json"
-        write_text(path, json.dumps(content, ensure_ascii=False) + "\n")
-        written.append(path)
+        stream = stream_of(source, data, protocol.tested)
+        content = stream_files.described(stream, data, protocol.tested, entry.dataset.kind)
+        written.append(folder / f"{entry.name}-order{stream.order}.json")
+        write_text(written[-1], json.dumps(content, ensure_ascii=False) + "\n")
     return written

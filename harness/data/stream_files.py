@@ -12,8 +12,9 @@ An example::
 
 Classes are given by number, in the order of the splitting's classes. ``images`` has the numbers of
 a task's images in their split; ``[0, 3]`` are 0, 1, 2 and 3. Together they are all images of the
-task's classes. ``class_names``, ``images``, every ``sha256`` and ``content`` may be left out; what
-is given must agree with the data here.
+task's classes. With ``held_out``, all are from ``split``, and so many of each class are tested on.
+``class_names``, ``images``, every ``sha256`` and ``content`` may be left out; what is given must
+agree with the data here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from harness.data.base import Loaded
-from harness.data.streams import Scenario, Stream, Task
+from harness.data.streams import Halves, Scenario, Stream, Task
 from harness.data.views import View
 from harness.errors import DataError
 from harness.registry import Config
@@ -79,12 +80,18 @@ class StreamFile(Config):
     dataset: str
     splitting: str
     split: str
+    held_out: Annotated[int, Field(ge=1)] | None = None
     content: str | None = None
     scenario: Scenario
     order: int = 0
     sha256: str | None = None
     counts: str | None = None
     tasks: list[TaskFile] = Field(min_length=2)
+
+    @property
+    def tested(self) -> Halves:
+        """Which images it is learned from and tested on."""
+        return Halves(self.splitting, self.split, self.held_out)
 
     def stream(self, n_classes: int, pixels: int, where: str) -> Stream:
         """The stream, for a splitting with so many classes and images of so many pixels.
@@ -122,7 +129,7 @@ class StreamFile(Config):
                 where=where,
                 hint="use the release of the dataset that it was made with, or remove `content`",
             )
-        names = data.split_classes(self.splitting, "train")
+        names = data.split_classes(self.splitting, self.tested.learned)
         for number, task in enumerate(self.tasks):
             here = [names[label] for label in task.classes]
             if task.class_names not in (None, here):
@@ -131,15 +138,13 @@ class StreamFile(Config):
                     f"it calls them {', '.join(task.class_names or ())}",
                     where=where,
                 )
-        for split, key in (("train", "train"), (self.split, "test")):
-            labels = data.split(self.splitting, split).known_labels
-            for number, task in enumerate(self.tasks):
+        for number, task in enumerate(self.tasks):
+            for key, actual in _rows(data, self.tested, task.classes).items():
                 given: PartFile | None = getattr(task, key)
-                actual = np.flatnonzero(np.isin(labels, task.classes))
                 if given is not None and not _agrees(given, actual):
                     raise DataError(
-                        f"task {number}: its {key} images are not all images of its classes in "
-                        f"{self.splitting}/{split}, of which there are {len(actual)}",
+                        f"task {number}: its {key} images are not all {key} images of its classes "
+                        f"in {self.splitting}, of which there are {len(actual)}",
                         where=where,
                         hint="for fewer images, import them as a dataset of your own",
                     )
@@ -182,6 +187,17 @@ def _check_outputs(stream: Stream, where: str) -> None:
         )
 
 
+def _rows(data: Loaded, tested: Halves, classes: Sequence[int]) -> dict[str, np.ndarray]:
+    """``train`` and ``test`` -> the numbers of the images of some classes in their split."""
+    rows = {}
+    splits = (tested.learned, tested.split)
+    for key, split, images in zip(("train", "test"), splits, tested.images(data), strict=True):
+        own = images.index[np.isin(images.known_labels, list(classes))]
+        # The images of a split are in ascending order of their position in the dataset.
+        rows[key] = np.searchsorted(data.split(tested.splitting, split).index, own)
+    return rows
+
+
 def _agrees(given: PartFile, actual: np.ndarray) -> bool:
     if given.n != len(actual):
         return False
@@ -222,23 +238,18 @@ def _unfolded(folded: Sequence[int | tuple[int, int]]) -> list[int]:
     return rows
 
 
-def described(
-    stream: Stream, data: Loaded, *, dataset: str, splitting: str, split: str
-) -> dict[str, Any]:
+def described(stream: Stream, data: Loaded, tested: Halves, dataset: str) -> dict[str, Any]:
     """A stream as the content of its file.
 
     Args:
         stream: The stream.
         data: The dataset.
-        dataset: Its name.
-        splitting: Which splitting.
-        split: The split that is tested on.
+        tested: Which images it is learned from and tested on.
+        dataset: Name of the dataset.
     """
-    names = data.split_classes(splitting, "train")
-    labels = {of: data.split(splitting, of).known_labels for of in ("train", split)}
+    names = data.split_classes(tested.splitting, tested.learned)
 
-    def part(of: str, task: Task) -> dict[str, Any]:
-        rows = np.flatnonzero(np.isin(labels[of], task.classes))
+    def part(rows: np.ndarray) -> dict[str, Any]:
         return {"n": len(rows), "sha256": _hash(rows), "images": runs(rows)}
 
     tasks = [
@@ -248,16 +259,17 @@ def described(
             "class_names": [names[label] for label in task.classes],
             "outputs": list(task.outputs),
             "view": task.view.to_json(),
-            "train": part("train", task),
-            "test": part(split, task),
+            **{key: part(rows) for key, rows in _rows(data, tested, task.classes).items()},
         }
         for task in stream.tasks
     ]
+    held_out = {} if tested.held_out is None else {"held_out": tested.held_out}
     return {
         "schema": 1,
         "dataset": dataset,
-        "splitting": splitting,
-        "split": split,
+        "splitting": tested.splitting,
+        "split": tested.split,
+        **held_out,
         "content": data.content_hash(),
         "scenario": stream.scenario,
         "order": stream.order,

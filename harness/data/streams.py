@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.data.base import Images
+from harness.data.base import Images, Loaded
 from harness.data.views import PLAIN, View
 from harness.errors import DataError
 from harness.rng import Rng
@@ -119,6 +119,40 @@ class Stream:
         pairs = np.eye(self.outputs, dtype=bool)
         pairs[np.ix_(units, units)] = True
         return pairs
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Which images a stream is learned from, and which it is tested on.
+
+    Attributes:
+        splitting: Of the dataset.
+        split: The split that is tested on; ``train`` is learned.
+        held_out: Where splits have different classes: images of each class of ``split`` that are
+            tested on, drawn once and for all; its other images are learned. None: as above.
+    """
+
+    splitting: str
+    split: str
+    held_out: int | None = None
+
+    @property
+    def learned(self) -> str:
+        """The split that is learned."""
+        return "train" if self.held_out is None else self.split
+
+    def images(self, data: Loaded) -> tuple[Images, Images]:
+        """The images to learn and those to test on."""
+        images = data.split(self.splitting, self.learned)
+        if self.held_out is None:
+            return images, data.split(self.splitting, self.split)
+        shuffled = Rng(0).child("held out of streams").numpy("order").permutation(len(images))
+        by_class = shuffled[np.argsort(images.known_labels[shuffled], kind="stable")]
+        sizes = np.bincount(images.known_labels)
+        rank = np.arange(len(images)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        is_tested = np.zeros(len(images), bool)
+        is_tested[by_class[rank < self.held_out]] = True
+        return images.take(np.flatnonzero(~is_tested)), images.take(np.flatnonzero(is_tested))
 
 
 class Parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from harness.attacks.pgd import PGD
@@ -11,7 +12,7 @@ from harness.budgets import words
 from harness.data import stream_files
 from harness.data.base import Loaded, SplitFacts
 from harness.data.stream_files import StreamFile
-from harness.data.streams import Stream, by_classes, by_groups, permuted, rotated
+from harness.data.streams import Halves, Stream, by_classes, by_groups, permuted, rotated
 from harness.errors import DataError
 from harness.learning.learner import Learner
 from harness.metrics.power import detectable_difference
@@ -66,9 +67,14 @@ class Continual(Protocol[ContinualSetting]):
         return self.config.splitting or next(iter(self.facts.splittings))
 
     @property
+    def tested(self) -> Halves:
+        """Which images are learned and tested on."""
+        return Halves(self.splitting, self.config.split, self.config.held_out)
+
+    @property
     def train_facts(self) -> SplitFacts:
         """Sizes of the split that is learned."""
-        return self.facts.splittings[self.splitting]["train"]
+        return self.facts.splittings[self.splitting][self.tested.learned]
 
     def training(self) -> None:
         """Nothing: each cell takes an untrained learner through its streams."""
@@ -89,6 +95,7 @@ class Continual(Protocol[ContinualSetting]):
                 split=config.split,
                 streams=tuple(map(_name, sources)),
                 ways=self._outputs(sources[0]),
+                held_out=config.held_out,
                 watch_every=config.watch_every,
                 robust=None if config.robust is None else Robust(**dict(config.robust)),
                 sources=sources,
@@ -138,18 +145,38 @@ class Continual(Protocol[ContinualSetting]):
 
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splits, classes without test images, and impossible streams."""
-        named = self.config.splitting is not None
-        faults = list(shared_class_faults(self, self.splitting, self.config.split, named=named))
-        if not faults and "train" not in self.facts.splittings[self.splitting]:
-            faults = [Fault(("dataset",), f"learners are trained, and {NO_TRAIN}", CARVE)]
+        faults = list(self._split_faults())
         if not faults:
             faults = list(self._stream_faults())
         yield from faults
 
+    def _split_faults(self) -> Iterator[Fault]:
+        """Faults of the images that are learned and tested on."""
+        config = self.config
+        splits = self.facts.splittings.get(self.splitting)
+        if config.held_out is None or splits is None or config.split not in splits:
+            named = config.splitting is not None
+            for fault in shared_class_faults(self, self.splitting, config.split, named=named):
+                is_disjoint = self.splitting in self.facts.class_disjoint
+                hint = "set `held_out`: test images of each class of one split"
+                yield replace(fault, hint=hint) if is_disjoint else fault
+            if splits is not None and "train" not in splits:
+                yield Fault(("dataset",), f"learners are trained, and {NO_TRAIN}", CARVE)
+            elif config.split == "train":
+                yield Fault(("split",), "the images that are learned are not tested on")
+        elif config.held_out >= splits[config.split].per_class:
+            smallest = splits[config.split].per_class
+            yield Fault(
+                ("held_out",),
+                f"a class of {self.splitting}/{config.split} may have only {smallest} images, and "
+                f"{config.held_out} are held out",
+                f"at most {smallest - 1}",
+            )
+
     def _stream_faults(self) -> Iterator[Fault]:
         config = self.config
         tested = self.facts.splittings[self.splitting][config.split].classes
-        if tested != self.train_facts.classes:
+        if config.held_out is None and tested != self.train_facts.classes:
             yield Fault(
                 ("split",),
                 f"{self.train_facts.classes} classes are trained and {tested} tested: a task "
@@ -179,12 +206,12 @@ class Continual(Protocol[ContinualSetting]):
         if len({*names}) < len(names):
             yield Fault(("streams_from",), "two of the files have the same tasks")
         for stream_file in self._files:
-            if (stream_file.splitting, stream_file.split) != (self.splitting, self.config.split):
+            if stream_file.tested != self.tested:
                 yield Fault(
                     ("streams_from",),
-                    f"a stream is of {stream_file.splitting}/{stream_file.split}, and this "
-                    f"measures {self.splitting}/{self.config.split}",
-                    "set `splitting` and `split` to those of the file",
+                    f"a stream is of {_tested_words(stream_file.tested)}, and this measures "
+                    f"{_tested_words(self.tested)}",
+                    "set `splitting`, `split` and `held_out` to those of the file",
                 )
         kinds = {(source.scenario, self._outputs(source)) for source in sources}
         if len(kinds) > 1:
@@ -201,7 +228,7 @@ class Continual(Protocol[ContinualSetting]):
         for path, stream_file in zip(self.config.streams_from or [], self._files, strict=True):
             stream_file.check(load(), str(path))
         if self.config.tasks_by == "groups":
-            stream_of(self.sources[0], load(), self.splitting)
+            stream_of(self.sources[0], load(), self.tested)
 
     def refuses(self, learner: type[Learner]) -> str | None:
         """Learners without ``go_on`` cannot learn in chunks; otherwise they are trained anew."""
@@ -223,12 +250,11 @@ class Continual(Protocol[ContinualSetting]):
         Args:
             learner: an untrained learner.
         """
-        train = data.split(setting.splitting, "train")
-        test = data.split(setting.splitting, setting.split)
+        train, test = setting.tested.images(data)
         earlier = context.checkpoint.load()
         courses: list[Course] = []
         for place, source in enumerate(setting.sources):
-            stream = stream_of(source, data, setting.splitting)
+            stream = stream_of(source, data, setting.tested)
             own = _at(place, earlier)
             walk = Walk(stream, train, test, setting, context.part(place, len(setting.sources)))
 
@@ -258,15 +284,13 @@ class Continual(Protocol[ContinualSetting]):
     def block(self) -> dict[str, str]:
         """Conditions that every number of the table shares."""
         config = self.config
-        test = self.facts.splittings[self.splitting][config.split]
         shown = "one call a task" if config.chunk is None else f"{config.chunk} images a call"
         block = {
             "scenario": SCENARIOS[self.scenario],
-            "stream": f"{self._tasks_words()}; {self.splitting}/train, tested on "
-            f"{self.splitting}/{config.split}, {test.images} images",
+            "stream": f"{self._tasks_words()}; {_tested_words(self.tested)}",
             "orders": self._order_words(),
             "passes": f"{config.passes} over each task, {shown}; the same for every strategy; "
-            "rates and optimisers know no end and no boundary of a task",
+            "rates know no end of a task",
             "image size": "x".join(map(str, self.facts.image_shape)),
         }
         if self.scenario == "class":
@@ -303,7 +327,13 @@ class Continual(Protocol[ContinualSetting]):
         return f"{', '.join(map(str, orders))}{own}, the same for every learner and seed"
 
 
-def stream_of(source: Stream | GroupsOf, data: Loaded, splitting: str) -> Stream:
+def _tested_words(tested: Halves) -> str:
+    if tested.held_out is None:
+        return f"{tested.splitting}/train, tested on {tested.splitting}/{tested.split}"
+    return f"{tested.splitting}/{tested.split}, tested on {tested.held_out} images of each class"
+
+
+def stream_of(source: Stream | GroupsOf, data: Loaded, tested: Halves) -> Stream:
     """The stream of one order.
 
     Raises:
@@ -311,20 +341,20 @@ def stream_of(source: Stream | GroupsOf, data: Loaded, splitting: str) -> Stream
     """
     if isinstance(source, Stream):
         return source
-    groups = data.split_groups(splitting, "train")
+    groups = data.split_groups(tested.splitting, tested.learned)
     if groups is None:
         raise DataError(
             "its classes have no groups, which `tasks_by: groups` needs",
             hint="use tasks_by: classes",
         )
-    names = _group_names(data, splitting)
+    names = _group_names(data, tested)
     return by_groups(groups.tolist(), names, source.scenario, source.order)
 
 
-def _group_names(data: Loaded, splitting: str) -> list[str]:
+def _group_names(data: Loaded, tested: Halves) -> list[str]:
     """Names of the groups, in the order of their numbers in ``Loaded.split_groups``."""
     assert data.groups is not None
-    classes = {*data.split_classes(splitting, "train")}
+    classes = {*data.split_classes(tested.splitting, tested.learned)}
     pairs = zip(data.class_names, data.groups, strict=True)
     return sorted({group for name, group in pairs if name in classes})
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from harness.data.streams import Scenario, Stream
+from harness.data.streams import Halves, Scenario, Stream
 from harness.protocols.base import ProtocolConfig, SuiteFile
 from harness.protocols.continual_attack import RobustConfig
 from harness.protocols.setting import Setting
@@ -47,6 +47,8 @@ class ContinualSetting(Setting):
         splitting, split: Images that are tested on; those of training are ``train``.
         streams: Hash of the stream of each order; of groups, ``groups-`` and the order.
         ways: Output units of the learner.
+        held_out: Images of each class that are held out to test on; None: ``split`` has other
+            images than ``train``.
         watch_every: Training steps between looks at the old tasks; None: no looks.
         robust: Norm, budget, steps and images a task of the attack after each; None: no attack.
         sources: What the streams are made of; the hashes stand for it.
@@ -61,6 +63,7 @@ class ContinualSetting(Setting):
     split: str
     streams: tuple[str, ...]
     ways: int
+    held_out: int | None = None
     watch_every: int | None = None
     robust: tuple[str, float, int, int] | None = None
     sources: tuple[Stream | GroupsOf, ...] = ()
@@ -69,7 +72,7 @@ class ContinualSetting(Setting):
         """The setting as JSON; keys that are not used are left out."""
         identity = super().to_identity()
         del identity["sources"]
-        for key in ("chunk", "watch_every", "robust"):
+        for key in ("chunk", "held_out", "watch_every", "robust"):
             if identity[key] is None:
                 del identity[key]
         return identity
@@ -78,6 +81,11 @@ class ContinualSetting(Setting):
     def from_identity(cls, identity: Any) -> ContinualSetting:
         """Rebuild the setting; its ``sources`` are not in the identity."""
         return super().from_identity({"chunk": None, **identity})
+
+    @property
+    def tested(self) -> Halves:
+        """Which images are learned and tested on."""
+        return Halves(self.splitting, self.split, self.held_out)
 
     @property
     def label(self) -> str:
@@ -179,7 +187,15 @@ class ContinualConfig(ProtocolConfig):
     splitting: str | None = Field(
         None, description="which splitting of the dataset; its first one if left out"
     )
-    split: Literal["val", "test"] = Field("test", description="the split that is counted on")
+    split: Literal["train", "val", "test"] = Field(
+        "test", description="the split that is counted on"
+    )
+    held_out: int | None = Field(
+        None,
+        ge=1,
+        description="where splits have different classes (alphabets): how many images of each "
+        "class of `split` are tested on; its other images are learned",
+    )
     watch_every: int | None = Field(
         None,
         ge=1,

@@ -9,7 +9,7 @@ import pytest
 
 from harness.data import stream_files
 from harness.data.base import Images, Loaded
-from harness.data.streams import Parts, by_classes, by_groups, permuted, rotated
+from harness.data.streams import Halves, Parts, by_classes, by_groups, permuted, rotated
 from harness.data.views import View
 from harness.errors import DataError
 
@@ -118,7 +118,7 @@ def test_later_parts_cannot_be_reached():
 )
 def test_a_stream_comes_back_from_its_file(stream, tmp_path):
     data = loaded()
-    content = stream_files.described(stream, data, dataset="d", splitting="standard", split="test")
+    content = stream_files.described(stream, data, Halves("standard", "test"), "d")
     path = tmp_path / "stream.json"
     path.write_text(json.dumps(content))
     given = stream_files.read(path)
@@ -126,9 +126,29 @@ def test_a_stream_comes_back_from_its_file(stream, tmp_path):
     assert given.stream(6, 16, str(path)).sha256 == stream.sha256
 
 
+def test_held_out_images_are_as_many_of_each_class_and_the_others_are_learned():
+    data = loaded()
+    train, test = Halves("standard", "train", held_out=1).images(data)
+    assert np.bincount(test.labels).tolist() == [1] * 6
+    assert sorted([*train.index, *test.index]) == list(range(18))
+    again = Halves("standard", "train", held_out=1).images(data)[1]
+    assert (again.index == test.index).all()
+
+
+def test_a_stream_with_held_out_images_comes_back_from_its_file(tmp_path):
+    data, tested = loaded(), Halves("standard", "train", held_out=1)
+    content = stream_files.described(by_classes(6, 2, "class", 3), data, tested, "d")
+    assert content["tasks"][0]["train"]["n"] == 4 and content["tasks"][0]["test"]["n"] == 2
+    path = tmp_path / "stream.json"
+    path.write_text(json.dumps(content))
+    given = stream_files.read(path)
+    given.check(data, str(path))
+    assert given.tested == tested
+
+
 def edited(tmp_path, **changes) -> stream_files.StreamFile:
     content = stream_files.described(
-        by_classes(6, 2, "class", 3), loaded(), dataset="d", splitting="standard", split="test"
+        by_classes(6, 2, "class", 3), loaded(), Halves("standard", "test"), "d"
     )
     for place, value in changes.items():
         content["tasks"][0][place] = value

@@ -374,6 +374,8 @@ def test_a_memory_comes_back_from_its_arrays():
         ({"classes_per_task": 6}, ("classes_per_task",), "two tasks"),
         ({"tasks_by": "groups", "scenario": "domain"}, ("scenario",), "differ in size"),
         ({"splitting": "other"}, ("splitting",), "no splitting"),
+        ({"split": "train"}, ("split",), "not tested on"),
+        ({"split": "train", "held_out": 12}, ("held_out",), "may have only 12 images"),
         ({"streams_from": ["missing.json"]}, ("streams_from",), "cannot be read"),
     ],
 )
@@ -406,9 +408,7 @@ def test_a_stream_from_a_file_has_the_key_of_the_one_it_was_written_from(data, t
     from harness.data import stream_files
 
     (drawn,) = protocol().settings()
-    content = stream_files.described(
-        drawn.sources[0], data, dataset="any", splitting="standard", split="test"
-    )
+    content = stream_files.described(drawn.sources[0], data, drawn.tested, "any")
     path = tmp_path / "stream.json"
     path.write_text(json.dumps(content))
     read = protocol(streams_from=[str(path)])
@@ -416,6 +416,15 @@ def test_a_stream_from_a_file_has_the_key_of_the_one_it_was_written_from(data, t
     read.examine(lambda: data)
     (listed,) = read.settings()
     assert listed.to_identity() == drawn.to_identity()
+
+
+def test_classes_of_one_split_may_be_learned_where_splits_have_different_ones(data):
+    disjoint = replace(FACTS, class_disjoint=frozenset({"standard"}))
+    (fault,) = protocol(disjoint).faults()
+    assert "held_out" in fault.hint
+    assert not list(protocol(disjoint, split="train", held_out=4).faults())
+    found = measured(data, split="train", held_out=4)
+    assert len(found.arrays["task/0"]) == 4 * CLASSES
 
 
 def test_unequal_groups_are_tasks(data):
