@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.cells.results import Results
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -52,3 +53,16 @@ def add_legend(figure: Figure, axis: Axes, columns: int) -> None:
     handles, names = axis.get_legend_handles_labels()
     columns = min(columns, max(1, len(names)))
     figure.legend(handles, names, loc="lower center", ncols=columns, handlelength=2.4)
+
+
+def add_caption(figure: Figure, results: Results, protocol: str) -> None:
+    """Say above all panels what was measured: the dataset, its split, how much, and the seeds."""
+    block = results.blocks.get(protocol, {})
+    parts = [block[key] for key in ("dataset", "split") if key in block]
+    for key in ("images", "episodes"):
+        if key in block:
+            parts.append(f"{block[key].split()[0].rstrip(',')} {key}")
+    if "seeds" in block:
+        number = block["seeds"].partition(" ")[0]
+        parts.append(f"{number} seed" if number == "1" else f"{number} seeds")
+    figure.suptitle(", ".join(parts), x=0.01, ha="left", fontsize=8.5, color="#555555")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from harness.cells.results import Results
-from harness.records import Record
+from harness.records import WORST, Record
 from harness.report.aggregate import aggregate
-from harness.report.canvas import add_legend, legend_height, panels
+from harness.report.canvas import add_caption, add_legend, legend_height, panels
 from harness.report.derive import ATTACKED
 from harness.report.formats import CLEAN, label
 from harness.report.grid import Grid, Labels, distinguish, group, ordered
@@ -36,15 +36,42 @@ LARGE = (5.2, 3.4)
 
 
 def robustness(results: Results, protocol: str) -> tuple[Curves, Panels]:
-    """Accuracy along eps: a panel per attack."""
+    """Accuracy along eps: a panel per attack, but none for an attack that always was the worst."""
     keys, grid = accuracy_grid(results, protocol, ("norm", "attack", "eps"))
     keys, curves = _along("eps", keys, grid)
+    every = _panels_of(curves, keys, results)
+    twins = {
+        worst: [panel for panel in every if WORST not in panel and _same(curves, panel, worst)]
+        for worst in every
+        if WORST in worst
+    }
+    repeated = [panel for panels in twins.values() for panel in panels]
     titled: Panels = []
-    for panel in _panels_of(curves, keys, results):
-        norm, *names = [label(key, value) for key, value in zip(keys, panel, strict=True)]
-        title = [*names, f"({norm})" if norm else ""]
-        titled.append((" ".join(filter(None, title)), panel))
+    for panel in every:
+        if panel not in repeated:
+            names = [_attack_title(keys, each) for each in (panel, *twins.get(panel, ()))]
+            norm = f" ({panel[0]})" if panel[0] else ""
+            titled.append((" = ".join(names) + norm, panel))
     return curves, titled
+
+
+def _attack_title(keys: tuple[str, ...], panel: Labels) -> str:
+    _, *names = [label(key, value) for key, value in zip(keys, panel, strict=True)]
+    return " ".join(filter(None, names))
+
+
+def _same(curves: Curves, one: Labels, other: Labels) -> bool:
+    """Whether two panels show the same numbers, so that one of them says it all."""
+    return _values(curves, one) == _values(curves, other)
+
+
+def _values(curves: Curves, panel: Labels) -> dict[Labels, dict[float, list[float]]]:
+    """The numbers of a panel, by row and position."""
+    return {
+        row: {x: [record.value for record in records] for x, records in points.items()}
+        for (row, shown), points in curves.items()
+        if shown == panel
+    }
 
 
 def proofs(results: Results, protocol: str) -> Curves:
@@ -163,6 +190,7 @@ def curve_figure(results: Results, protocol: str) -> Figure | None:
         place = axis.get_subplotspec()
         if place is not None and place.is_first_col():
             axis.set_ylabel("accuracy, %")
+    add_caption(figure, results, protocol)
     add_legend(figure, axes[0], 4)
     if is_learning:
         _use_log_axis(axes[0], sorted({x for points in curves.values() for x in points}))

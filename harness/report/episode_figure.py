@@ -10,7 +10,7 @@ import numpy as np
 from harness.cells.results import Results
 from harness.records import Record
 from harness.report.aggregate import aggregate
-from harness.report.canvas import panels
+from harness.report.canvas import add_caption, panels
 from harness.report.curves import accuracy_grid
 from harness.report.formats import error_bar, label
 from harness.report.grid import ordered
@@ -27,6 +27,8 @@ BIN = 0.025
 def episode_accuracies(results: Results, protocol: str) -> Figure | None:
     """Draw a panel per (ways, shots), with a ridge per learner and its mean with interval.
 
+    A dotted line marks chance, where it is not left of the panel.
+
     Returns:
         The figure; None if nothing was measured.
     """
@@ -41,6 +43,10 @@ def episode_accuracies(results: Results, protocol: str) -> Figure | None:
         labels = [label(key, value) for key, value in zip(keys, panel, strict=True)]
         axis.set_title(" ".join(filter(None, labels)), loc="left")
         _draw_panel(axis, results, records)
+        ways = dict(zip(keys, panel, strict=True)).get("ways")
+        if ways:
+            axis.axvline(100 / ways, color="#555555", linewidth=0.9, linestyle=":", zorder=0)
+    add_caption(figure, results, protocol)
     return figure
 
 

@@ -7,9 +7,12 @@ from typing import Any
 from harness.cells.results import Results
 
 # Okabe & Ito's colours, which colour-blind readers can distinguish. Their yellow is too pale for a
-# line; grey replaces it.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#888888")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# line; grey, purple and brown, which differ in lightness, make ten with the rest.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
+    *("#56B4E9", "#000000", "#888888", "#5B2A86", "#8C5A2B"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", "h")
 DASHES = ("-", "--", ":", "-.")
 
 STYLE: dict[Any, Any] = {
@@ -38,7 +41,7 @@ STYLE: dict[Any, Any] = {
 def style_of(learner: str, results: Results) -> dict[str, Any]:
     """Colour, marker and dash of a learner, the same in every figure of a suite.
 
-    Marker and dash alone distinguish 32 learners, for prints in grey.
+    Colours and markers distinguish ten; marker and dash together 20, for prints in grey.
     """
     place = len(results.learners)
     if learner in results.learners:
