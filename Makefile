@@ -1,11 +1,11 @@
-# make quickstart | paper | test | test-slow | hostile | hostile-small | lint | mutants | install | clean
+# make quickstart | paper | test | test-slow | hostile | hostile-small | lint | mutants | docs | install | clean
 # Everything is installed into one virtual environment. VENV=path uses another one and keeps the torch that it has.
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart paper test test-slow hostile hostile-small lint mutants install clean
+.PHONY: quickstart paper test test-slow hostile hostile-small lint mutants docs install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
@@ -39,6 +39,14 @@ lint: $(STAMP)
 mutants: $(STAMP)
 	@$(BIN)/python tests/benchmarks/mutants.py $(MUTANTS)
 
+# The documentation as a site in site/. Its tools need a newer requests than torchattacks allows, so they live apart.
+docs: .venv-docs/bin/mkdocs
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build -q
+
+.venv-docs/bin/mkdocs:
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install -q mkdocs-material==9.8.2 mkdocstrings-python==2.0.11
+
 install: $(STAMP)
 
 $(STAMP): pyproject.toml third_party/install.py third_party/constraints.txt third_party/learn2learn/backend.py third_party/learn2learn/pyproject.toml
@@ -46,4 +54,4 @@ $(STAMP): pyproject.toml third_party/install.py third_party/constraints.txt thir
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .venv-docs site build *.egg-info
