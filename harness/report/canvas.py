@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.cells.results import Results
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from harness.cells.results import Results
 
 LEGEND_ROW = 0.2
 """Height of one row of a legend, in inches."""
