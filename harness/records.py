@@ -34,6 +34,9 @@ NO_ATTACK = "no attack"
 WORST = "worst"
 """Attack name in a setting: the worst case over all attacks of a sweep, from their verdicts."""
 
+UNION = "union"
+"""Attack name in a setting: the worst case over several norms, each at a budget of its own."""
+
 
 @dataclass(frozen=True)
 class Value:

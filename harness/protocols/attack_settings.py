@@ -17,17 +17,18 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from harness.attacks.base import Attack
+from harness.attacks.cascade import Cascade, unfit
 from harness.attacks.config import (
     AttackConfig,
     Problem,
     class_words,
     config_error,
-    expand_name,
 )
-from harness.errors import HarnessError
+from harness.attacks.validated import validated
 from harness.protocols.base import Fault, ProtocolConfig
 from harness.protocols.saved import save_faults
 from harness.protocols.targeted import CLASSES, target_faults
+from harness.records import WORST
 from harness.registry import attacks, learners
 
 BUDGETS = "budgets in pixel units, box [0, 1]; normalisation inside the network"
@@ -73,27 +74,7 @@ class _Registered:
 
     @staticmethod
     def _validate(value: Any, _: Any) -> AttackConfig:
-        if isinstance(value, AttackConfig):
-            return value
-        if not isinstance(value, dict):
-            raise ValueError("an attack is a mapping, e.g. {attack: fgsm, eps: [0, 0.1]}")
-        name = value.get("attack")
-        if not isinstance(name, str):
-            allowed = f"name the attack, one of: {', '.join(attacks)}"
-            raise config_error([(("attack",), allowed, name)])
-        value = expand_name(value)
-        name = value["attack"]
-        try:
-            attack = attacks[name]
-        except HarnessError as error:
-            text = f"{error.message}; {error.hint}" if error.hint else error.message
-            raise config_error([(("attack",), text, name)]) from None
-        except (AttributeError, TypeError):
-            attack = None  # the object takes no attribute, and the registry sets one on a class
-        if not (isinstance(attack, type) and issubclass(attack, Attack)):
-            text = f"{name} is not a subclass of {Attack.__module__}.Attack"
-            raise config_error([(("attack",), text, name)])
-        return attack.Config.model_validate(value)
+        return validated(value)
 
 
 AnyAttack = Annotated[SerializeAsAny[AttackConfig], _Registered()]
@@ -182,6 +163,30 @@ def labelled(configs: Sequence[AttackConfig]) -> list[AttackEntry]:
         used.add(label)
         entries.append(AttackEntry(label, config))
     return entries
+
+
+def cascades(configs: Sequence[AttackConfig]) -> list[AttackEntry]:
+    """One cascade over the attacks of each norm, in their order."""
+    return [
+        AttackEntry(WORST, Cascade.of(attacks=[configs[place] for place in places]).config)
+        for places in _by_norm(configs)
+    ]
+
+
+def cascade_problems(configs: Sequence[AttackConfig]) -> list[Problem]:
+    """What keeps the attacks of each norm from being a cascade; paths begin with ``attacks``."""
+    return [
+        (("attacks", places[int(member)], *path), message, given)
+        for places in _by_norm(configs)
+        for (member, *path), message, given in unfit([configs[place] for place in places])
+    ]
+
+
+def _by_norm(configs: Sequence[AttackConfig]) -> list[list[int]]:
+    norms: dict[str, list[int]] = {}
+    for place, config in enumerate(configs):
+        norms.setdefault(config.norm, []).append(place)
+    return list(norms.values())
 
 
 def attack_faults(

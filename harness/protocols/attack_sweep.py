@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.attacks.base import Attack
+from harness.attacks.cascade import Cascade
+from harness.attacks.config import config_error
 from harness.attacks.engine.parts import shares
 from harness.attacks.engine.sweep import Sweep, sweep, verdict_name
 from harness.attacks.engine.victim import Victim
@@ -23,6 +25,8 @@ from harness.protocols.attack_settings import (
     AttacksConfig,
     attack_faults,
     attack_words,
+    cascade_problems,
+    cascades,
     knowledge,
     labelled,
 )
@@ -109,18 +113,31 @@ class AttackSweep(OnASplit[AttackSweepSetting]):
         split: Literal["train", "val", "test"] = Field(
             "test", description="the split whose images are attacked"
         )
+        worst: Literal["derived", "cascade"] = Field(
+            "derived",
+            description="derived: every attack is a measurement, and the worst case follows from "
+            "them; cascade: the attacks of a norm are one measurement, the worst case, in which "
+            "each attacks what withstood those before it",
+        )
         images: Some | None = Field(
             None,
             description="how many images, classes balanced, or {first: N}: the first N in the "
             "dataset's order; the whole split if left out",
         )
 
+        @model_validator(mode="after")
+        def _can_be_a_cascade(self) -> Self:
+            problems = cascade_problems(self.attacks) if self.worst == "cascade" else []
+            if problems:
+                raise config_error(problems)
+            return self
+
     config: Config
 
     def settings(self) -> Iterator[AttackSweepSetting]:
-        """Yield one setting for each attack."""
+        """Yield one setting for each attack, or for the cascade of each norm."""
         config = self.config
-        for entry in labelled(config.attacks):
+        for entry in (cascades if config.worst == "cascade" else labelled)(config.attacks):
             images = of_config(config.images)
             yield AttackSweepSetting(entry, self.splitting, config.split, images)
 
@@ -162,10 +179,12 @@ class AttackSweep(OnASplit[AttackSweepSetting]):
 
     @classmethod
     def code(cls, setting: AttackSweepSetting) -> list[type]:
-        """The attack, the learner that it trains to attack from, and proofs, if any."""
+        """The attack and its parts, the learner that it trains to attack from, and proofs."""
+        attack = setting.entry.attack
+        parts = [*map(type, attack.parts.values())] if isinstance(attack, Cascade) else []
         proofs = [certificates.Certificates] if setting.entry.config.certify else []
         kept = [] if setting.entry.config.save is None else [saving.Saved]
-        return [*setting.entry.code(), *proofs, *kept]
+        return [*setting.entry.code(), *parts, *proofs, *kept]
 
     @classmethod
     def measure(

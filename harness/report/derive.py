@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.budgets import words
 from harness.cells.results import Results
 from harness.metrics.statistics import share_interval, wilson
-from harness.records import WORST, Record, Trust, TrustCheck, worst_level
+from harness.records import UNION, WORST, Record, Trust, TrustCheck, worst_level
 from harness.report.brackets import with_brackets
 
 TOLERANCE = 0.01
@@ -38,25 +38,42 @@ Arrays = dict[tuple[str, str], np.ndarray]
 
 
 def with_worst_case(results: Results) -> Results:
-    """Add a derived attack ``"worst"`` and the checks across attacks to every attacked protocol.
+    """Add the derived attacks ``"worst"`` and ``"union"``, and the checks across attacks.
 
     A sample is robust at eps if it withstands every attack of that norm at eps and at every
     smaller eps of the sweep, because a perturbation stays feasible in a larger budget. A learner
     that lacks an attack which another learner met (because a cell failed) gets no worst case: it
     would look better for having been attacked less. Where there are proofs, brackets follow.
+
+    The union takes the norms of a protocol together, if they have equally many budgets: the first
+    budget of each, the second of each, and so on.
     """
     attacked = {name for name, kind in results.protocols.items() if kind in ATTACKED}
-    swept = _swept(results, attacked)
-    if not swept or any(record.setting["attack"] == WORST for record in swept):
+    # Measured as a cascade, or derived before.
+    worst = _with_attack(WORST, results)
+    swept = _swept(results, attacked - worst)
+    united = _swept(results, attacked - _with_attack(UNION, results))
+    if not swept and len({record.setting.get("norm") for record in united}) < 2:
         return results
     checked = _with_checks(results, list(_grouped(swept).values()))
     # Grouped again, because the checks changed the records' trust.
-    groups = _grouped(_swept(checked, attacked))
+    groups = _grouped(_swept(checked, attacked - _with_attack(UNION, results)))
     expected = _expected(groups)
+    standing = {
+        key: list(_standing(group, expected[_without_learner(key)], results))
+        for key, group in groups.items()
+    }
     arrays: Arrays = {}
     derived: list[Record] = []
-    for key, group in groups.items():
-        derived += _worst_cases(group, expected[_without_learner(key)], results, arrays)
+    for key, by_eps in standing.items():
+        is_several = len({attack for attack, _ in expected[_without_learner(key)]}) > 1
+        if is_several and key[0] not in worst:
+            for each in by_eps:
+                derived.append(_worst_record(each))
+                arrays[derived[-1].cell, each.name] = each.units
+    for each in _unions(standing):
+        derived.append(_union_record(each))
+        arrays[derived[-1].cell, each.name] = each.units
 
     def verdicts(cell: str, name: str) -> np.ndarray:
         if (cell, name) in arrays:
@@ -64,6 +81,11 @@ def with_worst_case(results: Results) -> Results:
         return results.verdicts(cell, name)
 
     return with_brackets(replace(checked, records=checked.records + derived, verdicts=verdicts))
+
+
+def _with_attack(name: str, results: Results) -> set[str]:
+    """The protocols that have an attack of this name."""
+    return {each.protocol for each in results.records if each.setting.get("attack") == name}
 
 
 def _swept(results: Results, protocols: set[str]) -> list[Record]:
@@ -115,15 +137,37 @@ def _attack_and_eps(record: Record) -> tuple[str, float]:
     return json.dumps(setting, sort_keys=True), record.setting["eps"]
 
 
-def _worst_cases(
-    group: list[Record],
-    expected: set[tuple[str, float]],
-    results: Results,
-    arrays: Arrays,
-) -> Iterator[Record]:
-    """Derive one record per eps; fills ``arrays`` with the verdicts behind it."""
-    if len({attack for attack, _ in expected}) < 2:
-        return
+@dataclass(frozen=True)
+class _Standing:
+    """What withstood some attacks up to one eps.
+
+    Attributes:
+        used: the records of all attacks up to this eps, at least one.
+        eps: the budget.
+        robust: bool (n,) images, or (n, Q) queries of episodes.
+    """
+
+    used: list[Record]
+    eps: float
+    robust: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Name of the array with the verdicts."""
+        return f"eps={words(self.eps)}"
+
+    @property
+    def units(self) -> np.ndarray:
+        """0 or 1 per image, or accuracy per episode, (n,)."""
+        is_sample = self.used[0].unit == "sample"
+        units: np.ndarray = self.robust.astype(np.uint8) if is_sample else self.robust.mean(axis=1)
+        return units
+
+
+def _standing(
+    group: list[Record], expected: set[tuple[str, float]], results: Results
+) -> Iterator[_Standing]:
+    """What withstood all attacks of a group, at each eps."""
     available = {_attack_and_eps(record): record for record in group}
     robust = np.array(True)
     used: list[Record] = []
@@ -134,22 +178,43 @@ def _worst_cases(
         for pair in wanted:
             used.append(available[pair])
             robust = robust & _withstood(available[pair], results)
-        units = robust.astype(np.uint8) if used[0].unit == "sample" else robust.mean(axis=1)
-        name = f"eps={words(eps)}"
-        record = _worst_record(used, eps, name, units)
-        arrays[record.cell, name] = units
-        yield record
+        yield _Standing([*used], eps, robust)
 
 
-def _worst_record(used: list[Record], eps: float, name: str, units: np.ndarray) -> Record:
-    """The record of a worst case.
+def _unions(standing: dict[GroupKey, list[_Standing]]) -> Iterator[_Standing]:
+    """What withstood all norms of a protocol, at the first budget of each, the second, and so on.
 
-    Args:
-        used: The records of all attacks up to this eps.
-        eps: The budget.
-        name: Name of the array with the verdicts.
-        units: 0 or 1 per image, or accuracy per episode, (n,).
+    Norms of different numbers of budgets do not go together.
     """
+    norms: dict[tuple, list[list[_Standing]]] = defaultdict(list)
+    for key, by_eps in standing.items():
+        positive = [each for each in by_eps if each.eps > 0]
+        norms[(*key[:3], *key[4:])].append(positive)
+    for each_norm in norms.values():
+        if len(each_norm) > 1 and len({len(by_eps) for by_eps in each_norm}) == 1:
+            for together in zip(*each_norm, strict=True):
+                used = [record for each in together for record in each.used]
+                robust = np.logical_and.reduce([each.robust for each in together])
+                yield _Standing(used, together[0].eps, robust)
+
+
+def _union_record(standing: _Standing) -> Record:
+    """The record of a union; its eps is that of the first norm."""
+    largest: dict[str, float] = {}
+    for record in standing.used:
+        eps = record.setting["eps"]
+        norm = record.setting.get("norm")
+        largest[norm] = max(eps, largest.get(norm, 0.0))
+    together = " + ".join(f"{norm} {words(eps)}" for norm, eps in largest.items())
+    record = _worst_record(standing)
+    _, *rest = record.cell.split("/")
+    setting = {**record.setting, "attack": UNION, "norm": together}
+    return replace(record, cell="/".join([UNION, *rest]), setting=setting)
+
+
+def _worst_record(standing: _Standing) -> Record:
+    """The record of a worst case."""
+    used, units = standing.used, standing.units
     first = used[0]
     common = {
         key: value
@@ -165,11 +230,11 @@ def _worst_record(used: list[Record], eps: float, name: str, units: np.ndarray) 
     return replace(
         first,
         cell="/".join(map(str, (WORST, *_group_key(first)))),
-        setting={**common, "attack": WORST, "eps": eps},
+        setting={**common, "attack": WORST, "eps": standing.eps},
         value=float(units.mean()),
         low=low,
         high=high,
-        verdicts=name,
+        verdicts=standing.name,
         trust=worst_level(record.trust for record in used),
         wall_s=0.0,
     )

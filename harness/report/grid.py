@@ -13,7 +13,7 @@ from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.metrics.catalogue import METRICS
 from harness.protocols.continual_settings import strategy_place
-from harness.records import NO_ATTACK, WORST, Record
+from harness.records import NO_ATTACK, UNION, WORST, Record
 from harness.report.formats import CLEAN, MEAN
 
 Labels = tuple[Any, ...]
@@ -309,6 +309,8 @@ def ordered(values: set[Labels], keys: tuple[str, ...], learners: list[str]) -> 
             return (0, 0, "")
         if value in (WORST, MEAN):
             return (3, 0, "")
+        if value == UNION:
+            return (4, 0, "")
         if key == "strategy" and isinstance(value, str):
             return (1, *strategy_place(value), "")
         known = positions.get(key, {})

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from harness.cells import opened
 from harness.cells.results import Matched, Results
-from harness.records import FROM_VERDICTS, WORST, Record
+from harness.records import FROM_VERDICTS, UNION, WORST, Record
 from harness.report.aggregate import has_units
 from harness.report.formats import error_bar, is_bracket
 from harness.report.pairs import LEVEL
@@ -46,6 +46,17 @@ def reading(shown: Shown, *, distrusted: bool) -> Iterator[str]:
         yield (
             "worst: an image is robust if it withstands every attack "
             "at this eps and at every smaller eps."
+        )
+    unions = {
+        record.setting["norm"]
+        for _, records in shown
+        for record in records
+        if record.setting.get("attack") == UNION
+    }
+    if unions:
+        yield (
+            "union: an image is robust if it withstands the worst case in every norm, at budgets "
+            f"that go together: {'; '.join(sorted(unions))}."
         )
     if any(is_bracket(cell.metric) for cell, _ in shown):
         yield (

@@ -99,6 +99,7 @@ def test_every_ascending_grid_of_the_box_is_taken_and_survives_json(grid, norm):
 def test_every_registered_attack_is_an_attack_with_words_and_a_label():
     examples = {
         "torchattacks": {"name": "APGD"},
+        "cascade": {"attacks": [{"attack": "fgsm", "eps": [0, 0.1]}]},
         "patch": {"eps": [0, 3]},
         "spatial": {"eps": [0, 0.5]},
     }

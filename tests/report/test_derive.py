@@ -104,3 +104,36 @@ def test_attacks_are_known_by_their_config_whatever_their_label():
     pgd = sweep("a", "thorough", {0.1: [1] * 5}, config={"attack": "pgd", "steps": 20})
     found = with_worst_case(results_of(fgsm, pgd))
     assert [check.level for check in found.trust["a/thorough/linf/0"]] == ["FAIL"]
+
+
+def union(results) -> dict[float, tuple[str, list[int]]]:
+    found = with_worst_case(with_worst_case(results))  # repeated, it adds nothing
+    return {
+        r.setting["eps"]: (r.setting["norm"], found.verdicts(r.cell, r.verdicts).tolist())
+        for r in found.records
+        if r.setting["attack"] == "union"
+    }
+
+
+L2 = {0.0: [1, 1, 1, 1, 0], 0.5: [1, 1, 1, 0, 0], 1.0: [1, 1, 0, 0, 0]}
+
+
+def test_the_union_over_norms_takes_their_budgets_together_in_order():
+    l2 = sweep("a", "pgd-l2", L2, norm="l2")
+    found = union(results_of(sweep("a", "fgsm", FGSM), sweep("a", "pgd", PGD), l2))
+    assert found == {
+        0.1: ("linf 0.1 + l2 0.5", [1, 0, 0, 0, 0]),
+        0.2: ("linf 0.2 + l2 1", [1, 0, 0, 0, 0]),
+    }
+
+
+def test_norms_of_different_numbers_of_budgets_have_no_union():
+    short = {eps: L2[eps] for eps in (0.0, 0.5)}
+    assert not union(results_of(sweep("a", "pgd", PGD), sweep("a", "x", short, norm="l2")))
+    assert not union(results_of(sweep("a", "pgd", PGD), sweep("a", "fgsm", FGSM)))
+
+
+def test_a_learner_without_one_of_the_norms_has_no_union():
+    others = (sweep("b", "pgd", PGD), sweep("b", "x", L2, norm="l2"))
+    found = with_worst_case(results_of(sweep("a", "pgd", PGD), *others))
+    assert {r.learner for r in found.records if r.setting["attack"] == "union"} == {"b"}

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from harness import budgets
 from harness.errors import did_you_mean
 from harness.metrics.catalogue import METRICS, SHARES
-from harness.records import WORST
+from harness.records import UNION, WORST
 from harness.suite.check.context import Checking, Steps
 from harness.suite.model import ProtocolEntry, SuiteConfig
 from harness.suite.specs.bounds import OWN, BoundedSpec
@@ -143,18 +143,22 @@ def choices(entry: ProtocolEntry, key: str) -> list[Any]:
     """The values that a key of a setting can have, as far as they are known before measuring."""
     values: list[Any] = []
     untargeted: set[str] = set()
+    norms: set[str] = set()
     for setting in entry.protocol.settings():
         identity = setting.to_identity()
         if "attack" in identity and "target" not in identity:
             untargeted.add(identity["attack"])
+            norms.add(identity["norm"])
         value = identity.get(key, identity.get("config", {}).get(key))
         if value is None:
             continue
         listed = value if isinstance(value, list) else [value]
         values += [each for each in listed if each not in values]
     # The worst case over a single attack is not derived: it is that attack.
-    if len(untargeted) > 1 and key == "attack":
+    if len(untargeted) > 1 and key == "attack" and WORST not in values:
         values.append(WORST)
+    if len(norms) > 1 and key == "attack":
+        values.append(UNION)
     return values
 
 
