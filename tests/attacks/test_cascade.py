@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from harness import api
 from harness.attacks.engine.sweep import SKIPPED, sweep
 from harness.errors import HarnessError
-from harness.records import UNION, WORST
+from harness.records import WORST
 from harness.registry import attacks
 from harness.report.derived import with_derived
 from harness.rng import Rng
