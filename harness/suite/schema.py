@@ -97,8 +97,10 @@ def _one_of(entries: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
 
 def _entry(entries: Registry, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     """The keys of one kind; none is required, as ``defaults`` may supply it."""
-    model = entries[name].Config.model_json_schema()
-    definitions |= model.pop("$defs", {})
+    # Two kinds may have models of one name.
+    own = f"{entries.what}-{name}"
+    model = entries[name].Config.model_json_schema(ref_template=f"#/$defs/{own}-{{model}}")
+    definitions |= {f"{own}-{key}": value for key, value in model.pop("$defs", {}).items()}
     model.pop("required", None)
     beside = {"kind": {"const": name, "description": entries.describe(name)}}
     if entries is registry.learners:
