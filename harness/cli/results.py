@@ -242,6 +242,40 @@ def images(
 
 
 @app.command(rich_help_panel=READ)
+def optimality(
+    source: SourceArgument,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Say which attack broke what, how much it missed, and at how many passes.
+
+    Attacks of one sweep are judged by each other. `alone` is what no other attack broke, `missed`
+    what it left and another one broke. Passes are those of an image at that eps, at most; with
+    `worst: derived` an attack starts from all images.
+
+    Example: harness optimality suites/quickstart.yaml
+    """
+    from harness.execute.session import RunOptions
+    from harness.publish import reading
+    from harness.report import optimality as attacks
+
+    options = RunOptions(store=store, data_root=data_root, device=device)
+    rows = attacks.of_results(reading.results(source, options, sets=set_ or []))
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+        return
+    print("protocol\tlearner\tnorm\teps\tattack\tbroken %\talone %\tmissed %\tforward\tbackward")
+    for row in rows:
+        shares = [f"{100 * share:.1f}" for share in (row.broken, row.alone, row.missed)]
+        passes = ["" if each is None else f"{each:.1f}" for each in (row.forward, row.backward)]
+        place = [row.protocol, row.learner, row.norm, f"{row.eps:g}", row.attack]
+        print("\t".join([*place, *shares, *passes]))
+
+
+@app.command(rich_help_panel=READ)
 def trust(
     source: SourceArgument,
     store: StorePath = DEFAULT_STORE,

@@ -51,13 +51,13 @@ def with_worst_case(results: Results) -> Results:
     attacked = {name for name, kind in results.protocols.items() if kind in ATTACKED}
     # Measured as a cascade, or derived before.
     worst = _with_attack(WORST, results)
-    swept = _swept(results, attacked - worst)
-    united = _swept(results, attacked - _with_attack(UNION, results))
-    if not swept and len({record.setting.get("norm") for record in united}) < 2:
+    alone = swept(results, attacked - worst)
+    united = swept(results, attacked - _with_attack(UNION, results))
+    if not alone and len({record.setting.get("norm") for record in united}) < 2:
         return results
-    checked = _with_checks(results, list(_grouped(swept).values()))
+    checked = _with_checks(results, list(grouped(alone).values()))
     # Grouped again, because the checks changed the records' trust.
-    groups = _grouped(_swept(checked, attacked - _with_attack(UNION, results)))
+    groups = grouped(swept(checked, attacked - _with_attack(UNION, results)))
     expected = _expected(groups)
     standing = {
         key: list(_standing(group, expected[_without_learner(key)], results))
@@ -88,7 +88,7 @@ def _with_attack(name: str, results: Results) -> set[str]:
     return {each.protocol for each in results.records if each.setting.get("attack") == name}
 
 
-def _swept(results: Results, protocols: set[str]) -> list[Record]:
+def swept(results: Results, protocols: set[str]) -> list[Record]:
     """The records of attack sweeps that verdicts are stored for."""
     return [
         record
@@ -102,7 +102,8 @@ def _swept(results: Results, protocols: set[str]) -> list[Record]:
     ]
 
 
-def _grouped(records: list[Record]) -> dict[GroupKey, list[Record]]:
+def grouped(records: list[Record]) -> dict[GroupKey, list[Record]]:
+    """Put records together whose verdicts can be combined."""
     groups: dict[GroupKey, list[Record]] = defaultdict(list)
     for record in records:
         groups[_group_key(record)].append(record)
@@ -177,7 +178,7 @@ def _standing(
             return  # Larger eps depend on this one.
         for pair in wanted:
             used.append(available[pair])
-            robust = robust & _withstood(available[pair], results)
+            robust = robust & withstood(available[pair], results)
         yield _Standing([*used], eps, robust)
 
 
@@ -203,7 +204,7 @@ def _union_record(standing: _Standing) -> Record:
     largest: dict[str, float] = {}
     for record in standing.used:
         eps = record.setting["eps"]
-        norm = record.setting.get("norm")
+        norm = str(record.setting.get("norm"))
         largest[norm] = max(eps, largest.get(norm, 0.0))
     together = " + ".join(f"{norm} {words(eps)}" for norm, eps in largest.items())
     record = _worst_record(standing)
@@ -240,7 +241,7 @@ def _worst_record(standing: _Standing) -> Record:
     )
 
 
-def _withstood(record: Record, results: Results) -> np.ndarray:
+def withstood(record: Record, results: Results) -> np.ndarray:
     """What withstood an attack, bool: (n,) images, or (n, Q) queries of episodes.
 
     Raises:
@@ -252,8 +253,8 @@ def _withstood(record: Record, results: Results) -> np.ndarray:
     if record.unit != "sample":
         # The verdicts behind the accuracy of each episode.
         name = name.replace("accuracy/", "correct/", 1)
-    withstood: np.ndarray = np.asarray(results.verdicts(record.cell, name)) > 0
-    return withstood
+    standing: np.ndarray = np.asarray(results.verdicts(record.cell, name)) > 0
+    return standing
 
 
 # --------------------------------------------------------------------------- checks across attacks
@@ -318,6 +319,6 @@ def _survivors(records: list[Record], results: Results) -> dict[float, np.ndarra
     survivors: dict[float, np.ndarray] = {}
     robust = np.array(True)
     for record in sorted(records, key=lambda record: record.setting["eps"]):
-        robust = robust & _withstood(record, results)
+        robust = robust & withstood(record, results)
         survivors[record.setting["eps"]] = robust
     return survivors
