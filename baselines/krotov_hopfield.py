@@ -5,14 +5,15 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.lazy import F, nn, torch
-from harness.learning.hebbian import HebbianConfig, HebbianLearner
+from harness.learning.hebbian import HebbianConfig
+from harness.learning.hebbian_stream import StreamingHebbianLearner
 from harness.registry import learners
 
 SMALLEST = 1e-30
 
 
 @learners.register("krotov-hopfield")
-class KrotovHopfield(HebbianLearner):
+class KrotovHopfield(StreamingHebbianLearner):
     """Competitive anti-Hebbian hidden layer (Krotov & Hopfield 2019, PNAS 116) with a read-out.
 
     The input to a hidden unit is I = sum_i sgn(w_i) |w_i|^(p-1) x_i (their eq. 1 and 2). The unit

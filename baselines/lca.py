@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from harness.lazy import F, nn, torch
-from harness.learning.hebbian import HebbianConfig, HebbianLearner
+from harness.learning.hebbian import HebbianConfig
+from harness.learning.hebbian_stream import StreamingHebbianLearner
 from harness.learning.learner import Synapses
 from harness.registry import learners
 
@@ -17,7 +18,7 @@ STABLE = 1.5
 
 
 @learners.register("lca")
-class Lca(HebbianLearner):
+class Lca(StreamingHebbianLearner):
     """Sparse coding (Olshausen & Field 1996) by leaky neurons that inhibit each other.
 
     With x the image at length one and atoms D of length one, potentials follow (Rozell et al. 2008,

@@ -14,8 +14,8 @@ from harness.lazy import F, nn, torch
 from harness.learning.connectome import READOUT
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.fitting import balanced_rows, labels_of, unlabelled_error
-from harness.learning.going_on import GoingOn, add_to_means, heads_of_known
-from harness.learning.heads import HeadName, viewed
+from harness.learning.going_on import GoingOn, Imprinting
+from harness.learning.heads import HeadName
 from harness.learning.learner import (
     NO_LIMIT,
     Budget,
@@ -40,7 +40,7 @@ STEADY_BATCH = 50
 
 
 @registry.learners.register("prototypes")
-class Prototypes(GoingOn, FeatureLearner):
+class Prototypes(GoingOn, Imprinting, FeatureLearner):
     """The layer and read-out of `ech` with other weights: k-means, or random training images.
 
     Whatever `ech` has beyond this control is due to its plasticity; what both have is due to the
@@ -198,7 +198,7 @@ class Prototypes(GoingOn, FeatureLearner):
             progress=progress,
         )
         log.images_seen += len(codes)
-        self._imprint(codes, labels)
+        self.imprint(codes, labels)
         accuracy = training_accuracy(codes, labels, weight[0], self.gain)
         log.add(self, train_accuracy=accuracy)
 
@@ -216,7 +216,7 @@ class Prototypes(GoingOn, FeatureLearner):
         with torch.no_grad():
             for rows in order.to(self.device).split(STEADY_BATCH):
                 self._move_nearest(inhibited(images[rows]))
-            self._imprint(in_batches(self.body(), images, batch_size=EMBED_BATCH), labels)
+            self.imprint(in_batches(self.body(), images, batch_size=EMBED_BATCH), labels)
         self.tensors.pop("readout", None)  # the mean codes take its place
         self.fitted = True
         progress(1.0, "one pass")
@@ -234,13 +234,6 @@ class Prototypes(GoingOn, FeatureLearner):
             prototypes, wins = moved(prototypes, wins, inputs[len(new) :])
         self.tensors["prototypes"] = prototypes
         self.carried["wins"] = wins
-
-    def _imprint(self, codes: torch.Tensor, labels: torch.Tensor) -> None:
-        """Add codes (N, H) of labelled images (N,) to the mean codes of their classes."""
-        means = self.carried.get("means", codes.new_zeros(self.n_classes, codes.shape[1]))
-        counts = self.carried.get("counts", labels.new_zeros(self.n_classes))
-        means, counts = add_to_means(means, counts, viewed(codes, "unit"), labels)
-        self.carried |= {"means": means, "counts": counts}
 
     # ---------------------------------------------------------------------------- code and state
 
@@ -268,8 +261,7 @@ class Prototypes(GoingOn, FeatureLearner):
         if "readout" not in self.tensors:
             if "means" not in self.carried:
                 raise unlabelled_error(self.kind)
-            means, counts = self.carried["means"], self.carried["counts"]
-            return heads_of_known(means, counts, "unit").on(self.body())
+            return self.nearest_imprint(self.body())
         readout = ExcitatoryReadout(self.tensors["readout"].clone(), self.gain)
         return nn.Sequential(self.body(), readout).eval()
 
@@ -280,7 +272,7 @@ class Prototypes(GoingOn, FeatureLearner):
         if "readout" in self.tensors:
             bundles.append(Synapses(READOUT, self.tensors["readout"]))
         elif "means" in self.carried:
-            bundles.append(Synapses(READOUT, self.carried["means"].T))
+            bundles.append(self.imprinted())
         return bundles
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.lazy import F, nn, torch
-from harness.learning.hebbian import HebbianConfig, HebbianLearner, soft_code
+from harness.learning.hebbian import HebbianConfig, soft_code
 from harness.learning.hebbian_steps import losers_unlearn
+from harness.learning.hebbian_stream import StreamingHebbianLearner
 from harness.registry import learners
 
 SMALLEST = 1e-30
 
 
 @learners.register("softhebb")
-class SoftHebb(HebbianLearner):
+class SoftHebb(StreamingHebbianLearner):
     """SoftHebb (Moraitis et al. 2022; Journe et al. 2023): a soft winner-take-all and a read-out.
 
     With x the image at length one, u = w . x and y = softmax(u / tau), every unit changes by

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.lazy import torch
+from harness.lazy import nn, torch
 from harness.learning import heads
+from harness.learning.connectome import READOUT
 from harness.learning.fitting import TensorLearner
 from harness.learning.heads import Heads, View
-from harness.learning.learner import Learner
+from harness.learning.learner import Learner, Synapses
 from harness.learning.optimisers import ProximalOptimiser
 from harness.registry import Config
 from harness.rng import Rng
@@ -57,6 +58,30 @@ class Carrying(Learner):
             if name.startswith(CARRIED)
         }
         return {name: value for name, value in state.items() if not name.startswith(CARRIED)}
+
+
+class Imprinting(Carrying):
+    """A learner that reads classes from the mean codes of their images, once it has gone on.
+
+    ``carried`` has the ``means`` (n_classes, D) of codes of length one, and the ``counts`` of the
+    images that they are means of.
+    """
+
+    def imprint(self, codes: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add codes (N, D) of labelled images (N,) to the mean codes of their classes."""
+        means = self.carried.get("means", codes.new_zeros(self.n_classes, codes.shape[1]))
+        counts = self.carried.get("counts", labels.new_zeros(self.n_classes))
+        means, counts = add_to_means(means, counts, heads.viewed(codes, "unit"), labels)
+        self.carried |= {"means": means, "counts": counts}
+
+    def nearest_imprint(self, body: nn.Module) -> nn.Module:
+        """The classifier by the largest cosine with a mean code, on top of ``body``."""
+        means, counts = self.carried["means"], self.carried["counts"]
+        return heads_of_known(means, counts, "unit").on(body)
+
+    def imprinted(self) -> Synapses:
+        """The mean codes as synapses."""
+        return Synapses(READOUT, self.carried["means"].T)
 
 
 class GoingOn(Carrying, TensorLearner):

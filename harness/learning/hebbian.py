@@ -84,8 +84,13 @@ class HebbianLearner(UnsupervisedLearner):
     def _fit_readout(
         self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog, progress: Progress
     ) -> None:
-        """Train by Adam on the cross-entropy; codes are scaled to a mean square of one."""
         codes = in_batches(self.code(self.tensors["weight"]), images, batch_size=CODE_BATCH)
+        self._read_out(codes, labels, log, progress)
+
+    def _read_out(
+        self, codes: torch.Tensor, labels: torch.Tensor, log: TrainingLog, progress: Progress
+    ) -> None:
+        """Train by Adam on the cross-entropy; codes are scaled to a mean square of one."""
         root_mean_square = codes.square().mean().sqrt().clamp_min(1e-30)
         self.tensors["scale"] = root_mean_square.reciprocal().view(1)
         weight = torch.zeros_like(self.tensors["readout"])

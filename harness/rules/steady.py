@@ -14,10 +14,8 @@ from pydantic import Field
 
 from harness.data.base import Images
 from harness.lazy import nn, torch
-from harness.learning.connectome import READOUT
 from harness.learning.fitting import labels_of
-from harness.learning.going_on import Carrying, add_to_means, heads_of_known
-from harness.learning.heads import viewed
+from harness.learning.going_on import Imprinting
 from harness.learning.learner import Progress, Synapses, TrainingLog, silent
 from harness.registry import later_key
 from harness.rng import Rng
@@ -108,7 +106,7 @@ def restructure(layer: Layer, config: SteadyConfig, generator: torch.Generator) 
         structural.regrow(layer, round(config.regrow * removed), generator)
 
 
-class SteadyLearner(Carrying, CompetitiveLearner):
+class SteadyLearner(Imprinting, CompetitiveLearner):
     """A competitive learner of one layer that goes on learning.
 
     The hidden layer learns from images alone. Labels only sum up the codes of each class: the
@@ -166,25 +164,14 @@ class SteadyLearner(Carrying, CompetitiveLearner):
         self.carried["wins"] = wins
         self.carried["steps"] = torch.tensor(self.layer.step, device=self.device)
 
-    def imprint(self, codes: torch.Tensor, labels: torch.Tensor) -> None:
-        """Add codes (N, H) of labelled images (N,) to the mean codes of their classes."""
-        means = self.carried.get("means")
-        if means is None:
-            means = codes.new_zeros(self.n_classes, codes.shape[1])
-            self.carried["counts"] = labels.new_zeros(self.n_classes)
-        directions = viewed(codes, "unit")
-        means, counts = add_to_means(means, self.carried["counts"], directions, labels)
-        self.carried |= {"means": means, "counts": counts}
-
     def classifier(self) -> nn.Module:
         """The code and its read-out; that of the mean codes, once it has gone on."""
         if self.stage != "steady":
             return super().classifier()
-        head = heads_of_known(self.carried["means"], self.carried["counts"], "unit")
-        return head.on(self.code())
+        return self.nearest_imprint(self.code())
 
     def connectome(self) -> list[Synapses]:
         """The hidden layer and its read-out; the mean codes, once it has gone on."""
         if self.stage != "steady":
             return super().connectome()
-        return [*self.hidden_synapses(), Synapses(READOUT, self.carried["means"].T)]
+        return [*self.hidden_synapses(), self.imprinted()]
