@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from results_kit import plain, record, results_of
 
 from harness.metrics.catalogue import METRICS, SHOWN_WITH
 from harness.metrics.cortex import CONDITION, REFERENCES
+from harness.report.formats import is_percent
 from harness.report.tables import build
 from harness.suite.specs.tables import TableSpec
 
@@ -46,3 +48,13 @@ def test_references_are_of_metrics_and_ranges_hold_their_value():
         assert reference.metric in METRICS and reference.source and reference.recorded
         if reference.value is not None and reference.low is not None:
             assert reference.low < reference.value < reference.high
+
+
+def test_the_page_on_brains_has_the_values_of_the_code():
+    page = (Path(__file__).parents[2] / "docs" / "brain.md").read_text(encoding="utf-8")
+    for reference in REFERENCES:
+        assert reference.source in page
+        for number in (reference.value, reference.low, reference.high):
+            if number is not None:
+                scaled = 100 * number if is_percent(reference.metric) else number
+                assert f"{scaled:g}" in page
