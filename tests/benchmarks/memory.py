@@ -1,4 +1,4 @@
-"""Capacity, bits a synapse and prototypes of recurrent rules: `tests/benchmarks/memory.py`."""
+"""Capacity and prototypes of recurrent rules: ``python tests/benchmarks/memory.py``."""
 
 from __future__ import annotations
 
