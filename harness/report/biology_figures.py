@@ -12,7 +12,7 @@ from harness.cells.results import Results
 from harness.metrics.cortex import BY_METRIC
 from harness.records import Record
 from harness.report import cortex_figures
-from harness.report.cortex_notes import has_references
+from harness.report.cortex_notes import has_references, mark
 from harness.report.grid import numbers_of
 from harness.report.styles import style_of
 
@@ -78,7 +78,7 @@ def weights(results: Results, protocol: str) -> Figure | None:
         sample = (log_weights[1:] + log_weights[:-1]) / 2
         _draw_histogram(upper, sample)
         _draw_qq(lower, sample)
-        upper.set_title(learner, loc="left")
+        upper.set_title(_beside_cortex(results, protocol, learner, sample), loc="left")
         if column == 0:
             upper.set_ylabel("density")
             lower.set_ylabel("quantile of log w, standardised")
@@ -86,6 +86,14 @@ def weights(results: Results, protocol: str) -> Figure | None:
         lower.set_visible(True)
     figure.axes[0].legend(fontsize=6.5)
     return figure
+
+
+def _beside_cortex(results: Results, protocol: str, learner: str, logs: np.ndarray) -> str:
+    """A learner's name, with the spread of its log weights marked as inside cortex or outside."""
+    if not has_references(results.blocks.get(protocol, {})):
+        return learner
+    sigma = float(logs.std())
+    return mark(BY_METRIC["sigma_log_w"], sigma, f"{learner}, σ {sigma:.2g}")
 
 
 def _draw_histogram(axis: Axes, logs: np.ndarray) -> None:

@@ -427,8 +427,14 @@ def test_dots_inside_the_range_of_cortex_are_filled():
     assert live.lines[-1].get_markerfacecolor() != "white"
 
 
+def test_the_spread_of_weights_is_marked():
+    title = biology_figures.weights(audited(), "audit").axes[0].get_title(loc="left")
+    assert title.startswith("● bio, σ 1") or title.startswith("● bio, σ 0.9")
+
+
 def test_older_measurements_have_no_cortex_beside_them():
     older = dataclasses.replace(audited(), blocks={})
+    assert biology_figures.weights(older, "audit").axes[0].get_title(loc="left") == "bio"
     assert biology_figures.MAKERS["-cortex"](older, "audit") is None
 
 
