@@ -43,7 +43,7 @@ class MemorySetting(Setting):
     most: int
     draws: int
     copies: int
-    prototypes: tuple[int, ...]
+    extracted: tuple[int, ...]
 
 
 @protocols.register("memory")
@@ -63,7 +63,12 @@ class Memory(Protocol[MemorySetting]):
 
         most: int = Field(256, ge=4, description="most patterns that are tried")
         draws: int = Field(2, ge=1, description="sets of patterns for each number")
-        copies: int = Field(10, ge=1, description="times that a pattern is in the training images")
+        copies: int = Field(
+            30,
+            ge=1,
+            description="times that a pattern is in the training images; learners with many small "
+            "steps need more",
+        )
         prototypes: Annotated[list[int], AfterValidator(distinct)] = Field(
             [10, 40], description="numbers of prototypes that are extracted"
         )
@@ -102,7 +107,7 @@ class Memory(Protocol[MemorySetting]):
         if patterns > 1 and synapses:
             bits = associative.RECALLED * patterns * math.log2(patterns)
             values.append(Value("memory_bits", bits / synapses, n=synapses, unit="synapse"))
-        for count in setting.prototypes:
+        for count in setting.extracted:
             share = float(np.mean([memory.extracted(count, i) for i in range(setting.draws)]))
             at = {"prototypes": count}
             values.append(Value("memory_prototypes", share, n=count * CUES, setting=at))

@@ -21,6 +21,13 @@ DETAILED = (opened.CHECK,)
 SHARES_OF_SAMPLES = (*FROM_VERDICTS, "fpr95", "right_in_bin", "transferred")
 """Metrics that are means of verdicts, with Wilson intervals."""
 
+RESAMPLED = {
+    "rsa_": "95 % bootstrap interval over stimuli and subjects",
+    "rf_": "95 % bootstrap interval over neurons",
+    "spectrum_": "95 % jackknife interval over stimuli",
+}
+"""How the names of metrics begin whose interval of one seed is resampled -> what it is."""
+
 Shown = Sequence[tuple[Cell, list[Record]]]
 """The cells of a table with their records, one per seed."""
 
@@ -120,6 +127,9 @@ def _interval(records: Sequence[Record]) -> str:
         return f"95 % t interval over {over}"
     if first.unit == "sample" and first.metric in SHARES_OF_SAMPLES:
         return "95 % Wilson interval over test images"
+    for beginning, words in RESAMPLED.items():
+        if first.metric.startswith(beginning):
+            return words
     return f"95 % t interval over {_unit_name(first.unit)}s"
 
 

@@ -58,3 +58,13 @@ def test_the_page_on_brains_has_the_values_of_the_code():
             if number is not None:
                 scaled = 100 * number if is_percent(reference.metric) else number
                 assert f"{scaled:g}" in page
+
+
+def test_resampled_intervals_are_called_what_they_are():
+    records = [
+        record("a", {}, 0.2, low=0.1, high=0.3, metric=metric, protocol="audit")
+        for metric in ("rsa_spearman", "spectrum_exponent")
+    ]
+    spec = TableSpec(protocol="audit", columns=["metric"])
+    note = build(results_of(plain(*records)), spec).notes[0]
+    assert "bootstrap interval over stimuli" in note and "jackknife" in note and "t int" not in note
