@@ -22,7 +22,8 @@ from harness.execute.session import Run, RunOptions
 from harness.files import write_text
 from harness.learning.learner import silent
 from harness.protocols.base import Context
-from harness.protocols.continual import Continual, stream_of
+from harness.protocols.continual import Continual
+from harness.protocols.continual_sources import stream_of
 from harness.protocols.episode_protocol import EpisodeProtocol
 from harness.protocols.episode_verdicts import list_of
 from harness.publish import reading
@@ -296,7 +297,7 @@ def streams(
 
     Args:
         suite: path of the YAML file, name of a shipped suite, or a mapping.
-        folder: where the files go, one per protocol and order: ``NAME-order3.json`` ...
+        folder: where the files go, one for each protocol and order: ``NAME-order3.json``.
         sets: overrides, ``key.key=value``.
         data_root: folder of the datasets that are not embedded; HARNESS_DATA if None.
 
@@ -309,9 +310,7 @@ def streams(
         if isinstance(entry.protocol, Continual):
             written += _write_streams(entry, entry.protocol, Path(folder))
     if not written:
-        raise HarnessError(
-            "the suite has no continual protocol, hence no streams", where=str(suite)
-        )
+        raise HarnessError("the suite has no continual protocol", where=str(suite))
     return written
 
 
@@ -390,8 +389,7 @@ def _write_episodes(entry: ProtocolEntry, protocol: EpisodeProtocol, folder: Pat
 
 
 def _write_streams(entry: ProtocolEntry, protocol: Continual, folder: Path) -> list[Path]:
-    data, _ = acquire.load(entry.dataset)
-    written: list[Path] = []
+    data, written = acquire.load(entry.dataset)[0], list[Path]()
     for source in protocol.sources:
         stream = stream_of(source, data, protocol.tested)
         content = stream_files.described(stream, data, protocol.tested, entry.dataset.kind)

@@ -29,7 +29,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from harness.data.base import Loaded
-from harness.data.streams import Halves, Scenario, Stream, Task
+from harness.data.streams import Halves, Parts, Scenario, Stream, Task
 from harness.data.views import View
 from harness.errors import DataError
 from harness.registry import Config
@@ -69,6 +69,7 @@ class TaskFile(Config):
     class_names: list[Name] | None = None
     outputs: list[Count] = Field(min_length=1)
     view: ViewFile = ViewFile()
+    shots: Annotated[int, Field(ge=1)] | None = None
     train: PartFile | None = None
     test: PartFile | None = None
 
@@ -105,7 +106,8 @@ class StreamFile(Config):
             if fault:
                 raise DataError(f"task {number}: {fault}", where=where, hint=HOW_TO_WRITE)
             view = _view(task.view)
-            tasks.append(Task(task.name, tuple(task.classes), tuple(task.outputs), view))
+            classes, outputs = tuple(task.classes), tuple(task.outputs)
+            tasks.append(Task(task.name, classes, outputs, view, task.shots))
         stream = Stream(self.scenario, self.order, tuple(tasks))
         _check_outputs(stream, where)
         if self.sha256 not in (None, stream.sha256):
@@ -138,13 +140,15 @@ class StreamFile(Config):
                     f"it calls them {', '.join(task.class_names or ())}",
                     where=where,
                 )
+        pixels = data.pixels.shape[2] * data.pixels.shape[3]
+        stream = self.stream(len(names), pixels, where)
         for number, task in enumerate(self.tasks):
-            for key, actual in _rows(data, self.tested, task.classes).items():
+            for key, actual in _rows(data, self.tested, stream, number).items():
                 given: PartFile | None = getattr(task, key)
                 if given is not None and not _agrees(given, actual):
                     raise DataError(
-                        f"task {number}: its {key} images are not all {key} images of its classes "
-                        f"in {self.splitting}, of which there are {len(actual)}",
+                        f"task {number}: its {key} images are not the {len(actual)} that its "
+                        f"classes have in {self.splitting}",
                         where=where,
                         hint="for fewer images, import them as a dataset of your own",
                     )
@@ -187,15 +191,18 @@ def _check_outputs(stream: Stream, where: str) -> None:
         )
 
 
-def _rows(data: Loaded, tested: Halves, classes: Sequence[int]) -> dict[str, np.ndarray]:
-    """``train`` and ``test`` -> the numbers of the images of some classes in their split."""
-    rows = {}
-    splits = (tested.learned, tested.split)
-    for key, split, images in zip(("train", "test"), splits, tested.images(data), strict=True):
-        own = images.index[np.isin(images.known_labels, list(classes))]
-        # The images of a split are in ascending order of their position in the dataset.
-        rows[key] = np.searchsorted(data.split(tested.splitting, split).index, own)
-    return rows
+def _rows(data: Loaded, tested: Halves, stream: Stream, number: int) -> dict[str, np.ndarray]:
+    """``train`` and ``test`` -> the numbers of a task's images in their split."""
+    learned, held = tested.images(data)
+    parts = {
+        "train": (tested.learned, Parts(stream, learned, len(stream))[number]),
+        "test": (tested.split, stream.part(held, number)),
+    }
+    # The images of a split are in ascending order of their position in the dataset.
+    return {
+        key: np.searchsorted(data.split(tested.splitting, split).index, part.index)
+        for key, (split, part) in parts.items()
+    }
 
 
 def _agrees(given: PartFile, actual: np.ndarray) -> bool:
@@ -259,9 +266,10 @@ def described(stream: Stream, data: Loaded, tested: Halves, dataset: str) -> dic
             "class_names": [names[label] for label in task.classes],
             "outputs": list(task.outputs),
             "view": task.view.to_json(),
-            **{key: part(rows) for key, rows in _rows(data, tested, task.classes).items()},
+            **({} if task.shots is None else {"shots": task.shots}),
+            **{key: part(rows) for key, rows in _rows(data, tested, stream, number).items()},
         }
-        for task in stream.tasks
+        for number, task in enumerate(stream.tasks)
     ]
     held_out = {} if tested.held_out is None else {"held_out": tested.held_out}
     return {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,12 +35,15 @@ class Task:
         classes: Labels in the splitting, in the order of their output units.
         outputs: The output unit of each class.
         view: Through which its images are seen.
+        shots: How many images of each class are learned, drawn by the stream's order; None: all.
+            All test images are tested.
     """
 
     name: str
     classes: tuple[int, ...]
     outputs: tuple[int, ...]
     view: View = PLAIN
+    shots: int | None = None
 
     def part(self, images: Images, outputs: int) -> Images:
         """Its images: seen through its view, labelled by output units.
@@ -57,11 +60,12 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         """What its hash covers."""
-        return {
+        content = {
             "classes": list(self.classes),
             "outputs": list(self.outputs),
             "view": self.view.to_json(),
         }
+        return content if self.shots is None else {**content, "shots": self.shots}
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,19 @@ class Stream:
         return 1 + max(unit for task in self.tasks for unit in task.outputs)
 
     @property
+    def has_sessions(self) -> bool:
+        """Whether some tasks have a few images only."""
+        return any(task.shots is not None for task in self.tasks)
+
+    @property
     def sha256(self) -> str:
         """Hash of everything that a learner meets, given the images; equal tasks hash alike."""
-        content = {"scenario": self.scenario, "tasks": [task.to_json() for task in self.tasks]}
+        content: dict[str, Any] = {
+            "scenario": self.scenario,
+            "tasks": [task.to_json() for task in self.tasks],
+        }
+        if self.has_sessions:
+            content["order"] = self.order
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -146,13 +160,22 @@ class Halves:
         images = data.split(self.splitting, self.learned)
         if self.held_out is None:
             return images, data.split(self.splitting, self.split)
-        shuffled = Rng(0).child("held out of streams").numpy("order").permutation(len(images))
-        by_class = shuffled[np.argsort(images.known_labels[shuffled], kind="stable")]
-        sizes = np.bincount(images.known_labels)
-        rank = np.arange(len(images)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        is_tested = np.zeros(len(images), bool)
-        is_tested[by_class[rank < self.held_out]] = True
+        generator = Rng(0).child("held out of streams").numpy("order")
+        is_tested = _drawn_of_each_class(images.known_labels, self.held_out, generator)
         return images.take(np.flatnonzero(~is_tested)), images.take(np.flatnonzero(is_tested))
+
+
+def _drawn_of_each_class(
+    labels: np.ndarray, count: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Whether each image is one of so many of its class that are drawn, bool (N,)."""
+    shuffled = generator.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    sizes = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    is_drawn = np.zeros(len(labels), bool)
+    is_drawn[by_class[rank < count]] = True
+    return is_drawn
 
 
 class Parts:
@@ -178,7 +201,13 @@ class Parts:
     def __getitem__(self, number: int) -> Images:
         if not -self.count <= number < self.count:
             raise IndexError(number)
-        return self.stream.part(self.images, number % self.count)
+        number %= self.count
+        part = self.stream.part(self.images, number)
+        shots = self.stream.tasks[number].shots
+        if shots is None:
+            return part
+        generator = draws(self.stream.order).numpy("shots", number)
+        return part.take(np.flatnonzero(_drawn_of_each_class(part.known_labels, shots, generator)))
 
 
 def draws(order: int) -> Rng:
@@ -231,6 +260,41 @@ def by_groups(
         numbers = draws(order).numpy("groups").permutation(len(names)).tolist()
     members = [np.flatnonzero(np.asarray(groups) == number).tolist() for number in numbers]
     return _of_groups([names[number] for number in numbers], members, scenario, order)
+
+
+def by_sessions(
+    n_classes: int, base: int, ways: int, shots: int, scenario: Scenario, order: int
+) -> Stream:
+    """A task of many classes with all their images, then sessions of a few images of new ones.
+
+    >>> [len(task.classes) for task in by_sessions(10, 6, 2, 5, "class", 1).tasks]
+    [6, 2, 2]
+
+    Args:
+        n_classes: Number of classes.
+        base: How many of them the first task has.
+        ways: Classes of a session.
+        shots: Images of each class that a session learns.
+        scenario: What is asked at test time.
+        order: Number of the order of the classes, and of the draw of images.
+
+    Raises:
+        DataError: The other classes do not divide into sessions.
+    """
+    if not 0 < base < n_classes or (n_classes - base) % ways:
+        raise DataError(
+            f"{n_classes - base} classes after a base of {base} do not divide into sessions of "
+            f"{ways}",
+            hint=f"e.g. a base of {n_classes - ways * max(1, n_classes // (2 * ways))}",
+        )
+    classes = np.arange(n_classes)
+    if order:
+        classes = draws(order).numpy("classes").permutation(n_classes)
+    groups = [classes[:base].tolist(), *classes[base:].reshape(-1, ways).tolist()]
+    names = ["base", *(f"session {number}" for number in range(1, len(groups)))]
+    plain = _of_groups(names, groups, scenario, order)
+    sessions = [replace(task, shots=shots) for task in plain.tasks[1:]]
+    return replace(plain, tasks=(plain.tasks[0], *sessions))
 
 
 def _of_groups(

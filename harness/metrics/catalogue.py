@@ -28,6 +28,8 @@ METRICS: dict[str, tuple[str, Form]] = {
     "min_accuracy": ("min-ACC, %", "percent"),
     "worst_case_accuracy": ("WC-ACC, %", "percent"),
     "closed_gap": ("gap to joint closed, %", "percent"),
+    "performance_drop": ("performance drop, %", "percent"),
+    "harmonic_accuracy": ("harmonic mean of base and new, %", "percent"),
     "robust_accuracy": ("robust accuracy, %", "percent"),
     "robust_learning_accuracy": ("robust LA, %", "percent"),
     "retention": ("kept of what was learned, %", "percent"),
@@ -156,6 +158,7 @@ SHARES = frozenset(
         "learning_accuracy",
         "min_accuracy",
         "worst_case_accuracy",
+        "harmonic_accuracy",
         "robust_accuracy",
         "robust_learning_accuracy",
         "proven",
@@ -199,5 +202,7 @@ A Gaussian-initialised network has a standard deviation of log weights of 1.03, 
 is not lognormal; pruning a fifth of the weights turns 0.94 into 0.72.
 """
 
-SIGNED = frozenset({"backward_transfer", "forgetting", "forward_transfer", "intransigence"})
+SIGNED = frozenset(
+    {"backward_transfer", "forgetting", "forward_transfer", "intransigence", "performance_drop"}
+)
 """Metrics that are differences of two shares, so between -1 and 1."""

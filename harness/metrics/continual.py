@@ -142,3 +142,30 @@ def retention(matrix: np.ndarray) -> float:
     """
     start = learned(matrix).sum()
     return float(matrix[-1].sum() / start) if start else float("nan")
+
+
+def performance_drop(correct: np.ndarray, task: np.ndarray) -> float:
+    """PD: accuracy after the base task minus that at the end, on all classes known at the time.
+
+    Args:
+        correct: 0 or 1, (T + 1, N).
+        task: int (N,), the task of each test image; 0 is the base.
+    """
+    return float(correct[1, task == 0].mean() - correct[-1].mean())
+
+
+def harmonic_accuracy(correct: np.ndarray, task: np.ndarray) -> float:
+    """The harmonic mean of accuracy at the end on base classes and on those of later sessions.
+
+    Plain accuracy hides that no new class is ever predicted; this is then 0.
+
+    >>> harmonic_accuracy(np.array([[0, 0], [1, 0]]), np.array([0, 1]))
+    0.0
+
+    Args:
+        correct: as for ``performance_drop``.
+        task: as for ``performance_drop``.
+    """
+    base = float(correct[-1, task == 0].mean())
+    new = float(correct[-1, task > 0].mean())
+    return 2 * base * new / (base + new) if base + new else 0.0

@@ -12,7 +12,14 @@ from harness.budgets import words
 from harness.data import stream_files
 from harness.data.base import Loaded, SplitFacts
 from harness.data.stream_files import StreamFile
-from harness.data.streams import Halves, Stream, by_classes, by_groups, permuted, rotated
+from harness.data.streams import (
+    Halves,
+    Stream,
+    by_classes,
+    by_sessions,
+    permuted,
+    rotated,
+)
 from harness.errors import DataError
 from harness.learning.learner import Learner
 from harness.metrics.power import detectable_difference
@@ -21,6 +28,7 @@ from harness.protocols.continual_attack import Robust
 from harness.protocols.continual_numbers import arrays_of, values_of
 from harness.protocols.continual_run import Arrays, Course, Walk
 from harness.protocols.continual_settings import ContinualConfig, ContinualSetting, GroupsOf
+from harness.protocols.continual_sources import halves_words, name_of, stream_of
 from harness.protocols.on_a_split import shared_class_faults
 from harness.registry import protocols
 
@@ -93,7 +101,7 @@ class Continual(Protocol[ContinualSetting]):
                 chunk=config.chunk,
                 splitting=self.splitting,
                 split=config.split,
-                streams=tuple(map(_name, sources)),
+                streams=tuple(map(name_of, sources)),
                 ways=self._outputs(sources[0]),
                 held_out=config.held_out,
                 watch_every=config.watch_every,
@@ -136,9 +144,26 @@ class Continual(Protocol[ContinualSetting]):
             "permuted": lambda order: permuted(
                 classes, config.tasks, self.facts.image_shape, config.scenario, order
             ),
+            "sessions": lambda order: by_sessions(
+                classes,
+                self._base_classes,
+                config.session_ways,
+                config.session_shots,
+                config.scenario,
+                order,
+            ),
             "rotated": lambda order: rotated(classes, config.degrees, config.scenario, order),
         }
         return tuple(make[config.tasks_by](order) for order in config.order_list)
+
+    @property
+    def _base_classes(self) -> int:
+        """Classes before the first session; by default what whole sessions leave of about half."""
+        if self.config.base_classes is not None:
+            return self.config.base_classes
+        classes = self.train_facts.classes
+        sessions = max(1, classes // (2 * self.config.session_ways))
+        return classes - sessions * self.config.session_ways
 
     def _outputs(self, source: Stream | GroupsOf) -> int:
         return source.outputs if isinstance(source, Stream) else self.train_facts.classes
@@ -190,7 +215,8 @@ class Continual(Protocol[ContinualSetting]):
                 "use scenario task or class",
             )
             return
-        place = "classes_per_task" if config.tasks_by == "classes" else "tasks_by"
+        places = {"classes": "classes_per_task", "sessions": "base_classes"}
+        place = places.get(config.tasks_by, "tasks_by")
         try:
             sources = self.sources
         except DataError as error:
@@ -202,15 +228,15 @@ class Continual(Protocol[ContinualSetting]):
 
     def _file_faults(self, sources: tuple[Stream | GroupsOf, ...]) -> Iterator[Fault]:
         """Faults of streams that come from files."""
-        names = [_name(source) for source in sources]
+        names = [name_of(source) for source in sources]
         if len({*names}) < len(names):
             yield Fault(("streams_from",), "two of the files have the same tasks")
         for stream_file in self._files:
             if stream_file.tested != self.tested:
                 yield Fault(
                     ("streams_from",),
-                    f"a stream is of {_tested_words(stream_file.tested)}, and this measures "
-                    f"{_tested_words(self.tested)}",
+                    f"a stream is of {halves_words(stream_file.tested)}, and this measures "
+                    f"{halves_words(self.tested)}",
                     "set `splitting`, `split` and `held_out` to those of the file",
                 )
         kinds = {(source.scenario, self._outputs(source)) for source in sources}
@@ -287,7 +313,7 @@ class Continual(Protocol[ContinualSetting]):
         shown = "one call a task" if config.chunk is None else f"{config.chunk} images a call"
         block = {
             "scenario": SCENARIOS[self.scenario],
-            "stream": f"{self._tasks_words()}; {_tested_words(self.tested)}",
+            "stream": f"{self._tasks_words()}; {halves_words(self.tested)}",
             "orders": self._order_words(),
             "passes": f"{config.passes} over each task, {shown}; the same for every strategy; "
             "rates know no end of a task",
@@ -315,6 +341,11 @@ class Continual(Protocol[ContinualSetting]):
             return f"{tasks} tasks of {config.classes_per_task} classes"
         if config.tasks_by == "groups":
             return "a task for each group of classes"
+        if config.tasks_by == "sessions":
+            return (
+                f"{self._base_classes} classes, then sessions of {config.session_ways} new classes "
+                f"with {config.session_shots} images each"
+            )
         if config.tasks_by == "permuted":
             return f"{config.tasks} tasks, each with its own permutation of the pixels"
         return f"tasks rotated by {', '.join(f'{each:g}' for each in config.degrees)} degrees"
@@ -325,44 +356,6 @@ class Continual(Protocol[ContinualSetting]):
         orders = self.config.order_list
         own = " (0: the dataset's own)" if 0 in orders else ""
         return f"{', '.join(map(str, orders))}{own}, the same for every learner and seed"
-
-
-def _tested_words(tested: Halves) -> str:
-    if tested.held_out is None:
-        return f"{tested.splitting}/train, tested on {tested.splitting}/{tested.split}"
-    return f"{tested.splitting}/{tested.split}, tested on {tested.held_out} images of each class"
-
-
-def stream_of(source: Stream | GroupsOf, data: Loaded, tested: Halves) -> Stream:
-    """The stream of one order.
-
-    Raises:
-        DataError: it is of groups, and the data have none, or only one.
-    """
-    if isinstance(source, Stream):
-        return source
-    groups = data.split_groups(tested.splitting, tested.learned)
-    if groups is None:
-        raise DataError(
-            "its classes have no groups, which `tasks_by: groups` needs",
-            hint="use tasks_by: classes",
-        )
-    names = _group_names(data, tested)
-    return by_groups(groups.tolist(), names, source.scenario, source.order)
-
-
-def _group_names(data: Loaded, tested: Halves) -> list[str]:
-    """Names of the groups, in the order of their numbers in ``Loaded.split_groups``."""
-    assert data.groups is not None
-    classes = {*data.split_classes(tested.splitting, tested.learned)}
-    pairs = zip(data.class_names, data.groups, strict=True)
-    return sorted({group for name, group in pairs if name in classes})
-
-
-def _name(source: Stream | GroupsOf) -> str:
-    if isinstance(source, Stream):
-        return source.sha256[:16]
-    return f"groups-{source.order}"
 
 
 def _at(place: int, arrays: Arrays) -> Arrays:

@@ -69,6 +69,9 @@ def numbers_of(
     numbers["pooled_accuracy"] = float(correct[-1].mean())
     if has_forward_transfer and course.answered:
         numbers["forward_transfer"] = continual.forward_transfer(matrix)
+    if course.has_sessions:
+        numbers["performance_drop"] = continual.performance_drop(correct, course.task)
+        numbers["harmonic_accuracy"] = continual.harmonic_accuracy(correct, course.task)
     if course.robust:
         robust = continual.accuracy_matrix(np.stack(course.robust), course.robust_task)
         numbers["robust_accuracy"] = continual.average_accuracy(robust)

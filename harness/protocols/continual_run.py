@@ -38,6 +38,7 @@ class Course:
             without an attack.
         robust_task: int64 (M,): task of each attacked image.
         used: name -> number: what the strategy needed.
+        has_sessions: Whether later tasks are of a few images.
         answered: Whether the untrained learner could be asked.
     """
 
@@ -48,6 +49,7 @@ class Course:
     robust: list[np.ndarray] = field(default_factory=list)
     robust_task: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     used: dict[str, float] = field(default_factory=dict)
+    has_sessions: bool = False
     answered: bool = True
 
     def to_arrays(self) -> Arrays:
@@ -120,7 +122,7 @@ class Walk:
         """
         strategy = self._strategy(untrained)
         attack = self._attack()
-        course = Course(task=self._test_tasks())
+        course = Course(task=self._test_tasks(), has_sessions=self.stream.has_sessions)
         if attack is not None:
             course.robust_task = attack.tasks()
             course.robust = [np.full(len(course.robust_task), BROKEN, np.uint8)]

@@ -14,7 +14,7 @@ from harness.protocols.setting import Setting
 from harness.registry import distinct
 
 Rivals = Literal["all", "seen", "part"]
-TasksBy = Literal["classes", "groups", "permuted", "rotated"]
+TasksBy = Literal["classes", "groups", "permuted", "rotated", "sessions"]
 
 STRATEGY_NAMES = ("naive", "frozen", "replay", "gdumb", "cumulative", "joint", "offline")
 """Strategies in the order of tables (``harness.protocols.strategies``)."""
@@ -153,13 +153,19 @@ class ContinualConfig(ProtocolConfig):
     tasks_by: TasksBy = Field(
         "classes",
         description="what a task is: some `classes`, one of the dataset's `groups` (an alphabet), "
-        "or all classes `permuted` (pixels change places) or `rotated`",
+        "all classes `permuted` (pixels change places) or `rotated`, or `sessions`: many classes, "
+        "then a few images of new ones",
     )
     classes_per_task: int = Field(2, ge=1, description="for tasks by classes")
     tasks: int = Field(10, ge=2, le=1000, description="number of permuted tasks")
     degrees: list[Annotated[float, Field(ge=-360, le=360)]] = Field(
         [0.0, 80.0, 160.0], min_length=2, description="the angle of each rotated task"
     )
+    base_classes: int | None = Field(
+        None, ge=1, description="sessions: classes of the first task; about half if left out"
+    )
+    session_ways: int = Field(5, ge=1, description="sessions: new classes of each")
+    session_shots: int = Field(5, ge=1, description="sessions: images of each new class")
     orders: Orders = Field(
         FIVE,
         description="orders of the tasks: how many (5 is 1 to 5), or a list; 0 is the dataset's "

@@ -35,6 +35,8 @@ BETTER = {
     "min_accuracy": 1,
     "worst_case_accuracy": 1,
     "robust_accuracy": 1,
+    "performance_drop": -1,
+    "harmonic_accuracy": 1,
 }
 """Metrics with a best value: 1 if it is the highest, -1 if it is the lowest.
 

@@ -9,7 +9,15 @@ import pytest
 
 from harness.data import stream_files
 from harness.data.base import Images, Loaded
-from harness.data.streams import Halves, Parts, by_classes, by_groups, permuted, rotated
+from harness.data.streams import (
+    Halves,
+    Parts,
+    by_classes,
+    by_groups,
+    by_sessions,
+    permuted,
+    rotated,
+)
 from harness.data.views import View
 from harness.errors import DataError
 
@@ -113,8 +121,9 @@ def test_later_parts_cannot_be_reached():
         by_classes(6, 2, "class", 3),
         permuted(6, 2, SHAPE, "domain", 1),
         rotated(6, [0, 45], "task", 1),
+        by_sessions(6, 2, 2, 1, "class", 3),
     ],
-    ids=["classes", "permuted", "rotated"],
+    ids=["classes", "permuted", "rotated", "sessions"],
 )
 def test_a_stream_comes_back_from_its_file(stream, tmp_path):
     data = loaded()
@@ -144,6 +153,19 @@ def test_a_stream_with_held_out_images_comes_back_from_its_file(tmp_path):
     given = stream_files.read(path)
     given.check(data, str(path))
     assert given.tested == tested
+
+
+def test_a_session_learns_a_few_images_of_each_new_class_the_same_for_everyone():
+    stream = by_sessions(6, 2, 2, 1, "class", 4)
+    parts = Parts(stream, images(), 3)
+    assert [np.bincount(part.labels)[-2:].tolist() for part in parts] == [[3, 3], [1, 1], [1, 1]]
+    again = Parts(by_sessions(6, 2, 2, 1, "class", 4), images(), 3)
+    assert (parts[1].index == again[1].index).all()
+    assert len(stream.part(images(), 1)) == 6, "all test images are tested"
+    other = by_sessions(6, 2, 2, 1, "class", 5)
+    assert other.sha256 != stream.sha256 != by_sessions(6, 2, 2, 2, "class", 4).sha256
+    with pytest.raises(DataError, match="do not divide into sessions"):
+        by_sessions(6, 1, 2, 1, "class", 4)
 
 
 def edited(tmp_path, **changes) -> stream_files.StreamFile:

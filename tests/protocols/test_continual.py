@@ -427,6 +427,20 @@ def test_classes_of_one_split_may_be_learned_where_splits_have_different_ones(da
     assert len(found.arrays["task/0"]) == 4 * CLASSES
 
 
+def test_few_shot_sessions_follow_a_base_of_many_images(data):
+    keys = {"tasks_by": "sessions", "base_classes": 2, "session_ways": 2, "session_shots": 3}
+    found = measured(data, untrained("nearest-mean"), passes=1, **keys)
+    assert value(found, "images_trained") == 24 + 2 * 6
+    rows, task = found.arrays["correct/0"], found.arrays["task/0"]
+    drop = rows[1][task == 0].mean() - rows[-1].mean()
+    assert value(found, "performance_drop") == pytest.approx(drop)
+    base, new = rows[-1][task == 0].mean(), rows[-1][task > 0].mean()
+    assert value(found, "harmonic_accuracy") == pytest.approx(2 * base * new / (base + new))
+    (fault,) = protocol(**{**keys, "base_classes": 1}).faults()
+    assert fault.path == ("base_classes",)
+    assert protocol(tasks_by="sessions").sources[0].tasks[0].classes != ()
+
+
 def test_unequal_groups_are_tasks(data):
     found = measured(data, tasks_by="groups", orders=[0])
     assert np.bincount(found.arrays["task/0"]).tolist() == [10, 15, 5]
