@@ -11,7 +11,7 @@ from harness.records import MEASURED
 
 SUITE = """
 name: small
-seeds: [0, 1]
+seeds: [0]
 learners:
   backprop: {kind: mlp, hidden: 32, epochs: 3}
   bio: {kind: ech, hidden: 40, epochs: 2, readout_steps: 50}

@@ -39,11 +39,13 @@ def test_two_workers_measure_what_one_does(reference, tmp_path):
 
 def test_interrupted_and_resumed_it_measures_the_same(reference, tmp_path):
     path, run = reference
-    first = interrupted(path, "--store", tmp_path / "store", "--workers", "2", after=10)
+    first = interrupted(path, "--store", tmp_path / "store", "--workers", "2", after=6)
     assert first.returncode == 130 and "Traceback" not in first.errors
     assert "run the same command to resume" in first.errors
+    finished = Store(tmp_path / "store").finished()
     again = api.run(path, store=tmp_path / "store", workers=2)
-    assert len(again.outcome.found) >= 10 and again.outcome.failed == {}
+    assert len(finished) >= 6 and again.outcome.failed == {}
+    assert not {*again.outcome.done} & {*finished}, "nothing is computed twice"
     assert measured(again.results) == measured(run.results)
 
 

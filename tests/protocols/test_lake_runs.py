@@ -37,32 +37,6 @@ def test_the_shipped_runs():
         assert len(run.classes) == 20 and len(examples) == len(items) == 1 and examples != items
 
 
-def test_they_are_the_published_images_and_answers(data_root):
-    data, _ = acquire.load(omniglot(data_root))
-    with zipfile.ZipFile(data_root / "omniglot" / "lake_extras" / "all_runs.zip") as archive:
-
-        def drawing(name):
-            return shrink(
-                ~np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("1"))[None]
-            )[0]
-
-        for number, run in enumerate(episode_lists.read(split_file(RUNS)).episodes, 1):
-            answers = dict(
-                line.split()
-                for line in archive.read(f"run{number:02d}/class_labels.txt").decode().splitlines()
-            )
-            item_of = {example: item for item, example in answers.items()}
-            for place, (name, (shown,), (asked,)) in enumerate(
-                zip(run.classes, run.support, run.query, strict=True), 1
-            ):
-                example, rows = (
-                    f"run{number:02d}/training/class{place:02d}.png",
-                    np.flatnonzero(data.labels == data.class_names.index(name)),
-                )
-                assert np.array_equal(drawing(example), data.pixels[rows[shown], 0])
-                assert np.array_equal(drawing(item_of[example]), data.pixels[rows[asked], 0])
-
-
 def test_they_fit_omniglot_alone():
     protocol = LakeRuns(LakeRuns.Config(), omniglot().facts())
     assert not list(protocol.faults()) and [s.ways for s in protocol.settings()] == [20]
