@@ -82,12 +82,11 @@ class Rsa(Protocol[RsaSetting]):
 
     @cached_property
     def _files(self) -> list[File]:
-        """The files of the recordings.
-
-        Raises:
-            DataError: one is missing.
-        """
-        return [File.at(path) for path in recordings.files_of(self._folder)]
+        """The files of the recordings; none if some are missing, which ``faults`` reports."""
+        try:
+            return [File.at(path) for path in recordings.files_of(self._folder)]
+        except DataError:
+            return []
 
     @property
     def _folder(self) -> Path:
@@ -123,9 +122,10 @@ class Rsa(Protocol[RsaSetting]):
                 f"allowed: {', '.join(self.facts.splittings)}",
             )
         try:
-            self._files  # noqa: B018 - looks for the files
+            recordings.files_of(self._folder)
         except DataError as error:
-            yield Fault(("recordings",), str(error.message), error.hint or "")
+            message = f"{error.where}: {error.message}" if error.where else error.message
+            yield Fault(("recordings",), message, error.hint or "")
 
     @classmethod
     def measure(
