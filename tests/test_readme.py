@@ -106,4 +106,4 @@ def test_every_command_on_a_page_exists():
 def test_the_suite_in_the_readme_is_valid(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(next(block for block in blocks("yaml") if "attack_sweep" in block))
-    assert {entry.name for entry in suite.load(path).protocols} == {"robust", "few"}
+    assert {entry.name for entry in suite.load(path).protocols} == {"robust"}

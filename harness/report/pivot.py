@@ -11,7 +11,7 @@ from harness.metrics.catalogue import SHOWN_WITH
 from harness.records import Record
 from harness.report.derive import ATTACKED
 from harness.report.derived import with_derived
-from harness.report.grid import Grid, Labels, distinguish, fold_clean, group, labels_of, ordered
+from harness.report.grid import Grid, Labels, distinguish, fold_clean, group, label_of, labels_of, ordered
 from harness.suite.specs.tables import TableSpec
 
 
@@ -73,6 +73,7 @@ def pivot(results: Results, spec: TableSpec) -> Pivot:
         records = fold_clean(records, row_keys, column_keys)
         column_keys, records = distinguish(records, row_keys, column_keys)
 
+    records = [record for record in records if _is_wanted(record, spec)]
     grid = group(records, row_keys, column_keys)
     rows = {row for row, _ in grid} | _failed_rows(results, spec)
     columns = {column for _, column in grid}
@@ -86,6 +87,14 @@ def pivot(results: Results, spec: TableSpec) -> Pivot:
         missing=tuple(metric for metric in wanted if metric not in present),
         metrics=tuple(present),
     )
+
+
+def _is_wanted(record: Record, spec: TableSpec) -> bool:
+    """Whether a record has the values that ``only`` of a table names."""
+    for key, wanted in spec.only.items():
+        if label_of(record, key) not in (wanted if isinstance(wanted, list) else [wanted]):
+            return False
+    return True
 
 
 def _wanted_metrics(spec: TableSpec, present: Sequence[str], keys: set[str]) -> Sequence[str]:

@@ -398,3 +398,17 @@ def test_a_warning_is_one_note_for_all_learners():
     )
     notes = build(results, ROBUST).notes
     assert "Warning, converged: a (pgd), b (pgd)." in notes
+
+
+def test_only_keeps_the_numbers_with_these_values():
+    results = results_of(
+        sweep("a", "fgsm", {0.0: [1, 1], 0.1: [1, 0], 0.2: [0, 0]}),
+        sweep("a", "pgd", {0.0: [1, 1], 0.1: [0, 0], 0.2: [0, 0]}),
+    )
+    spec = {"protocol": "robust", "columns": ["attack", "eps"]}
+    table = build(results, TableSpec(**spec, only={"attack": ["clean", "worst"], "eps": [0, 0.1]}))
+    assert table.columns == (("clean", 0), ("worst", 0.1))
+    assert build(results, TableSpec(**spec, only={"attack": "fgsm"})).columns == (
+        ("fgsm", 0.1),
+        ("fgsm", 0.2),
+    )

@@ -59,6 +59,11 @@ BREAKAGES = [
     ("name: good", "name: good\nname: again", "duplicate key"),
     ("seeds: [0, 1]", "seeds: [0, -1]", "seeds.1"),
     ("seeds: [0, 1]", "seeds: []", "seeds"),
+    (
+        "columns: [attack, eps]",
+        "columns: [attack, eps], only: {atack: worst}",
+        "'robust' has no 'atack' to choose by",
+    ),
     ("seeds: [0, 1]", "seeds: [0, 0]", "duplicate value 0"),
     ("seeds: [0, 1]", "seeds: [0, 99999999999999999999999]", "too large"),
     ("seeds: [0, 1]", "seeds: [0, 1]\nextend: base.yaml", "did you mean 'extends'"),

@@ -39,3 +39,7 @@ def _check_table(
                 at = (*path, axis) if isinstance(names, str) else (*path, axis, index)
                 message = f"{spec.protocol!r} has no {key!r} to tabulate by"
                 checking.report(at, message, did_you_mean(key, keys))
+    for key in spec.only:
+        if key not in keys:
+            message = f"{spec.protocol!r} has no {key!r} to choose by"
+            checking.report((*path, "only", key), message, did_you_mean(key, keys))

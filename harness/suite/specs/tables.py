@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from harness.registry import Config
@@ -22,6 +24,11 @@ class TableSpec(Config):
         None,
         description="which number, or with `metric` among the keys which numbers; "
         "the protocol's headline metric (or all of them) if left out",
+    )
+    only: dict[str, Any] = Field(
+        {},
+        description="keep the numbers whose key has this value, or one of a list: "
+        "{attack: [clean, worst]}",
     )
     ranks: bool = Field(
         False,
