@@ -11,7 +11,16 @@ from harness.metrics.catalogue import SHOWN_WITH
 from harness.records import Record
 from harness.report.derive import ATTACKED
 from harness.report.derived import with_derived
-from harness.report.grid import Grid, Labels, distinguish, fold_clean, group, label_of, labels_of, ordered
+from harness.report.grid import (
+    Grid,
+    Labels,
+    distinguish,
+    fold_clean,
+    group,
+    label_of,
+    labels_of,
+    ordered,
+)
 from harness.suite.specs.tables import TableSpec
 
 

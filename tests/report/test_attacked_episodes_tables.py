@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from results_kit import plain, record, results_of
@@ -143,3 +145,19 @@ def test_curves_have_a_panel_per_attack():
         "fgsm (linf)",
         "pgd (linf)",
     ]
+
+
+def test_deriving_again_beside_a_protocol_of_one_attack_changes_nothing():
+    found = hunted()
+    alone = [
+        replace(each, protocol="alone")
+        for each in found.records
+        if each.setting["attack"] == "fgsm"
+    ]
+    both = replace(
+        found,
+        records=[*found.records, *alone],
+        protocols={**found.protocols, "alone": "attacked_episodes"},
+    )
+    once = with_worst_case(both)
+    assert with_worst_case(once).records == once.records
