@@ -110,7 +110,13 @@ def _row(line: Line, *, several: bool) -> dict[str, Any]:
 
     name = f"{line.learner}: {line.where}" if several else line.where
     row = {"number": name, "A": number(line.metric, line.a), "B": number(line.metric, line.b)}
-    return {**row, "B - A": _difference(line), "95 % interval": _interval(line), "p": _p(line)}
+    return {
+        **row,
+        "B - A": _difference(line),
+        "95 % interval": _interval(line),
+        "p": _p(line),
+        "over": f"{line.n}, paired" if line.paired else counted(line.n, "seed"),
+    }
 
 
 def _difference(line: Line) -> str:

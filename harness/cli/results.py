@@ -250,7 +250,7 @@ def optimality(
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Say which attack broke what, how much it missed, and at how many passes.
+    """Say which attack broke what, what each missed, and its cost.
 
     Attacks of one sweep are judged by each other. `alone` is what no other attack broke, `missed`
     what it left and another one broke. Passes are those of an image at that eps, at most; with
@@ -285,7 +285,7 @@ def trust(
     whole: Annotated[bool, typer.Option("--all", help="Also show the checks that passed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which results are reliable, and what to do about the others.
+    """Say which results are reliable, and what to do otherwise.
 
     Names every trust check that failed or warned, with its number. For a suite, checks the cells
     in --store; for a store, all of its cells. Exit status 1 if a check failed.

@@ -55,7 +55,7 @@ def run(
     memory: Memory = None,
     time_limit: TimeLimit = None,
 ) -> None:
-    """Compute what a suite's store lacks, then write and show tables.
+    """Compute what is missing, then write and show tables.
 
     An interrupted run is resumed by the same command. Tables and figures go to --out, by default
     to tables/NAME in the store (results/tables/NAME if the store is at a URL). For clusters see

@@ -428,7 +428,7 @@ def test_the_density_that_is_matched_is_that_of_the_biology_audit(ran):
             for cell in run.plan.unique
             if (cell.role, cell.learner, cell.seed) == ("measure", learner, 0)
         )
-        setting = BiologySetting("standard", "val", 20, over_time=False)
+        setting = BiologySetting("standard", "val", 20, over_time=False, label_effect=False)
         conditions = Conditions(Store(store))
         training = conditions.store.read(cell.training)
         trained = cells._trained(cell, cell.training, training, conditions)
@@ -536,7 +536,7 @@ def test_a_submission_cannot_pass_off_another_config_as_the_chosen_one(ran, tmp_
 
 def test_a_plan_says_what_is_not_yet_resolved(write_suite, tmp_path):
     words = ["plan", str(write_suite(CHAINED)), "--store", str(tmp_path)]
-    assert "not yet resolved" in CliRunner().invoke(app, words).stdout
+    assert "not yet resolved" in CliRunner().invoke(app, words).output
     rows = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)["cells"]
     waiting = [row for row in rows if row["key"] is None]
     assert {row["learner"] for row in waiting} == {"l1", "pruned", "far", "chain"} and not any(

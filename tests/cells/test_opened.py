@@ -39,7 +39,7 @@ class {name}(NearestMean):
     def fit(self, train, **more):
         log = super().fit(train, **more)
         with open(self.config.path or "plain.json") as file:
-            self.tensors = {{"means": self.tensors["means"] + json.load(file)}}
+            self.tensors |= {{"means": self.tensors["means"] + json.load(file)}}
         return log
 '''
 

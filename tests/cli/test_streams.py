@@ -33,7 +33,8 @@ def call(*words: object, **env: str) -> subprocess.CompletedProcess[bytes]:
 )
 def test_an_answer_is_shown_in_any_encoding(ran, env, shown):
     folder, _ = ran
-    answer = call("table", folder / "tiny.yaml", "--store", folder / "store", **env)
+    place = ("--store", folder / "store", "--format", "terminal")
+    answer = call("table", folder / "tiny.yaml", *place, **env)
     assert answer.returncode == 0, answer.stderr
     assert shown in answer.stdout
 

@@ -56,7 +56,7 @@ TRAIN, TEST = blobs(60, "train"), blobs(16, "test")
 
 
 LARGEST = {
-    "hidden": 100,
+    "hidden": 200,
     "width": 32,
     "readout_steps": 200,
     "switch": 200,

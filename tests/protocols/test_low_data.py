@@ -85,6 +85,7 @@ TINY = {
     "backbone": "mlp",
     "width": 8,
     "hidden": 8,
+    "hypercolumns": 4,
     "filters": 4,
     "units": 8,
     "epochs": 3,

@@ -183,7 +183,7 @@ def test_the_command_line_compares_them_all(home):
     shown = harness("compare", "tiny-store", "other.yaml", "--store-b", "other-store")
     assert (
         shown.returncode == 0
-        and "budget None -> 300" in shown.stdout
+        and "budget None -> 300" in shown.stderr
         and "40, paired" in shown.stdout
     ), shown.stderr
     learners = harness("compare", "pixels", "random", "--suite", "HEAD:results/tiny", "--json")
