@@ -82,7 +82,7 @@ class Rsa(Protocol[RsaSetting]):
 
     @cached_property
     def _files(self) -> list[File]:
-        """The files of the recordings; none if some are missing, which ``faults`` reports."""
+        """The files of the recordings; none if some are missing, which ``files`` reports."""
         try:
             return [File.at(path) for path in recordings.files_of(self._folder)]
         except DataError:
@@ -106,7 +106,13 @@ class Rsa(Protocol[RsaSetting]):
         yield RsaSetting(self.splitting, hashes, self.config.draws)
 
     def files(self) -> dict[str, Path]:
-        """The recordings, by their hashes."""
+        """The recordings, by their hashes.
+
+        Raises:
+            DataError: some are missing. A suite is valid without those below the data root, as it
+                is without its datasets; ``faults`` reports those that a suite names itself.
+        """
+        recordings.files_of(self._folder)
         return {file.sha256: file.path for file in self._files if file.path}
 
     def training(self) -> TrainingData:
@@ -121,6 +127,8 @@ class Rsa(Protocol[RsaSetting]):
                 f"no splitting {self.splitting!r}",
                 f"allowed: {', '.join(self.facts.splittings)}",
             )
+        if self.config.recordings is None:
+            return
         try:
             recordings.files_of(self._folder)
         except DataError as error:
