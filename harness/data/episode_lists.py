@@ -22,20 +22,18 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import stat
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from harness.data import json_files
 from harness.data.base import Images, Loaded
 from harness.data.episodes import PAD, Episodes, Span
 from harness.errors import DataError, did_you_mean
 from harness.registry import Config
 
-MOST_BYTES = 1 << 28
-"""Most bytes of a file."""
 HOW_TO_WRITE = "`harness episodes SUITE.yaml --out FOLDER` writes such lists"
 Counts = Literal["images of a class in the split, in the order of the dataset, from 0"]
 (COUNTS,) = get_args(Counts)
@@ -274,28 +272,8 @@ def read(path: str | Path) -> EpisodeList:
         DataError: If the file cannot be read, is not a list of episodes, or an episode does not
             agree with the list's ways, shots and queries.
     """
-    file = Path(path)
-    where = str(path)
-    try:
-        facts = file.stat()
-        if not stat.S_ISREG(facts.st_mode):  # reading a device or pipe may never end
-            raise DataError("not a file", where=where, hint=HOW_TO_WRITE)
-        if facts.st_size > MOST_BYTES:
-            raise DataError(
-                f"larger than {MOST_BYTES >> 20} MiB", where=where, hint="split it into parts"
-            )
-        listed = EpisodeList.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise DataError(
-            f"cannot be read: {error.strerror}", where=where, hint=HOW_TO_WRITE
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(
-            f"not a list of episodes: {place}: {first['msg']}", where=where, hint=HOW_TO_WRITE
-        ) from None
-    check(listed, where)
+    listed = json_files.read(path, EpisodeList, "a list of episodes", HOW_TO_WRITE)
+    check(listed, str(path))
     return listed
 
 

@@ -20,22 +20,19 @@ agree with the data here.
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from harness.data import json_files
 from harness.data.base import Loaded
 from harness.data.streams import Halves, Parts, Scenario, Stream, Task
 from harness.data.views import View
 from harness.errors import DataError
 from harness.registry import Config
-
-MOST_BYTES = 1 << 28
-"""Most bytes of a file."""
 
 HOW_TO_WRITE = "`harness streams SUITE.yaml --out FOLDER` writes such files"
 
@@ -293,22 +290,4 @@ def read(path: str | Path) -> StreamFile:
     Raises:
         DataError: It cannot be read, or is not a stream.
     """
-    file = Path(path)
-    where = str(path)
-    try:
-        facts = file.stat()
-        if not stat.S_ISREG(facts.st_mode):  # reading a device or pipe may never end
-            raise DataError("not a file", where=where, hint=HOW_TO_WRITE)
-        if facts.st_size > MOST_BYTES:
-            raise DataError(f"larger than {MOST_BYTES >> 20} MiB", where=where)
-        return StreamFile.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise DataError(
-            f"cannot be read: {error.strerror}", where=where, hint=HOW_TO_WRITE
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(
-            f"not a stream: {place}: {first['msg']}", where=where, hint=HOW_TO_WRITE
-        ) from None
+    return json_files.read(path, StreamFile, "a stream", HOW_TO_WRITE)

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.data.base import Loaded
-from harness.data.episode_lists import COUNTS, MOST_BYTES, EpisodeList, Listed, check
+from harness.data.episode_lists import COUNTS, EpisodeList, Listed, check
+from harness.data.json_files import MOST_BYTES
 from harness.errors import DataError
 
 COLUMNS = ("image_id", "task", "labels", "support")
