@@ -12,8 +12,9 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# importlib mode does not find ``command_kit`` by itself.
-sys.path.append(str(Path(__file__).parent))
+# importlib mode does not find ``command_kit`` by itself. The folder of all tests must not be on the
+# path: its ``baselines`` would hide the package of that name.
+sys.path.append(str(Path(__file__).parent / "kits"))
 
 # Small networks run faster in two test processes of one thread than of two threads each.
 torch.set_num_threads(1)

@@ -196,3 +196,10 @@ def test_prose_is_plain_english(path):
     text = strings_and_comments(path) if path.suffix == ".py" else path.read_text()
     words = re.sub(r"[\s#]+", " ", text).lower()
     assert [phrase for phrase in BANNED if phrase in words] == []
+
+
+def test_no_folder_of_tests_hides_a_package():
+    import baselines
+
+    assert Path(baselines.__file__).parts[-3:-1] != ("tests", "baselines")
+    assert str(ROOT / "tests") not in sys.path
