@@ -123,8 +123,8 @@ def test_every_trust_check_says_what_it_expects_and_what_to_do():
         assert asks(name).endswith("."), name
 
 
-@pytest.mark.parametrize("number", [0.1234567, 1e-9])
-def test_numbers_of_a_comparison_are_whole_at_80_columns(monkeypatch, number):
+@pytest.mark.parametrize(("number", "difference"), [(0.1234567, "37.7 *"), (1e-9, "50.0 *")])
+def test_numbers_of_a_comparison_are_whole_at_80_columns(monkeypatch, number, difference):
     from harness.cli import comparing
     from harness.report.compare import Line
 
@@ -133,6 +133,6 @@ def test_numbers_of_a_comparison_are_whole_at_80_columns(monkeypatch, number):
     comparing._print([line], "A: a, B: b")
     shown = written.getvalue()
     assert "< 0.001" in shown
-    assert "40.0 *" in shown or "50.0 *" in shown or "37.7 *" in shown
+    assert difference in shown
     assert "…" not in shown
     assert all(len(text) <= 80 for text in shown.splitlines())
