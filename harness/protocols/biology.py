@@ -19,11 +19,10 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
-    TrainingData,
 )
 from harness.protocols.dimension_numbers import dimension_values
+from harness.protocols.on_a_split import TrainsOnASplit
 from harness.protocols.response_numbers import Stimuli, pixel_values, response_values
 from harness.protocols.setting import Setting
 from harness.protocols.subset import First, Several, of_config, subset, too_many
@@ -67,7 +66,7 @@ class BiologySetting(Setting):
 
 
 @protocols.register("biology")
-class Biology(Protocol[BiologySetting]):
+class Biology(TrainsOnASplit[BiologySetting]):
     """Weights and responses of trained learners: synapses, Dale's law, sparseness, selectivity.
 
     A number of a whole network is the mean over its bundles of synapses. Bundles are weighted by
@@ -108,11 +107,6 @@ class Biology(Protocol[BiologySetting]):
 
     config: Config
 
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
     def settings(self) -> Iterator[BiologySetting]:
         """Yield one setting."""
         config = self.config
@@ -121,10 +115,6 @@ class Biology(Protocol[BiologySetting]):
         yield BiologySetting(
             self.splitting, config.split, images, config.over_time, config.label_effect
         )
-
-    def training(self) -> TrainingData:
-        """The labelled train split."""
-        return TrainingData(self.splitting)
 
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splittings and splits."""

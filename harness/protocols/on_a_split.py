@@ -12,11 +12,8 @@ from harness.protocols.subset import First, too_many
 Asked = TypeVar("Asked", bound=Setting)
 
 
-class OnASplit(Protocol[Asked]):
-    """A protocol that trains on the train split, and measures images of one other.
-
-    Its config has the keys ``splitting`` and ``split``.
-    """
+class TrainsOnASplit(Protocol[Asked]):
+    """A protocol that trains on the labelled train split of its config's key ``splitting``."""
 
     config: Any
 
@@ -28,6 +25,23 @@ class OnASplit(Protocol[Asked]):
     def training(self) -> TrainingData:
         """The labelled train split."""
         return TrainingData(self.splitting)
+
+    def splitting_faults(self) -> Iterator[Fault]:
+        """Yield a splitting that the dataset does not have."""
+        splittings = self.facts.splittings
+        if self.splitting not in splittings:
+            yield Fault(
+                ("splitting",),
+                f"no splitting {self.splitting!r}",
+                f"allowed: {', '.join(splittings)}",
+            )
+
+
+class OnASplit(TrainsOnASplit[Asked]):
+    """A protocol that trains on the train split, and measures images of one other.
+
+    Its config has the keys ``splitting`` and ``split``.
+    """
 
     def split_faults(self, images: int | First | None = None) -> Iterator[Fault]:
         """Yield unknown splits, classes not trained on, and too large numbers of images.

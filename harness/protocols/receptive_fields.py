@@ -19,10 +19,9 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
-    TrainingData,
 )
+from harness.protocols.on_a_split import TrainsOnASplit
 from harness.protocols.setting import Setting
 from harness.records import Value
 from harness.registry import protocols
@@ -50,7 +49,7 @@ class ReceptiveFieldsSetting(Setting):
 
 
 @protocols.register("receptive_fields")
-class ReceptiveFields(Protocol[ReceptiveFieldsSetting]):
+class ReceptiveFields(TrainsOnASplit[ReceptiveFieldsSetting]):
     """Gabor fits of the fields of units, in the plane of n_x and n_y, and orientation selectivity.
 
     A field is what a unit of the first layer reads in pixels, its weights; of other units, the
@@ -71,27 +70,13 @@ class ReceptiveFields(Protocol[ReceptiveFieldsSetting]):
 
     config: Config
 
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
-
     def settings(self) -> Iterator[ReceptiveFieldsSetting]:
         """Yield one setting."""
         yield ReceptiveFieldsSetting(self.splitting, self.config.units)
 
-    def training(self) -> TrainingData:
-        """The labelled train split."""
-        return TrainingData(self.splitting)
-
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splittings, and images that are no square or too small."""
-        if self.splitting not in self.facts.splittings:
-            yield Fault(
-                ("splitting",),
-                f"no splitting {self.splitting!r}",
-                f"allowed: {', '.join(self.facts.splittings)}",
-            )
+        yield from self.splitting_faults()
         _, height, width = self.facts.image_shape
         if height != width or not 6 <= height <= 64:
             yield Fault(

@@ -22,11 +22,10 @@ from harness.protocols.base import (
     Context,
     Fault,
     Measurement,
-    Protocol,
     ProtocolConfig,
     SuiteFile,
-    TrainingData,
 )
+from harness.protocols.on_a_split import TrainsOnASplit
 from harness.protocols.setting import Setting
 from harness.records import Value
 from harness.registry import protocols
@@ -48,7 +47,7 @@ class RsaSetting(Setting):
 
 
 @protocols.register("rsa")
-class Rsa(Protocol[RsaSetting]):
+class Rsa(TrainsOnASplit[RsaSetting]):
     """Rank correlation of dissimilarities with those of monkey IT, human IT and judgements.
 
     Learners are trained on the dataset, which should be photographs in colour or grey: those of
@@ -74,11 +73,6 @@ class Rsa(Protocol[RsaSetting]):
         )
 
     config: Config
-
-    @property
-    def splitting(self) -> str:
-        """The splitting in use."""
-        return self.config.splitting or next(iter(self.facts.splittings))
 
     @cached_property
     def _files(self) -> list[File]:
@@ -115,18 +109,9 @@ class Rsa(Protocol[RsaSetting]):
         recordings.files_of(self._folder)
         return {file.sha256: file.path for file in self._files if file.path}
 
-    def training(self) -> TrainingData:
-        """The labelled train split."""
-        return TrainingData(self.splitting)
-
     def faults(self) -> Iterator[Fault]:
         """Yield unknown splittings, and recordings that are missing."""
-        if self.splitting not in self.facts.splittings:
-            yield Fault(
-                ("splitting",),
-                f"no splitting {self.splitting!r}",
-                f"allowed: {', '.join(self.facts.splittings)}",
-            )
+        yield from self.splitting_faults()
         if self.config.recordings is None:
             return
         try:
