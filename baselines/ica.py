@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from harness.lazy import nn, torch
-from harness.learning.hebbian import HebbianConfig, HebbianLearner
+from harness.learning.hebbian import HebbianConfig, HiddenLayer
 from harness.learning.learner import Progress, TrainingLog
 from harness.registry import learners
 
@@ -15,7 +15,7 @@ MOST_STEPS = 200
 
 
 @learners.register("ica")
-class Ica(HebbianLearner):
+class Ica(HiddenLayer):
     """Independent component analysis (Bell & Sejnowski 1997), by FastICA (Hyvarinen 1999).
 
     The code is W (x - mean), both signs, with W the filters that a unit reads pixels with: the
@@ -44,10 +44,6 @@ class Ica(HebbianLearner):
             units = min(self.config.hidden, len(self.tensors["weight"]))
             self.tensors[name] = tensor.narrow(dim, 0, units).contiguous()
         self.tensors["mean"] = torch.zeros(1, len(self.tensors["weight"]), device=self.device)
-
-    def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
-        """No steps: all images are needed at once."""
-        raise NotImplementedError("FastICA takes no steps")
 
     def _fit_hidden(
         self, images: torch.Tensor, total: int, log: TrainingLog, progress: Progress

@@ -25,10 +25,10 @@ class HebbianConfig(UnsupervisedConfig):
     hidden: int = Field(2000, ge=2, description="hidden neurons")
 
 
-class HebbianLearner(UnsupervisedLearner):
+class HiddenLayer(UnsupervisedLearner):
     """A hidden layer ``weight`` (n, hidden) that learns from images, and a linear read-out.
 
-    A subclass defines the initial weights (``start``), one step of learning (``learn``) and the
+    A subclass defines the initial weights (``start``), how they learn (``_fit_hidden``) and the
     ``code``. The read-out is trained by gradient descent.
     """
 
@@ -37,16 +37,6 @@ class HebbianLearner(UnsupervisedLearner):
     @abstractmethod
     def start(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Initial weights (n, hidden)."""
-
-    @abstractmethod
-    def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
-        """Take one step, in place.
-
-        Args:
-            weight: (n, hidden).
-            x: A batch of flat images (B, n).
-            done: Share of the hidden layer's training that is over.
-        """
 
     @abstractmethod
     def code(self, weight: torch.Tensor) -> nn.Module:
@@ -63,23 +53,6 @@ class HebbianLearner(UnsupervisedLearner):
             "readout_bias": torch.zeros(1, self.n_classes, device=self.device),
         }
         self.fitted = False
-
-    def _fit_hidden(
-        self, images: torch.Tensor, total: int, log: TrainingLog, progress: Progress
-    ) -> None:
-        images = images.flatten(1)
-        order = self.rng.torch("order")
-        weight = self.tensors["weight"]
-        while log.images_seen < total:
-            shuffled = torch.randperm(len(images), generator=order)
-            rows = shuffled[: total - log.images_seen].to(self.device)
-            for batch in rows.split(self.config.batch_size):
-                self.learn(weight, images[batch], log.images_seen / total)
-                log.images_seen += len(batch)
-                log.step(self)
-            log.add(self, weight_norm=float(weight.norm(dim=0).mean()))
-            progress(0.8 * log.images_seen / total, f"hidden layer, epoch {len(log.rows)}")
-        self.tensors["weight"] = weight.contiguous()
 
     def _fit_readout(
         self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog, progress: Progress
@@ -140,6 +113,37 @@ class HebbianLearner(UnsupervisedLearner):
         if "readout" in self.tensors:
             bundles.append(Synapses(READOUT, self.tensors["readout"]))
         return bundles
+
+
+class HebbianLearner(HiddenLayer):
+    """A hidden layer that learns from one batch of images after the other, by ``learn``."""
+
+    @abstractmethod
+    def learn(self, weight: torch.Tensor, x: torch.Tensor, done: float) -> None:
+        """Take one step, in place.
+
+        Args:
+            weight: (n, hidden).
+            x: A batch of flat images (B, n).
+            done: Share of the hidden layer's training that is over.
+        """
+
+    def _fit_hidden(
+        self, images: torch.Tensor, total: int, log: TrainingLog, progress: Progress
+    ) -> None:
+        images = images.flatten(1)
+        order = self.rng.torch("order")
+        weight = self.tensors["weight"]
+        while log.images_seen < total:
+            shuffled = torch.randperm(len(images), generator=order)
+            rows = shuffled[: total - log.images_seen].to(self.device)
+            for batch in rows.split(self.config.batch_size):
+                self.learn(weight, images[batch], log.images_seen / total)
+                log.images_seen += len(batch)
+                log.step(self)
+            log.add(self, weight_norm=float(weight.norm(dim=0).mean()))
+            progress(0.8 * log.images_seen / total, f"hidden layer, epoch {len(log.rows)}")
+        self.tensors["weight"] = weight.contiguous()
 
 
 def soft_code(images: torch.Tensor, tensors: dict[str, torch.Tensor], tau: float) -> torch.Tensor:

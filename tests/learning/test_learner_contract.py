@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import rich.style  # noqa: F401  draws one random number when it is first imported
 import safetensors.torch
 import torch
 from pydantic import ValidationError
