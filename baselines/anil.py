@@ -14,7 +14,7 @@ from harness.learning.meta import Episode, MetaConfig, MetaLearner
 from harness.registry import learners
 
 
-@learners.register("anil")
+@learners.register("anil", family="few-shot")
 class Anil(FeatureLearner, MetaLearner):
     """ANIL, almost no inner loop (Raghu et al. 2020, equation 2): MAML that adapts the head alone.
 

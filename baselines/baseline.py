@@ -9,7 +9,7 @@ from harness.learning.pretrained import PretrainedConfig, PretrainedLearner
 from harness.registry import learners
 
 
-@learners.register("baseline")
+@learners.register("baseline", family="few-shot")
 class Baseline(PretrainedLearner):
     """Baseline (Chen et al. 2019, section 3.2): pre-training, then a classifier for each episode.
 

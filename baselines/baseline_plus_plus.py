@@ -11,7 +11,7 @@ from harness.learning.pretrained import PretrainedConfig, PretrainedLearner
 from harness.registry import learners
 
 
-@learners.register("baseline++")
+@learners.register("baseline++", family="few-shot")
 class BaselinePlusPlus(PretrainedLearner):
     """Baseline++ (Chen et al. 2019, section 3.2): classifiers by the cosine with class vectors.
 

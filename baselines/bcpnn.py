@@ -20,7 +20,7 @@ MOST_SWAPS = 100
 """Connections of a hypercolumn that change at once, at most."""
 
 
-@learners.register("bcpnn")
+@learners.register("bcpnn", family="Hebbian")
 class Bcpnn(HebbianLearner):
     """Bayesian confidence propagation with structural plasticity (Ravichandran et al. 2024).
 

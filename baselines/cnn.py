@@ -22,7 +22,7 @@ UNITS = 1024
 """Units of the dense layer of ``lenet``, if not given."""
 
 
-@learners.register("cnn")
+@learners.register("cnn", family="backprop")
 class Cnn(BackpropLearner):
     """Backpropagation on a LeNet, Conv4 or any body: plain, sparse, pruned or adversarial.
 

@@ -25,7 +25,7 @@ CLAMPED = ("ex", "ix", "ei", "gain")
 GAMMA_FLOOR = 1e-8
 
 
-@learners.register("dales-ann")
+@learners.register("dales-ann", family="backprop")
 class DalesAnn(SupervisedLearner):
     """Dale's ANN (Cornford et al. 2021): each layer has inhibitory units that subtract and divide.
 

@@ -15,7 +15,7 @@ SMALLEST = 1e-30
 """Keeps the step of a memory without a gradient finite."""
 
 
-@learners.register("dense-associative-memory")
+@learners.register("dense-associative-memory", family="memories")
 class DenseAssociativeMemory(SupervisedLearner):
     """Dense associative memory that classifies (Krotov & Hopfield 2016, arXiv 1606.01164).
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # ``nets`` imports torch
     from harness.learning.nets import Activation
 
 
-@learners.register("drtp")
+@learners.register("drtp", family="error signals")
 class Drtp(PerceptronLearner):
     """Direct random target projection (Frenkel, Lefebvre & Bol 2021, Front. Neurosci. 15).
 

@@ -22,7 +22,7 @@ Loss = Literal["squared-error", "cross-entropy"]
 States = list["torch.Tensor"]
 
 
-@learners.register("equilibrium-propagation")
+@learners.register("equilibrium-propagation", family="energy-based")
 class EquilibriumPropagation(SupervisedLearner):
     """Equilibrium propagation (Scellier & Bengio 2017), centred (Laborieux et al. 2021).
 

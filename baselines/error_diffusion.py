@@ -23,7 +23,7 @@ PATHWAYS = ("pp", "nn", "np", "pn")
 """From stream and to stream: the first two excite, the others inhibit."""
 
 
-@learners.register("error-diffusion")
+@learners.register("error-diffusion", family="error signals")
 class ErrorDiffusion(SupervisedLearner):
     """Two streams with weights >= 0, and an error that reaches unit i by i mod classes.
 

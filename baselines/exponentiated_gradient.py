@@ -14,7 +14,7 @@ from harness.learning.supervised import Rule, Tensors
 from harness.registry import learners
 
 
-@learners.register("exponentiated-gradient")
+@learners.register("exponentiated-gradient", family="backprop")
 class ExponentiatedGradient(PerceptronLearner):
     """Exponentiated gradients (Cornford et al. 2024): signed weights, or all-positive ones.
 

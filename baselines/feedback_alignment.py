@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # ``nets`` imports torch
 Feedback = Literal["layered", "direct", "sign"]
 
 
-@learners.register("feedback-alignment")
+@learners.register("feedback-alignment", family="error signals")
 class FeedbackAlignment(PerceptronLearner):
     """Errors carried down by separate weights: feedback alignment or sign symmetry.
 

@@ -22,7 +22,7 @@ SHARPNESS = 8.0
 """Logit of a class whose weights from all active cells are at their bound of one."""
 
 
-@registry.learners.register("fly")
+@registry.learners.register("fly", family="memories")
 class Fly(GoingOn, FeatureLearner):
     """FlyModel (Shen, Dasgupta & Navlakha 2023): sparse random cells, weights of one class each.
 

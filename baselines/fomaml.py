@@ -6,7 +6,7 @@ from harness.learning.meta import MetaConfig, MetaLearner
 from harness.registry import learners
 
 
-@learners.register("fomaml")
+@learners.register("fomaml", family="few-shot")
 class Fomaml(MetaLearner):
     """First-order MAML (Finn, Abbeel & Levine 2017, 5.2; Nichol, Achiam & Schulman 2018, eq. 8).
 

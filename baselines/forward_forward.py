@@ -28,7 +28,7 @@ SMALLEST = 1e-4
 """Added to the length of a layer's activity before the next layer's input is divided by it."""
 
 
-@learners.register("forward-forward")
+@learners.register("forward-forward", family="local losses")
 class ForwardForward(SupervisedLearner):
     """The supervised forward-forward algorithm (Hinton 2022): layers judge a label in the image.
 

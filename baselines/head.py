@@ -18,7 +18,7 @@ from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, Train
 from harness.rng import Rng
 
 
-@registry.learners.register("head")
+@registry.learners.register("head", family="trained elsewhere")
 class Head(FrozenBodyLearner):
     """A head on images or embeddings as they are, or on a frozen body with weights from a file.
 

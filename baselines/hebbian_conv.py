@@ -44,7 +44,7 @@ KEPT_BYTES = 2**30
 GELU_UNITS = 2048
 
 
-@learners.register("hebbian-conv")
+@learners.register("hebbian-conv", family="Hebbian")
 class HebbianConv(UnsupervisedLearner):
     """Convolutions by one of several Hebbian rules, one pass over the images, and a read-out.
 

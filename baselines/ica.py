@@ -14,7 +14,7 @@ from harness.registry import learners
 MOST_STEPS = 200
 
 
-@learners.register("ica")
+@learners.register("ica", family="sparse codes")
 class Ica(HiddenLayer):
     """Independent component analysis (Bell & Sejnowski 1997), by FastICA (Hyvarinen 1999).
 

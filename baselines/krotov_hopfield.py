@@ -12,7 +12,7 @@ from harness.registry import learners
 SMALLEST = 1e-30
 
 
-@learners.register("krotov-hopfield")
+@learners.register("krotov-hopfield", family="Hebbian")
 class KrotovHopfield(StreamingHebbianLearner):
     """Competitive anti-Hebbian hidden layer (Krotov & Hopfield 2019, PNAS 116) with a read-out.
 

@@ -17,7 +17,7 @@ STABLE = 1.5
 """The largest eigenvalue of the Gram matrix over the time constant; below 2, dynamics settle."""
 
 
-@learners.register("lca")
+@learners.register("lca", family="sparse codes")
 class Lca(StreamingHebbianLearner):
     """Sparse coding (Olshausen & Field 1996) by leaky neurons that inhibit each other.
 

@@ -19,7 +19,7 @@ from harness.registry import learners
 Code = Literal["direct", "rate"]
 
 
-@learners.register("lif")
+@learners.register("lif", family="spikes")
 class Lif(PerceptronLearner):
     """A spiking perceptron with surrogate gradients (Neftci, Mostafa & Zenke 2019).
 

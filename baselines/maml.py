@@ -6,7 +6,7 @@ from harness.learning.meta import MetaConfig, MetaLearner
 from harness.registry import learners
 
 
-@learners.register("maml")
+@learners.register("maml", family="few-shot")
 class Maml(MetaLearner):
     """MAML (Finn, Abbeel & Levine 2017, Algorithm 2), on a Conv4 or a perceptron; by learn2learn.
 

@@ -14,7 +14,7 @@ SMALLEST = 1e-30
 """Lower bound of a probability before the logarithm; at sharpness 30 no class has less."""
 
 
-@learners.register("matching-net")
+@learners.register("matching-net", family="few-shot")
 class MatchingNet(EpisodicLearner):
     """Matching network (Vinyals et al. 2016, eq. 1): softmax over cosines with support images.
 

@@ -11,7 +11,7 @@ from harness.learning.meta import MetaConfig, MetaLearner
 from harness.registry import learners
 
 
-@learners.register("meta-sgd")
+@learners.register("meta-sgd", family="few-shot")
 class MetaSgd(MetaLearner):
     """Meta-SGD (Li et al. 2017, Algorithm 1): MAML with a learned rate for each parameter.
 

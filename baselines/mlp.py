@@ -21,7 +21,7 @@ from harness.learning.supervised import Tensors
 from harness.registry import learners
 
 
-@learners.register("mlp")
+@learners.register("mlp", family="backprop")
 class Mlp(BackpropLearner, PerceptronLearner):
     """Backpropagation on a ReLU perceptron: plain, sparse, pruned, non-negative or adversarial.
 

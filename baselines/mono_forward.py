@@ -16,7 +16,7 @@ from harness.registry import learners
 Prediction = Literal["last", "sum"]
 
 
-@learners.register("mono-forward")
+@learners.register("mono-forward", family="local losses")
 class MonoForward(PerceptronLearner):
     """Layers that each minimise the cross-entropy of their own read-out (arXiv 2501.09238).
 

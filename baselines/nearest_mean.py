@@ -18,7 +18,7 @@ from harness.learning.learner import NO_LIMIT, Budget, Progress, Synapses, Train
 from harness.rng import Rng
 
 
-@registry.learners.register("nearest-mean")
+@registry.learners.register("nearest-mean", family="controls")
 class NearestMean(GoingOn, FeatureLearner):
     """Nearest class mean on raw pixels: a lower bound that learns no features.
 

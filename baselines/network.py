@@ -22,7 +22,7 @@ from harness.learning.normalise import Normalise, moments
 from harness.rng import Rng
 
 
-@registry.learners.register("network")
+@registry.learners.register("network", family="trained elsewhere")
 class Network(FeatureLearner):
     """A trained PyTorch, exported or ONNX network: measured as it is, or fine-tuned first.
 

@@ -18,7 +18,7 @@ DECAYS = (0.6, 0.9)
 """Shares of training after which the rate is divided by ten."""
 
 
-@learners.register("pepita")
+@learners.register("pepita", family="error signals")
 class Pepita(PerceptronLearner):
     """Present the Error to Perturb the Input To modulate Activity (Dellaferrera & Kreiman 2022).
 

@@ -13,7 +13,7 @@ from harness.learning.supervised import Rule, Tensors
 from harness.registry import learners
 
 
-@learners.register("perturbation")
+@learners.register("perturbation", family="error signals")
 class Perturbation(PerceptronLearner):
     """Weight or node perturbation on a ReLU perceptron: change of the loss times perturbation.
 

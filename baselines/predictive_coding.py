@@ -22,7 +22,7 @@ Loss = Literal["squared-error", "cross-entropy"]
 Nudging = Literal["none", "positive", "negative", "centred"]
 
 
-@learners.register("predictive-coding")
+@learners.register("predictive-coding", family="predictive coding")
 class PredictiveCoding(SupervisedLearner):
     """Predictive coding (Whittington & Bogacz 2017), also incremental (Salvatori et al. 2024).
 

@@ -13,7 +13,7 @@ from harness.learning.heads import HeadName
 from harness.registry import learners
 
 
-@learners.register("protonet")
+@learners.register("protonet", family="few-shot")
 class ProtoNet(EpisodicLearner):
     """Prototypical network (Snell et al. 2017, eq. 1 and 2): episodes, by distance to class means.
 

@@ -39,7 +39,7 @@ STEADY_BATCH = 50
 """The same when it goes on, as in ``ech``."""
 
 
-@registry.learners.register("prototypes")
+@registry.learners.register("prototypes", family="controls")
 class Prototypes(GoingOn, Imprinting, FeatureLearner):
     """The layer and read-out of `ech` with other weights: k-means, or random training images.
 

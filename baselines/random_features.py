@@ -25,7 +25,7 @@ SMALLEST_PENALTY = 1e-9
 """Penalty if features do not differ at all (e.g. for a single image): it keeps them solvable."""
 
 
-@registry.learners.register("random-features")
+@registry.learners.register("random-features", family="controls")
 class RandomFeatures(FeatureLearner):
     """A fixed random ReLU layer with a ridge read-out: it learns no features (Rahimi & Recht 2007).
 

@@ -18,7 +18,7 @@ PAIRS = 4096
 """Pairs of a query and a class that are compared at once."""
 
 
-@learners.register("relation-net")
+@learners.register("relation-net", family="few-shot")
 class RelationNet(EpisodicLearner):
     """Relation network (Sung et al. 2018, eq. 1 and 2): a learned score of query and class.
 

@@ -13,7 +13,7 @@ from harness.learning.meta import Episode, InnerConfig, MetaLearner
 from harness.registry import learners
 
 
-@learners.register("reptile")
+@learners.register("reptile", family="few-shot")
 class Reptile(MetaLearner):
     """Reptile (Nichol, Achiam & Schulman 2018, Algorithm 2): moves to the mean adapted weights.
 

@@ -17,7 +17,7 @@ CLIP_NORM = 1.0
 """Longest gradient, over all weights."""
 
 
-@learners.register("sdmlp")
+@learners.register("sdmlp", family="memories")
 class Sdmlp(GoingOn, SupervisedLearner):
     """SDMLP (Bricken et al. 2023): a sparse distributed memory, trained by gradient descent.
 

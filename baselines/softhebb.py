@@ -13,7 +13,7 @@ from harness.registry import learners
 SMALLEST = 1e-30
 
 
-@learners.register("softhebb")
+@learners.register("softhebb", family="Hebbian")
 class SoftHebb(StreamingHebbianLearner):
     """SoftHebb (Moraitis et al. 2022; Journe et al. 2023): a soft winner-take-all and a read-out.
 

@@ -85,7 +85,7 @@ class Layer:
         return z
 
 
-@learners.register("stdp")
+@learners.register("stdp", family="spikes")
 class Stdp(HebbianLearner):
     """A layer of spiking cells that compete and learn by STDP (after Diehl & Cook 2015).
 

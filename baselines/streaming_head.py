@@ -19,7 +19,7 @@ from harness.learning.running import RunningReadout, Sums, add_images, no_sums, 
 from harness.rng import Rng
 
 
-@registry.learners.register("streaming-head")
+@registry.learners.register("streaming-head", family="controls")
 class StreamingHead(GoingOn, FrozenBodyLearner):
     """A read-out from running sums, on random ReLU features: nothing is forgotten, in one pass.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # ``nets`` imports torch
     from harness.learning.nets import Activation
 
 
-@learners.register("target-propagation")
+@learners.register("target-propagation", family="error signals")
 class TargetPropagation(PerceptronLearner):
     """Direct difference target propagation, DDTP-linear (Meulemans et al. 2020).
 

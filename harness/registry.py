@@ -42,6 +42,27 @@ def later_key(default: Any, **about: Any) -> Any:
     return Field(default, exclude_if=lambda value: value == default, **about)
 
 
+FAMILIES = {
+    "excitatory rules": "excitatory layers with few active units: the rules under test",
+    "Hebbian": "features by local correlation, without labels",
+    "predictive coding": "activities settle on prediction errors before weights learn",
+    "energy-based": "networks that relax to a minimum of an energy",
+    "error signals": "errors that reach hidden layers by other paths than backpropagation",
+    "local losses": "a loss of its own for every layer",
+    "spikes": "spiking neurons",
+    "sparse codes": "codes in which few units are active",
+    "memories": "stored patterns and sparse associative memories",
+    "backprop": "errors carried down by backpropagation",
+    "few-shot": "learning to learn from few examples",
+    "trained elsewhere": "networks that come with their weights",
+    "controls": "what can be reached without learning features",
+    "other": "not among the learners that are installed here",
+}
+"""Families of learners, in the order of lists and boards."""
+
+OTHER = "other"
+"""Family of a learner that names none."""
+
 _may_import = ContextVar("_may_import", default=True)
 
 
@@ -81,16 +102,27 @@ class Registry:
         self.base = base
         self.packages = packages
         self._entries: dict[str, Any] = {}
+        self._families: dict[str, str] = {}
         self._broken: dict[str, str] = {}
         self._scanned = False
         self.at_hand: dict[str, Any] = {}
 
-    def register(self, name: str) -> Callable[[Entry], Entry]:
+    def register(self, name: str, *, family: str = OTHER) -> Callable[[Entry], Entry]:
         """Return a class decorator that adds the class under ``name``.
 
+        Args:
+            name: What a suite calls it.
+            family: Of a learner, one of ``FAMILIES``. It groups lists and boards, and is no part of
+                the code that keys are made of.
+
         Raises:
-            HarnessError: Another class already has this name.
+            HarnessError: Another class already has this name, or there is no such family.
         """
+        if family not in FAMILIES:
+            raise HarnessError(
+                f"unknown family {family!r} of {self.what} {name!r}",
+                hint=did_you_mean(family, FAMILIES),
+            )
 
         def add(cls: Entry) -> Entry:
             other = self._entries.get(name)
@@ -98,6 +130,8 @@ class Registry:
                 raise HarnessError(f"two {self.plural} are called {name!r}: {other} and {cls}")
             cls.kind = name  # type: ignore[attr-defined]  # every base class declares ``kind``
             self._entries[name] = cls
+            if family != OTHER:  # an entry point registers again what its module has registered
+                self._families[name] = family
             return cls
 
         return add
@@ -132,6 +166,11 @@ class Registry:
     def __contains__(self, name: str) -> bool:
         self._scan()
         return name in self._entries
+
+    def family(self, name: str) -> str:
+        """Return the family of an entry; ``"other"`` if it has none. Nothing is imported for it."""
+        self._scan()
+        return self._families.get(name, OTHER)
 
     def has(self, name: str, cls: type) -> bool:
         """Whether a class is the entry of this name."""

@@ -12,6 +12,12 @@ from dataclasses import dataclass, field
 PROSE_KEYWORDS = frozenset({"description", "hint", "help"})
 """Keyword arguments that hold words for people, in any call."""
 
+REGISTRATION = "register"
+"""Name of the decorators that add a class to a registry.
+
+Their ``family`` groups lists and boards, and changes no result.
+"""
+
 ERROR_LIKE = ("Error", "Warning", "Exception", "Fault", "Problem")
 """Endings of the names of classes that report problems; their arguments are messages."""
 
@@ -124,7 +130,8 @@ class _Essence(ast.NodeTransformer):
             return self.visit(node.args[1])
         if name.endswith(ERROR_LIKE):
             node.args, node.keywords = [], []
-        node.keywords = [each for each in node.keywords if each.arg not in PROSE_KEYWORDS]
+        prose = PROSE_KEYWORDS | {"family"} if name == REGISTRATION else PROSE_KEYWORDS
+        node.keywords = [each for each in node.keywords if each.arg not in prose]
         return self.generic_visit(node)
 
 

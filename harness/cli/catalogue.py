@@ -49,7 +49,7 @@ def list_(
 ) -> None:
     """List what a suite can name, or the keys of one entry.
 
-    `suites` lists the suites that come with the harness.
+    Learners are grouped by family. `suites` lists the suites that come with the harness.
 
     Example: harness list learners ech
     """
@@ -68,7 +68,8 @@ def list_(
     elif name is not None and out.is_terminal:
         _print_keys(rows, title)
     else:
-        listing.show(rows, title)
+        grouped = name is None and what is Kind.learners
+        listing.show(rows, title, group="family" if grouped else "")
 
 
 def _suites(name: str | None) -> list[dict[str, Any]]:
@@ -94,7 +95,7 @@ def _entries(what: Kind) -> list[dict[str, Any]]:
     from harness import registry
 
     entries = getattr(registry, what.value)
-    return [
+    rows = [
         {
             "name": name,
             "description": entries.describe(name),
@@ -102,6 +103,11 @@ def _entries(what: Kind) -> list[dict[str, Any]]:
         }
         for name in entries
     ]
+    if what is not Kind.learners:
+        return rows
+    order = list(registry.FAMILIES)
+    rows = [{**row, "family": entries.family(row["name"])} for row in rows]
+    return sorted(rows, key=lambda row: order.index(row["family"]))
 
 
 def _keys(what: Kind, name: str) -> tuple[list[dict[str, Any]], str]:

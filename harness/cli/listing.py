@@ -16,7 +16,12 @@ LEAST_PROSE = 24
 
 
 def show(
-    rows: Sequence[Mapping[str, Any]], title: str, *, wraps: bool = False, all_of_it: str = "--json"
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    *,
+    wraps: bool = False,
+    all_of_it: str = "--json",
+    group: str = "",
 ) -> None:
     """Print rows; the keys of the first row are the columns, the most important ones first.
 
@@ -28,13 +33,20 @@ def show(
         title: Heading on a terminal.
         wraps: Wrap the text that does not fit rather than cut it.
         all_of_it: Option that prints every column.
+        group: Key whose value is a heading over the rows that share it; they are neighbours, and
+            each of them is one line.
     """
     if not out.is_terminal:
         print("\n".join(tab_separated(rows)))
         return
-    lines, left_out = lay_out(rows, out.width, wraps=wraps)
+    shown = [{key: value for key, value in row.items() if key != group} for row in rows]
+    lines, left_out = lay_out(shown, out.width, wraps=wraps)
     out.print(title, style="bold")
+    heading = ""
     for i, line in enumerate(lines):
+        if group and 0 < i <= len(rows) and rows[i - 1][group] != heading:
+            heading = str(rows[i - 1][group])
+            out.print(f"\n{heading}", style="bold cyan", soft_wrap=True)
         out.print(line, style="bold" if i == 0 else None, soft_wrap=True)
     if left_out:
         out.print(f"not shown: {', '.join(left_out)} ({all_of_it})", style="dim")

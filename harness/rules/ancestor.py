@@ -48,7 +48,7 @@ TRACE = 0.01
 EMBED_BATCH = 512
 
 
-@registry.learners.register("ancestor")
+@registry.learners.register("ancestor", family="excitatory rules")
 class Ancestor(FeatureLearner):
     """Competitive Hebbian layer and weight perturbation (reconstruction of arXiv 2603.00588)."""
 

@@ -41,7 +41,7 @@ from harness.rules.steady import SteadyLearner
 from harness.rules.training_plan import TrainingPlan, plan_training, shuffled_batches
 
 
-@registry.learners.register("ech")
+@registry.learners.register("ech", family="excitatory rules")
 class ECH(SteadyLearner):
     """Excitatory competitive Hebbian rule (reconstruction): sparse code, three-factor read-out."""
 

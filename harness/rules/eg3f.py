@@ -51,7 +51,7 @@ FLOOR = 0.3
 """A neuron's RMS counts as at least this share of its layer's mean RMS."""
 
 
-@registry.learners.register("eg-3f")
+@registry.learners.register("eg-3f", family="excitatory rules")
 class Eg3f(FeatureLearner):
     """Exponentiated three-factor rule: excitatory layers trained by the error (reconstruction)."""
 

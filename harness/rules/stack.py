@@ -48,7 +48,7 @@ SIGMA_IMAGES = 200
 """Training images that a layer's semi-saturation is estimated from."""
 
 
-@registry.learners.register("ech-stack")
+@registry.learners.register("ech-stack", family="excitatory rules")
 class EchStack(CompetitiveLearner):
     """Excitatory competitive Hebbian layers with local receptive fields (reconstruction)."""
 

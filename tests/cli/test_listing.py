@@ -136,3 +136,11 @@ def test_numbers_of_a_comparison_are_whole_at_80_columns(monkeypatch, number, di
     assert difference in shown
     assert "…" not in shown
     assert all(len(text) <= 80 for text in shown.splitlines())
+
+
+def test_rows_of_a_group_are_under_its_name(monkeypatch):
+    written = on_terminal(monkeypatch)
+    rows = [{"name": name, "family": family} for name, family in zip("abc", "xxy", strict=True)]
+    listing.show(rows, "things", group="family")
+    lines = [line.strip() for line in written.getvalue().splitlines() if line.strip()]
+    assert lines == ["things", "name", "x", "a", "b", "y", "c"]
