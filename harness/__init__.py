@@ -6,6 +6,7 @@ The commands of the terminal as Python functions, and what they take and return:
   hand; ``attack`` it on tensors;
 * read: ``load`` records as a frame, ``results``, ``table``, ``trust``, ``compare``, ``plot``,
   ``board``;
+* pass on: ``export`` in the formats of others;
 * write a learner: ``Learner``, ``Config``, ``Images``, ``TrainingLog``, ``Budget``, ``Rng``, ...
 
 Every name is imported on first use, so that ``import harness`` stays fast.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from harness.execute.session import Run
     from harness.interactive.attack import Attacked, attack
     from harness.interactive.evaluate import evaluate
+    from harness.interactive.export import export
     from harness.interactive.views import board, compare, plot, table, trust
     from harness.learning.files import File
     from harness.learning.learner import Budget, Learner, Synapses, TrainingLog
@@ -50,6 +52,7 @@ _HOMES = {
     "harness.execute.session": "Run",
     "harness.interactive.attack": "Attacked attack",
     "harness.interactive.evaluate": "evaluate",
+    "harness.interactive.export": "export",
     "harness.interactive.views": "board compare plot table trust",
     "harness.learning.files": "File",
     "harness.learning.learner": "Budget Learner Synapses TrainingLog",
@@ -81,6 +84,7 @@ __all__ = [  # written out for editors, which run no code
     "compare",
     "episodes",
     "evaluate",
+    "export",
     "load",
     "measured",
     "plan",

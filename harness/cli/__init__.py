@@ -13,6 +13,7 @@ from harness.cli import (  # noqa: F401 - importing them registers their command
     comparing,
     data,
     doctor,
+    exporting,
     publishing,
     results,
     running,

@@ -38,8 +38,9 @@ COMMANDS = [
     "doctor",
     "store",
     "new",
+    "export",
 ]
-HAVE_COMMANDS = ("data", "store", "new")
+HAVE_COMMANDS = ("data", "store", "new", "export")
 """Commands with commands of their own, which have the examples."""
 
 
@@ -65,7 +66,7 @@ def test_help_lists_every_command_under_a_heading():
     assert "\nCommands:\n" not in shown
 
 
-@pytest.mark.parametrize("group", [[], ["data"], ["store"], ["new"]])
+@pytest.mark.parametrize("group", [[], ["data"], ["store"], ["new"], ["export"]])
 def test_what_a_command_does_fits_its_line_in_the_help(group):
     lines = commands_in(harness(*group, "-h", COLUMNS="80").stdout)
     assert len(lines) >= 2
