@@ -29,6 +29,7 @@ from harness.rng import Rng
 from harness.rules import readouts
 from harness.rules.competition import resolved, uniform_weights
 from harness.rules.competitive_learner import training_accuracy
+from harness.rules.surprise import log_weight
 
 EMBED_BATCH = 512
 
@@ -54,6 +55,9 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
     become prototypes themselves. Classes are then read from the mean codes of their images, as in
     the steady mode of `ech`.
 
+    With ``surprise`` the weights are what ``ech`` with the same key would settle at, if its neurons
+    won the images of these clusters: mean input and surprise over all images, pruned once.
+
     Only the read-out uses labels. Few examples: a head on the frozen code. The regime
     `from_scratch` is not supported: the weights would be the support images themselves, which is
     nearest neighbours.
@@ -78,6 +82,13 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
             2000, ge=1, description="codes per read-out step, or all if there are fewer"
         )
         clip: float = Field(0.5, gt=0, le=1, description="largest read-out step in log V")
+        surprise: float | None = registry.later_key(
+            None, gt=0, description="lambda, as in ``ech``; null: weights are the cluster means"
+        )
+        offset: float = registry.later_key(0.02, gt=0, description="c of the surprise")
+        prune: float = registry.later_key(
+            1.0, ge=0, le=1, description="theta, as in ``ech``; only with ``surprise``"
+        )
         head: HeadName = Field("log-ridge", description="few-shot head on the code, as in ``ech``")
 
     config: Config
@@ -174,6 +185,9 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
             log.images_seen += len(pool)
             log.add(self, epoch=i + 1, explained=explained)
             progress((i + 1) / passes, f"k-means {i + 1}/{passes}")
+        if self.config.surprise:
+            self.tensors["prototypes"] = cluster_means(pool, self.tensors["prototypes"])
+            self._note(pool)
 
     def _fit_readout(
         self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog, progress: Progress
@@ -224,6 +238,8 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
 
     def _move_nearest(self, inputs: torch.Tensor) -> None:
         """Fill free prototypes, then move the nearest to each of the inputs (B, n) that remain."""
+        if self.config.surprise:
+            self._note(inputs)
         prototypes = self.tensors["prototypes"].clone()
         no_wins = prototypes.new_zeros(len(prototypes), dtype=torch.float64)
         wins = self.carried.get("wins", no_wins).clone()
@@ -237,13 +253,33 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
 
     # ---------------------------------------------------------------------------- code and state
 
+    def _note(self, inputs: torch.Tensor) -> None:
+        """Add inputs (B, n) to the statistics that a surprise is measured against."""
+        x = inputs.double()
+        new = torch.stack([torch.ones_like(x[0]).mul_(len(x)), x.sum(0), x.square().sum(0)])
+        self.carried["statistics"] = self.carried.get("statistics", 0) + new
+
+    def weights(self) -> torch.Tensor:
+        """Weights of the hidden layer, (H, n): the prototypes or, with ``surprise``, of them."""
+        prototypes = self.tensors["prototypes"]
+        config = self.config
+        if config.surprise is None or "statistics" not in self.carried:
+            return prototypes
+        count, total, square = self.carried["statistics"]
+        mean = total / count
+        deviation = (square / count - mean.square()).clamp_min(0).sqrt()
+        mean, deviation = mean.to(prototypes)[None], deviation.to(prototypes)[None]
+        logs = log_weight(prototypes, mean, deviation, config.surprise, config.offset)
+        weight = (logs - logs.mean(1, keepdim=True)).exp()
+        return weight * (weight >= config.prune * weight.mean(1, keepdim=True))
+
     def body(self) -> nn.Module:
         """Images to the code, by the same module as in ``ech``."""
         from harness.rules.modules.competitive import CompetitiveCode
 
-        prototypes = self.tensors["prototypes"]
-        no_thresholds = prototypes.new_zeros(len(prototypes))
-        return CompetitiveCode(prototypes, no_thresholds, self.config.temperature).eval()
+        weight = self.weights()
+        no_thresholds = weight.new_zeros(len(weight))
+        return CompetitiveCode(weight, no_thresholds, self.config.temperature).eval()
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """The code h, (B, C, H, W) to (B, hidden)."""
@@ -266,8 +302,8 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
         return nn.Sequential(self.body(), readout).eval()
 
     def connectome(self) -> list[Synapses]:
-        """Prototypes, whose black pixels are missing synapses, and the read-out if trained."""
-        weight = self.tensors["prototypes"].T
+        """Prototypes, whose black or pruned pixels are no synapses, and the read-out if trained."""
+        weight = self.weights().T
         bundles = [Synapses("input->hidden", weight, weight > 0)]
         if "readout" in self.tensors:
             bundles.append(Synapses(READOUT, self.tensors["readout"]))
@@ -301,6 +337,14 @@ def kmeans_step(
     length = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
     means = (sums / length.clamp_min(1e-12)).to(centres.dtype)
     return torch.where(length > 0, means, spare), total_cosine / len(inputs)
+
+
+def cluster_means(inputs: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """Mean of the inputs (N, n) nearest to each centre (H, n); a centre without any stays."""
+    nearest = torch.cat([(batch @ centres.T).argmax(1) for batch in inputs.split(ASSIGN_BATCH)])
+    sums = torch.zeros_like(centres, dtype=torch.float64).index_add_(0, nearest, inputs.double())
+    count = torch.bincount(nearest, minlength=len(centres))[:, None]
+    return torch.where(count > 0, (sums / count.clamp_min(1)).to(centres.dtype), centres)
 
 
 def moved(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.lazy import torch
+from harness.rules.surprise import Traces
 
 RESOLUTION = 2.0**-24
 """Half the distance from 1 to the next float32."""
@@ -22,11 +23,13 @@ class Layer:
         weight: w, (E, H, n); positive where a synapse exists, 0 elsewhere.
         threshold: Homeostatic threshold b, (E, H).
         step: Number of plastic steps taken.
+        traces: What its synapses remember, where plasticity reads it.
     """
 
     weight: torch.Tensor
     threshold: torch.Tensor
     step: int = 0
+    traces: Traces | None = None
     _scratch: tuple[torch.Tensor, torch.Tensor] | None = field(default=None, repr=False)
 
     @property

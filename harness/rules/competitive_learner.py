@@ -37,6 +37,12 @@ class CompetitiveConfig(registry.Config):
     offset: float = Field(
         0.02, gt=0, description="c: weights far below it hardly change; keeps log-steps finite"
     )
+    surprise: float | None = registry.later_key(
+        None,
+        gt=0,
+        description="lambda: log w learns the log of the mean input and its surprise divided by "
+        "lambda; null: w learns the mean input",
+    )
     clip: float = Field(0.5, gt=0, le=1, description="largest step in log w")
     maintenance: float = Field(
         0.0, ge=0, le=0.5, description="lambda: pull of log w to its neuron's mean, per step"

@@ -163,6 +163,7 @@ class ECH(SteadyLearner):
         # Thresholds made all neurons win about as often.
         mean_wins = self.layer.step * plan.batch / config.hidden
         self.carried["wins"] = torch.full_like(self.layer.threshold[0], mean_wins)
+        self._carry_traces()
 
     def _restructure(self, epoch: int, epochs: int) -> None:
         """Prune and regrow at the end of an epoch.
@@ -170,7 +171,8 @@ class ECH(SteadyLearner):
         Outside the window from ``prune_from`` to ``prune_until``, only vanished synapses go.
         """
         config = self.config
-        within = config.prune > 0 and config.prune_from <= epoch <= config.prune_until * epochs
+        window = range(min(config.prune_from, epochs), int(config.prune_until * epochs) + 1)
+        within = config.prune > 0 and epoch in window
         removed = structural.prune(self.layer, config.prune if within else 0.0)
         if within and config.regrow:
             count = round(config.regrow * removed)

@@ -31,7 +31,9 @@ class EchConfig(SteadyConfig):
     epochs: int = Field(
         15, ge=1, description="passes over the training images for the hidden layer"
     )
-    prune_from: int = Field(2, ge=1, description="first epoch that ends with pruning")
+    prune_from: int = Field(
+        2, ge=1, description="first epoch that ends with pruning; the last, if there are fewer"
+    )
     prune_until: float = Field(
         0.8, ge=0, le=1, description="share of the epochs after which pruning stops"
     )

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from harness.lazy import torch
 from harness.rules.competition import Layer, compete, drive
+from harness.rules.surprise import Traces, log_weight
 
 
 class Rates(Protocol):
@@ -27,6 +28,11 @@ class Rates(Protocol):
     @property
     def offset(self) -> float:
         """The c of the log-step's denominator."""
+        ...
+
+    @property
+    def surprise(self) -> float | None:
+        """The lambda of ``surprise_delta``; None for ``hebbian_delta``."""
         ...
 
     @property
@@ -80,16 +86,68 @@ def hebbian_delta(
         D, (E, H, n), in a work array of ``layer``.
     """
     change, denominator = layer.scratch()
+    s, weighted = _pull(q, rate)
+    torch.bmm(weighted.transpose(1, 2), inputs, out=change)  # s a / m
+    change.add_(s * offset)  # + s c
+    torch.add(layer.weight, offset, out=denominator)  # w + c
+    return torch.addcdiv(-s, change, denominator, out=change)
+
+
+def _pull(q: torch.Tensor, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """How far a neuron moves, s_j (E, H, 1), and the share of it that each input has, (E, B, H)."""
     batch, width = q.shape[1:]
     m = q.mean(1)
     s = m.mul(width).clamp_(max=1.0).mul_(rate).unsqueeze(2)  # s_j
     # s_j / (m_j B) = rate min(1 / m_j, H) / B
     s_over_sum = m.reciprocal_().clamp_(max=float(width)).mul_(rate / batch)
-    weighted = q * s_over_sum.unsqueeze(1)
-    torch.bmm(weighted.transpose(1, 2), inputs, out=change)  # s a / m
-    change.add_(s * offset)  # + s c
-    torch.add(layer.weight, offset, out=denominator)  # w + c
-    return torch.addcdiv(-s, change, denominator, out=change)
+    return s, q * s_over_sum.unsqueeze(1)
+
+
+def surprise_delta(
+    layer: Layer, inputs: torch.Tensor, q: torch.Tensor, rate: float, offset: float, scale: float
+) -> torch.Tensor:
+    """The log-step towards the lognormal weights of ``harness.rules.surprise``.
+
+        D_ij = s_j (g_ij - log w_ij - const_j), e_ij <- e_ij + s_j (a_ij / m_j - e_ij)
+
+    Here g is ``surprise.log_weight`` of the traces, s_j, a_ij and m_j are those of
+    ``hebbian_delta``, and const_j is such that the mean of D over the neuron's live synapses is 0.
+
+    Args:
+        layer: E layers; their traces change in place.
+        inputs: x, (E, B, n).
+        q: Responses, (E, B, H).
+        rate: eta.
+        offset: c.
+        scale: lambda.
+
+    Returns:
+        D, (E, H, n), in a work array of ``layer``; it means nothing at synapses that do not exist.
+    """
+    change, logs = layer.scratch()
+    if layer.traces is None:
+        layer.traces = Traces.before(layer.weight)
+    traces = layer.traces
+    traces.see(inputs)
+    s, weighted = _pull(q, rate)
+    traces.given_win.mul_(1 - s).baddbmm_(weighted.transpose(1, 2), inputs)
+    live = layer.live
+    traces.given_win.mul_(live)  # where there is no synapse, nothing remembers
+    mean, deviation = traces.mean.unsqueeze(1), traces.deviation.unsqueeze(1)
+    torch.log(torch.where(live, layer.weight, 1.0), out=logs)
+    torch.sub(log_weight(traces.given_win, mean, deviation, scale, offset), logs, out=change)
+    change.mul_(live)
+    change.sub_(change.sum(2, keepdim=True) / live.sum(2, keepdim=True).clamp_min(1))
+    return change.mul_(s)
+
+
+def log_step(
+    layer: Layer, inputs: torch.Tensor, q: torch.Tensor, rate: float, rates: Rates
+) -> torch.Tensor:
+    """The log-step of the configured rule, at the Hebbian rate ``rate``."""
+    if rates.surprise is None:
+        return hebbian_delta(layer, inputs, q, rate, rates.offset)
+    return surprise_delta(layer, inputs, q, rate, rates.offset, rates.surprise)
 
 
 def add_turnover(
@@ -132,7 +190,7 @@ def learn(
 ) -> torch.Tensor:
     """Take one plastic step on a batch.
 
-    Weights change by ``hebbian_delta`` and ``add_turnover``. Thresholds follow the responses,
+    Weights change by ``log_step`` and ``add_turnover``. Thresholds follow the responses,
     b_j <- b_j + h f (<q_j> - 1 / H), so that all neurons win equally often.
 
     Args:
@@ -153,7 +211,7 @@ def learn(
     q = compete(layer, u, temperature)
     if gate is not None:
         q.mul_(gate.unsqueeze(2))
-    change = hebbian_delta(layer, inputs, q, rates.eta * fade, rates.offset)
+    change = log_step(layer, inputs, q, rates.eta * fade, rates)
     layer.step += 1
     has_turnover = rates.maintenance or rates.noise
     if has_turnover and layer.step % rates.turnover_every == 0:

@@ -22,6 +22,7 @@ from harness.rng import Rng
 from harness.rules import plasticity, structural
 from harness.rules.competition import Layer, compete, drive
 from harness.rules.competitive_learner import CompetitiveConfig, CompetitiveLearner
+from harness.rules.surprise import Traces
 
 
 class SteadyConfig(CompetitiveConfig):
@@ -31,7 +32,7 @@ class SteadyConfig(CompetitiveConfig):
     prune: float = Field(
         0.3,
         ge=0,
-        lt=1,
+        le=1,
         description="theta: remove synapses below theta times the neuron's mean",
     )
     regrow: float = Field(
@@ -85,7 +86,7 @@ def step(
     x = inputs.unsqueeze(0)
     u = drive(layer, x, config.synaptic_scaling)
     q = compete(layer, u, config.steady_temperature)
-    change = plasticity.hebbian_delta(layer, x, q, config.eta * config.steady_rate, config.offset)
+    change = plasticity.log_step(layer, x, q, config.eta * config.steady_rate, config)
     if config.metaplasticity:
         change.div_((1 + wins / config.metaplasticity).unsqueeze(1))
     layer.step += 1
@@ -149,7 +150,7 @@ class SteadyLearner(Imprinting, CompetitiveLearner):
         wins = self.carried.get("wins", torch.zeros_like(threshold[0])).clone()
         steps = int(self.carried.get("steps", 0))
         # Steps are in place, and classifiers that were returned before keep their tensors.
-        self.layer = Layer(weight.clone(), threshold.clone(), steps)
+        self.layer = Layer(weight.clone(), threshold.clone(), steps, Traces.of(self.carried))
         noise, regrowth = rng.torch("noise"), rng.torch("regrow")
         order = torch.randperm(len(inputs), generator=rng.torch("order")).to(self.device)
         explained = []
@@ -163,6 +164,12 @@ class SteadyLearner(Imprinting, CompetitiveLearner):
         log.rows.append({"explained": float(torch.stack(explained).mean())})
         self.carried["wins"] = wins
         self.carried["steps"] = torch.tensor(self.layer.step, device=self.device)
+        self._carry_traces()
+
+    def _carry_traces(self) -> None:
+        """Let what the synapses remember be part of the state, if they remember anything."""
+        if self.layer.traces is not None:
+            self.carried |= self.layer.traces.carried()
 
     def classifier(self) -> nn.Module:
         """The code and its read-out; that of the mean codes, once it has gone on."""

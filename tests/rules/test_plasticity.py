@@ -21,6 +21,7 @@ class Rates:
     eta: float = 0.3
     offset: float = 0.02
     clip: float = 0.5
+    surprise: float | None = None
     maintenance: float = 0.0
     noise: float = 0.0
     turnover_every: int = 1
