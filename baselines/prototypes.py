@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from functools import partial
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness import registry
 from harness.batching import in_batches
 from harness.data.base import Images
-from harness.lazy import F, nn, torch
+from harness.lazy import nn, torch
+from harness.learning.clusters import cluster_means, draw_rows, kmeans_step, moved
 from harness.learning.connectome import READOUT
 from harness.learning.feature_learner import FeatureLearner
 from harness.learning.fitting import balanced_rows, labels_of, unlabelled_error
@@ -26,15 +28,13 @@ from harness.learning.learner import (
     silent,
 )
 from harness.rng import Rng
-from harness.rules import readouts
-from harness.rules.competition import resolved, uniform_weights
+from harness.rules import gated, readouts
+from harness.rules.competition import Layer, resolved, uniform_weights
 from harness.rules.competitive_learner import training_accuracy
 from harness.rules.surprise import log_weight
+from harness.rules.training_plan import shuffled_batches
 
 EMBED_BATCH = 512
-
-ASSIGN_BATCH = 4096
-"""Images that are compared with all prototypes at once."""
 
 STEADY_BATCH = 50
 """The same when it goes on, as in ``ech``."""
@@ -58,9 +58,9 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
     With ``surprise`` the weights are what ``ech`` with the same key would settle at, if its neurons
     won the images of these clusters: mean input and surprise over all images, pruned once.
 
-    Only the read-out uses labels. Few examples: a head on the frozen code. The regime
-    `from_scratch` is not supported: the weights would be the support images themselves, which is
-    nearest neighbours.
+    Only the read-out uses labels, and the third factor if there is one. Few examples: a head on the
+    frozen code. The regime `from_scratch` is not supported: the weights would be the support images
+    themselves, which is nearest neighbours.
     """
 
     typical_training_s = 5.0
@@ -85,10 +85,26 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
         surprise: float | None = registry.later_key(
             None, gt=0, description="lambda, as in ``ech``; null: weights are the cluster means"
         )
-        offset: float = registry.later_key(0.02, gt=0, description="c of the surprise")
+        offset: float = registry.later_key(0.02, gt=0, description="c, as in ``ech``")
+        third_factor: float = registry.later_key(
+            0.0, ge=0, le=0.1, description="eta_3, as in ``ech``: after the read-out has learned"
+        )
+        third_factor_epochs: int = registry.later_key(
+            2, ge=1, description="passes with the third factor; not made if a budget is too small"
+        )
+        third_factor_temperature: float = registry.later_key(
+            30.0, gt=0, description="T of the competition that the third factor gates"
+        )
         prune: float = registry.later_key(
             1.0, ge=0, le=1, description="theta, as in ``ech``; only with ``surprise``"
         )
+
+        @model_validator(mode="after")
+        def _learns_one_way(self) -> Self:
+            if self.surprise and self.third_factor:
+                raise ValueError("surprise and third_factor exclude each other")
+            return self
+
         head: HeadName = Field("log-ridge", description="few-shot head on the code, as in ``ech``")
 
     config: Config
@@ -101,15 +117,19 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
 
     def _reset(self) -> None:
         """Return to the state before learning: no prototypes, and the read-out of ``ech``."""
-        hidden = self.config.hidden
-        generator = self.rng.torch("readout", self.n_classes)
-        readout = uniform_weights(hidden, self.n_classes, generator=generator)
+        shape = (self.config.hidden, math.prod(self.image_shape))
         self.tensors = {
-            "prototypes": torch.zeros(hidden, math.prod(self.image_shape), device=self.device),
-            "readout": readout.to(self.device),
+            "prototypes": torch.zeros(shape, device=self.device),
+            "readout": self._initial_readout(),
         }
         self.carried = {}
         self.fitted = False
+
+    def _initial_readout(self) -> torch.Tensor:
+        """V (H, classes) before learning."""
+        generator = self.rng.torch("readout", self.n_classes)
+        weight = uniform_weights(self.config.hidden, self.n_classes, generator=generator)
+        return weight.to(self.device)
 
     @property
     def gain(self) -> float:
@@ -129,8 +149,11 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
         self._reset()
         log = TrainingLog()
         log.add(self)
+        gated_images = self._gated_images(train, budget)
         hidden_images, readout_images = self._split_budget(train, budget)
-        in_hidden, in_readout = in_parts(progress, 0.5, 0.5)
+        in_hidden, in_first, in_gated, in_second = in_parts(
+            progress, len(train) * 10, len(train), gated_images, gated_images and len(train)
+        )
         with torch.no_grad():
             images = train.tensor(self.device)
             self._fit_prototypes(inhibited(images), hidden_images, log, in_hidden)
@@ -140,10 +163,51 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
                 chosen = balanced_rows(train.labels, readout_images, self.rng)
                 rows = torch.from_numpy(chosen).to(self.device)
                 labels = torch.from_numpy(train.labels).to(self.device)
-                self._fit_readout(images[rows], labels[rows], log, in_readout)
+                codes = self._fit_readout(images[rows], labels[rows], "first", log, in_first)
+                if gated_images:
+                    self._fit_gated(inhibited(images), labels, gated_images, log, in_gated)
+                    codes = self._fit_readout(images[rows], labels[rows], "second", log, in_second)
+                self.imprint(codes, labels[rows])
         self.fitted = True
         progress(1.0, "")
         return log
+
+    def _gated_images(self, train: Images, budget: Budget) -> int:
+        """Images of the third factor: all that are asked for, or none."""
+        if not self.config.third_factor or train.labels is None:
+            return 0
+        rounds = self.config.third_factor_epochs
+        everything = (self.config.iterations + rounds + 2) * len(train)
+        return rounds * len(train) if budget.cap(everything) == everything else 0
+
+    def _fit_gated(
+        self,
+        inputs: torch.Tensor,
+        labels: torch.Tensor,
+        count: int,
+        log: TrainingLog,
+        progress: Progress,
+    ) -> None:
+        """Move the prototypes under the error of the read-out, as ``ech`` does."""
+        config = self.config
+        weight = self.tensors["readout"]
+        gate = gated.Gate(
+            weight,
+            gated.centred(weight),
+            self.gain,
+            config.temperature,
+            config.third_factor_temperature,
+            config.third_factor,
+            config.offset,
+        )
+        layer = Layer(self.tensors["prototypes"].unsqueeze(0), weight.new_zeros(1, config.hidden))
+        steps = count // STEADY_BATCH
+        order = partial(self.rng.torch, "gated order")
+        for step, (_, rows) in enumerate(shuffled_batches(len(inputs), STEADY_BATCH, steps, order)):
+            gated.step(layer, inputs[rows], labels[rows], gate, 1 - step / steps)
+            log.images_seen += len(rows)
+            log.step(self)
+            progress((step + 1) / steps, f"third factor, step {step + 1} of {steps}")
 
     def _split_budget(self, train: Images, budget: Budget) -> tuple[int, int]:
         """Images for the prototypes, repeats counted, and images for the read-out.
@@ -168,7 +232,7 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
         hidden = self.config.hidden
 
         def drawn(n: int, count: int, *purpose: str | int) -> torch.Tensor:
-            return _draw(n, count, self.rng.torch(*purpose)).to(inputs.device)
+            return draw_rows(n, count, self.rng.torch(*purpose)).to(inputs.device)
 
         pool = inputs[drawn(len(inputs), min(budget, len(inputs)), "pool")]
         self.tensors["prototypes"] = pool[drawn(len(pool), hidden, "start")]
@@ -190,14 +254,20 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
             self._note(pool)
 
     def _fit_readout(
-        self, images: torch.Tensor, labels: torch.Tensor, log: TrainingLog, progress: Progress
-    ) -> None:
-        """Train V by the three-factor delta rule, the only part that uses labels."""
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        purpose: str,
+        log: TrainingLog,
+        progress: Progress,
+    ) -> torch.Tensor:
+        """Train V by the three-factor delta rule, from its initial state; returns the codes."""
         config = self.config
         codes = resolved(in_batches(self.body(), images, batch_size=EMBED_BATCH))
         targets = readouts.one_hot(labels, self.n_classes)
+        self.tensors["readout"] = self._initial_readout()
         weight = self.tensors["readout"].unsqueeze(0)  # steps change it in place
-        generator = self.rng.torch("readout batches", "first")
+        generator = self.rng.torch("readout batches", purpose)
 
         def push(v: torch.Tensor) -> torch.Tensor:
             x, t = readouts.draw_batch(codes, targets, config.readout_batch, generator)
@@ -212,9 +282,9 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
             progress=progress,
         )
         log.images_seen += len(codes)
-        self.imprint(codes, labels)
         accuracy = training_accuracy(codes, labels, weight[0], self.gain)
         log.add(self, train_accuracy=accuracy)
+        return codes
 
     # ------------------------------------------------------------------------------------- going on
 
@@ -310,66 +380,3 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
         elif "means" in self.carried:
             bundles.append(self.imprinted())
         return bundles
-
-
-def kmeans_step(
-    inputs: torch.Tensor, centres: torch.Tensor, spare: torch.Tensor
-) -> tuple[torch.Tensor, float]:
-    """One pass of spherical k-means.
-
-    Each input is assigned to the centre with the largest cosine, and each centre becomes the mean
-    direction of its inputs.
-
-    Args:
-        inputs: (N, n) of length one, or 0 (a black image); non-negative.
-        centres: (H, n) of length one, or 0.
-        spare: (H, n), the new centres of those that no input was assigned to.
-
-    Returns:
-        Centres (H, n), and the mean cosine of the inputs with the centres they were assigned to.
-    """
-    sums = torch.zeros_like(centres, dtype=torch.float64)
-    total_cosine = 0.0
-    for batch in inputs.split(ASSIGN_BATCH):
-        cosine, nearest = (batch @ centres.T).max(1)
-        sums.index_add_(0, nearest, batch.double())
-        total_cosine += cosine.sum().item()
-    length = torch.linalg.vector_norm(sums, dim=1, keepdim=True)
-    means = (sums / length.clamp_min(1e-12)).to(centres.dtype)
-    return torch.where(length > 0, means, spare), total_cosine / len(inputs)
-
-
-def cluster_means(inputs: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-    """Mean of the inputs (N, n) nearest to each centre (H, n); a centre without any stays."""
-    nearest = torch.cat([(batch @ centres.T).argmax(1) for batch in inputs.split(ASSIGN_BATCH)])
-    sums = torch.zeros_like(centres, dtype=torch.float64).index_add_(0, nearest, inputs.double())
-    count = torch.bincount(nearest, minlength=len(centres))[:, None]
-    return torch.where(count > 0, (sums / count.clamp_min(1)).to(centres.dtype), centres)
-
-
-def moved(
-    centres: torch.Tensor, counts: torch.Tensor, inputs: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Online k-means: every centre is the mean of the inputs that were nearest to it so far.
-
-    Args:
-        centres: (H, n), compared by their direction.
-        counts: (H,), inputs that each is the mean of.
-        inputs: (B, n) of length one; compared with the centres of before.
-
-    Returns:
-        Centres and counts.
-    """
-    directions = F.normalize(centres, dim=1)
-    nearest = (inputs @ directions.T).argmax(1)
-    came = torch.zeros_like(counts).index_add_(0, nearest, counts.new_ones(len(inputs)))
-    sums = torch.zeros_like(centres).index_add_(0, nearest, inputs)
-    counts = counts + came
-    excess = sums - came.to(centres.dtype)[:, None] * centres
-    return centres + excess / counts.clamp_min(1).to(centres.dtype)[:, None], counts
-
-
-def _draw(n: int, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw ``count`` rows out of n; each row comes once before any comes again."""
-    rows = torch.randperm(n, generator=generator)
-    return rows.repeat(-(-count // n))[:count]

@@ -33,7 +33,7 @@ from harness.learning.learner import (
     silent,
 )
 from harness.rng import Rng
-from harness.rules import plasticity, readouts, structural
+from harness.rules import gated, plasticity, readouts, structural
 from harness.rules.competition import Layer, compete, drive, uniform_weights
 from harness.rules.competitive_learner import STAGES, training_accuracy
 from harness.rules.ech_config import EchConfig
@@ -262,26 +262,22 @@ class ECH(SteadyLearner):
     ) -> None:
         """Third-factor steps on the hidden layer, under the error of the current read-out."""
         config = self.config
-        feedback = self._feedback()
+        gate = gated.Gate(
+            self.output,
+            self._feedback(),
+            self.gain,
+            config.code_temperature,
+            config.third_factor_temperature,
+            config.third_factor,
+            config.offset,
+            config.synaptic_scaling,
+        )
         steps = plan.gated_steps
         batches = shuffled_batches(
             len(inputs), plan.batch, steps, partial(self.rng.torch, "gated order")
         )
         for step, (_, rows) in enumerate(batches):
-            batch = inputs[rows]
-            targets = readouts.one_hot(labels[rows], self.n_classes)
-            codes = self._codes(batch).unsqueeze(0)
-            logits = readouts.logits(codes, self.output.unsqueeze(0), self.gain)[0]
-            error = (targets - torch.softmax(logits, dim=1)) @ feedback.T
-            plasticity.third_factor(
-                self.layer,
-                batch.unsqueeze(0),
-                error.unsqueeze(0),
-                config.third_factor * (1 - step / steps),
-                config.third_factor_temperature,
-                config.offset,
-                config.synaptic_scaling,
-            )
+            gated.step(self.layer, inputs[rows], labels[rows], gate, 1 - step / steps)
             log.images_seen += len(rows)
             log.step(self)
             progress((step + 1) / steps, f"third factor, step {step + 1} of {steps}")
@@ -292,7 +288,7 @@ class ECH(SteadyLearner):
         if self.config.feedback == "random":
             weight = torch.randn(self.output.shape, generator=self.rng.torch("feedback"))
             return weight.to(self.device)
-        return self.output - self.output.mean(1, keepdim=True)
+        return gated.centred(self.output)
 
     # ---------------------------------------------------------------------------- code and state
 

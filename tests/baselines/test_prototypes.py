@@ -7,13 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.prototypes import Prototypes, kmeans_step, moved
+from baselines.prototypes import Prototypes
 from harness.data.base import Images
 from harness.errors import HarnessError
-from harness.learning.learner import Budget
+from harness.learning.clusters import kmeans_step, moved
+from harness.learning.learner import Budget, TrainingLog, silent
 from harness.registry import learners
 from harness.rng import Rng
 from harness.rules.modules.competitive import inhibited
+from harness.rules.training_plan import TrainingPlan
 
 
 def new(kind: str, train: Images, seed: int = 0, **switches):
@@ -151,3 +153,44 @@ def test_classes_in_turn_are_remembered(digits):
         learner.go_on(digits[0].take(rows))
     answers = learner.classifier()(digits[1].tensor()).argmax(1).numpy()
     assert (answers == digits[1].labels).mean() > 0.8
+
+
+def test_the_third_factor_is_that_of_the_rule(digits):
+    """From the same hidden weights and read-out, both move the hidden layer alike."""
+    train = digits[0]
+    keys = {"hidden": 30, "readout_steps": 20, "third_factor": 0.03, "third_factor_epochs": 1}
+    control = new("prototypes", train, **keys, temperature=20.0)
+    control.fit(train)
+    rule = new("ech", train, **keys, code_temperature=20.0, prune=0, epochs=1, batch=50)
+    plain = new("prototypes", train, **keys | {"third_factor": 0.0}, temperature=20.0)
+    plain.fit(train)
+    rule.layer.weight = plain.tensors["prototypes"].clone().unsqueeze(0)
+    rule.output = plain.tensors["readout"].clone()
+    labels = torch.from_numpy(train.labels)
+    plan = TrainingPlan(0, len(train) // 50, 50, len(train))
+    rule._fit_gated(inhibited(train.tensor()), labels, plan, TrainingLog(), silent)
+    torch.testing.assert_close(rule.layer.weight[0], control.tensors["prototypes"])
+    assert not torch.equal(plain.tensors["prototypes"], control.tensors["prototypes"])
+
+
+def test_means_of_classes_count_each_image_once_with_a_third_factor(digits):
+    train = digits[0]
+    learner = new("prototypes", train, hidden=20, readout_steps=5, third_factor=0.03)
+    learner.fit(train)
+    assert learner.carried["counts"].sum() == len(train)
+
+
+def test_a_budget_too_small_for_the_third_factor_leaves_it_out(digits):
+    train = digits[0]
+    keys = {"hidden": 20, "readout_steps": 5, "iterations": 2}
+    gated = new("prototypes", train, **keys, third_factor=0.03)
+    plain = new("prototypes", train, **keys)
+    log = gated.fit(train, budget=Budget(images=3 * len(train)))
+    plain.fit(train, budget=Budget(images=3 * len(train)))
+    torch.testing.assert_close(gated.tensors["prototypes"], plain.tensors["prototypes"])
+    assert log.images_seen <= 3 * len(train)
+
+
+def test_surprise_and_third_factor_exclude_each_other():
+    with pytest.raises(ValueError, match="exclude each other"):
+        Prototypes.Config(surprise=0.7, third_factor=0.03)
