@@ -4,8 +4,8 @@ The commands of the terminal as Python functions, and what they take and return:
 
 * measure: ``run``, ``plan``, ``check`` a suite (its file or a mapping); ``evaluate`` a network at
   hand; ``attack`` it on tensors;
-* read: ``load`` records as a frame, ``results``, ``table``, ``trust``, ``compare``, ``plot``,
-  ``board``;
+* read: ``load`` records as a frame, ``results``, ``table``, ``trust``, ``compare``, ``summary``,
+  ``plot``, ``board``;
 * pass on: ``export`` in the formats of others;
 * write a learner: ``Learner``, ``Config``, ``Images``, ``TrainingLog``, ``Budget``, ``Rng``, ...
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from harness.interactive.attack import Attacked, attack
     from harness.interactive.evaluate import evaluate
     from harness.interactive.export import export
-    from harness.interactive.views import board, compare, plot, table, trust
+    from harness.interactive.views import board, compare, plot, summary, table, trust
     from harness.learning.files import File
     from harness.learning.learner import Budget, Learner, Synapses, TrainingLog
     from harness.registry import Config
@@ -53,7 +53,7 @@ _HOMES = {
     "harness.interactive.attack": "Attacked attack",
     "harness.interactive.evaluate": "evaluate",
     "harness.interactive.export": "export",
-    "harness.interactive.views": "board compare plot table trust",
+    "harness.interactive.views": "board compare plot summary table trust",
     "harness.learning.files": "File",
     "harness.learning.learner": "Budget Learner Synapses TrainingLog",
     "harness.registry": "Config",
@@ -93,6 +93,7 @@ __all__ = [  # written out for editors, which run no code
     "results",
     "run",
     "streams",
+    "summary",
     "table",
     "trust",
 ]

@@ -19,6 +19,7 @@ from harness.cli import (  # noqa: F401 - importing them registers their command
     running,
     store,
     suites,
+    summary,
 )
 from harness.cli.app import app
 from harness.cli.entry import main

@@ -18,7 +18,7 @@ from harness.execute.session import Run, RunOptions
 from harness.publish import leaderboard, reading, sources
 from harness.publish.reading import Readable
 from harness.report import compare as comparing
-from harness.report import trusted
+from harness.report import over_tasks, trusted
 from harness.report.board.site import write_site
 from harness.report.figures import draw
 from harness.report.frames import of_rows
@@ -109,6 +109,35 @@ def compare(
             api.measured(a, names=names, **options), api.measured(b, names=names, **options)
         )
     return of_rows({**asdict(line), "apart": "; ".join(line.apart)} for line in lines)
+
+
+def summary(
+    *given: Readable,
+    metric: str = "accuracy",
+    query: str | None = None,
+    against: str | None = None,
+    sets: Sequence[str] = (),
+    **options: Any,
+) -> pd.DataFrame:
+    """Compare learners over all tasks of one or several sources, as rliable defines it.
+
+    Args:
+        given: What to read.
+        metric: One for which higher is better.
+        query: A pandas query on records, which chooses the tasks.
+        against: Learner that all are compared with; the best one if None.
+        sets: As for ``table``.
+        options: As for ``table``.
+
+    Returns:
+        A row for each learner, the best first: interquartile mean, and the probability that it
+        beats ``against`` on a task, with 95 % intervals.
+
+    Raises:
+        HarnessError: A source cannot be read, or learners share no tasks.
+    """
+    found = [reading.results(source, RunOptions(**options), sets=sets) for source in given]
+    return of_rows(over_tasks.summary(over_tasks.scores_of(found, metric, query), against))
 
 
 def board(

@@ -39,6 +39,7 @@ COMMANDS = [
     "store",
     "new",
     "export",
+    "summary",
 ]
 HAVE_COMMANDS = ("data", "store", "new", "export")
 """Commands with commands of their own, which have the examples."""
