@@ -1,17 +1,21 @@
-# make quickstart | paper | test | test-slow | hostile | hostile-small | lint | mutants | docs | install | clean
+# make quickstart | paper | site | test | test-slow | hostile | hostile-small | lint | mutants | docs | install | clean
 # Everything is installed into one virtual environment. VENV=path uses another one and keeps the torch that it has.
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart paper test test-slow hostile hostile-small lint mutants docs install clean
+.PHONY: quickstart paper site test test-slow hostile hostile-small lint mutants docs install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
 
 paper: $(STAMP)
 	@$(BIN)/harness paper
+
+# The leaderboard of all committed results.
+site: $(STAMP)
+	@$(BIN)/harness board -o build/board
 
 # The tests of one file stay in one process, because they share fixtures that are slow to build.
 test: $(STAMP)

@@ -142,14 +142,14 @@ def _work_left(status: Status) -> str:
 @app.command(rich_help_panel=PUBLISH)
 def board(
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="SUITE.yaml|SUBMISSION.zip",
             show_default=False,
             help="Suite files (with their cells in --store), submissions, and folders of "
-            "results with their measured.zip.",
+            "results with their measured.zip; default: all such folders under results/.",
         ),
-    ],
+    ] = None,
     folder: Annotated[Path, typer.Option("-o", "--out", help="Folder of the site.")] = Path("site"),
     store: StorePath = DEFAULT_STORE,
     data_root: DataRoot = None,
@@ -157,9 +157,10 @@ def board(
 ) -> None:
     """Write a leaderboard as a static site that needs no network.
 
-    The first source with a suite's name sets its conditions. Rows of later sources are refused,
-    each with its reason, if they were measured on other data or under another protocol block, or
-    if trust checks failed or are missing. Exit status 1 if a row was refused.
+    It has a page for all suites, and one for each suite, learner and table. The first source with
+    a suite's name sets its conditions. Rows of later sources are refused, each with its reason, if
+    they were measured on other data or under another protocol block, or if trust checks failed or
+    are missing. Exit status 1 if a row was refused.
 
     Example: harness board suites/quickstart.yaml -o site
     """
@@ -168,11 +169,11 @@ def board(
     from harness.report.board.site import write_site
 
     options = RunOptions(store=store, data_root=data_root, device=device)
-    gathered = leaderboard.gather(sources, options)
+    gathered = leaderboard.gather(sources or leaderboard.committed(), options)
     written = write_site(gathered.divisions, gathered.refused, folder)
     for row in gathered.refused:
         err.print(f"refused: {row}", soft_wrap=True)
-    err.print(f"wrote {written[0]} and {len(written) - 1} tables beside it")
+    err.print(f"wrote {written[0]} and {len(written) - 1} files that it links to")
     if gathered.refused:
         raise typer.Exit(1)
 

@@ -12,12 +12,16 @@ from harness.cells.results import Results
 from harness.errors import HarnessError
 from harness.execute import session
 from harness.execute.session import DEFAULTS, Run, RunOptions
-from harness.publish import submission
+from harness.publish import provenance, submission
 from harness.publish.manifest import Manifest
 from harness.publish.merging import merge
-from harness.publish.sources import find
+from harness.publish.sources import Source, find
+from harness.publish.submission import MEASURED
 from harness.report.board.model import Division, Refusal
 from harness.suite.model import Suite
+
+RESULTS = "results"
+"""Folder of all committed folders of results."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,22 @@ def gather(sources: Sequence[str | Path | Run], options: RunOptions = DEFAULTS) 
     return Board(list(divisions.values()), refused)
 
 
+def committed(root: Path = Path(RESULTS)) -> list[str]:
+    """Return every folder of results with its measurements, in order of path.
+
+    Raises:
+        HarnessError: there is none.
+    """
+    folders = sorted(path.parent.as_posix() for path in root.rglob(MEASURED))
+    if not folders:
+        raise HarnessError(
+            f"no folder of results with a {MEASURED}",
+            where=f"{root}/",
+            hint="name a suite or a submission: `harness board SUITE.yaml`",
+        )
+    return folders
+
+
 def origins(sources: Sequence[str | Path]) -> list[str]:
     """Return a short name for each source: its file name, and the folders needed to tell it apart.
 
@@ -98,8 +118,7 @@ def _read(path: str | Path | Run, origin: str, options: RunOptions) -> Division:
     source = find(path)
     if source.kind == "submission":
         packed = submission.read(source.file)
-        command = f"harness verify {shlex.quote(str(path))}"
-        return _division(origin, packed.results, packed.manifest, command)
+        return _division(origin, packed.results, packed.manifest, _command(path, source))
     if source.kind == "store":
         raise HarnessError(
             "a store does not know the names of its cells",
@@ -116,6 +135,15 @@ def _read(path: str | Path | Run, origin: str, options: RunOptions) -> Division:
     results = collect.collect(plan, options.open_store())
     command = f"harness run {shlex.quote(str(path))}"
     return _division(origin, results, plan.suite, command)
+
+
+def _command(path: str | Path, source: Source) -> str:
+    """How to measure a submission again: the command that made its folder, or a sample of it."""
+    if isinstance(source.file, Path) and source.file.name == MEASURED:
+        about = provenance.read(source.file.parent)
+        if about is not None:
+            return str(about["command"])
+    return f"harness verify {shlex.quote(str(path))}"
 
 
 def _division(origin: str, results: Results, suite: Manifest | Suite, command: str) -> Division:

@@ -47,6 +47,19 @@ def write_sheets(results: Results, folder: Path) -> list[Path]:
     return [path for kept in _kept(results) for path in _write_sheets(kept, folder)]
 
 
+def sheets(results: Results) -> Iterator[tuple[str, bytes]]:
+    """Draw each budget of each measurement that kept images, as title and PNG.
+
+    Raises:
+        HarnessError: what it kept is damaged.
+    """
+    for kept in _kept(results):
+        for match in filter(None, map(_BUDGET.fullmatch, kept.arrays)):
+            _check(kept, match[1])
+            title = f"{kept.title} · eps {match[1]}"
+            yield title, sheet(kept.arrays, match[1], kept.names, title)
+
+
 @dataclass(frozen=True)
 class _Kept:
     """What one measurement kept.

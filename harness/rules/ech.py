@@ -43,7 +43,11 @@ from harness.rules.training_plan import TrainingPlan, plan_training, shuffled_ba
 
 @registry.learners.register("ech", family="excitatory rules")
 class ECH(SteadyLearner):
-    """Excitatory competitive Hebbian rule (reconstruction): sparse code, three-factor read-out."""
+    """Excitatory competitive Hebbian rule (reconstruction): sparse code, three-factor read-out.
+
+    The rule that it reconstructs (Inoue, Roehrbein & Knoblauch, arXiv 2603.03234) is known to this
+    project by its abstract only.
+    """
 
     embed_batch = 512
     own_heads = ("imprint", "delta")

@@ -53,7 +53,10 @@ FLOOR = 0.3
 
 @registry.learners.register("eg-3f", family="excitatory rules")
 class Eg3f(FeatureLearner):
-    """Exponentiated three-factor rule: excitatory layers trained by the error (reconstruction)."""
+    """Exponentiated three-factor rule: excitatory layers trained by the error (reconstruction).
+
+    Our variant, with the exponentiated form of Cornford et al. 2024.
+    """
 
     regimes = frozenset({"from_scratch", "class_transfer"})
 

@@ -151,11 +151,13 @@ def board(folder: Path, cells: int) -> Path:
     start = time.process_time()
     laid = leaderboard.gather([suite], RunOptions(store=store.root))
     read = time.process_time()
-    page = write_site(laid.divisions, laid.refused, folder / "site")[0]
+    written = write_site(laid.divisions, laid.refused, folder / "site")
+    page = next(path for path in written if path.parent.name == laid.divisions[0].results.suite)
     print(
         f"{count} cells, {len(laid.divisions[0].results.learners)} learners: "
         f"read {read - start:.1f} CPU s, written {time.process_time() - read:.1f} CPU s, "
-        f"index.html {page.stat().st_size / 1e6:.2f} MB"
+        f"the suite's page {page.stat().st_size / 1e6:.2f} MB, "
+        f"all {len(written)} files {sum(p.stat().st_size for p in written) / 1e6:.1f} MB"
     )
     return page
 

@@ -14,6 +14,12 @@ from harness.suite.specs.published import PublishedSpec
 from harness.suite.specs.tables import TableSpec
 
 HOSTILE = "<script>alert(1)</script>"
+NAMES = (HOSTILE, "beta", "gamma", "delta", "e" * 60, "omega")
+"""Learners of the board that is looked at in a browser."""
+
+SUITE = "suites/suite/index.html"
+OTHER = "suites/other/index.html"
+LEARNER = "suites/suite/learners/beta.html"
 TABLES = [
     TableSpec(protocol="robust", columns=["attack", "eps"], title="Under attack"),
     TableSpec(protocol="few", columns=["ways", "shots"]),

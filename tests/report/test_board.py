@@ -24,6 +24,11 @@ from harness.report.tables import build_all
 from harness.suite.specs.published import PublishedSpec
 from harness.suite.specs.tables import TableSpec
 
+FRONT = "index.html"
+SUITE = "suites/suite/index.html"
+LEARNER = "suites/suite/learners/beta.html"
+EMBED = "suites/suite/embed/robust.html"
+
 
 class Page(html.parser.HTMLParser):
     """The parts of a parsed page that these tests check."""
@@ -38,10 +43,13 @@ class Page(html.parser.HTMLParser):
             [],
             [],
         )
+        self.tags, self.routes = set(), []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
+        self.tags.add(tag)
+        self.routes += [given["data-tab"]] if "data-tab" in given else []
         self._inside = [tag, given] if tag == "script" else self._inside
         self.links += [value for key, value in given.items() if key in ("href", "src")]
         self.handlers += [key for key in given if key.startswith("on")]
@@ -83,14 +91,21 @@ def test_downloads_are_the_tables_of_the_suite(site):
 
 
 def test_every_link_is_in_the_site(site):
-    page = Page((site / "index.html").read_text())
-    outward = [link for link in page.links if not link.startswith(("#", "data:"))]
-    assert outward and all((site / link).is_file() for link in outward)
-    assert len(page.ids) == len(set(page.ids)) and not page.handlers
+    seen = set()
+    for path in site.rglob("*.html"):
+        page = Page(path.read_text())
+        outward = [link for link in page.links if not link.startswith(("#", "data:"))]
+        seen |= {(path.parent / link.partition("#")[0]).resolve() for link in outward}
+        assert len(page.ids) == len(set(page.ids)) and not page.handlers
+        targets = {*page.ids, *page.routes}
+        assert all(link[1:] in targets for link in page.links if re.fullmatch("#[a-z]+", link))
+    # Every file can be reached, and no link leads nowhere.
+    assert seen == {path.resolve() for path in site.rglob("*.*") if path.is_file()}
 
 
-def test_only_the_pages_own_scripts_may_run(site):
-    text = (site / "index.html").read_text()
+@pytest.mark.parametrize(("name", "count"), [(FRONT, 2), (SUITE, 4), (LEARNER, 1), (EMBED, 0)])
+def test_only_the_pages_own_scripts_may_run(site, name, count):
+    text = (site / name).read_text()
     policy = (
         re.search(r'Content-Security-Policy" content="([^"]*)"', text)
         .group(1)
@@ -102,7 +117,7 @@ def test_only_the_pages_own_scripts_may_run(site):
     ]
     assert [
         base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts
-    ] == allowed and len(allowed) == 3
+    ] == allowed and len(allowed) == count
     assert (
         policy.startswith("default-src 'none'")
         and "unsafe-eval" not in policy
@@ -122,18 +137,25 @@ def test_suite_content_is_escaped(tmp_path):
         [Refusal("<u>x</u>", HOSTILE, "robust", "<u>why</u>")],
         tmp_path,
     )
-    page = Page((tmp_path / "index.html").read_text())
-    assert len(page.scripts) == 4 and not page.handlers and "x" not in page.links
-    assert HOSTILE in page.texts and "<i>description</i>" in "".join(page.texts)
-    data = json.loads(page.scripts[0][1])
-    assert data["divisions"][0]["learners"][0] == HOSTILE
+    scripts = {}
+    for path in tmp_path.rglob("*.html"):
+        page = Page(path.read_text())
+        scripts[path.relative_to(tmp_path).as_posix()] = len(page.scripts)
+        assert not page.handlers and "x" not in page.links and "u" not in page.tags
+    assert (scripts[FRONT], scripts[SUITE], scripts[EMBED]) == (2, 5, 0)
+    assert all(count == 1 for name, count in scripts.items() if "/learners/" in name)
+    assert "<i>description</i>" in "".join(Page((tmp_path / FRONT).read_text()).texts)
+    page = Page((tmp_path / SUITE).read_text())
+    assert HOSTILE in page.texts
+    assert json.loads(page.scripts[0][1])["learners"][0] == HOSTILE
 
 
 def test_same_results_same_bytes(tmp_path):
     for name in ("one", "other"):
         write_site([division("a", "b", "c", "d")], [], tmp_path / name)
     names = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*"))
-    assert len(names) == 13
+    # A front page; of the suite its page, four learners, images and three tables; the downloads.
+    assert len(names) == 1 + (1 + 4 + 1 + 3) + 12
     assert all(
         (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
         for name in names
@@ -243,7 +265,7 @@ def test_non_finite_numbers_are_not_drawn(tmp_path, protocol, value):
         for r in whole.results.records
     ]
     write_site([replace(whole, results=replace(whole.results, records=records))], [], tmp_path)
-    scripts = Page((tmp_path / "index.html").read_text()).scripts
+    scripts = Page((tmp_path / SUITE).read_text()).scripts
     for tab in json.loads(scripts[0][1])["tabs"]:
         drawn = {
             one["learner"]

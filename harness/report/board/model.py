@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.cells.results import Results
 from harness.records import Trust
+from harness.report.board.kinds import Kind
 from harness.report.printed import PrintedTable
 from harness.suite.specs.published import PublishedSpec
 from harness.suite.specs.tables import TableSpec
@@ -109,6 +110,51 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """What the images of a split do to one learner.
+
+    Attributes:
+        row: Its row in the table.
+        wrong: How many images break it.
+        only_wrong, only_right: How many break no other learner, or all others; the first of them.
+        strip: Picture of all images.
+    """
+
+    row: int
+    wrong: int
+    only_wrong: tuple[int, list[int]]
+    only_right: tuple[int, list[int]]
+    strip: str
+
+
+@dataclass(frozen=True)
+class HardImage:
+    """An image, how many learners it breaks, and the rows of those that are right on it."""
+
+    number: int
+    breaks: int
+    right: list[int]
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """Which images break whom, for one column of a table.
+
+    Attributes:
+        images, seeds: How many there are.
+        learners: One for each ranked learner.
+        counts: (learners that an image breaks, number of such images).
+        hardest: The images that break most learners.
+    """
+
+    images: int
+    seeds: int
+    learners: list[Broken]
+    counts: list[tuple[int, int]]
+    hardest: list[HardImage]
+
+
+@dataclass(frozen=True)
 class Column:
     """A column of a table.
 
@@ -149,6 +195,7 @@ class BoardTable:
         pairs: ``"i,j"`` (positions of learners, i < j) -> a comparison for each of these
             columns, or None.
         all_pairs: Whether ``pairs`` has every pair.
+        images: Which images break whom in the first column; None if its units are no images.
         source: The printed table that it was made from, for the files beside the page.
     """
 
@@ -163,20 +210,49 @@ class BoardTable:
     compared: list[int]
     pairs: dict[str, list[Comparison | None]]
     all_pairs: bool
+    images: PerImage | None
     source: PrintedTable
+
+    @property
+    def headline(self) -> Column | None:
+        """The column that it is sorted by at first."""
+        return None if self.first is None else self.columns[self.first]
+
+    @property
+    def ordered(self) -> list[tuple[int, Row]]:
+        """Rows with their positions, by rank, then number; those without a rank come last."""
+        rows = list(enumerate(self.rows))
+        if self.first is None:
+            return rows
+        column = self.first
+
+        def place(numbered: tuple[int, Row]) -> tuple[float, float]:
+            cell = numbered[1].cells[column]
+            if cell is None or cell.rank is None:
+                return (float("inf"), 0)
+            return (cell.rank, -(cell.value or 0))
+
+        return sorted(rows, key=place)
 
 
 @dataclass(frozen=True)
 class Tab:
-    """A protocol of a suite: its tables, its charts and its conditions."""
+    """A protocol of a suite: its tables, its charts and its conditions.
 
-    id: str
-    suite: str
+    Attributes:
+        protocol, kind: Its name in the suite, and its kind.
+        tables, charts: What it shows.
+        block: Condition -> value.
+        datasets, threats: What it measures on, and what images are exposed to.
+    """
+
     protocol: str
     kind: str
     tables: list[BoardTable]
     charts: list[dict[str, Any]]
     block: dict[str, str]
+    datasets: tuple[str, ...]
+    threats: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -190,33 +266,70 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A small chart of a learner's page, drawn as one path.
+
+    Attributes:
+        title, alt: Above it, and for those who do not see it.
+        path: Data of an SVG path, in a frame of ``harness.report.board.sketches``.
+        filled: Whether the path encloses an area.
+        along: Name of the horizontal axis.
+        ends: Lowest and highest number of the horizontal, then of the vertical axis.
+    """
+
+    title: str
+    alt: str
+    path: str
+    filled: bool
+    along: str
+    ends: tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a learner's page: a PNG as data URI, and its words."""
+
+    source: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
 class Profile:
     """A learner's page.
 
     Attributes:
         name, kind: Of the learner.
+        page: Its file.
+        about: Its kind in words.
         origin: The source that it comes from.
         config: Key -> value.
+        cost: What its training took, in words.
         numbers: Everything that tables show of it.
+        trust: Worst level of its checks; ``"-"`` if there were none.
         remarks: Protocol and check, for the checks that did not pass.
         checked: Number of checks.
         provenance: Protocol -> what was measured where and with what.
-        trainings: Curves, one per training of the first seed.
-        log_weights: Edges and densities of the histogram of log w of the first bundle.
+        charts: Curves of its first seed's trainings, and the sizes of its weights.
         fields: Receptive fields (units, height, width), each scaled to -1 .. 1.
+        examples: Images under attack.
     """
 
     name: str
     kind: str
+    page: str
+    about: Kind
     origin: str
     config: dict[str, Any]
+    cost: dict[str, str]
     numbers: list[Number]
+    trust: Trust
     remarks: list[tuple[str, Remark]]
     checked: int
     provenance: list[tuple[str, dict[str, str]]]
-    trainings: list[dict[str, Any]]
-    log_weights: dict[str, list[float]] | None
+    charts: list[Chart]
     fields: np.ndarray | None
+    examples: list[Picture]
 
     @property
     def rivalries(self) -> list[tuple[Tab, BoardTable]]:
@@ -224,5 +337,5 @@ class Profile:
         tables = {}
         for number in self.numbers:
             if number.table.pairs:
-                tables[number.tab.id, number.table.name] = (number.tab, number.table)
+                tables[number.tab.protocol, number.table.name] = (number.tab, number.table)
         return list(tables.values())

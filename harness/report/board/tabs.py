@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.cells.results import Results
@@ -11,6 +11,7 @@ from harness.records import Record, worst_level
 from harness.report.board.charts import charts
 from harness.report.board.headings import heading_rows
 from harness.report.board.model import BoardTable, Column, Division, Remark, Row, Shown, Tab
+from harness.report.board.per_image import per_image
 from harness.report.board.ranking import Ranking, comparisons, rank_columns
 from harness.report.coverage import planned_seeds
 from harness.report.derived import with_derived
@@ -22,6 +23,12 @@ from harness.report.printed import PrintedTable, lay_out
 from harness.report.published import DIFFERENCE, WHOSE
 from harness.report.table import Table
 from harness.report.tables import build_all, default_specs
+
+NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1", "l0": "L0"}
+"""Norm of a setting -> how it is printed."""
+
+NO_THREAT = "none"
+"""Threat model of images as they are."""
 
 
 def tabs(division: Division) -> list[Tab]:
@@ -38,17 +45,38 @@ def tabs(division: Division) -> list[Tab]:
         tables.setdefault(spec.protocol, []).append(board_table)
     return [
         Tab(
-            id=f"{results.suite}/{protocol}",
-            suite=results.suite,
             protocol=protocol,
             kind=kind,
             tables=tables[protocol],
             charts=charts(results, protocol),
             block=results.blocks.get(protocol, {}),
+            datasets=_datasets(results, protocol),
+            threats=threats(results, protocol),
         )
         for protocol, kind in results.protocols.items()
         if protocol in tables
     ]
+
+
+def _datasets(results: Results, protocol: str) -> tuple[str, ...]:
+    records = [record for record in results.records if record.protocol == protocol]
+    return tuple(dict.fromkeys(record.dataset for record in records))
+
+
+def threats(results: Results, protocol: str) -> tuple[str, ...]:
+    """What the images of a protocol are exposed to: norms of attacks, corruptions, or nothing."""
+    found: dict[str, None] = {}
+    for record in results.records:
+        if record.protocol != protocol:
+            continue
+        norm = record.setting.get("norm")
+        if isinstance(norm, str):
+            found[NORMS.get(norm, norm)] = None
+        if record.setting.get("support"):
+            found["poisoned support set"] = None
+        if "corruption" in results.protocols[protocol]:
+            found["corruptions"] = None
+    return tuple(found) or (NO_THREAT,)
 
 
 def _board_table(results: Results, protocol: str, pivoted: Pivot, table: Table) -> BoardTable:
@@ -57,7 +85,7 @@ def _board_table(results: Results, protocol: str, pivoted: Pivot, table: Table) 
     rankings = rank_columns(pivoted, table, results.verdicts, planned)
     rows = _rows(results, pivoted, printed, rankings)
     columns = _columns(printed, rankings)
-    first = max(rankings, default=None)
+    first = _first(table, rankings)
     pairs, all_pairs = comparisons(rankings, first, [row.learner for row in rows])
     return BoardTable(
         name=table.name,
@@ -71,8 +99,20 @@ def _board_table(results: Results, protocol: str, pivoted: Pivot, table: Table) 
         compared=list(rankings),
         pairs=pairs,
         all_pairs=all_pairs,
+        images=per_image(results, protocol, rankings[first]) if first is not None else None,
         source=printed,
     )
+
+
+def _first(table: Table, rankings: Mapping[int, Ranking]) -> int | None:
+    """The column to sort by: the last one of the metric that leads the table.
+
+    The strongest attack and the largest number of classes come last among the columns of a metric.
+    """
+    if not rankings:
+        return None
+    leading = table.metric(min(rankings))
+    return max(j for j in rankings if table.metric(j) == leading)
 
 
 def _columns(printed: PrintedTable, rankings: dict[int, Ranking]) -> list[Column]:

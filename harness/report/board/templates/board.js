@@ -60,9 +60,10 @@
         sort(view, column, view.column === column ? !view.ascending : column < 0);
       });
     }
-    const filter = $(element, ".filter"), passing = $(element, ".passing");
-    const apply = () => sift(view, filter.value, passing ? passing.checked : false);
+    const filter = $(element, ".filter"), family = $(element, ".family"), passing = $(element, ".passing");
+    const apply = () => sift(view, filter.value, family?.value ?? "", passing?.checked ?? false);
     filter.addEventListener("input", apply);
+    family?.addEventListener("change", apply);
     passing?.addEventListener("change", apply);
     body.addEventListener("mouseover", (event) => {
       const row = event.target.closest("tr"), learner = row && table.rows[+row.dataset.row].learner;
@@ -87,7 +88,9 @@
     $(view.element, `.sort[data-column="${column}"]`).parentElement.setAttribute("aria-sort", ascending ? "ascending" : "descending");
     rank(view);
     const name = column < 0 ? "the suite's order" : table.columns[column].name;
-    view.status.textContent = `sorted by ${name}${column < 0 ? "" : ascending ? ", ascending" : ", descending"}`;
+    const how = `orted by ${name}${column < 0 ? "" : ascending ? ", ascending" : ", descending"}`;
+    view.status.textContent = `s${how}`;
+    $(view.element, "caption").textContent = `S${how}`;
     later(view.tab);
   }
 
@@ -101,11 +104,12 @@
     $(view.element, "thead .rank").title = `in ${view.table.columns[ranked].name}`;
   }
 
-  function sift(view, text, passing) {
+  function sift(view, text, family, passing) {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     let visible = 0;
     for (const row of view.rows) {
-      const shown = words.every((word) => view.words.get(row).includes(word)) && (!passing || row.dataset.trust === "PASS");
+      const shown = words.every((word) => view.words.get(row).includes(word)) && (!family || row.dataset.family === family)
+        && (!passing || row.dataset.trust === "PASS");
       row.hidden = !shown;
       visible += shown;
     }
@@ -131,7 +135,7 @@
   }
 
   function draw(tab) {
-    const place = $(tab.panel, ".charts"), names = data.divisions[tab.division].learners, { order, bright } = chosen(tab);
+    const place = $(tab.panel, ".charts"), names = data.learners, { order, bright } = chosen(tab);
     const parts = tab.charts.flatMap((chart) => DRAWN[chart.type](tab, chart, names, order, bright));
     place.replaceChildren(...parts);
     swatches(place);
@@ -167,6 +171,10 @@
   function plot(options) {
     const drawn = Plot.plot({ style: { background: "none", fontSize: "12px" }, ...options });
     drawn.setAttribute("role", "img");
+    for (const part of $$(drawn, "[aria-label]")) {  // a picture has one name, and its parts none
+      part.dataset.mark = part.getAttribute("aria-label");
+      part.removeAttribute("aria-label");
+    }
     return drawn;
   }
   // A mark carries its learner, so that one learner can be highlighted in all charts at once.
@@ -327,42 +335,18 @@
 
   const page = $(document, ".page");
 
-  function showLearner(division, name) {
-    const d = data.divisions.findIndex((one) => one.name === division), learner = d < 0 ? -1 : data.divisions[d].learners.indexOf(name);
-    if (learner < 0) return false;
-    page.replaceChildren(document.getElementById(`learner-${d}-${learner}`).content.cloneNode(true));
-    const looks = $(page, ".drawn"), { trainings, weights } = data.divisions[d].profiles[learner], { colour } = style(learner);
-    if (weights) {
-      const bars = weights.density.map((density, i) => ({ x1: weights.edges[i], x2: weights.edges[i + 1], density }));
-      looks.append(figure("Sizes of live weights, first bundle", plot({ width: 340, height: 230, marginLeft: 44, marginBottom: 38, ariaLabel: `Histogram of log w of ${name}`,
-        x: { label: "log w", labelArrow: "none" }, y: { label: "density", labelArrow: "none", grid: true, ticks: 4 },
-        marks: [Plot.rectY(bars, { x1: "x1", x2: "x2", y: "density", fill: colour, fillOpacity: 0.75, inset: 0.4 }), Plot.ruleY([0])] })));
-    }
-    for (const training of trainings) {
-      for (const [key, { along, points }] of Object.entries(training.series)) {
-        if (points.length < 2) continue;
-        looks.append(figure(`${key.replaceAll("_", " ")}, training on ${training.data}`, plot({ width: 340, height: 200, marginLeft: 48, marginBottom: 38, ariaLabel: `${key} over the training of ${name}`,
-          x: { label: along, labelArrow: "none", ticks: 5 }, y: { label: null, grid: true, ticks: 5, nice: true },
-          marks: [Plot.line(points, { x: "0", y: "1", stroke: colour, strokeWidth: 1.8 }), Plot.dot(points, { x: "0", y: "1", fill: colour, r: 2 }),
-                  tip(points, { x: "0", y: "1" }, (p) => `${along} ${p[0]}: ${p[1]}`)] })));
-      }
-    }
-    swatches(page);
-    return name;
-  }
-
   const COMPARISON = "p is for this pair and column only, two-sided; bold and ranks in the tables are corrected for all comparisons. " +
     "Interval: 95 %, of the difference, paired by image or episode, and by seed if there are several.";
 
   function showComparison(id, name, one, other) {
     const tab = tabs.find((t) => t.id === id), table = tab?.tables.find((t) => t.name === name);
     if (!table || !Object.keys(table.pairs).length) return false;
-    const names = data.divisions[tab.division].learners, keys = Object.keys(table.pairs);
+    const names = data.learners, keys = Object.keys(table.pairs);
     const known = [...new Set(keys.flatMap((key) => key.split(",").map(Number)))].sort((a, b) => a - b);
     let [a, b] = [names.indexOf(one), names.indexOf(other)];
     if (!known.includes(a)) [a, b] = keys[0].split(",").map(Number);
     if (!known.includes(b) || a === b) b = known.find((l) => l !== a && (table.pairs[`${Math.min(a, l)},${Math.max(a, l)}`]));
-    const link = (x, y) => `#compare/${[id.split("/"), name, names[x], names[y]].flat().map(encodeURIComponent).join("/")}`;
+    const link = (x, y) => `#compare/${[id, name, names[x], names[y]].map(encodeURIComponent).join("/")}`;
     const picker = (label, value, go) => make("label", {}, `${label} `, make("select", { onchange: (event) => { location.hash = go(+event.currentTarget.value); } },
       ...known.map((l) => make("option", { value: l, ...(l === value ? { selected: "" } : {}) }, names[l]))));
     const turned = a > b, pair = table.pairs[`${Math.min(a, b)},${Math.max(a, b)}`];
@@ -402,31 +386,28 @@
     const parts = location.hash.slice(1).split("/").map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
     const [kind, ...rest] = parts;
     page.hidden = false;  // what is drawn asks how wide it may be
-    const title = kind === "learner" ? showLearner(rest[0], rest.slice(1).join("/"))
-      : kind === "compare" ? showComparison(`${rest[0]}/${rest[1]}`, rest[2], rest[3], rest[4]) : false;
+    const title = kind === "compare" ? showComparison(rest[0], rest[1], rest[2], rest[3]) : false;
     const tab = tabs.find((t) => t.id === parts.join("/")) ?? (title ? null : current ?? tabs[0]);
     page.hidden = !title;
+    document.getElementById("about").hidden = !!title;
     for (const t of tabs) {
       t.panel.classList.toggle("current", t === tab);
       const link = $$(document, "[role=tab]")[t.index];
       link.setAttribute("aria-selected", t === tab);
       link.tabIndex = t === (tab ?? current ?? tabs[0]) ? 0 : -1;
-      if (t === tab) link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;  // on a phone they stand in one line
+      if (t === tab) link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;  // on a phone they are in one line
     }
     if (tab) {
       current = tab;
       if (!tab.drawn) draw(tab);
     } else {
-      const back = $(page, ".back"), home = tabs.find((t) => kind === "compare" && t.id === `${rest[0]}/${rest[1]}`)
-        ?? [current, ...tabs].find((t) => t && data.divisions[t.division].name === rest[0]);
-      back.href = `#${home.id.split("/").map(encodeURIComponent).join("/")}`;
-      back.textContent = `Back to ${home.id.split("/").pop()}`;
+      const back = $(page, ".back"), home = tabs.find((t) => t.id === rest[0]);
+      back.href = `#${encodeURIComponent(home.id)}`;
+      back.textContent = `Back to ${home.id}`;
       window.scrollTo(0, 0);
       $(document, "main").focus({ preventScroll: true });
     }
-    const suite = title ? rest[0] : data.divisions[tab.division].name;
-    for (const entry of $$(document, "footer [data-suite]")) entry.hidden = entry.dataset.suite !== suite;
-    document.title = `${title || tab.id} – leaderboard`;
+    document.title = `${title || tab.id} – ${data.suite} – leaderboard`;
     hideTip();
   }
   window.addEventListener("hashchange", route);
@@ -469,16 +450,6 @@
   document.addEventListener("click", (event) => { const mark = event.target.closest?.(".mark"); if (mark) showTip(mark); });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
   window.addEventListener("scroll", hideTip, { passive: true, capture: true });
-
-  // --------------------------------------------------------------------------------------------------------- theme
-
-  const SCHEMES = [["light dark", "system"], ["light", "light"], ["dark", "dark"]], theme = document.getElementById("theme");
-  const kept = { get: () => { try { return +(localStorage.getItem("board-colours") ?? 0); } catch { return 0; } },
-                 set: (v) => { try { localStorage.setItem("board-colours", v); } catch { /* a page without storage forgets */ } } };
-  let scheme = SCHEMES[kept.get()] ? kept.get() : 0;
-  const paint = () => { document.documentElement.style.colorScheme = SCHEMES[scheme][0]; theme.textContent = `Colours: ${SCHEMES[scheme][1]}`; };
-  theme.addEventListener("click", () => { scheme = (scheme + 1) % SCHEMES.length; kept.set(scheme); paint(); });
-  paint();
 
   document.body.classList.add("scripted");
   swatches(document);
