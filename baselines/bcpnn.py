@@ -38,7 +38,7 @@ class Bcpnn(HebbianLearner):
     for what binarisation does. Weights have both signs from either unit of a pixel.
     """
 
-    typical_training_s = 400.0
+    typical_training_s = 500.0
 
     class Config(HebbianConfig):
         """Keys of ``bcpnn``."""

@@ -40,7 +40,7 @@ class Cnn(BackpropLearner):
     That and ``certified_eps`` are for ``lenet`` and ``conv4``.
     """
 
-    typical_training_s = 200.0
+    typical_training_s = 300.0
 
     class Config(BackpropConfig):
         """Keys of ``cnn``."""

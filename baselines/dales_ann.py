@@ -40,7 +40,7 @@ class DalesAnn(SupervisedLearner):
     information suggests (their section 4). Steps are those of SGD; a clamp at zero enforces signs.
     """
 
-    typical_training_s = 60.0
+    typical_training_s = 80.0
 
     class Config(SupervisedConfig):
         """Keys of ``dales-ann``."""

@@ -32,7 +32,7 @@ class DenseAssociativeMemory(SupervisedLearner):
     the network is sure, and attacks on the cross-entropy find far too little.
     """
 
-    typical_training_s = 250.0
+    typical_training_s = 500.0
 
     class Config(SupervisedConfig):
         """Keys of ``dense-associative-memory``."""

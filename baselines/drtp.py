@@ -29,7 +29,7 @@ class Drtp(PerceptronLearner):
     robustness that a gradient attack then finds may be the saturation: see the trust report.
     """
 
-    typical_training_s = 60.0
+    typical_training_s = 150.0
 
     class Config(PerceptronConfig):
         """Keys of ``drtp``."""

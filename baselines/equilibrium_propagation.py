@@ -45,7 +45,7 @@ class EquilibriumPropagation(SupervisedLearner):
     The weights act in both directions, so that no neuron owns the sign of a weight.
     """
 
-    typical_training_s = 400.0
+    typical_training_s = 800.0
 
     class Config(SupervisedConfig):
         """Keys of ``equilibrium-propagation``."""

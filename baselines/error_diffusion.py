@@ -45,7 +45,7 @@ class ErrorDiffusion(SupervisedLearner):
     and number of epochs are ours: the paper's are not public.
     """
 
-    typical_training_s = 150.0
+    typical_training_s = 400.0
 
     class Config(SupervisedConfig):
         """Keys of ``error-diffusion``."""

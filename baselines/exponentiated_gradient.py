@@ -32,7 +32,7 @@ class ExponentiatedGradient(PerceptronLearner):
     inhibitory pool does: Dale's law per neuron.
     """
 
-    typical_training_s = 60.0
+    typical_training_s = 70.0
 
     class Config(PerceptronConfig):
         """Keys of ``exponentiated-gradient``."""

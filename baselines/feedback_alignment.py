@@ -42,7 +42,7 @@ class FeedbackAlignment(PerceptronLearner):
     `tests/benchmarks/feedback_path.py` prints both numbers.
     """
 
-    typical_training_s = 60.0
+    typical_training_s = 120.0
 
     class Config(PerceptronConfig):
         """Keys of ``feedback-alignment``."""

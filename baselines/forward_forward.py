@@ -46,7 +46,7 @@ class ForwardForward(SupervisedLearner):
     first (if there are several).
     """
 
-    typical_training_s = 120.0
+    typical_training_s = 570.0
 
     class Config(PerceptronConfig):
         """Keys of ``forward-forward``."""

@@ -28,6 +28,8 @@ class Head(FrozenBodyLearner):
 
     mini_batches = False
 
+    typical_training_s = 80.0
+
     class Config(FrozenBodyConfig):
         """Keys of ``head``."""
 

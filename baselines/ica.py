@@ -22,7 +22,7 @@ class Ica(HiddenLayer):
     unmixing matrix after whitening. There are at most as many units as pixels. No label is used.
     """
 
-    typical_training_s = 20.0
+    typical_training_s = 600.0
     mini_batches = False
 
     class Config(HebbianConfig):

@@ -29,7 +29,7 @@ class KrotovHopfield(StreamingHebbianLearner):
     trained on the cross-entropy; theirs is a tanh trained on a loss of power m = 6.
     """
 
-    typical_training_s = 300.0
+    typical_training_s = 350.0
 
     class Config(HebbianConfig):
         """Keys of ``krotov-hopfield``."""

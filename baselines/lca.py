@@ -34,7 +34,7 @@ class Lca(StreamingHebbianLearner):
     The classifier unrolls exactly ``steps`` steps, which attacks follow.
     """
 
-    typical_training_s = 200.0
+    typical_training_s = 500.0
 
     class Config(HebbianConfig):
         """Keys of ``lca``."""

@@ -44,6 +44,8 @@ class Mlp(BackpropLearner, PerceptronLearner):
       first 60 % of training.
     """
 
+    typical_training_s = 60.0
+
     class Config(ConsolidationConfig, BackpropConfig, PerceptronConfig):
         """Keys of ``mlp``."""
 

@@ -25,7 +25,7 @@ class MonoForward(PerceptronLearner):
     error passes from a layer to the one below. With one hidden layer this is backpropagation.
     """
 
-    typical_training_s = 60.0
+    typical_training_s = 500.0
 
     class Config(PerceptronConfig):
         """Keys of ``mono-forward``."""

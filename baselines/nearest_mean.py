@@ -26,6 +26,8 @@ class NearestMean(GoingOn, FeatureLearner):
     the same in all three regimes.
     """
 
+    typical_training_s = 1.0
+
     class Config(registry.Config):
         """Keys of ``nearest-mean``."""
 

@@ -38,7 +38,7 @@ class Pepita(PerceptronLearner):
     A budget of images counts an image once, although two passes are made.
     """
 
-    typical_training_s = 90.0
+    typical_training_s = 200.0
 
     class Config(PerceptronConfig):
         """Keys of ``pepita``."""

@@ -41,7 +41,7 @@ class PredictiveCoding(SupervisedLearner):
     pass: labels play no part.
     """
 
-    typical_training_s = 150.0
+    typical_training_s = 280.0
 
     class Config(SupervisedConfig):
         """Keys of ``predictive-coding``."""

@@ -63,7 +63,7 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
     themselves, which is nearest neighbours.
     """
 
-    typical_training_s = 5.0
+    typical_training_s = 40.0
     mini_batches = False
     regimes = frozenset({"semi_supervised", "class_transfer"})
 

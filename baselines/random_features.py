@@ -33,6 +33,8 @@ class RandomFeatures(FeatureLearner):
     few-shot numbers.
     """
 
+    typical_training_s = 5.0
+
     class Config(registry.Config):
         """Keys of ``random-features``."""
 

@@ -26,7 +26,7 @@ class SoftHebb(StreamingHebbianLearner):
     et al. 2023, eq. 5): weights converge to length one, and a unit that has converged stops.
     """
 
-    typical_training_s = 120.0
+    typical_training_s = 250.0
 
     class Config(HebbianConfig):
         """Keys of ``softhebb``."""

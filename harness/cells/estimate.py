@@ -1,66 +1,111 @@
-"""Estimates of how long cells take: from similar cells in the store, or as rough guesses."""
+"""Estimates of how long cells take: from finished cells of their like, or as rough guesses.
+
+Finished cells are compared by their rate: seconds over the work that ``harness.cells.cost`` sees in
+them. So a training of ten epochs tells how long one of twenty takes. Rates come from the store, or
+else from what this user's earlier runs learned (``harness.cells.learned``).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 import numpy as np
 
 from harness.cells.cell import Cell, Identity
-from harness.cells.matching import TYPICAL_TRAININGS
+from harness.cells.cost import cost
+from harness.cells.learned import Rates, learned_rates
 from harness.errors import StoreError
-from harness.registry import learners
 from harness.storage.store import Store
-
-MEASURING_S = 3.0
-"""Rough seconds of one measurement, if the store has no similar one."""
 
 SAMPLED = 2000
 """Number of finished cells that are read; keys are hashes, so the first are a fair sample."""
 
 Likeness = tuple[str, ...]
-"""Facts of a cell; cells that share them take about the same time."""
+"""Facts of a cell; cells that share them take about the same time for the same work."""
+
+Basis = Literal["store", "learned", "guess"]
+
+DOUBTS: Mapping[Basis, tuple[float, ...]] = {
+    "store": (0.25, 0.5, 0.8),
+    "learned": (0.45, 0.65, 0.9),
+    "guess": (1.1,),
+}
+"""Standard deviation of log seconds around an estimate, for each likeness from the closest on."""
 
 
-def expected_seconds(cells: list[Cell], store: Store) -> tuple[dict[str, float], int]:
+@dataclass(frozen=True)
+class Expected:
+    """What is expected of a cell.
+
+    Attributes:
+        seconds: that it takes.
+        doubt: standard deviation of the logarithm of the seconds: 0.7 is a factor of two.
+        like: the closest likeness of the cell.
+        basis: cells of the store, earlier runs of this user, or neither.
+    """
+
+    seconds: float
+    doubt: float
+    like: Likeness
+    basis: Basis
+
+
+def expectations(cells: list[Cell], store: Store) -> dict[str, Expected]:
     """Estimate the time of cells.
 
-    Cells are similar if role, learner kind, protocol kind, attack, device and dataset agree. If the
-    store has no such cell, the dataset may differ.
+    Cells are alike if role, learner kind, protocol kind, attack, device and dataset agree. If there
+    is none like it, the dataset may differ, then the attack.
 
     Returns:
-        cell key -> expected seconds, and how many of them are rough guesses.
+        Cell key -> what is expected of it.
     """
     if not cells:
-        return {}, 0
-    history: dict[Likeness, list[float]] = defaultdict(list)
-    for _, result in store.results(store.finished()[:SAMPLED]):
-        for likeness in _likenesses(result.identity):
-            history[likeness].append(result.wall_s)
-    expected = {}
-    guesses = 0
-    for cell in cells:
-        seconds = _from_history(cell.identity, history)
-        if seconds is None:
-            seconds = _guess(cell)
-            guesses += 1
-        expected[cell.key] = seconds
-    return expected, guesses
+        return {}
+    finished = observed(store, store.finished()[:SAMPLED])
+    here = {likeness: median(rates) for likeness, rates in finished.items()}
+    before = learned_rates()
+    return {cell.key: _expected(cell.identity, here, before) for cell in cells}
 
 
-def _from_history(identity: Identity, history: dict[Likeness, list[float]]) -> float | None:
-    """The median time of similar cells; None if there are none."""
-    if identity["role"] == "match":
-        # A search takes the time of its trainings, some of which may be in the store.
-        training = _from_history({**identity, "role": "train"}, history)
-        return None if training is None else TYPICAL_TRAININGS * training
-    for likeness in _likenesses(identity):
-        if likeness in history:
-            return median(history[likeness])
-    return None
+def observed(store: Store, keys: Iterable[str]) -> dict[Likeness, list[float]]:
+    """The rates of finished cells, by likeness: seconds over the work that is seen in them."""
+    rates: dict[Likeness, list[float]] = defaultdict(list)
+    for _, result in store.results(keys):
+        rate = result.wall_s / cost(result.identity)
+        for likeness in likenesses(result.identity):
+            rates[likeness].append(rate)
+    return rates
+
+
+def _expected(identity: Identity, here: Rates, before: Rates) -> Expected:
+    work = cost(identity)
+    alike = likenesses(identity)
+    sources: tuple[tuple[Basis, Rates], ...] = (("store", here), ("learned", before))
+    for basis, known in sources:
+        for likeness, doubt in zip(alike, DOUBTS[basis], strict=True):
+            if likeness in known:
+                return Expected(work * known[likeness], doubt, alike[0], basis)
+    return Expected(work, DOUBTS["guess"][0], alike[0], "guess")
+
+
+def likenesses(identity: Identity) -> list[Likeness]:
+    """The likenesses of a cell, the closest first."""
+    # A search takes the time of its trainings, some of which may be in the store.
+    role = "train" if identity["role"] == "match" else identity["role"]
+    kinds = (role, identity["learner"]["kind"], str(identity.get("protocol", {}).get("kind")))
+    attack = str(identity.get("setting", {}).get("attack"))
+    device: str = identity["device"]
+    return [
+        (*kinds, attack, device, identity["dataset"]["kind"]),
+        (*kinds, attack, device),
+        (*kinds, device),
+    ]
 
 
 def spread(cells: list[Cell], store: Store) -> float | None:
@@ -89,23 +134,3 @@ def spread(cells: list[Cell], store: Store) -> float | None:
             if first.shape == second.shape and len(first) > 1:
                 spreads.append(float(np.std(first - second, ddof=1)))
     return median(spreads) if spreads else None
-
-
-def _guess(cell: Cell) -> float:
-    if cell.role in ("measure", "judge", "trust"):
-        return MEASURING_S
-    training = learners[cell.identity["learner"]["kind"]].typical_training_s
-    return TYPICAL_TRAININGS * training if cell.role == "match" else training
-
-
-def _likenesses(identity: Identity) -> list[Likeness]:
-    """The likenesses of a cell, the closest first."""
-    dataset: str = identity["dataset"]["kind"]
-    without_dataset = (
-        identity["role"],
-        identity["learner"]["kind"],
-        str(identity.get("protocol", {}).get("kind")),
-        str(identity.get("setting", {}).get("attack")),
-        identity["device"],
-    )
-    return [(*without_dataset, dataset), without_dataset]

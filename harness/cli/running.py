@@ -147,8 +147,9 @@ def plan(
                 "suite": layout.suite.name,
                 "cells": rows,
                 "seconds_left": round(work.seconds, 1),
+                "seconds_left_range": [round(work.range.low, 1), round(work.range.high, 1)],
                 "skipped": skipped,
-                "rough_guesses": work.guesses,
+                "rough_guesses": work.based_on("guess"),
             }
         )
         return
@@ -204,7 +205,7 @@ def _row(cell: Cell, work: Forecast) -> dict[str, Any]:
         "setting": cell.label,
         "seed": cell.seed,
         "done": cell.key not in work.expected,
-        "seconds": round(work.expected.get(cell.key, 0.0), 1),
+        "seconds": round(work.expected[cell.key].seconds, 1) if cell.key in work.expected else 0.0,
     }
 
 
@@ -221,15 +222,17 @@ def _print_detectable(layout: Plan, store: Store) -> None:
 
 
 def _time_left(work: Forecast) -> str:
-    from harness.execute.display import duration
+    from harness.execute.display import between
 
     if not work.missing:
         return "all done"
-    count = len(work.missing)
-    cells = counted(count, "cell")
-    basis = "from the times of similar cells in the store"
-    if work.guesses:
-        basis = f"{work.guesses} of {count} are rough guesses: the store has no similar cells"
-    time = duration(work.seconds)
+    words = {
+        "store": "like cells in the store",
+        "learned": "like cells of earlier runs",
+        "guess": "guessed",
+    }
+    counts = {text: work.based_on(basis) for basis, text in words.items()}  # type: ignore[arg-type]
+    basis = ", ".join(f"{count} {text}" for text, count in counts.items() if count)
+    cells = counted(len(work.missing), "cell")
     workers = counted(work.workers, "worker")
-    return f"{cells} to compute, about {time} on {workers} ({basis})"
+    return f"{cells} to compute, {between(work.range)} on {workers} (times: {basis})"

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from harness.cells import estimate
 from harness.cells.cell import Cell
+from harness.cells.estimate import Basis, Expected
 from harness.cells.plan import Plan
 from harness.execute.local import default_workers
+from harness.execute.time_left import Range, TimeLeft
 from harness.storage.store import Store
 
 
@@ -18,31 +20,29 @@ class Forecast:
     Attributes:
         cells: all cells of the plan, each once.
         missing: those that the store does not have, including cells that wait for a match.
-        expected: key of each missing cell -> expected seconds.
-        guesses: number of missing cells whose seconds are rough guesses, because the store has no
-            similar cell.
+        expected: key of each missing cell -> what is expected of it.
         workers: number of cells computed side by side.
     """
 
     cells: list[Cell]
     missing: list[Cell]
-    expected: dict[str, float]
-    guesses: int
+    expected: dict[str, Expected]
     workers: int
 
     @property
     def seconds(self) -> float:
-        """Expected seconds until all cells are done; no less than the longest cell takes.
+        """Expected seconds until all cells are done; no less than the longest cell takes."""
+        seconds = [each.seconds for each in self.expected.values()]
+        return max(sum(seconds) / self.workers, max(seconds, default=0.0))
 
-        >>> expected = {"a": 30.0, "b": 5.0, "c": 5.0}
-        >>> Forecast([], [], expected, guesses=0, workers=1).seconds
-        40.0
-        >>> Forecast([], [], expected, guesses=0, workers=4).seconds
-        30.0
-        """
-        work = sum(self.expected.values())
-        longest = max(self.expected.values(), default=0.0)
-        return max(work / self.workers, longest)
+    @property
+    def range(self) -> Range:
+        """The seconds until all cells are done, as a range."""
+        return TimeLeft(self.missing, self.expected, self.workers).bounds()
+
+    def based_on(self, basis: Basis) -> int:
+        """The number of missing cells whose times are known that way."""
+        return sum(each.basis == basis for each in self.expected.values())
 
 
 def forecast(plan: Plan, store: Store, workers: int | None = None) -> Forecast:
@@ -50,12 +50,12 @@ def forecast(plan: Plan, store: Store, workers: int | None = None) -> Forecast:
 
     Args:
         plan: the cells of a suite.
-        store: where finished cells are looked up; their times are the basis of the estimate.
+        store: where finished cells are looked up; estimates are based on their times.
         workers: number of cells computed side by side; one per core if None.
     """
     finished = set(store.finished())
     missing = [cell for cell in plan.unique if cell.key not in finished]
     missing += plan.waiting
-    expected, guesses = estimate.expected_seconds(missing, store)
+    expected = estimate.expectations(missing, store)
     cells = [*plan.unique, *plan.waiting]
-    return Forecast(cells, missing, expected, guesses, workers or default_workers())
+    return Forecast(cells, missing, expected, workers or default_workers())

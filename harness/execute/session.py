@@ -18,6 +18,8 @@ from rich.console import Console
 from harness.cells import collect, estimate
 from harness.cells import plan as planning
 from harness.cells.cell import Cell
+from harness.cells.estimate import Expected
+from harness.cells.learned import learn
 from harness.cells.plan import Plan
 from harness.cells.results import Results
 from harness.cells.run import Conditions
@@ -182,15 +184,17 @@ def _carry_out(layout: Plan, options: RunOptions, console: Console | None) -> tu
     conditions = _conditions(layout, options, store)
     outcome = Outcome()
     todo, expected = _todo(layout, store)
-    total = len(todo) + len(layout.waiting)
-    if total:
+    cells = [*todo, *layout.waiting]
+    if cells:
         quiet = Console(quiet=True)
         with (
             handling(signal.SIGTERM, signal.default_int_handler),
             executor(config, conditions) as workplace,
-            display.show(console or quiet, total, expected, workplace.size) as progress,
+            display.show(console or quiet, cells, expected, workplace.size) as progress,
         ):
             layout, outcome = _compute(layout, todo, workplace, store, progress, options)
+        if executor.local:
+            learn(estimate.observed(store, outcome.done))
     return layout, outcome
 
 
@@ -267,23 +271,24 @@ def _compute(
         if len(layout.waiting) == waiting:
             break  # the remaining matches have failed
         todo, expected = _todo(layout, store, outcome.failed)
-        progress.clock.expect(expected)
+        progress.clock.expect([*todo, *layout.waiting], expected)
         outcome.add(schedule.run(todo, workplace, store, progress, options.time_limit))
     return layout, outcome
 
 
 def _todo(
     layout: Plan, store: Store, failed: Collection[str] = ()
-) -> tuple[list[Cell], dict[str, float]]:
+) -> tuple[list[Cell], dict[str, Expected]]:
     """Cells that can be computed now, and how long all of the remaining work takes.
 
     Returns:
-        The cells in the order to run them in, and the expected seconds of each cell that is
-        missing, including those that wait for a match.
+        The cells in the order to run them in, and what is expected of each cell that is missing,
+        including those that wait for a match.
     """
     todo = [cell for cell in unfinished(layout, store) if cell.key not in failed]
-    expected, _ = estimate.expected_seconds([*todo, *layout.waiting], store)
-    return schedule.in_order(todo, expected), expected
+    expected = estimate.expectations([*todo, *layout.waiting], store)
+    seconds = {key: each.seconds for key, each in expected.items()}
+    return schedule.in_order(todo, seconds), expected
 
 
 def unfinished(layout: Plan, store: Store) -> list[Cell]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from harness.cells import opened
 from harness.cells import run as cells
-from harness.cells.cell import Cell
+from harness.cells.cell import Cell, Role
 from harness.cells.run import Conditions
 from harness.errors import DataError, ProofError, StoreError
+from harness.execute import phase
 from harness.execute.base import Event
 from harness.lazy import torch
 
@@ -29,8 +30,14 @@ ONE_THREAD = {
 
 The last bits of results can depend on the number of threads.
 """
-REPORT_S = 0.2
-"""Seconds between two reports of progress, at least."""
+DOING: dict[Role, str] = {
+    "train": "training",
+    "match": "choosing a value",
+    "measure": "measuring",
+    "judge": "judging",
+    "trust": "trust checks",
+}
+"""What is said of a cell that has not reported anything."""
 
 
 def prepare_process(device: str) -> None:
@@ -77,14 +84,19 @@ def attempt(cell: Cell, conditions: Conditions, report: Callable[[Event], None])
     Args:
         cell: its prerequisites are in the store.
         conditions: how cells are run.
-        report: called with ``progress`` events.
+        report: called with ``progress`` events, in a thread of its own.
 
     Returns:
         ``done``, ``failed``, ``fatal``, or ``lost`` if a GPU's memory ran short.
     """
     start = time.perf_counter()
+
+    def progressed(fraction: float, note: str) -> None:
+        report(Event("progress", fraction=fraction, text=note or DOING[cell.role]))
+
     try:
-        result = cells.run(cell, conditions, _throttled(report))
+        with phase.watched(progressed) as progress:
+            result = cells.run(cell, conditions, progress)
         return Event("done", result.wall_s, text=opened.warning_in(result.trust))
     except (StoreError, DataError, ProofError) as error:  # no other cell is worth running
         return Event("fatal", text=str(error))
@@ -98,19 +110,6 @@ def attempt(cell: Cell, conditions: Conditions, report: Callable[[Event], None])
         if conditions.device != "cpu":
             # Other workers may need what torch would keep for this worker's next cell.
             torch.cuda.empty_cache()
-
-
-def _throttled(report: Callable[[Event], None]) -> Callable[[float, str], None]:
-    """Turn progress into events, at most one every REPORT_S seconds."""
-    last = 0.0
-
-    def progress(fraction: float, note: str = "") -> None:
-        nonlocal last
-        if time.monotonic() - last > REPORT_S:
-            last = time.monotonic()
-            report(Event("progress", fraction=fraction, text=note))
-
-    return progress
 
 
 def _keep_freed_memory() -> None:

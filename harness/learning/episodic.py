@@ -57,7 +57,7 @@ class EpisodicLearner(FeatureLearner, BackboneLearner):
     class.
     """
 
-    typical_training_s = 200.0
+    typical_training_s = 60.0
     mini_batches = False
     regimes = frozenset({"class_transfer"})
 

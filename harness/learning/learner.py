@@ -198,7 +198,10 @@ class Learner(ABC):
     kind: ClassVar[str]
     Config: ClassVar[type[registry.Config]]
     typical_training_s: ClassVar[float] = 10.0
-    """Rough seconds of one ``fit`` on one core with default keys; used to estimate first runs."""
+    """Rough seconds of one ``fit`` of all of MNIST on one core with default keys.
+
+    First runs are estimated from it (``harness.cells.cost``).
+    """
     requires: ClassVar[str] = ""
     """Module of an optional extra that the learner needs; empty if it needs none."""
     watch: Callable[[Learner, int], None] | None = None

@@ -99,7 +99,7 @@ class MetaLearner(BackboneLearner):
     ``classifier_shots`` images per class.
     """
 
-    typical_training_s = 100.0
+    typical_training_s = 35.0
     requires = "learn2learn"
     mini_batches = False
     regimes = frozenset({"class_transfer"})

@@ -48,7 +48,7 @@ class PretrainedLearner(FeatureLearner, BackboneLearner):
     training, never those of a query batch.
     """
 
-    typical_training_s = 200.0
+    typical_training_s = 600.0
     regimes = frozenset({"class_transfer"})
 
     config: PretrainedConfig

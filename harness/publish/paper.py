@@ -189,16 +189,17 @@ def _expected_time(
     todo: list[Cell], store: Store, then: Provenance | None, workers: int
 ) -> tuple[float, str]:
     """Return the seconds that cells will take, and how that is known."""
-    expected, guesses = estimate.expected_seconds(todo, store)
+    expected = estimate.expectations(todo, store)
+    guesses = sum(each.basis == "guess" for each in expected.values())
     finished_then = _finished_cells(then) if then else 0
     if then and guesses and finished_then:
         seconds = then["seconds"] / finished_then * len(todo) / workers
         return seconds, "from the time that it took before"
-    longest = max(expected.values(), default=0.0)
-    seconds = max(sum(expected.values()) / workers, longest)
+    each_s = [each.seconds for each in expected.values()]
+    seconds = max(sum(each_s) / workers, max(each_s, default=0.0))
     if guesses:
         return seconds, f"{guesses} of {len(todo)} cells are rough guesses"
-    return seconds, "from similar cells in the store" if todo else ""
+    return seconds, "from similar cells, of this store or earlier runs" if todo else ""
 
 
 def _finished_cells(then: Provenance) -> int:

@@ -54,6 +54,8 @@ class Ancestor(FeatureLearner):
 
     regimes = frozenset({"class_transfer"})
 
+    typical_training_s = 50.0
+
     class Config(registry.Config):
         """Every ingredient has a switch: a rate of 0, or false, turns it off."""
 

@@ -76,7 +76,7 @@ class CompetitiveLearner(Learner):
     of ``harness.learning.heads``.
     """
 
-    typical_training_s = 20.0
+    typical_training_s = 120.0
     tunable = (Tunable("prune", 0.02, 0.9, "linear"),)
     embed_batch: ClassVar[int]
     """Images that pass through the code at once."""

@@ -60,6 +60,8 @@ class Eg3f(FeatureLearner):
 
     regimes = frozenset({"from_scratch", "class_transfer"})
 
+    typical_training_s = 27.0
+
     class Config(registry.Config):
         """Every ingredient has a switch: a rate of 0, or null, turns it off."""
 

@@ -126,7 +126,7 @@ def test_fit_starts_anew_after_parts(kind):
 
 
 def fit_is_quick(kind: str) -> bool:
-    return learners[kind].typical_training_s <= 60
+    return learners[kind].typical_training_s <= 120
 
 
 def test_learners_without_it_say_so():
