@@ -146,6 +146,8 @@ class _Count:
     def _time_left(self) -> str:
         """The time so far, and the range of the time left."""
         self.last = self.clock.elapsed
+        if self.count == self.total:
+            return f"{duration(self.clock.elapsed)} in all"
         left = self.clock.range()
         words = "time left not known yet" if left is None else f"{between(left)} left"
         return f"{duration(self.clock.elapsed)} so far, {words}"
@@ -181,11 +183,12 @@ class Bars(_Count):
     def __init__(self, console: Console, total: int, clock: TimeLeft) -> None:
         super().__init__(console, total, clock)
         words = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        notes = Column(no_wrap=True, overflow="ellipsis", max_width=max(40, console.width // 2))
         self.bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False, table_column=words),
             BarColumn(bar_width=max(8, min(24, console.width // 8))),
-            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", markup=False, table_column=notes),
             console=console,
             transient=True,
             expand=True,

@@ -17,6 +17,8 @@ from typing import Any
 
 from harness.budgets import words as budget_words
 
+SHOWN = 2
+"""Landmarks that are named: a check may run another one, and that an attack."""
 LOOK_S = 0.25
 """Seconds between two reports, at least."""
 
@@ -45,7 +47,6 @@ LANDMARKS: dict[tuple[str, str], tuple[str, Callable[[Locals], str] | None]] = {
     ("harness.attacks.engine.crafting", "craft"): ("attack on another network", None),
     ("harness.attacks.engine.sweep", "_attack"): ("attack", _attack),
     ("harness.attacks.trust.context", "results_of"): ("trust check", _check),
-    ("harness.attacks.trust.run", "check"): ("trust checks", None),
     ("harness.bounds.prove", "prove_grid"): ("bounds", None),
     ("harness.data.acquire", "load"): ("data", None),
     ("harness.learning.readout", "train_readout"): ("read-out", _read_out_epoch),
@@ -96,7 +97,7 @@ def watched(report: Report) -> Iterator[Report]:
 
 
 def phase(frame: FrameType | None) -> str:
-    """The landmarks on a stack in words, the outermost first; empty if there are none.
+    """The innermost landmarks on a stack in words; empty if there are none.
 
     Args:
         frame: the innermost of the stack.
@@ -110,7 +111,7 @@ def phase(frame: FrameType | None) -> str:
         if name and not (names and names[0].startswith(name)):
             names.insert(0, name)
         frame = frame.f_back
-    return ": ".join(names)
+    return ": ".join(names[-SHOWN:])
 
 
 def _name(frame: FrameType, name: str, closer: Callable[[Locals], str] | None) -> str:

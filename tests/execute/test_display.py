@@ -125,6 +125,16 @@ def test_bar_and_range_fit_80_columns():
     assert all("━" in line for line in lines)
 
 
+def test_a_long_phase_leaves_room_for_the_title_of_its_cell():
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system=None)
+    shown = shown_on(console, "a")
+    shown.started(0, cell("a"))
+    shown.progressed(0, 0.5, "gradient matches the function: black box not stronger")
+    console.print(shown.bars.get_renderable())
+    assert "name · few · 5w1s" in out.getvalue().splitlines()[1]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
