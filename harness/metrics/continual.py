@@ -144,6 +144,59 @@ def retention(matrix: np.ndarray) -> float:
     return float(matrix[-1].sum() / start) if start else float("nan")
 
 
+def units_kept(responses: np.ndarray) -> float:
+    """Share of a task's units that still serve it at the end, the mean over tasks but the last.
+
+    A unit serves the task whose images excite it most, of all tasks of the stream. Counted are the
+    units that serve a task just after it was learned; 1 / T of them would serve it at the end by
+    chance. NaN if no unit serves a task.
+
+    Args:
+        responses: (T, T, U), mean response after each task to images of each.
+    """
+    serves = np.where(np.ptp(responses, axis=1) > 0, responses.argmax(1), -1)  # (T, U)
+    shares = [
+        (serves[-1, own] == task).mean()
+        for task, own in enumerate(serves[:-1] == np.arange(len(serves) - 1)[:, None])
+        if own.any()
+    ]
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def signature_kept(responses: np.ndarray) -> float:
+    """Cosine of each task's population response just after it was learned and at the end.
+
+    The response to the mean task is taken away from each first. The mean over tasks but the last;
+    NaN if all tasks excite the units alike.
+
+    Args:
+        responses: (T, T, U), mean response after each task to images of each.
+    """
+    centred = responses.astype(np.float64) - responses.mean(1, keepdims=True, dtype=np.float64)
+    tasks = np.arange(len(responses) - 1)
+    then, now = centred[tasks, tasks], centred[-1, tasks]
+    lengths = np.linalg.norm(then, axis=1) * np.linalg.norm(now, axis=1)
+    if not lengths.all():
+        return float("nan")
+    return float(((then * now).sum(1) / lengths).mean())
+
+
+def tasks_per_unit(responses: np.ndarray) -> float:
+    """To how many tasks a unit responds: (sum |r|)^2 / sum r^2 over tasks, the mean over units.
+
+    From 1 (units of one task) to T (units that serve all alike); silent units are left out.
+
+    Args:
+        responses: (T, U), mean response to images of each task.
+    """
+    sizes = np.abs(responses.astype(np.float64))
+    active = sizes.any(0)
+    if not active.any():
+        return float("nan")
+    sizes = sizes[:, active]
+    return float((sizes.sum(0) ** 2 / (sizes**2).sum(0)).mean())
+
+
 def performance_drop(correct: np.ndarray, task: np.ndarray) -> float:
     """PD: accuracy after the base task minus that at the end, on all classes known at the time.
 

@@ -26,7 +26,7 @@ from harness.metrics.power import detectable_difference
 from harness.protocols.base import CARVE, NO_TRAIN, Context, Fault, Measurement, Protocol
 from harness.protocols.continual_attack import Robust
 from harness.protocols.continual_numbers import arrays_of, values_of
-from harness.protocols.continual_run import Arrays, Course, Walk
+from harness.protocols.continual_run import PROBED, Arrays, Course, Walk
 from harness.protocols.continual_settings import ContinualConfig, ContinualSetting, GroupsOf
 from harness.protocols.continual_sources import halves_words, name_of, stream_of
 from harness.protocols.on_a_split import shared_class_faults
@@ -106,6 +106,7 @@ class Continual(Protocol[ContinualSetting]):
                 held_out=config.held_out,
                 watch_every=config.watch_every,
                 robust=None if config.robust is None else Robust(**dict(config.robust)),
+                units=config.units,
                 sources=sources,
             )
 
@@ -330,6 +331,11 @@ class Continual(Protocol[ContinualSetting]):
             )
         if config.watch_every is not None:
             block["watched"] = f"old tasks every {config.watch_every} training steps"
+        if config.units:
+            block["units"] = (
+                f"mean response of each hidden unit to {PROBED} test images of each task, after "
+                "each; of strategies with one learner that goes on"
+            )
         return block
 
     def _tasks_words(self) -> str:

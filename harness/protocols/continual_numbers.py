@@ -25,8 +25,8 @@ USED = ("state_bytes", "kept_bytes", "images_trained", "images_replayed")
 """What a strategy needed; it has no interval."""
 
 
-QUOTIENTS = ("retention", "robust_retention")
-"""Metrics that may be above 1, so they are no shares that can be counted again."""
+NO_SHARES = ("retention", "robust_retention", "tasks_per_unit", "signature_kept")
+"""Metrics that may be above 1 or below 0, so they cannot be counted again."""
 
 
 def arrays_of(courses: Sequence[Course], *, has_forward_transfer: bool) -> dict[str, np.ndarray]:
@@ -52,6 +52,8 @@ def arrays_of(courses: Sequence[Course], *, has_forward_transfer: bool) -> dict[
         if course.robust:
             arrays[f"robust/{place}"] = np.stack(course.robust)
             arrays[f"robust_task/{place}"] = course.robust_task
+        if course.units:
+            arrays[f"units/{place}"] = np.stack(course.units)
         of_order = numbers_of(correct, course, has_forward_transfer=has_forward_transfer)
         for name, number in of_order.items():
             numbers.setdefault(name, []).append(number)
@@ -78,6 +80,11 @@ def numbers_of(
         numbers["robust_learning_accuracy"] = continual.learning_accuracy(robust)
         numbers["retention"] = continual.retention(matrix)
         numbers["robust_retention"] = continual.retention(robust)
+    if course.units:
+        units = np.stack(course.units)
+        numbers["units_kept"] = continual.units_kept(units)
+        numbers["signature_kept"] = continual.signature_kept(units)
+        numbers["tasks_per_unit"] = continual.tasks_per_unit(units[-1])
     if course.curve:
         lowest = continual.min_accuracy(np.stack(course.curve), np.array(course.during))
         numbers["min_accuracy"] = lowest
@@ -94,7 +101,7 @@ def _value(name: str, numbers: np.ndarray) -> Value:
     mean = float(numbers.mean())
     if name in USED:
         return Value(name, mean, n=len(numbers), unit="stream")
-    if name in QUOTIENTS:
+    if name in NO_SHARES:
         low, high = t_interval(numbers)
         return Value(name, mean, low, high, n=len(numbers), unit="stream")
     low, high = interval_over_streams(numbers, -1.0 if name in SIGNED else 0.0)

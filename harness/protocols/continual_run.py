@@ -22,6 +22,9 @@ from harness.protocols.strategies import STRATEGIES, Schedule, Strategy, state_b
 WATCHED = 100
 """Test images of each old task that are looked at within training."""
 
+PROBED = 100
+"""Test images of each task, tasks to come included, that hidden units are shown after each."""
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -37,6 +40,8 @@ class Course:
         robust: uint8 (T + 1, M): whether each attacked image withstood after t tasks; empty
             without an attack.
         robust_task: int64 (M,): task of each attacked image.
+        units: float32 (T, T, U): mean response of each hidden unit to images of each task, after
+            each task; empty if units are not looked at.
         used: name -> number: what the strategy needed.
         has_sessions: Whether later tasks are of a few images.
         answered: Whether the untrained learner could be asked.
@@ -48,6 +53,7 @@ class Course:
     during: list[int] = field(default_factory=list)
     robust: list[np.ndarray] = field(default_factory=list)
     robust_task: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    units: list[np.ndarray] = field(default_factory=list)
     used: dict[str, float] = field(default_factory=dict)
     has_sessions: bool = False
     answered: bool = True
@@ -60,6 +66,8 @@ class Course:
             arrays |= {"curve": np.stack(self.curve), "during": np.array(self.during)}
         if self.robust:
             arrays["robust"] = np.stack(self.robust)
+        if self.units:
+            arrays["units"] = np.stack(self.units)
         return arrays
 
     def load(self, arrays: Arrays) -> None:
@@ -72,6 +80,8 @@ class Course:
             self.during = arrays["during"].tolist()
         if "robust" in arrays:
             self.robust = list(arrays["robust"])
+        if "units" in arrays:
+            self.units = list(arrays["units"])
 
 
 class Watcher:
@@ -136,6 +146,8 @@ class Walk:
             course.correct.append(self._judged(strategy.model(), strategy.learner))
             if attack is not None:
                 course.robust.append(attack.verdicts(strategy.model(), number + 1))
+            if self.setting.units and strategy.stays and strategy.learner.goes_on:
+                course.units.append(self._responses(strategy.learner))
             course.used = _used(strategy)
             self.context.progress(
                 (number + 1) / len(self.stream), f"task {number + 1} of {len(self.stream)}"
@@ -225,10 +237,22 @@ class Walk:
         model = classifier_of(learner)
         seen = np.full(len(self.stream), np.nan)
         for old in range(number + 1):
-            images = self.stream.part(self.test, old)
-            rows = np.linspace(0, len(images) - 1, min(WATCHED, len(images))).astype(np.int64)
-            seen[old] = self._correct(model, images.take(rows), old, learner).mean()
+            seen[old] = self._correct(model, self._some(old, WATCHED), old, learner).mean()
         return seen
+
+    def _responses(self, learner: Learner) -> np.ndarray:
+        """Mean response of each hidden unit to test images of each task, float32 (T, U)."""
+        means = []
+        for number in range(len(self.stream)):
+            x = self._some(number, PROBED).tensor(self.context.device)
+            means.append(in_batches(learner.embed, x, batch_size=self.context.batch_size).mean(0))
+        return torch.stack(means).cpu().float().numpy()
+
+    def _some(self, number: int, count: int) -> Images:
+        """At most ``count`` test images of a task, spread over the split."""
+        images = self.stream.part(self.test, number)
+        rows = np.linspace(0, len(images) - 1, min(count, len(images))).astype(np.int64)
+        return images.take(rows)
 
 
 def _used(strategy: Strategy) -> dict[str, float]:

@@ -11,7 +11,7 @@ from harness.data.streams import Halves, Scenario, Stream
 from harness.protocols.base import ProtocolConfig, SuiteFile
 from harness.protocols.continual_attack import RobustConfig
 from harness.protocols.setting import Setting
-from harness.registry import distinct
+from harness.registry import distinct, later_key
 
 Rivals = Literal["all", "seen", "part"]
 TasksBy = Literal["classes", "groups", "permuted", "rotated", "sessions"]
@@ -51,6 +51,7 @@ class ContinualSetting(Setting):
             images than ``train``.
         watch_every: Training steps between looks at the old tasks; None: no looks.
         robust: Norm, budget, steps and images a task of the attack after each; None: no attack.
+        units: Whether the responses of units are looked at after each task.
         sources: What the streams are made of; the hashes stand for it.
     """
 
@@ -66,6 +67,7 @@ class ContinualSetting(Setting):
     held_out: int | None = None
     watch_every: int | None = None
     robust: tuple[str, float, int, int] | None = None
+    units: bool = False
     sources: tuple[Stream | GroupsOf, ...] = ()
 
     def to_identity(self) -> dict[str, Any]:
@@ -75,6 +77,8 @@ class ContinualSetting(Setting):
         for key in ("chunk", "held_out", "watch_every", "robust"):
             if identity[key] is None:
                 del identity[key]
+        if not self.units:
+            del identity["units"]
         return identity
 
     @classmethod
@@ -209,6 +213,10 @@ class ContinualConfig(ProtocolConfig):
     )
     robust: RobustConfig | None = Field(
         None, description="attack the network after each task, on test images of the tasks so far"
+    )
+    units: bool = later_key(
+        False,
+        description="what each hidden unit responds to after each task: do units keep their tasks",
     )
 
     @property

@@ -56,3 +56,38 @@ def test_tasks_of_unequal_size_count_equally_in_the_matrix():
 def test_no_gap_is_closed_where_joint_training_is_no_better():
     assert np.isnan(continual.closed_gap(0.5, 0.5, 0.5))
     assert continual.closed_gap(0.2, 0.2, 0.9) == 0
+
+
+def test_units_that_change_their_task_are_not_kept():
+    responses = np.zeros((3, 3, 4))
+    responses[0, 0] = [1, 1, 0, 0]  # after task 0, two units serve it
+    responses[0, 1] = [0, 0, 1, 0]
+    responses[1, 1] = [0, 0, 1, 2]  # after task 1, two units serve it
+    responses[2] = [[1, 0, 0, 0], [0, 0, 1, 2], [0, 3, 0, 0]]  # one of the first went to task 2
+    assert continual.units_kept(responses) == pytest.approx((1 / 2 + 2 / 2) / 2)
+    assert continual.tasks_per_unit(responses[2]) == 1
+
+
+def test_a_silent_unit_serves_no_task():
+    assert np.isnan(continual.units_kept(np.zeros((3, 3, 4))))
+    assert np.isnan(continual.tasks_per_unit(np.zeros((3, 4))))
+    assert np.isnan(continual.signature_kept(np.ones((3, 3, 4))))
+
+
+def test_a_unit_that_responds_to_all_tasks_alike_counts_them_all():
+    assert continual.tasks_per_unit(np.ones((5, 3))) == pytest.approx(5)
+    assert continual.tasks_per_unit(np.array([[3.0], [1.0]])) == pytest.approx(16 / 10)
+
+
+def test_a_signature_is_compared_with_itself_at_the_end():
+    rng = np.random.default_rng(0)
+    still = np.repeat(rng.random((1, 4, 10)), 4, axis=0)
+    assert continual.signature_kept(still) == pytest.approx(1)
+    assert continual.signature_kept(2 * still + 3) == pytest.approx(1), "scale and offset are free"
+    drifted = rng.random((4, 4, 10))
+    by_hand = []
+    for task in range(3):
+        then = drifted[task, task] - drifted[task].mean(0)
+        now = drifted[3, task] - drifted[3].mean(0)
+        by_hand.append(then @ now / np.sqrt((then @ then) * (now @ now)))
+    assert continual.signature_kept(drifted) == pytest.approx(np.mean(by_hand))

@@ -16,7 +16,7 @@ from harness.metrics.continual import accuracy_matrix
 from harness.protocols.base import Context
 from harness.protocols.continual import ANEW, Continual
 from harness.protocols.continual_run import Walk
-from harness.protocols.continual_settings import STRATEGY_NAMES
+from harness.protocols.continual_settings import STRATEGY_NAMES, ContinualSetting
 from harness.protocols.memories import Balanced, Reservoir
 from harness.protocols.strategies import STRATEGIES
 from harness.registry import learners
@@ -302,6 +302,30 @@ def test_an_untold_task_reaches_no_learner(data):
     assert Spy.rivals and all(each is None for each in Spy.rivals)
 
 
+# --------------------------------------------------------------------------------------- units
+
+
+def test_responses_of_units_are_those_of_the_network_after_each_task(data):
+    found = measured(data, units=True)
+    units = found.arrays["units/0"]
+    assert units.shape[:2] == (TASKS, TASKS)
+    assert 1 <= value(found, "tasks_per_unit") <= TASKS
+    assert 0 <= value(found, "units_kept") <= 1
+    assert not np.array_equal(units[0], units[-1])
+
+
+def test_units_of_strategies_with_new_learners_are_not_compared(data):
+    found = measured(data, units=True, strategies=["joint"])
+    assert not any("units" in name for name in found.arrays)
+
+
+def test_without_units_the_setting_is_as_before():
+    (plain,), (looked,) = protocol().settings(), protocol(units=True).settings()
+    assert "units" not in plain.to_identity()
+    assert looked.to_identity()["units"] is True
+    assert ContinualSetting.from_identity(plain.to_identity()).units is False
+
+
 # ------------------------------------------------------------------------------------ resuming
 
 
@@ -309,7 +333,7 @@ def test_an_untold_task_reaches_no_learner(data):
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_a_stopped_stream_goes_on_to_the_same_bytes(data, strategy, stop_after):
     keys = {"strategies": [strategy], "orders": [1, 2], "watch_every": 2}
-    keys["robust"] = {"images": 2, "steps": 2}
+    keys |= {"robust": {"images": 2, "steps": 2}, "units": True}
     through = measured(data, **keys)
     kept = Kept(stop_after)
     with pytest.raises(KeyboardInterrupt):
