@@ -50,10 +50,7 @@ SIGMA_IMAGES = 200
 
 @registry.learners.register("ech-stack", family="excitatory rules")
 class EchStack(CompetitiveLearner):
-    """Excitatory competitive Hebbian layers with local receptive fields (reconstruction).
-
-    Our extension of `ech`, which reconstructs arXiv 2603.03234.
-    """
+    """Excitatory competitive Hebbian layers, local fields (reconstruction of arXiv 2603.03234)."""
 
     embed_batch = 256
     own_heads = ("imprint", "consolidate")

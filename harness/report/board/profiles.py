@@ -107,14 +107,16 @@ def _weights(results: Results, records: Sequence[Record]) -> Iterator[Chart]:
 
 
 def _numbers(learner: int, shown: Sequence[Tab]) -> Iterator[Number]:
-    """Everything that tables show of a learner."""
+    """Everything that tables show of a learner; what two tables of a protocol share, once."""
+    seen: set[tuple[str, str, str]] = set()
     for tab in shown:
         for table in tab.tables:
             for row in table.rows:
                 if row.learner != learner:
                     continue
                 for column, cell in zip(table.columns, row.cells, strict=True):
-                    if cell:
+                    if cell and (same := (tab.protocol, column.name, cell.text)) not in seen:
+                        seen.add(same)
                         yield Number(tab, table, column, cell)
 
 

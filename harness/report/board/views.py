@@ -17,7 +17,7 @@ from harness.report.board.model import (
     Tab,
 )
 from harness.report.board.profiles import profiles
-from harness.report.board.tabs import tabs
+from harness.report.board.tabs import NO_THREAT, tabs
 
 BEST = 3
 """Ranks that the first screen shows."""
@@ -43,7 +43,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Headline:
-    """The first ranked table of a suite.
+    """What a suite is sorted by: its first ranked table under attack, else its first ranked one.
 
     Attributes:
         tab, table, column: The number that the suite is sorted by.
@@ -128,7 +128,8 @@ def _placed(tab: Tab, table: BoardTable, pages: Sequence[Profile]) -> list[Place
 def _headline(placed: Sequence[Placed]) -> Headline | None:
     if not placed:
         return None
-    first = placed[0]
+    attacked = (each for each in placed if each.tab.threats != (NO_THREAT,))
+    first = next(attacked, placed[0])
     ranked = [
         each
         for each in placed
