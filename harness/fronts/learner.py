@@ -164,6 +164,21 @@ class Fronted(Learner):
         return seen.reshape(*images.shape[:-3], *seen.shape[1:])
 
 
+def untrained(learner: Learner, n_classes: int | None = None) -> Learner:
+    """Rebuild a learner as it was before training, with its front if it has one.
+
+    Args:
+        learner: Trained or not.
+        n_classes: Of the new one; as many as the learner has if None.
+    """
+    if isinstance(learner, Fronted):
+        front = learner.front
+        before = type(front)(front.config, front.image_shape, front.rng)
+        return Fronted(before, untrained(learner.learner, n_classes))
+    classes = learner.n_classes if n_classes is None else n_classes
+    return type(learner)(learner.config, learner.image_shape, classes, learner.rng)
+
+
 def front_of(spec: dict[str, Any], image_shape: Shape, rng: Rng) -> Front:
     """The front of a kind and its keys, for images of a shape (C, H, W)."""
     keys = dict(spec)

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from harness.fronts.learner import untrained
 from harness.learning.connectome import effective
 from harness.learning.learner import Learner
 from harness.metrics.balance import Balance, balance
-from harness.protocols.synapse_numbers import untrained, weights_and_live
+from harness.protocols.synapse_numbers import weights_and_live
 from harness.records import Value
 
 NOT_APPLICABLE = (

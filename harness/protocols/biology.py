@@ -11,6 +11,7 @@ from pydantic import Field
 
 from harness.data.base import Images, Loaded
 from harness.errors import HarnessError
+from harness.fronts.learner import untrained
 from harness.learning.connectome import effective
 from harness.learning.learner import Budget, Learner
 from harness.metrics import capacity, cortex, selectivity, spectrum
@@ -30,7 +31,6 @@ from harness.protocols.synapse_numbers import (
     audit,
     network_values,
     synaptic_values,
-    untrained,
     weights_and_live,
 )
 from harness.protocols.tail_numbers import rate_values, weight_tail_values

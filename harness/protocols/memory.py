@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import AfterValidator, Field
 
 from harness.data.base import Images, Loaded
+from harness.fronts.learner import untrained
 from harness.lazy import torch
 from harness.learning.learner import Learner
 from harness.metrics import associative
 from harness.protocols.base import Context, Fault, Measurement, Protocol, ProtocolConfig
 from harness.protocols.requirements import classifier_of
 from harness.protocols.setting import Setting
-from harness.protocols.synapse_numbers import untrained
 from harness.records import Value
 from harness.registry import distinct, protocols
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.fronts.learner import untrained
 from harness.lazy import nn, torch
 from harness.learning.learner import Learner
 
@@ -21,7 +22,7 @@ def classifier_of(learner: Learner) -> nn.Module:
 
 def rebuilt(learner: Learner) -> Learner:
     """A learner with the same state that has never been asked anything."""
-    other = type(learner)(learner.config, learner.image_shape, learner.n_classes, learner.rng)
+    other = untrained(learner)
     other.load_state_dict({name: value.clone() for name, value in learner.state_dict().items()})
     other.fitted = learner.fitted
     return other.to(learner.device)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.fronts.learner import Fronted
+from harness.fronts.learner import untrained
 from harness.learning.connectome import effective
 from harness.learning.learner import Learner, Synapses
 from harness.metrics import dale, distributions, sparsity
@@ -85,21 +85,6 @@ def audit(synapses: Synapses) -> Bundle:
         gini=sparsity.gini(weight),
         aic=criteria,
     )
-
-
-def untrained(learner: Learner, n_classes: int | None = None) -> Learner:
-    """Rebuild a learner as it was before training, with its front if it has one.
-
-    Args:
-        learner: Trained or not.
-        n_classes: Of the new one; as many as the learner has if None.
-    """
-    if isinstance(learner, Fronted):
-        front = learner.front
-        before = type(front)(front.config, front.image_shape, front.rng)
-        return Fronted(before, untrained(learner.learner, n_classes))
-    classes = learner.n_classes if n_classes is None else n_classes
-    return type(learner)(learner.config, learner.image_shape, classes, learner.rng)
 
 
 def synaptic_values(learner: Learner) -> Iterator[Value]:

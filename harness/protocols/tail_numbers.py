@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.fronts.learner import untrained
 from harness.learning.connectome import effective
 from harness.learning.learner import Learner, Synapses
 from harness.metrics import distributions, tails
-from harness.protocols.synapse_numbers import untrained, weights_and_live
+from harness.protocols.synapse_numbers import weights_and_live
 from harness.records import Unit, Value
 
 SILENT = 1e-3

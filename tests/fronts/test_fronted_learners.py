@@ -11,6 +11,8 @@ from harness.cells import plan as planning
 from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.fronts.learner import Fronted, front_of
+from harness.learning.learner import Budget
+from harness.protocols.requirements import rebuilt
 from harness.registry import learners
 from harness.rng import Rng
 from harness.suite import load as suite
@@ -130,3 +132,15 @@ def test_the_front_is_part_of_the_key_and_only_where_there_is_one(tmp_path):
 def test_wrong_fronts_get_one_clear_error(tmp_path, text, message):
     with pytest.raises(HarnessError, match=message):
         planned(tmp_path, text)
+
+
+@pytest.mark.parametrize(("front", "kind", "keys"), CASES[:3], ids=lambda each: str(each)[:30])
+def test_a_copy_that_was_never_asked_has_the_front_too(front, kind, keys):
+    """Trust checks judge adversarial images again on such a copy."""
+    train, test = digits()
+    learner = behind(front, kind, **keys)
+    learner.fit(train, budget=Budget(images=1000))
+    copied = rebuilt(learner)
+    assert copied.fitted and copied.front is not learner.front
+    x = test.tensor()[:20]
+    torch.testing.assert_close(copied.classifier()(x), learner.classifier()(x))

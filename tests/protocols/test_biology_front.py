@@ -6,8 +6,8 @@ import numpy as np
 
 from harness import registry
 from harness.data.base import Images
-from harness.fronts.learner import Fronted
-from harness.protocols.synapse_numbers import synaptic_values, untrained
+from harness.fronts.learner import Fronted, untrained
+from harness.protocols.synapse_numbers import synaptic_values
 from harness.rng import Rng
 
 

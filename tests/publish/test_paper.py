@@ -244,7 +244,10 @@ def test_stale_cells_are_run_and_obsolete_files_removed(home, made):
     edit(home, ", {protocol: plain}]", "]")
     edit(home, "episodes: 30", "episodes: 20")
     store = made[0] / "results/runs"
-    assert look(store).todo == 4 and look(store).basis == "from similar cells, of this store or earlier runs"
+    assert (
+        look(store).todo == 4
+        and look(store).basis == "from similar cells, of this store or earlier runs"
+    )
     harness("paper", "--store", store, "--workers", 1)
     folder = home / "results/paper/tiny"
     assert (
