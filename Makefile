@@ -1,11 +1,11 @@
-# make quickstart | paper | site | test | test-slow | hostile | hostile-small | lint | mutants | docs | install | clean
+# make quickstart | paper | site | test | test-slow | hostile | hostile-small | lint | mutants | docs | notebooks | install | clean
 # Everything is installed into one virtual environment. VENV=path uses another one and keeps the torch that it has.
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart paper site test test-slow hostile hostile-small lint mutants docs install clean
+.PHONY: quickstart paper site test test-slow hostile hostile-small lint mutants docs notebooks install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
@@ -50,6 +50,10 @@ docs: .venv-docs/bin/mkdocs
 .venv-docs/bin/mkdocs:
 	@$(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/pip install -q mkdocs-material==9.8.2 mkdocstrings-python==2.0.11
+
+# Runs the notebooks of docs/notebooks in an empty folder (a few minutes).
+notebooks: $(STAMP)
+	@$(BIN)/pytest -m slow tests/test_notebooks.py
 
 install: $(STAMP)
 

@@ -1,7 +1,11 @@
-"""Brings pages and pictures from outside ``docs/`` into the site; the README is its first page."""
+"""Brings pages and pictures from outside ``docs/`` into the site; the README is its first page.
+
+A notebook becomes a page too: its text and its code, and a link to the notebook itself.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,8 @@ PAGES = {
 }
 """Page of the repository -> page of the site."""
 
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
 LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?!https?:|#)(?P<target>[^)#\s]+)(?P<part>#[^)\s]*)?\)")
 PICTURES = (".png", ".svg")
 
@@ -24,6 +30,8 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the pages of the repository, and every picture that a page shows."""
     for name, page in PAGES.items():
         files.append(File.generated(config, page, content=_inside(ROOT / name)))
+    for path in NOTEBOOKS:
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=_as_page(path)))
     sources = [ROOT / name for name in PAGES]
     for source in (*sources, *(ROOT / "docs").glob("*.md")):
         for link in LINK.finditer(source.read_text()):
@@ -46,9 +54,22 @@ def _inside(source: Path) -> str:
     def moved(match: re.Match[str]) -> str:
         target = (source.parent / match["target"]).resolve()
         name = target.relative_to(ROOT).as_posix()
+        if target in NOTEBOOKS:
+            return f"[{match['text']}](notebooks/{target.stem}.md)"
         if name in PAGES or target.parent == ROOT / "docs" or target.suffix in PICTURES:
             place = PAGES.get(name, name.removeprefix("docs/"))
             return f"[{match['text']}]({place}{match['part'] or ''})"
         return match["text"]
 
     return LINK.sub(moved, source.read_text())
+
+
+def _as_page(path: Path) -> str:
+    """The cells of a notebook as Markdown, in order."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+    title, *rest = parts
+    about = f"The notebook itself: [{path.name}]({path.name}). `make notebooks` runs it."
+    return "\n\n".join([title, about, *rest]) + "\n"

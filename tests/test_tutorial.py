@@ -32,6 +32,7 @@ def test_the_site_has_every_page_once():
     site = yaml.load((ROOT / "mkdocs.yml").read_text(), _Loader)
     listed = list(pages(site["nav"]))
     written = {path.name for path in (ROOT / "docs").glob("*.md")}
+    written |= {f"notebooks/{path.stem}.md" for path in (ROOT / "docs").glob("notebooks/*.ipynb")}
     assert set(listed) == written | {"index.md", "CONTRIBUTING.md", "SECURITY.md"}
     assert len(listed) == len(set(listed))
 
