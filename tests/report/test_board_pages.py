@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import re
+from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
 
@@ -174,14 +175,12 @@ def test_learners_that_share_a_rank_are_shown_as_ties(site):
 def test_the_front_page_says_date_commit_and_command(tmp_path):
     board = division(*NAMES)
     records = [
-        type(r)(**{**r.to_dict(), "git_commit": "0123abc", "created": f"2026-01-0{1 + i % 2}T00"})
+        replace(r, git_commit="0123abc", created=f"2026-01-0{1 + i % 2}T00")
         for i, r in enumerate(board.results.records)
     ]
-    results = Results(**{**vars(board.results), "records": records})
+    results = replace(board.results, records=records)
     commands = dict.fromkeys(NAMES, "harness run <mine>.yaml")
-    write_site(
-        [type(board)(**{**vars(board), "results": results, "commands": commands})], [], tmp_path
-    )
+    write_site([replace(board, results=results, commands=commands)], [], tmp_path)
     text = (tmp_path / "index.html").read_text()
     assert "Measured 2026-01-01 to 2026-01-02, commit 0123abc" in text
     assert "<code>harness run &lt;mine&gt;.yaml</code>" in text
@@ -220,6 +219,34 @@ def test_a_card_has_every_number_of_its_learner(site):
     numbers = each.profiles[1].numbers
     assert len(numbers) == sum(len(t.columns) for tab in each.tabs for t in tab.tables)
     assert text.count('<th scope="row">') >= len(numbers)
+
+
+def test_a_card_shows_the_images_under_attack_that_were_kept():
+    board = division("a", "b")
+    cell = next(r.cell for r in board.results.records if r.setting.get("attack") == "pgd")
+    kept = {
+        "label": np.array([3, 5]),
+        "clean": np.zeros((2, 1, 8, 8), np.uint8),
+        "adversarial/eps=0.1": np.full((2, 1, 8, 8), 0.1, np.float32),
+        "answered/eps=0.1": np.array([3, 8]),
+        "correct/eps=0.1": np.array([1, 0]),
+    }
+    saved = {cell: {str(digit): str(digit) for digit in range(10)}}
+    for arrays, shown in ((kept, 1), ({**kept, "label": np.array([3])}, 0)):
+        results = replace(board.results, saved=saved, saved_images=lambda _, arrays=arrays: arrays)
+        first, second = view(replace(board, results=results)).profiles
+        assert (len(first.examples), len(second.examples)) == (shown, 0)
+        assert all("pgd" in picture.caption for picture in first.examples)
+
+
+def test_learners_of_a_suite_without_ranks_are_listed_too(tmp_path):
+    board = division("a", "b")
+    records = [r for r in board.results.records if r.protocol == "audit"]
+    tables = [table for table in board.tables if table.protocol == "audit"]
+    board = replace(board, results=replace(board.results, records=records), tables=tables)
+    write_site([board], [], tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    assert "Nothing here is ranked: audit." in text and text.count("<td>not ranked</td>") == 2
 
 
 def test_every_learner_but_controls_names_a_source():
@@ -263,7 +290,7 @@ def images_of(*units, index=None):
         return np.array(index)
 
     record = division("a", "b").results.records[0]
-    records = [type(record)(**{**record.to_dict(), "n": len(units[0][0])})]
+    records = [replace(record, n=len(units[0][0]))]
     results = Results("s", [], {}, {}, records, verdicts, {}, [])
     return per_image(results, "robust", Ranking([*range(len(units))], Units(*units), {}))
 

@@ -94,9 +94,19 @@ class View:
         return list(tables.values())
 
     @property
-    def families(self) -> list[str]:
-        """Of its learners, each once."""
-        return list(dict.fromkeys(profile.about.family for profile in self.profiles))
+    def families(self) -> tuple[str, ...]:
+        """Of its learners, each once; so are the data sets and threat models of its protocols."""
+        return tuple(dict.fromkeys(profile.about.family for profile in self.profiles))
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """That it measures on."""
+        return tuple(dict.fromkeys(name for tab in self.tabs for name in tab.datasets))
+
+    @property
+    def threats(self) -> tuple[str, ...]:
+        """That it exposes images to."""
+        return tuple(dict.fromkeys(name for tab in self.tabs for name in tab.threats))
 
 
 def view(division: Division) -> View:

@@ -366,7 +366,7 @@
                 low: low === null ? null : turned ? -high : low, high: high === null ? null : turned ? -low : high }];
     });
     const cell = (found) => found ? [make("span", { class: "n" }, found[3]), make("span", { class: "arms" }, found[4])] : ["–"];
-    page.append(make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": title }, make("table", { class: "plain versus" },
+    page.append(make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": title }, make("table", { class: "plain versus" }, make("caption", {}, `Paired differences in ${table.title}`),
       make("thead", {}, make("tr", {}, ...["number", `${names[a]}, %`, `${names[b]}, %`, "difference, points", "95 % interval", "p", `wins of ${names[a]}`, `wins of ${names[b]}`].map((head) => make("th", { scope: "col" }, head)))),
       make("tbody", {}, ...rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.name), make("td", {}, ...cell(row.a)), make("td", {}, ...cell(row.b)),
         make("td", { class: row.low !== null && (row.low > 0 || row.high < 0) ? "best" : null }, make("span", { class: "n" }, (row.difference > 0 ? "+" : "") + number(row.difference))),
