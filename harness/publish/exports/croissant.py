@@ -201,11 +201,18 @@ def _records(
 
 
 def _columns(path: Path) -> list[tuple[str, str]]:
-    """Name and type of each column of a table."""
-    with path.open(encoding="utf-8", newline="") as file:
-        heading, *rows = list(csv.reader(file)) or [[]]
-    columns = zip(*rows, strict=True) if rows else ([] for _ in heading)
-    return [(name, _type(list(column))) for name, column in zip(heading, columns, strict=True)]
+    """Name and type of each column of a table.
+
+    Raises:
+        HarnessError: It is no table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            heading, *rows = list(csv.reader(file)) or [[]]
+        columns = list(zip(*rows, strict=True)) or [()] * len(heading)
+        return [(name, _type(column)) for name, column in zip(heading, columns, strict=True)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise HarnessError(f"cannot read it as a table: {error}", where=str(path)) from None
 
 
 def _type(values: Sequence[str]) -> str:

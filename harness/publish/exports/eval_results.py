@@ -25,7 +25,7 @@ def write(
 ) -> list[Path]:
     """Write ``LEARNER/.eval_results/SUITE.yaml`` for each learner.
 
-    Each value is as tables print it, with all digits: accuracies in percent. A ``task_id`` is the
+    Each value is as tables print it, with more digits: accuracies in percent. A ``task_id`` is the
     name of the number: the ``eval.yaml`` of the benchmark must define it.
 
     Args:
@@ -69,7 +69,7 @@ def write(
 
 def _entry(number: Average, benchmark: str, source: dict[str, str]) -> dict[str, Any]:
     first = number.first
-    scale = 100 if is_percent(first.metric) else 1
+    value = 100 * number.value if is_percent(first.metric) else number.value
     error = error_bar(first.metric, number.value, number.low, number.high)
     seeds = "1 seed" if len(number.seeds) == 1 else f"{len(number.seeds)} seeds"
     notes = [
@@ -80,7 +80,7 @@ def _entry(number: Average, benchmark: str, source: dict[str, str]) -> dict[str,
     ]
     entry: dict[str, Any] = {
         "dataset": {"id": benchmark, "task_id": slug(number.where)},
-        "value": scale * number.value,
+        "value": float(f"{value:.12g}"),  # 75.24, not 75.24000000000001
         "date": max(record.created for record in number.records),
     }
     if source:

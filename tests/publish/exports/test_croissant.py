@@ -110,6 +110,17 @@ def test_a_folder_of_nothing_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", b"x,y\n1\n"), ("a.csv", b"x\n\xff\n"), ("a.json", b"{"), ("provenance.json", b"{}")],
+)
+def test_a_damaged_file_is_one_error(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(HarnessError, match=name):
+        croissant.write(tmp_path, **WHO)
+    assert not (tmp_path / croissant.FILE).exists()
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["dataset", "nowhere.yaml", "-o", "{out}"], "nowhere.yaml"),

@@ -30,7 +30,7 @@ def test_each_learner_has_a_file_that_can_be_put_into_its_repository(hub, number
         for entry, number in zip(entries, own.values(), strict=True):
             assert set(entry) == {"dataset", "value", "date", "notes"}
             assert entry["dataset"]["id"] == "mylab/digits"
-            assert entry["value"] == 100 * number.value
+            assert entry["value"] == pytest.approx(100 * number.value, abs=1e-9)
             assert f"{number.first.n} {number.first.unit}s" in entry["notes"]
 
 
