@@ -18,7 +18,7 @@ from harness.execute.session import Run, RunOptions
 from harness.publish import leaderboard, reading, sources
 from harness.publish.reading import Readable
 from harness.report import compare as comparing
-from harness.report import over_tasks, trusted
+from harness.report import over_tasks, over_tasks_figure, trusted
 from harness.report.board.site import write_site
 from harness.report.figures import draw
 from harness.report.frames import of_rows
@@ -116,6 +116,7 @@ def summary(
     metric: str = "accuracy",
     query: str | None = None,
     against: str | None = None,
+    figure: str | Path | None = None,
     sets: Sequence[str] = (),
     **options: Any,
 ) -> pd.DataFrame:
@@ -126,6 +127,7 @@ def summary(
         metric: One for which higher is better.
         query: A pandas query on records, which chooses the tasks.
         against: Learner that all are compared with; the best one if None.
+        figure: File for performance profiles, ``.pdf`` or ``.png``; not drawn if None.
         sets: As for ``table``.
         options: As for ``table``.
 
@@ -137,7 +139,11 @@ def summary(
         HarnessError: A source cannot be read, or learners share no tasks.
     """
     found = [reading.results(source, RunOptions(**options), sets=sets) for source in given]
-    return of_rows(over_tasks.summary(over_tasks.scores_of(found, metric, query), against))
+    scores = over_tasks.scores_of(found, metric, query)
+    rows = over_tasks.summary(scores, against)
+    if figure is not None:
+        over_tasks_figure.write(scores, Path(figure))
+    return of_rows(rows)
 
 
 def board(

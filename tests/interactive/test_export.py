@@ -19,6 +19,7 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     names: dict = {}
     exec(compile(code, "exports.md", "exec", dont_inherit=True), names)
     assert {path.name for path in names["written"]} == {"numbers.csv", "records.csv", "README.md"}
+    assert (tmp_path / "profiles.png").read_bytes().startswith(b"\x89PNG")
     rows = names["rows"]
     assert list(rows.iqm) == sorted(rows.iqm, reverse=True)
     assert set(rows.against) == {"bio"} and rows.better.notna().sum() == len(rows) - 1

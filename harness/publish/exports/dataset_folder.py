@@ -69,7 +69,7 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     plain = frame.copy()
     for name, column in frame.items():
         if column.dtype == "category":
-            plain[name] = column.map(str, na_action="ignore").astype("str")
+            plain[name] = column.map(str, na_action="ignore").astype(object)
     return plain
 
 
@@ -100,8 +100,7 @@ def _card(results: Results, form: str, numbers: Sequence[Average]) -> str:
     lines = [
         f"# {results.suite}",
         "",
-        f"Results of the suite `{results.suite}`: {len(results.learners)} learners, "
-        f"{len(results.protocols)} protocols.",
+        f"Results of the suite `{results.suite}`, measured by bioharness.",
         "",
         *(f"* `{name}.{form}`: {what}." for name, what in CONFIGS.items()),
         "",
@@ -111,8 +110,10 @@ def _card(results: Results, form: str, numbers: Sequence[Average]) -> str:
         f'numbers = pandas.read_{form}("numbers.{form}")',
         "```",
         "",
-        "| origin | |",
+        "| what | |",
         "| :--- | :--- |",
+        f"| learners | {', '.join(results.learners)} |",
+        f"| protocols | {', '.join(results.protocols)} |",
         f"| data | {', '.join(data)} |",
         f"| commit | {', '.join(origin.commits) or 'not recorded'} |",
         f"| hash of all cells | {origin.digest} |",
