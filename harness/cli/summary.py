@@ -18,7 +18,7 @@ from harness.storage.location import DEFAULT_STORE
 def summary(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help=f"{SOURCE_HELP}.", show_default=False),
+        typer.Argument(metavar="SOURCE", help=f"{SOURCE_HELP}.", show_default=False),
     ],
     metric: Annotated[
         str, typer.Option("--metric", help="One for which higher is better.")

@@ -41,7 +41,7 @@ class Scores:
 
     Attributes:
         metric: What they are.
-        tasks: In words, in order.
+        tasks: Table and column of each in words, in order.
         learners: Learner -> scores (R, T), best first.
         left_out: Learner -> why it is not compared.
         failed: Learners with a failed trust check behind a score.
@@ -58,7 +58,12 @@ class Scores:
     def notes(self) -> Iterator[str]:
         """How to read a summary of them, and what is missing."""
         few = min(len(scores) for scores in self.learners.values())
-        yield f"{len(self.tasks)} tasks: {'; '.join(self.tasks)}"
+        columns: dict[str, list[str]] = {}
+        for task in self.tasks:
+            table, _, column = task.partition(", ")
+            columns.setdefault(table, []).append(column)
+        for table, own in columns.items():
+            yield ": ".join(filter(None, [f"tasks of {table}", ", ".join(filter(None, own))]))
         if few == 1:
             yield "one seed: no interval, since other seeds would train other networks"
         elif few < FEW_SEEDS:
@@ -131,9 +136,10 @@ def _tasks(
             places = _plain(places)
         for place in places:
             datasets = dict.fromkeys(r.dataset for r in records)
-            words = [protocol, *filter(None, captions(keys, place)), f"on {', '.join(datasets)}"]
+            table = f"{protocol} on {' and '.join(datasets)}"
+            column = " ".join(filter(None, captions(keys, place)))
             yield (
-                " ".join(words),
+                ", ".join(filter(None, [table, column])),
                 {row[0]: found for (row, column), found in grid.items() if column == place},
             )
 

@@ -39,15 +39,15 @@ def results():
 
 def test_of_attacks_the_worst_case_and_the_clean_images_are_tasks(results):
     assert scores_of([results]).tasks == [
-        "robust clean on digits",
-        "robust worst eps 0.1 on digits",
-        "few 5-way 1-shot on digits",
+        "robust on digits, clean",
+        "robust on digits, worst eps 0.1",
+        "few on digits, 5-way 1-shot",
     ]
 
 
 def test_a_query_chooses_the_tasks(results):
     scores = scores_of([results], query="setting_attack == 'fgsm' and setting_eps > 0")
-    assert scores.tasks == ["robust fgsm eps 0.1 on digits"]
+    assert scores.tasks == ["robust on digits, fgsm eps 0.1"]
     assert scores.learners["good"].tolist() == [[0.9], [0.89]]
     assert set(scores.learners) == {"good", "bad", "half"}
 
@@ -55,8 +55,9 @@ def test_a_query_chooses_the_tasks(results):
 def test_a_learner_that_lacks_a_task_is_left_out_and_named(results):
     scores = scores_of([results])
     assert list(scores.learners) == ["good", "bad"]
-    assert scores.left_out == {"half": "lacks 1 of 3 tasks, such as few 5-way 1-shot on digits"}
+    assert scores.left_out == {"half": "lacks 1 of 3 tasks, such as few on digits, 5-way 1-shot"}
     assert any("left out: half" in note for note in scores.notes())
+    assert "tasks of robust on digits: clean, worst eps 0.1" in list(scores.notes())
 
 
 def test_scores_are_the_numbers_of_each_seed(results):
