@@ -150,6 +150,20 @@ def test_suite_content_is_escaped(tmp_path):
     assert json.loads(page.scripts[0][1])["learners"][0] == HOSTILE
 
 
+def test_a_frame_to_paste_cannot_carry_a_script(tmp_path):
+    board = division("a", "b", "c")
+    title = 'x" onload="alert(1)'
+    write_site([replace(board, tables=[replace_title(board.tables[0], title)])], [], tmp_path)
+    texts = "".join(Page((tmp_path / SUITE).read_text()).texts)
+    (snippet,) = (each for each in re.findall("<iframe.*?</iframe>", texts) if "robust" in each)
+    pasted = Page(snippet)
+    assert not pasted.handlers and pasted.tags == {"iframe"}
+
+
+def replace_title(spec: TableSpec, title: str) -> TableSpec:
+    return spec.model_copy(update={"title": title})
+
+
 def test_same_results_same_bytes(tmp_path):
     for name in ("one", "other"):
         write_site([division("a", "b", "c", "d")], [], tmp_path / name)
