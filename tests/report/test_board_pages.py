@@ -23,6 +23,7 @@ from harness.report.board.site import write_site
 from harness.report.board.sketches import curve, histogram
 from harness.report.board.views import view
 from harness.report.reference import of_results
+from harness.report.styles import COLOURS
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 VOID = {"meta", "link", "img", "br", "input", "path"}
@@ -143,6 +144,14 @@ def test_every_colour_of_text_has_enough_contrast():
                     (luminance(colours[name][scheme]) for name in (text, ground)), reverse=True
                 )
                 assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground, scheme)
+
+
+def test_colours_of_learners_are_those_of_the_figures():
+    style = (files("harness.report.board") / "templates/board.css").read_text()
+    pairs = re.findall(r"--c(\d): light-dark\((#\w{6}), (#\w{6})\)", style)
+    assert [light for _, light, _ in pairs] == list(COLOURS)
+    paper = luminance("#12161b")
+    assert all((luminance(dark) + 0.05) / (paper + 0.05) >= 3 for _, _, dark in pairs)
 
 
 def test_the_style_shows_focus_prints_and_keeps_still_where_asked():

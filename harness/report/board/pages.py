@@ -20,6 +20,7 @@ from harness.report.board.looks import picture
 from harness.report.board.model import BoardTable, Profile, Refusal, Row, Shown, Tab
 from harness.report.board.views import View
 from harness.report.render import FORMATS
+from harness.report.styles import COLOURS
 from harness.report.trust_words import REMEDIES, VERDICTS, asks
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def learner(each: View, profile: Profile, fields: str | None) -> str:
         profile: The learner.
         fields: Picture of its receptive fields; None if it has none.
     """
-    return _render("learner.html", (THEME,), view=each, one=profile, fields=fields)
+    colour = each.division.results.learners.index(profile.name) % len(COLOURS)
+    return _render("learner.html", (THEME,), view=each, one=profile, fields=fields, colour=colour)
 
 
 def images(each: View) -> str:

@@ -2,18 +2,21 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (where, one) => where.querySelector(one), $$ = (where, all) => [...where.querySelectorAll(all)];
-  const COLOURS = 8, MOST_DRAWN = 12;
-  const upsideDown = { draw(context, size) {  // d3's eighth is made of strokes, and would be nothing where it is filled
-    const y = Math.sqrt(size / (Math.sqrt(3) * 3)), x = Math.sqrt(3) * y;
-    context.moveTo(0, 2 * y); context.lineTo(x, -y); context.lineTo(-x, -y); context.closePath();
-  } };
-  const SYMBOLS = [d3.symbolCircle, d3.symbolSquare, d3.symbolTriangle, d3.symbolDiamond, d3.symbolStar, d3.symbolCross, d3.symbolWye, upsideDown];
-  const DASHES = ["none", "5 3", "1.5 3", "7 3 1.5 3"];
-  const style = (learner) => {
-    const turn = Math.floor(learner / COLOURS);
-    return { colour: `var(--c${learner % COLOURS})`, symbol: SYMBOLS[(learner + turn) % SYMBOLS.length],
-             dash: DASHES[turn % DASHES.length] };
-  };
+  const MOST_DRAWN = 12;
+  // Colours, marks and dashes of a learner are those of the figures (harness/report/styles.py).
+  const COLOURS = 10, DASHES = ["none", "5 3", "1.5 3", "7 3 1.5 3"];
+  const polygon = (corners) => ({ draw(context, size) {  // corners of a shape with area 1, which d3 lacks
+    const side = Math.sqrt(size);
+    corners.forEach(([x, y], i) => context[i ? "lineTo" : "moveTo"](x * side, y * side));
+    context.closePath();
+  } });
+  const around = (count, radius, start) => d3.range(count).map((i) => start + 2 * Math.PI * i / count).map((angle) => [radius * Math.sin(angle), -radius * Math.cos(angle)]);
+  const plus = [[3, 1], [1, 1], [1, 3], [-1, 3], [-1, 1], [-3, 1], [-3, -1], [-1, -1], [-1, -3], [1, -3], [1, -1], [3, -1]];
+  const cross = plus.map(([x, y]) => [(x - y) / Math.sqrt(40), (x + y) / Math.sqrt(40)]);
+  const SYMBOLS = [d3.symbolCircle, d3.symbolSquare, d3.symbolTriangle, d3.symbolDiamond, polygon(around(3, 0.88, Math.PI)), d3.symbolCross,
+                   polygon(cross), d3.symbolStar, polygon(around(3, 0.88, -Math.PI / 2)), polygon(around(6, 0.62, 0))];
+  const style = (learner) => ({ colour: `var(--c${learner % COLOURS})`, symbol: SYMBOLS[learner % COLOURS],
+                                dash: DASHES[(learner + Math.floor(learner / COLOURS)) % DASHES.length] });
 
   // Elements are created from text: content of a suite is never parsed as HTML.
   const make = (tag, attributes = {}, ...children) => {
