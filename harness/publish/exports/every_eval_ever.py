@@ -10,7 +10,6 @@ import hashlib
 import json
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +69,11 @@ def _log(
     origin = origin_of(numbers)
     developer = model.partition("/")[0]
     # Of the measurement and not of this export, which would change the file each time.
-    moment = str(datetime.fromisoformat(origin.measured).timestamp())
+    moment = str(origin.seconds)
     relationship = "first_party" if evaluator == developer else "third_party"
     return {
         "schema_version": SCHEMA,
-        "evaluation_id": f"{results.suite}/{model}/{moment}",
+        "evaluation_id": f"{slug(results.suite)}/{model}/{moment}",
         "evaluation_timestamp": origin.measured,
         "retrieved_timestamp": moment,
         "source_metadata": {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def write(results: Results, folder: Path) -> list[Path]:
     written = []
     for learner, own in numbers.items():
         origin = origin_of(own)
-        start = int(datetime.fromisoformat(origin.measured).timestamp() * 1000)
+        start = int(origin.seconds * 1000)
         tags = tags_of(results, origin)
         run = client.create_run(experiment, start_time=start, run_name=learner, tags=tags)
         config = {key: str(value)[:LONGEST] for key, value in config_of(results, learner).items()}

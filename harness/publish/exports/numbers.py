@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from harness.cells.results import Results
@@ -93,6 +94,21 @@ class Origin:
     measured: str
     datasets: dict[str, str]
     versions: dict[str, str]
+
+    @property
+    def seconds(self) -> float:
+        """The time of the last measurement, since 1970.
+
+        Raises:
+            HarnessError: It is no date.
+        """
+        try:
+            return datetime.fromisoformat(self.measured).timestamp()
+        except ValueError:
+            raise HarnessError(
+                f"a measurement is dated {self.measured!r}",
+                hint="the file that it was read from is damaged",
+            ) from None
 
 
 def origin_of(numbers: Sequence[Average]) -> Origin:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cells.results import Results
 from harness.errors import HarnessError
-from harness.publish.exports.numbers import by_learner, config_of, origin_of
+from harness.publish.exports.numbers import by_learner, config_of, origin_of, slug
 from harness.publish.exports.tracking import series_of, tags_of, values_of
 
 _QUIET: dict[str, Any] = {
@@ -52,7 +52,7 @@ def write(results: Results, folder: Path) -> list[Path]:
             for step, values in values_of(series):
                 steps[step] |= values
         run = wandb.init(
-            project=results.suite,
+            project=slug(results.suite),
             name=learner,
             dir=folder,
             mode="offline",
