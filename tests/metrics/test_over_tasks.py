@@ -89,3 +89,17 @@ def test_runs_are_drawn_for_each_task_on_its_own():
     scores = np.array([[0.0, 1.0], [1.0, 0.0]])
     low, high = bootstrap(lambda drawn: drawn.mean((-2, -1)), [scores], Rng(0).numpy("test"))
     assert (low, high) == (0.0, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("runs", "stated"), [(2, 0.77), (3, 0.83), (5, 0.92)])
+def test_few_runs_cover_the_truth_as_rarely_as_the_page_states(runs, stated):
+    generator = Rng(1).numpy("coverage", runs)
+    tasks = np.linspace(0.3, 0.9, 8)
+    truth = interquartile_mean(tasks + 0.03 * generator.standard_normal((20_000, 8)))
+    covered = 0
+    for _ in range(400):
+        scores = tasks + 0.03 * generator.standard_normal((runs, 8))
+        low, high = bootstrap(interquartile_mean, [scores], generator, draws=500)
+        covered += low <= truth <= high
+    assert covered / 400 == pytest.approx(stated, abs=0.05)
