@@ -115,10 +115,10 @@ def _draw_histogram(axis: Axes, logs: np.ndarray) -> None:
         "exponential": ("#009E73", ":", stats.expon(scale=sizes.mean()).pdf(w) * w),
         "normal": ("#CC79A7", "-.", stats.norm(sizes.mean(), sizes.std()).pdf(w) * w),
     }
-    top = axis.get_ylim()[1]
+    top = max(axis.get_ylim()[1], *(float(density.max()) for _, _, density in fits.values()))
     for name, (colour, dash, density) in fits.items():
         axis.plot(at, density, color=colour, linestyle=dash, linewidth=1.1, label=name)
-    axis.set(xlabel="log w", ylim=(0, 1.25 * top))
+    axis.set(xlabel="log w, first bundle", ylim=(0, 1.05 * top))
 
 
 def _draw_qq(axis: Axes, logs: np.ndarray) -> None:
