@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from harness.lazy import F, nn, torch
 from harness.learning.feature_learner import FeatureLearner
-from harness.learning.fitting import EpisodeShape, accuracy, episode_targets
+from harness.learning.fitting import EpisodeShape, accuracy, episode_targets, unfitted_error
 from harness.learning.gradient_heads import GradientDescent, softmax_regression
 from harness.learning.heads import Heads
 from harness.learning.meta import Episode, MetaConfig, MetaLearner
@@ -38,6 +38,16 @@ class Anil(FeatureLearner, MetaLearner):
         from harness.learning.bodies import freeze
 
         return freeze(copy.deepcopy(self.network.body))
+
+    def classifier(self) -> nn.Module:
+        """The output layer that the sample which ``fit`` kept gives, on top of the body.
+
+        Raises:
+            HarnessError: It was not trained; there is no output layer before that.
+        """
+        if not self.fitted:
+            raise unfitted_error(self.kind)
+        return super().classifier()
 
     def fit_head(self, support: torch.Tensor, support_labels: torch.Tensor, n_way: int) -> Heads:
         """``adapt_steps`` gradient steps of the output layer."""

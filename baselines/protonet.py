@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from harness.budgets import Budget
-from harness.lazy import F, nn, torch
+from harness.lazy import F, torch
 from harness.learning import heads
 from harness.learning.episodic import EpisodicConfig, EpisodicLearner
 from harness.learning.fitting import EpisodeShape
@@ -69,7 +69,6 @@ class ProtoNet(EpisodicLearner):
             delta = (delta + 2.5 / steps * eps * gradient.sign()).clamp(-eps, eps)
         return torch.cat([support, (queries + delta).clamp(0, 1)])
 
-    def classifier(self) -> nn.Module:
-        """Minus the scaled squared distance to each training class's mean embedding."""
-        view = heads.VIEWS[self.config.head]
-        return heads.from_means(self.tensors["prototypes"][None], view).on(self.body())
+    def head_of_means(self, means: torch.Tensor) -> heads.Heads:
+        """Minus the scaled squared distance to each class's mean embedding."""
+        return heads.from_means(means[None], heads.VIEWS[self.config.head])

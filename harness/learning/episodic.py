@@ -19,13 +19,14 @@ from harness.learning.backbone_learner import (
     requested_shape,
     steps_within,
 )
-from harness.learning.feature_learner import FeatureLearner
+from harness.learning.feature_learner import EpisodeHead, FeatureLearner
 from harness.learning.fitting import (
     EpisodeShape,
     balanced_rows,
     episode_targets,
     labels_of,
     training_episodes,
+    unfitted_error,
 )
 from harness.learning.learner import NO_LIMIT, Budget, Progress, TrainingLog, silent
 from harness.rng import Rng
@@ -183,7 +184,24 @@ class EpisodicLearner(FeatureLearner, BackboneLearner):
         return frozen_body(self.trained_body)
 
     def classifier(self) -> nn.Module:
-        """The few-shot head on the mean embedding of each training class."""
-        classes = torch.arange(self.n_classes, device=self.device)
-        head = self.fit_head(self.tensors["prototypes"][None], classes[None], self.n_classes)
-        return head.on(self.body())
+        """The few-shot head on the mean embedding of each training class.
+
+        A class that had no image is never predicted.
+
+        Raises:
+            HarnessError: No class had any.
+        """
+        from harness.learning.nets import AmongKnown
+
+        means = self.tensors["prototypes"]
+        known = means.any(1).nonzero()[:, 0]
+        ways = len(known)
+        if not ways:
+            raise unfitted_error(self.kind)
+        model = self.head_of_means(means[known]).on(self.body())
+        return model if ways == self.n_classes else AmongKnown(model, known, self.n_classes).eval()
+
+    def head_of_means(self, means: torch.Tensor) -> EpisodeHead:
+        """The few-shot head of classes that have one image each: their mean embeddings (k, D)."""
+        classes = torch.arange(len(means), device=self.device)
+        return self.fit_head(means[None], classes[None], len(means))

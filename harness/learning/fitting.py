@@ -14,6 +14,9 @@ from harness.lazy import torch
 from harness.learning.learner import Learner
 from harness.rng import Rng
 
+SMALLEST = 2
+"""Classes of an episode, and images of each of its classes, at least."""
+
 
 def labels_of(train: Images, learner: Learner) -> np.ndarray:
     """The labels (N,) of the training images.
@@ -35,6 +38,11 @@ def unlabelled_error(kind: str) -> HarnessError:
         f"this {kind} learner was trained without labels and has no classifier",
         hint="use adapt() with a support set, or fit it on labelled images",
     )
+
+
+def unfitted_error(kind: str) -> HarnessError:
+    """The error of asking a learner that has seen no image for its classifier."""
+    return HarnessError(f"this {kind} learner has seen no image and has no classifier")
 
 
 def balanced_rows(labels: np.ndarray, count: int, rng: Rng) -> np.ndarray:
@@ -107,19 +115,20 @@ class EpisodeShape:
     def within(cls, train: Images, requested: EpisodeShape) -> EpisodeShape:
         """Shrink ``requested`` to the classes, and the images per class, that ``train`` has.
 
-        ``train`` must have labels.
+        ``train`` must have labels. Classes of fewer than two images take no part in episodes.
 
         Raises:
-            HarnessError: There are fewer than two classes, or a class has fewer than two images.
+            HarnessError: There are fewer than two classes of at least two images.
         """
-        assert train.labels is not None
-        smallest = int(np.bincount(train.labels, minlength=train.n_classes).min())
-        if smallest < 2 or train.n_classes < 2:
+        sizes = np.bincount(train.known_labels)
+        usable = sizes[sizes >= SMALLEST]
+        if len(usable) < SMALLEST:
             raise HarnessError(
                 "training on episodes needs two classes and two images of each class",
-                hint=f"there are {train.n_classes} classes; the smallest has {smallest}",
+                hint=f"{len(usable)} of {train.n_classes} classes have two images",
             )
-        ways = min(requested.ways, train.n_classes)
+        smallest = int(usable.min())
+        ways = min(requested.ways, len(usable))
         shots = min(requested.shots, smallest - 1)
         queries = min(requested.queries, smallest - shots)
         return cls(ways, shots, queries)
@@ -128,7 +137,7 @@ class EpisodeShape:
 def training_episodes(
     train: Images, shape: EpisodeShape, count: int, rng: Rng
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Draw ``count`` episodes.
+    """Draw ``count`` episodes from the classes of at least two images.
 
     Yields:
         Rows of ``train`` for the support set, (ways * shots,), and for the queries,
@@ -143,6 +152,7 @@ def training_episodes(
             episodes=min(BLOCK, count - first),
             rng=rng,
             first=first,
+            min_images=SMALLEST,
         )
         yield from zip(episodes.support, episodes.query, strict=True)
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from harness.learning.going_on import UNKNOWN
+
 Activation = Literal["relu", "tanh", "gelu", "leaky-relu", "hard-tanh", "linear"]
 
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -217,3 +219,26 @@ class FrozenFunction(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The function's value for images (B, C, H, W)."""
         return self.function(images, dict(self.tensors.items()), **self.switches)
+
+
+class AmongKnown(nn.Module):
+    """A classifier of some classes, as one of all: the others are never predicted.
+
+    Args:
+        model: Images to logits of the known classes.
+        known: int64 (k,), which classes they are.
+        n_classes: Number of all classes.
+    """
+
+    def __init__(self, model: nn.Module, known: torch.Tensor, n_classes: int) -> None:
+        super().__init__()
+        self.model = model
+        self.n_classes = n_classes
+        self.known: torch.Tensor
+        self.register_buffer("known", known)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, n_classes)."""
+        logits: torch.Tensor = self.model(images)
+        among = logits.new_full((len(logits), self.n_classes), UNKNOWN)
+        return among.index_copy(1, self.known, logits)

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 
 from harness import api
 from harness.data.base import Images
+from harness.errors import HarnessError
 from harness.imports import import_learn2learn
 from harness.learning import gradient_heads
-from harness.learning.fitting import EpisodeShape
+from harness.learning.fitting import EpisodeShape, training_episodes
 from harness.learning.gradient_heads import GradientDescent
 from harness.learning.inner_loop import add_outputs
 from harness.learning.relation import Relation
@@ -285,3 +286,49 @@ def test_prototypical_networks_reach_their_published_level(tmp_path, write_suite
     bands = {(5, 1): (0.98, 0.995), (5, 5): (0.993, 1), (20, 1): (0.945, 0.975), (20, 5): (0.98, 1)}
     for setting, (least, most) in bands.items():
         assert least <= reached[setting] <= most, (setting, reached)
+
+
+# --------------------------------------------------------------------------- classes without images
+
+
+def of_classes(labels: list[int], count: int = 8) -> Images:
+    """Images of some of five classes, each brighter in a row of its own."""
+    pixels = Rng(0).numpy("pixels").integers(0, 60, (len(labels) * count, *SHAPE), np.uint8)
+    every = np.repeat(labels, count)
+    pixels[np.arange(len(every)), 0, every % 4] += 190
+    return Images(pixels, every.astype(np.int64), np.arange(len(every)), 5)
+
+
+EPISODIC = ["protonet", "matching-net", "relation-net", "maml", "anil", "reptile"]
+
+
+def small_steps(kind: str) -> dict[str, int]:
+    count = "iterations" if "iterations" in learners[kind].Config.model_fields else "episodes"
+    return {count: 10}
+
+
+@pytest.mark.parametrize("kind", EPISODIC)
+def test_some_of_the_classes_are_enough_to_learn(kind):
+    """As the first tasks of a stream show them; the others are not predicted."""
+    train = of_classes([1, 3])
+    learner = fresh(kind, **small_steps(kind))
+    learner.fit(train)
+    with torch.no_grad():
+        answers = learner.classifier()(of_classes([0, 1, 2, 3, 4]).tensor())
+    assert answers.shape == (40, 5) and answers.isfinite().all()
+    if kind in ("protonet", "matching-net", "relation-net"):
+        assert set(answers.argmax(1).tolist()) <= {1, 3}
+
+
+def test_a_class_of_one_image_takes_no_part_in_episodes():
+    train = of_classes([0, 1, 2])
+    train = train.take(np.r_[0:16, 16])  # one image of class 2
+    assert EpisodeShape.within(train, EpisodeShape(5, 1, 5)) == EpisodeShape(2, 1, 5)
+    episodes = list(training_episodes(train, EpisodeShape(2, 1, 5), 20, Rng(0)))
+    assert all((train.labels[np.concatenate(rows)] < 2).all() for rows in episodes)
+
+
+@pytest.mark.parametrize("kind", ["protonet", "anil"])
+def test_without_any_image_there_is_no_classifier(kind):
+    with pytest.raises(HarnessError, match="has seen no image"):
+        fresh(kind).classifier()
