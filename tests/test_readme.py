@@ -25,6 +25,7 @@ NOT_THERE = {
     "results/runs/",
     "results/reference/NAME.json",
     "results/tables/NAME",
+    "suites/NAME/index.html",
 }
 """Paths on pages that only a run creates."""
 
