@@ -40,7 +40,8 @@ RULES = (
     "A measure holds if its whole 95 % interval keeps the bound, fails if its whole interval "
     "violates it, and is open otherwise; a number without spread is its own interval.",
     "Intervals are over seeds and, with stored verdicts, over images or episodes too; differences "
-    "are paired by both. A difference must keep its bound against every control, at a level "
+    "are paired by both, or taken from the intervals of one seed where units are not stored. "
+    "A difference must keep its bound against every control, at a level "
     "divided by their number (Bonferroni). "
     "The control shown is the one that decides: it violates the bound, or comes closest to it.",
     "A claim is confirmed if all its measures hold, partly confirmed if some hold, refuted if "
@@ -250,9 +251,34 @@ def _difference(own: list[Record], other: list[Record], results: Results, level:
         found = unit_gap(first, second, pairs[0][0].unit, level=level)
     elif len(gaps) > 1:
         found = mean_gap_of_seeds(gaps, level)
+    elif gaps:
+        return _apart(*pairs[0], level)
     else:
-        return Estimate(gaps[0] if gaps else float("nan"), None, None)
+        return Estimate(float("nan"), None, None)
     return Estimate(found.mean, found.low, found.high)
+
+
+def _apart(a: Record, b: Record, level: float) -> Estimate:
+    """Difference of two numbers whose units are not paired, from their own 95 % intervals.
+
+    Squared half widths add up; a side without an interval has no width, and without any interval
+    the difference has none.
+    """
+    from scipy.special import ndtri
+
+    gap = a.value - b.value
+    if a.low is None and b.low is None:
+        return Estimate(gap, None, None)
+    wider = float(ndtri(0.5 + level / 2) / ndtri(0.975))
+    down = wider * math.hypot(_side(a, -1), _side(b, 1))
+    up = wider * math.hypot(_side(a, 1), _side(b, -1))
+    return Estimate(gap, gap - down, gap + up)
+
+
+def _side(record: Record, side: int) -> float:
+    """Distance of a number's limit on one side: -1 for the lower, 1 for the upper."""
+    limit = record.low if side < 0 else record.high
+    return 0.0 if limit is None else abs(limit - record.value)
 
 
 def _paired_units(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,26 @@ def test_a_difference_is_paired_by_seed_and_must_hold_against_every_control():
     assert (row.control, row.verdict) == ("high", "fails")
     (row,) = decide(results, spec(measure | {"above_controls_by": 0.1}))
     assert row.verdict == "open"
+
+
+def one_seed(learner: str, value: float, half: float | None):
+    low, high = (None, None) if half is None else (value - half, value + half)
+    keys = {"metric": "ks_log_w", "protocol": "audit", "cell": learner}
+    return plain(replace(record(learner, {}, value, seed=0, **keys), low=low, high=high))
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "verdict"),
+    [(0.03, 0.04, "holds"), (0.06, 0.09, "open"), (None, 0.09, "holds"), (0.11, None, "open")],
+)
+def test_one_seed_without_stored_units_is_compared_by_both_intervals(own, theirs, verdict):
+    """The difference is 0.1; its half width is the root of the sum of squares."""
+    results = results_of(one_seed("bio", 0.4, own), one_seed("control", 0.3, theirs))
+    measure = {"protocol": "audit", "metric": "ks_log_w", "above_controls_by": 0}
+    (row,) = decide(results, spec(measure, controls=["control"]))
+    half = np.hypot(own or 0, theirs or 0)
+    assert row.verdict == verdict
+    assert (row.difference_low, row.difference_high) == pytest.approx((0.1 - half, 0.1 + half))
 
 
 def test_below_controls_mirrors_above():
