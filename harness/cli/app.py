@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import Annotated, Any
 
@@ -10,14 +11,55 @@ import typer.core
 
 from harness.cli.output import err
 
-RUN = "Run a suite"
-WRITE = "Write a suite"
-READ = "Read results"
-PUBLISH = "Check and publish"
-MAINTAIN = "Look after data and stores"
+START = "Start"
+RUN = "Run"
+LOOK = "Look at results"
+SHARE = "Check and share"
+DATA = "Data"
+MAINTAIN = "Maintain"
 
-GROUPS = (RUN, WRITE, READ, PUBLISH, MAINTAIN)
+GROUPS = (START, RUN, LOOK, SHARE, DATA, MAINTAIN)
 """Headings of the commands in the help, in this order."""
+
+
+TYPES = {"int": "NUMBER", "float": "NUMBER", "path": "PATH", "str": "TEXT"}
+"""What Python calls the value of an option -> what the help calls it."""
+
+
+def plain(text: str) -> str:
+    """A help text without the types and brackets that typer writes, its columns kept aligned.
+
+    >>> plain("Usage: harness run [OPTIONS] {SUITE}")
+    'Usage: harness run [OPTIONS] SUITE'
+    >>> plain("  SUITE <path>           A suite."), plain("  --workers <int range>  Cells.")
+    ('  SUITE                  A suite.', '  --workers NUMBER       Cells.')
+    """
+    text = re.sub(r"\{([A-Z][\w./-]*)\}", r"\1", text)
+
+    def without(match: re.Match[str]) -> str:
+        return match[1].ljust(len(match[0]))
+
+    def named(match: re.Match[str]) -> str:
+        return TYPES[match[1]].ljust(len(match[0]))
+
+    text = re.sub(r"^(  [A-Z][\w.]*) <[a-z ]+>(?:\.\.\.)?", without, text, flags=re.MULTILINE)
+    return re.sub(rf"<({'|'.join(TYPES)})(?: range)?>", named, text)
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose help says what to write, not how Python reads it."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The help text."""
+        return plain(super().get_help(ctx))
+
+
+class App(typer.Typer):
+    """A typer application whose commands are of that kind."""
+
+    def command(self, *words: Any, **keys: Any) -> Any:
+        """Register a function as a command."""
+        return super().command(*words, **{"cls": Command, **keys})
 
 
 class Commands(typer.core.TyperGroup):
@@ -66,10 +108,10 @@ def group(description: str) -> typer.Typer:
     Args:
         description: one line of help.
     """
-    return typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode=None, help=description)
+    return App(cls=Commands, no_args_is_help=True, rich_markup_mode=None, help=description)
 
 
-app = typer.Typer(
+app = App(
     name="harness",
     cls=Commands,
     no_args_is_help=True,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli import listing
-from harness.cli.app import WRITE, app, group
+from harness.cli.app import START, app, group
 from harness.cli.options import AsJson
 from harness.cli.output import err, out, print_json
 from harness.errors import HarnessError
@@ -28,7 +28,7 @@ class Kind(StrEnum):
     suites = "suites"
 
 
-@app.command("list", rich_help_panel=WRITE)
+@app.command("list", rich_help_panel=START)
 def list_(
     what: Annotated[
         Kind, typer.Argument(metavar="WHAT", show_default=False, help=f"{', '.join(Kind)}.")
@@ -137,7 +137,7 @@ def _wrapped(text: str, indent: int) -> list[str]:
     )
 
 
-@app.command(rich_help_panel=WRITE)
+@app.command(rich_help_panel=START)
 def schema() -> None:
     """Print the JSON Schema of a suite, for editors.
 
@@ -149,7 +149,7 @@ def schema() -> None:
 
 
 new = group("Write a suite, a learner or a project to start from.")
-app.add_typer(new, name="new", rich_help_panel=WRITE)
+app.add_typer(new, name="new", rich_help_panel=START)
 
 
 @new.command("suite")

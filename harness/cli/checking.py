@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import PUBLISH, app
+from harness.cli.app import SHARE, app
 from harness.cli.options import AsJson, DataRoot, Device, Sets, StorePath, SuitePath, Workers
 from harness.cli.output import err, out, print_failures, print_json
 from harness.files import make_folder, write_text
@@ -58,7 +58,7 @@ SummaryFile = Annotated[
 ]
 
 
-@app.command(rich_help_panel=PUBLISH)
+@app.command(rich_help_panel=SHARE)
 def check(
     suite: SuitePath,
     store: StorePath = DEFAULT_STORE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import listing
-from harness.cli.app import READ, app
+from harness.cli.app import LOOK, app
 from harness.cli.options import SOURCE_HELP, AsJson, DataRoot, Device, Sets, StorePath
 from harness.cli.output import counted, err, print_json
 from harness.storage.location import DEFAULT_STORE
@@ -20,7 +20,7 @@ SMALLEST_P = 0.001
 """Smaller p values are printed as less than this."""
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def compare(
     a: Annotated[
         str,

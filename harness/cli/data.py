@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import listing
-from harness.cli.app import MAINTAIN, app, group
+from harness.cli.app import DATA, app, group
 from harness.cli.options import AsJson, DataRoot, DatasetName, Switches
 from harness.cli.output import err, print_json
 from harness.errors import HarnessError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.data.base import Dataset
 
 data_commands = group("List, get, import, check and show datasets.")
-app.add_typer(data_commands, name="data", rich_help_panel=MAINTAIN)
+app.add_typer(data_commands, name="data", rich_help_panel=DATA)
 
 
 @data_commands.command("list")

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.app import PUBLISH, app, group
+from harness.cli.app import SHARE, app, group
 from harness.cli.options import DataRoot, Device, Sets, SourceArgument, StorePath
 from harness.cli.output import counted, err
 from harness.storage.location import DEFAULT_STORE
 
 export_commands = group("Write results in the formats of others; nothing is uploaded.")
-app.add_typer(export_commands, name="export", rich_help_panel=PUBLISH)
+app.add_typer(export_commands, name="export", rich_help_panel=SHARE)
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.", show_default=False)]
 

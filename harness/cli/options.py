@@ -22,7 +22,7 @@ SOURCE_HELP = (
 SuitePath = Annotated[
     Path,
     typer.Argument(
-        metavar="SUITE.yaml",
+        metavar="SUITE",
         help="The suite file, or a name that `harness list suites` shows.",
         show_default=False,
         autocompletion=_complete_suite,
@@ -48,7 +48,10 @@ DatasetName = Annotated[
 ]
 
 StorePath = Annotated[
-    str, typer.Option("--store", help="Folder or URL (s3://bucket/path) of finished cells.")
+    str,
+    typer.Option(
+        "--store", metavar="STORE", help="Folder or URL (s3://bucket/path) of finished cells."
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -75,7 +78,7 @@ DataRoot = Annotated[
         "--data-root", envvar="HARNESS_DATA", help="Folder of datasets that are not embedded."
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="cpu, cuda or cuda:N.")]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Cells computed side by side; default: one per core."),
@@ -84,10 +87,16 @@ BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Images measured at once; changes no value.")
 ]
 ExecutorName = Annotated[
-    str, typer.Option("--executor", help="local: processes of this machine; ray: a cluster.")
+    str,
+    typer.Option(
+        "--executor", metavar="NAME", help="local: processes of this machine; ray: a cluster."
+    ),
 ]
 Address = Annotated[
-    str | None, typer.Option("--address", show_default=False, help="ray: HOST:PORT, auto or local.")
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", show_default=False, help="ray: HOST:PORT, auto or local."
+    ),
 ]
 Gpus = Annotated[
     float | None,
@@ -103,6 +112,7 @@ TimeLimit = Annotated[
     float | None,
     typer.Option(
         "--time-limit",
+        metavar="SECONDS",
         min=0,
         show_default=False,
         help="Seconds that a cell may take; a cell that takes longer has failed.",

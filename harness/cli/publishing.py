@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.app import PUBLISH, app
+from harness.cli.app import SHARE, app
 from harness.cli.options import AsJson, DataRoot, Device, Sets, StorePath, SuitePath, Workers
 from harness.cli.output import err, out, print_failures, print_json
 from harness.errors import HarnessError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PaperSuites = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="SUITE.yaml", show_default=False, help="Suite files; default: suites/paper/*.yaml."
+        metavar="SUITE", show_default=False, help="Suite files; default: suites/paper/*.yaml."
     ),
 ]
 DryRun = Annotated[
@@ -53,7 +53,7 @@ ResultsFolder = Annotated[
 ]
 
 
-@app.command(rich_help_panel=PUBLISH)
+@app.command(rich_help_panel=SHARE)
 def paper(
     suites: PaperSuites = None,
     dry_run: DryRun = False,
@@ -139,7 +139,7 @@ def _work_left(status: Status) -> str:
     return f", {status.todo} of {status.cells} cells to run, about {time} ({status.basis})"
 
 
-@app.command(rich_help_panel=PUBLISH)
+@app.command(rich_help_panel=SHARE)
 def board(
     sources: Annotated[
         list[str] | None,
@@ -178,7 +178,7 @@ def board(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=PUBLISH)
+@app.command(rich_help_panel=SHARE)
 def verify(
     path: Annotated[
         Path, typer.Argument(metavar="SUBMISSION.zip", help="The file.", show_default=False)
@@ -219,7 +219,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=PUBLISH)
+@app.command(rich_help_panel=SHARE)
 def submit(
     suite: SuitePath,
     path: Annotated[Path, typer.Option("-o", "--out", help="The file to write, *.zip.")],

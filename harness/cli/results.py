@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import tables, trust_page
-from harness.cli.app import READ, app
+from harness.cli.app import LOOK, app
 from harness.cli.options import (
     AsJson,
     DataRoot,
@@ -42,7 +42,7 @@ class Format(StrEnum):
     json = "json"
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def table(
     suite: SuitePath,
     store: StorePath = DEFAULT_STORE,
@@ -123,7 +123,7 @@ def _print_tables(layout: Plan, results: Results, form: Format) -> None:
         print("\n".join(texts))
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def records(
     source: SourceArgument,
     store: StorePath = DEFAULT_STORE,
@@ -166,7 +166,7 @@ def records(
         print(frames.lines(frame), end="")
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def show(
     cell: Annotated[
         str,
@@ -216,7 +216,7 @@ def _key_of(start: str, store: Store) -> str:
     return keys[0]
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def images(
     suite: SuitePath,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the images.")],
@@ -241,7 +241,7 @@ def images(
         print(path)
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def optimality(
     source: SourceArgument,
     store: StorePath = DEFAULT_STORE,
@@ -275,7 +275,7 @@ def optimality(
         print("\t".join([*place, *shares, *passes]))
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def trust(
     source: SourceArgument,
     store: StorePath = DEFAULT_STORE,

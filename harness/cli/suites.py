@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.app import RUN, app
+from harness.cli.app import DATA, RUN, START, app
 from harness.cli.options import AsJson, DataRoot, Sets, SuitePath
 from harness.cli.output import out, print_json
 from harness.errors import HarnessError
@@ -31,10 +31,10 @@ class _Validation:
     faults: Sequence[HarnessError]
 
 
-@app.command(rich_help_panel=RUN)
+@app.command(rich_help_panel=START)
 def validate(
     suites: Annotated[
-        list[Path], typer.Argument(metavar="SUITE.yaml", help="Suite files.", show_default=False)
+        list[Path], typer.Argument(metavar="SUITE", help="Suite files.", show_default=False)
     ],
     set_: Sets = None,
     data_root: DataRoot = None,
@@ -136,7 +136,7 @@ def diff(
         raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command(rich_help_panel=DATA)
 def episodes(
     suite: SuitePath,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the lists.")],
@@ -160,7 +160,7 @@ def episodes(
         print(path)
 
 
-@app.command(rich_help_panel=RUN)
+@app.command(rich_help_panel=DATA)
 def streams(
     suite: SuitePath,
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the files.")],

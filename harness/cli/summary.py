@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli import listing
-from harness.cli.app import READ, app
+from harness.cli.app import LOOK, app
 from harness.cli.options import SOURCE_HELP, AsJson, DataRoot, Device, Sets, StorePath
 from harness.cli.output import counted, err, print_json
 from harness.storage.location import DEFAULT_STORE
 
 
-@app.command(rich_help_panel=READ)
+@app.command(rich_help_panel=LOOK)
 def summary(
     sources: Annotated[
         list[str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,15 @@ def test_help_lists_every_command_under_a_heading():
     places = [shown.index(f"\n{heading}:\n") for heading in GROUPS]
     assert places == sorted(places)
     assert "\nCommands:\n" not in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_what_to_write_and_leaks_no_types(command):
+    listed = commands_in(harness(command, "-h").stdout)
+    inner = [line.split()[0] for line in listed] if command in HAVE_COMMANDS else []
+    for words in [[command], *([command, name] for name in inner)]:
+        shown = harness(*words, "-h").stdout
+        assert not re.search(r"<[a-z ]+>|[{}]", shown), shown
 
 
 @pytest.mark.parametrize("group", [[], ["data"], ["store"], ["new"], ["export"]])
