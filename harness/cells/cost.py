@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,8 @@ from harness.cells.cell import Identity
 from harness.cells.matching import TYPICAL_TRAININGS
 from harness.data.base import Facts
 from harness.errors import HarnessError
-from harness.registry import datasets, learners
+from harness.learning.learner import Learner
+from harness.registry import Registry, datasets, learners
 
 Keys = Mapping[str, Any]
 
@@ -27,6 +29,8 @@ MULTIPLY_ADDS_A_SECOND = 3e9
 """Of a gradient step on one core."""
 CELL_S = 0.05
 """Seconds that a cell takes however little it has to do."""
+UNKNOWN_S = 3.0
+"""Seconds of a cell of which nothing is known."""
 UNKNOWN_IMAGES = 5000
 """Images of a split of which nothing is known."""
 WIDTHS = ("hidden", "width", "memories", "channels")
@@ -52,7 +56,7 @@ CONVOLUTIONAL = 20
 FRONT = 4_000_000
 """Multiply-adds of a fixed transformation of the image before the learner, roughly."""
 PASSES = {
-    "biology": 10,
+    "biology": 30,
     "continual": 50,
     "corruption": 0.3,
     "few_shot": 0.3,
@@ -65,7 +69,18 @@ PASSES = {
 
 
 def cost(identity: Identity) -> float:
-    """Rough seconds of a cell."""
+    """Rough seconds of a cell; of one whose identity says odd things, some.
+
+    A store may hold cells of plugins, or of strangers: no module is imported for them.
+    """
+    try:
+        seconds = _seconds(identity)
+    except (ArithmeticError, AttributeError, HarnessError, LookupError, TypeError, ValueError):
+        return UNKNOWN_S
+    return seconds if 0 < seconds < math.inf else UNKNOWN_S
+
+
+def _seconds(identity: Identity) -> float:
     role = identity["role"]
     if role in ("train", "match"):
         return CELL_S + _training(identity) * (TYPICAL_TRAININGS if role == "match" else 1)
@@ -78,7 +93,6 @@ def cost(identity: Identity) -> float:
 def _training(identity: Identity) -> float:
     """Seconds of a training: the learner's typical ones, by how its keys and data differ."""
     kind = identity["learner"]["kind"]
-    cls = learners[kind]
     keys = identity["learner"]["config"]
     facts = _facts(identity)
     images = _images(facts, identity.get("splitting"), "train")
@@ -86,7 +100,8 @@ def _training(identity: Identity) -> float:
     work = _seen(keys, images, identity.get("budget")) * _weight(keys, shape)
     usual = _defaults(kind)
     typical = _seen(usual, MNIST_IMAGES, None) * _weight(usual, MNIST_SHAPE)
-    return cls.typical_training_s * work / typical
+    cls = _loaded(learners, kind)
+    return (cls or Learner).typical_training_s * work / typical
 
 
 MNIST_IMAGES = 60_000
@@ -137,6 +152,7 @@ def _measuring(identity: Identity) -> float:
     facts = _facts(identity)
     shape = facts.image_shape if facts else MNIST_SHAPE
     images = setting.get("images") or _images(facts, setting.get("splitting"), setting.get("split"))
+    images = int(str(images).removeprefix("first "))
     if "episodes" in setting:
         images = _of_episodes(setting)
     passes = PASSES.get(identity["protocol"]["kind"], 1) * _repeats(setting)
@@ -206,9 +222,9 @@ def _facts(identity: Identity) -> Facts | None:
 def _facts_of(kind: str, config: str) -> Facts | None:
     """Facts of a dataset; None if they are in files whose place the identity does not tell."""
     try:
-        cls = datasets[kind]
+        cls: Any = _loaded(datasets, kind)
         return cls(cls.Config.model_validate(json.loads(config)), None).facts()
-    except (HarnessError, OSError, ValueError):
+    except (AttributeError, HarnessError, OSError, ValueError):
         return None
 
 
@@ -216,6 +232,12 @@ def _facts_of(kind: str, config: str) -> Facts | None:
 def _defaults(kind: str) -> Keys:
     """The default keys of a learner; empty if some have none."""
     try:
-        return learners[kind].Config().model_dump(mode="json")
-    except ValueError:
+        return _loaded(learners, kind).Config().model_dump(mode="json")
+    except (AttributeError, ValueError):
         return {}
+
+
+def _loaded(registry: Registry, kind: str) -> Any:
+    """The class of a kind; None if it is in a module that has not been imported."""
+    module = kind.partition(":")[0]
+    return registry[kind] if kind == module or module in sys.modules else None

@@ -46,7 +46,7 @@ class Expected:
     Attributes:
         seconds: that it takes.
         doubt: standard deviation of the logarithm of the seconds: 0.7 is a factor of two.
-        like: the closest likeness of the cell.
+        like: the likeness that it shares with cells whose times are off by the same factor.
         basis: cells of the store, earlier runs of this user, or neither.
     """
 
@@ -91,7 +91,13 @@ def _expected(identity: Identity, here: Rates, before: Rates) -> Expected:
         for likeness, doubt in zip(alike, DOUBTS[basis], strict=True):
             if likeness in known:
                 return Expected(work * known[likeness], doubt, alike[0], basis)
-    return Expected(work, DOUBTS["guess"][0], alike[0], "guess")
+    return Expected(work, DOUBTS["guess"][0], _wide(alike[0]), "guess")
+
+
+def _wide(likeness: Likeness) -> Likeness:
+    """The likeness of a guess: what is off of one learner's measurement is off of all learners'."""
+    role, _, protocol, attack, device, _ = likeness
+    return likeness if role == "train" else (role, protocol, attack, device)
 
 
 def likenesses(identity: Identity) -> list[Likeness]:

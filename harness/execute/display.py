@@ -22,7 +22,7 @@ from rich.table import Column
 
 from harness.cells.cell import Cell
 from harness.cells.estimate import Expected
-from harness.execute.time_left import Range, TimeLeft
+from harness.execute.time_left import Range, TimeLeft, crowding
 
 REFRESH_S = 1.0
 """Seconds between two looks at the time left, on a terminal."""
@@ -87,7 +87,7 @@ def show(
         expected: cell key -> what is expected of it.
         workers: how many cells run side by side.
     """
-    clock = TimeLeft(cells, expected, workers)
+    clock = TimeLeft(cells, expected, workers, crowding(workers))
     if console.is_terminal:
         return Bars(console, len(cells), clock)
     return Lines(console, len(cells), clock)

@@ -9,7 +9,7 @@ from harness.cells.cell import Cell
 from harness.cells.estimate import Basis, Expected
 from harness.cells.plan import Plan
 from harness.execute.local import default_workers
-from harness.execute.time_left import Range, TimeLeft
+from harness.execute.time_left import Range, TimeLeft, crowding
 from harness.storage.store import Store
 
 
@@ -38,7 +38,7 @@ class Forecast:
     @property
     def range(self) -> Range:
         """The seconds until all cells are done, as a range."""
-        return TimeLeft(self.missing, self.expected, self.workers).bounds()
+        return TimeLeft(self.missing, self.expected, self.workers, crowding(self.workers)).bounds()
 
     def based_on(self, basis: Basis) -> int:
         """The number of missing cells whose times are known that way."""

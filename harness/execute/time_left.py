@@ -13,6 +13,7 @@ is left give the total, hence its quantiles.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -25,12 +26,12 @@ from harness.cells.estimate import Expected, Likeness
 from harness.execute.base import prerequisites
 
 DRAWS = 100
-"""Futures that are drawn; their 10 % and 90 % quantiles are stated."""
-INSIDE = (0.1, 0.9)
+"""Futures that are drawn; quantiles of them are stated."""
+INSIDE = (0.15, 0.85)
 MACHINE = 0.4
 """Doubt about the speed of this machine before any cell has finished, as a standard deviation of
 log seconds; so are the others."""
-OWN = 0.4
+OWN = 0.3
 """Doubt about one cell among its like, until the run shows how much they differ."""
 LOAD = 0.15
 """Doubt about how busy the machine will be."""
@@ -91,6 +92,15 @@ class _Sample:
         return cls(mean, variance, float(weights.sum()))
 
 
+def crowding(workers: int) -> float:
+    """Processes that want each core of this machine now, once some workers have joined them."""
+    try:
+        others = os.getloadavg()[0]
+    except (AttributeError, OSError):  # not on every system
+        others = 0.0
+    return (others + workers) / (os.cpu_count() or 1)
+
+
 class TimeLeft:
     """The time that a run still takes.
 
@@ -98,6 +108,7 @@ class TimeLeft:
         cells: cells to come.
         expected: key -> expectation; all keys of ``cells``.
         workers: how many cells run side by side.
+        crowd: processes for each core, those of the run included; see ``crowding``.
         now: clock, in seconds.
     """
 
@@ -106,9 +117,15 @@ class TimeLeft:
         cells: Iterable[Cell],
         expected: Mapping[str, Expected],
         workers: int,
+        crowd: float = 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.workers = workers
+        # Guesses are for an idle machine; known times may be those of a busy one already.
+        crowded = math.log(max(1.0, crowd))
+        guessed = [each.basis == "guess" for each in expected.values()]
+        share = 0.3 + 0.5 * sum(guessed) / max(1, len(guessed))
+        self.machine = _Kind(share * crowded, math.hypot(MACHINE, 0.3 * crowded))
         self.now = now
         self.began = now()
         self.first: float | None = None  # when the first cell started
@@ -265,8 +282,8 @@ class TimeLeft:
             squares += each.weight * each.variance
             count += max(0.0, each.weight - 1)
         own = math.sqrt(squares / count)
-        precision = 1 / MACHINE**2
-        towards = 0.0
+        precision = 1 / self.machine.doubt**2
+        towards = self.machine.mean * precision
         for like, each in samples.items():
             variance = self.doubts[like] ** 2 + own**2 / each.weight
             precision += 1 / variance

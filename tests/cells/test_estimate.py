@@ -207,3 +207,16 @@ def test_a_learned_rate_moves_towards_new_cells(times):
 def test_the_speed_of_a_machine_is_measured_in_well_under_a_second():
     first, second = learned.measured_speed(), learned.measured_speed()
     assert abs(math.log(first / second)) < 0.7
+
+
+def test_cells_of_strangers_import_nothing_and_stop_nothing(tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    odd = training("mlp")
+    plugin = {**odd, "learner": {"kind": "evil:Learner", "config": {"epochs": "many"}}}
+    data = {**odd, "dataset": {"kind": "evil:Data", "config": {}, "content": "0"}}
+    absent = {**odd, "learner": {"kind": "no such learner", "config": {}}}
+    huge = {**odd, "learner": {"kind": "mlp", "config": {"epochs": 10**400}}}
+    store = store_of(tmp_path / "store", *((each, 2.0) for each in (plugin, data, absent, huge)))
+    assert expected(training("cnn"), store).basis == "guess"
+    assert all(0 < cost(each) < math.inf for each in (plugin, data, absent, huge))

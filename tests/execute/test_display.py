@@ -11,8 +11,15 @@ from rich.console import Console
 
 from harness.cells.cell import Cell
 from harness.cells.estimate import Expected
+from harness.execute import display
 from harness.execute.display import Bars, Lines, between, console, duration, show
 from harness.execute.time_left import Range
+
+
+@pytest.fixture(autouse=True)
+def idle(monkeypatch):
+    """However busy the machine of the tests is."""
+    monkeypatch.setattr(display, "crowding", lambda workers: 1.0)
 
 
 def cell(key, role="measure", learner="mlp", dataset="digits"):

@@ -50,7 +50,7 @@ def simulate(
         report: whether cells report the fraction that they have computed.
     """
     now = 0.0
-    clock = TimeLeft([cell(key) for key in seconds], expected, workers, lambda: now)
+    clock = TimeLeft([cell(key) for key in seconds], expected, workers, now=lambda: now)
     todo = list(seconds)
     busy: list[tuple[float, int, str, float]] = []
     moments: list[tuple[float, Range | None]] = []
@@ -177,8 +177,8 @@ def test_the_longest_chain_bounds_the_time_left():
         "train": Expected(100.0, 0.25, ("train",), "store"),
         "measure": Expected(100.0, 0.25, ("measure",), "store"),
     }
-    chained = TimeLeft([cell("train"), cell("measure", "train")], expected, 8, lambda: 0.0)
-    apart = TimeLeft([cell("train"), cell("measure")], expected, 8, lambda: 0.0)
+    chained = TimeLeft([cell("train"), cell("measure", "train")], expected, 8, now=lambda: 0.0)
+    apart = TimeLeft([cell("train"), cell("measure")], expected, 8, now=lambda: 0.0)
     assert chained.bounds().low > 1.5 * apart.bounds().low
     assert chained.bounds().high > 1.5 * apart.bounds().high
 
@@ -186,8 +186,8 @@ def test_the_longest_chain_bounds_the_time_left():
 def test_cells_of_another_run_count_as_work_that_is_over():
     now = 0.0
     expected = alike(40, 10.0)
-    alone = TimeLeft([cell(key) for key in expected], expected, 1, lambda: now)
-    shared = TimeLeft([cell(key) for key in expected], expected, 1, lambda: now)
+    alone = TimeLeft([cell(key) for key in expected], expected, 1, now=lambda: now)
+    shared = TimeLeft([cell(key) for key in expected], expected, 1, now=lambda: now)
     for i in range(10):
         alone.started(f"c{i}")
         shared.started(f"c{i}")
@@ -201,7 +201,7 @@ def test_cells_of_another_run_count_as_work_that_is_over():
 def test_failed_cells_tell_nothing_of_the_others():
     now = 0.0
     expected = alike(10, 10.0)
-    clock = TimeLeft([cell(key) for key in expected], expected, 1, lambda: now)
+    clock = TimeLeft([cell(key) for key in expected], expected, 1, now=lambda: now)
     clock.started("c0")
     now += 0.1
     clock.finished("c0", 0.1, counts=False)
@@ -211,5 +211,14 @@ def test_failed_cells_tell_nothing_of_the_others():
 
 def test_the_same_moment_gives_the_same_range():
     expected = alike(10, 10.0)
-    clock = TimeLeft([cell(key) for key in expected], expected, 2, lambda: 0.0)
+    clock = TimeLeft([cell(key) for key in expected], expected, 2, now=lambda: 0.0)
     assert clock.range() == clock.range()
+
+
+def test_a_busy_machine_is_expected_to_take_longer_and_less_surely():
+    expected = alike(10, 10.0)
+    cells = [cell(key) for key in expected]
+    idle = TimeLeft(cells, expected, 2, crowd=1.0, now=lambda: 0.0).bounds()
+    busy = TimeLeft(cells, expected, 2, crowd=4.0, now=lambda: 0.0).bounds()
+    assert busy.high > 1.5 * idle.high
+    assert busy.high / busy.low > idle.high / idle.low
