@@ -130,3 +130,14 @@ def division(*names: str, seeds: int = 1, suite: str = "suite") -> Division:
         trainings={name: [Training("digits/standard", 0, 1000, course, 1.0)] for name in names},
     )
     return Division(results, TABLES, [], "A suite for tests.", dict.fromkeys(names, "tests"))
+
+
+def broad() -> Division:
+    """A board with more columns than rows of a phone's cards have lines."""
+    steps = [eps / 100 for eps in range(14)]
+    cells = [
+        sweep(name, "pgd", {eps: [int(i < right - 100 * eps) for i in range(40)] for eps in steps})
+        for name, right in (("one", 30), ("two", 20))
+    ]
+    results = results_of(*cells)
+    return Division(results, [TableSpec(protocol="robust", columns=["eps"])])

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from board_kit import LEARNER, OTHER, SUITE
+from board_kit import LEARNER, OTHER, SUITE, broad
+
+from harness.report.board.site import write_site
 
 pytestmark = pytest.mark.browser
 
@@ -52,18 +54,30 @@ def test_charts_stay_in_their_frames_without_overlapping_labels(page, site, plac
     assert page.evaluate(STRAY) == []
 
 
-def test_a_phone_shows_the_open_tab_and_keeps_names_and_headings_in_sight(page):
+def test_a_phone_shows_the_open_tab(page):
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{page.url.partition('#')[0]}#audit")
     box = page.locator("[role=tab][aria-selected=true]").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
-    page.goto(f"{page.url.partition('#')[0]}#robust")
-    page.evaluate("document.querySelector('.panel.current .scroll').scrollLeft = 150")
-    name, head = (
-        page.locator(f".panel.current {one}").first.bounding_box()
-        for one in ("tbody th", "th[scope=colgroup] > span")
-    )
-    assert name["x"] >= 0 and head["x"] >= name["x"] + name["width"]
+
+
+def test_a_wide_table_on_a_phone_keeps_the_learner_and_the_sorted_column_in_sight(
+    browser, tmp_path
+):
+    write_site([broad()], [], tmp_path)
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto((tmp_path / SUITE).as_uri())
+    table = page.locator(".panel.current .scroll.broad").first
+    assert page.get_by_text("14 columns").first.is_visible()
+    for chosen in (".sorted .sort", ".sort >> nth=5"):
+        table.locator(f"thead {chosen}").click()
+        table.evaluate("region => { region.scrollLeft = 200; }")
+        name, column = (table.locator(f"tbody {one}").first for one in ("th", ".sorted"))
+        left, right = name.bounding_box(), column.bounding_box()
+        assert left["x"] >= 0 and left["x"] + left["width"] <= right["x"]
+        assert right["x"] + right["width"] <= 390
+    context.close()
 
 
 PLACES = [
@@ -143,6 +157,35 @@ def test_nothing_overflows_a_phone_screen(page, site, place):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+OUTSIDE = """() => [...document.querySelectorAll(':is(th, td)')]
+  .filter(cell => cell.checkVisibility())
+  .filter(cell => getComputedStyle(cell.parentElement).clipPath === 'none')  // for screen readers
+  .filter(cell => {
+    const box = cell.getBoundingClientRect();
+    return box.left < 0 || box.right > innerWidth || cell.scrollWidth > cell.clientWidth + 1;
+  })
+  .map(cell => cell.outerHTML)"""
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_phone_shows_every_cell_of_a_table_without_scrolling_sideways(page, site, place):
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_place(page, site, place)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert page.evaluate(OUTSIDE) == []
+
+
+def test_a_card_of_a_phone_says_learner_rank_and_the_full_name_of_each_column(page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    row = page.locator(".panel.current tbody tr").nth(1)
+    said = row.locator("td").evaluate_all(
+        "cells => cells.map(cell => getComputedStyle(cell, '::before').content)"
+    )
+    assert said[0] == '"rank"' and '"pgd, eps 0.2: "' in said
+    name, rank = row.locator("th").bounding_box(), row.locator("td").first.bounding_box()
+    assert name["y"] == rank["y"] and name["x"] + name["width"] <= rank["x"]
+
+
 def test_print_is_light_and_has_no_controls(page):
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") in (
@@ -166,12 +209,13 @@ def test_without_scripts_the_tables_are_there(browser, site):
     context.close()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("place", PLACES)
-def test_axe_finds_nothing(browser, site, place):
+def test_axe_finds_nothing(browser, site, place, width):
     """Needs the npm package axe-core; AXE names its axe.min.js."""
     if "AXE" not in os.environ:
         pytest.skip("AXE does not name a file of axe-core")
-    context = browser.new_context(bypass_csp=True)
+    context = browser.new_context(bypass_csp=True, viewport={"width": width, "height": 900})
     page = context.new_page()
     open_place(page, site, place)
     page.evaluate(Path(os.environ["AXE"]).read_text())

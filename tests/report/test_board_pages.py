@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from board_kit import HOSTILE, division
+from board_kit import HOSTILE, SUITE, broad, division
 
 from harness.cells.results import Results
 from harness.registry import learners
@@ -122,9 +122,42 @@ def test_what_is_named_by_reference_is_there(outlines):
 def test_wide_tables_scroll_in_a_region_with_a_name_of_its_own(outlines):
     for page in outlines.values():
         regions = [a for _, a, _ in page.elements if a.get("role") == "region"]
-        assert all(a["tabindex"] == "0" and a["class"] == "scroll" for a in regions)
+        assert all(a["tabindex"] == "0" and a["class"].startswith("scroll") for a in regions)
         names = [a["aria-label"] for a in regions]
         assert len(names) == len(set(names))
+
+
+ROLES = {
+    "table": {"table"},
+    "thead": {"rowgroup"},
+    "tbody": {"rowgroup"},
+    "tr": {"row"},
+    "th": {"columnheader", "rowheader"},
+    "td": {"cell"},
+}
+
+
+def test_every_cell_of_a_card_names_its_column_and_keeps_its_role(site):
+    for path in sorted(site.rglob("*.html")):
+        for region in re.findall('<div class="scroll stack".*?</table>', path.read_text(), re.S):
+            for tag, attrs in re.findall(r"<(table|thead|tbody|tr|th|td)\b([^>]*)>", region):
+                assert set(re.findall('role="([a-z]+)"', attrs)) <= ROLES[tag] and "role=" in attrs
+            _, _, body = region.partition("<tbody")
+            cells = re.findall("<td[^>]*>", body)
+            assert cells and all("data-label=" in cell for cell in cells), path
+
+
+def test_a_card_names_columns_with_their_groups(site):
+    text = (site / SUITE).read_text()
+    assert text.count('data-label="pgd, eps 0.2"') == len(NAMES)
+
+
+def test_a_table_of_many_columns_says_how_many_and_marks_the_sorted_one(tmp_path):
+    write_site([broad()], [], tmp_path)
+    text = (tmp_path / SUITE).read_text()
+    assert 'class="scroll broad"' in text and 'class="scroll stack"' not in text
+    assert "14 columns" in text
+    assert len(re.findall(r'<td [^>]*class="[^"]*sorted"', text)) == 2
 
 
 def luminance(colour: str) -> float:
@@ -227,7 +260,7 @@ def test_a_card_has_every_number_of_its_learner(site):
     text = (site / "suites/suite/learners/beta.html").read_text()
     numbers = each.profiles[1].numbers
     assert len(numbers) == sum(len(t.columns) for tab in each.tabs for t in tab.tables)
-    assert text.count('<th scope="row">') >= len(numbers)
+    assert text.count('<th role="rowheader" scope="row">') >= len(numbers)
 
 
 def test_a_card_shows_the_images_under_attack_that_were_kept():
@@ -255,7 +288,7 @@ def test_learners_of_a_suite_without_ranks_are_listed_too(tmp_path):
     board = replace(board, results=replace(board.results, records=records), tables=tables)
     write_site([board], [], tmp_path)
     text = (tmp_path / "index.html").read_text()
-    assert "Nothing here is ranked: audit." in text and text.count("<td>not ranked</td>") == 2
+    assert "Nothing here is ranked: audit." in text and text.count(">not ranked</td>") == 2
 
 
 def test_every_learner_but_controls_names_a_source():

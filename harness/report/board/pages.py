@@ -32,6 +32,9 @@ DRAWING = ("vendor/d3-7.9.0.min.js", "vendor/plot-0.6.17.umd.min.js", "templates
 MOST_PICTURE_BYTES = 1_500_000
 """Size of all pictures of receptive fields of a suite; with many learners, fewer are shown."""
 
+MOST_STACKED = 12
+"""Columns of a table whose rows become cards on a narrow screen; a wider table scrolls there."""
+
 ROOT_OF_SUITE = "../../"
 """From a suite's page, or what is beside it, to the front page."""
 
@@ -125,6 +128,7 @@ def _environment() -> Environment:
     environment.filters["endings"] = _file_names
     environment.filters["interval"] = interval
     environment.filters["asks"] = asks
+    environment.globals["most_stacked"] = MOST_STACKED
     environment.globals["remedies"] = REMEDIES
     environment.globals["verdicts"] = VERDICTS
     return environment

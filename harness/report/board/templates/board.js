@@ -88,7 +88,9 @@
     view.column = column; view.ascending = ascending;
     view.body.append(...sorted);
     for (const head of $$(view.element, "thead th[scope=col]")) head.removeAttribute("aria-sort");
-    $(view.element, `.sort[data-column="${column}"]`).parentElement.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+    const head = $(view.element, `.sort[data-column="${column}"]`).parentElement;
+    head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+    for (const row of [head.parentElement, ...sorted]) [...row.cells].forEach((cell, place) => cell.classList.toggle("sorted", column >= 0 && place === head.cellIndex));
     rank(view);
     const name = column < 0 ? "the suite's order" : table.columns[column].name;
     const how = `orted by ${name}${column < 0 ? "" : ascending ? ", ascending" : ", descending"}`;
@@ -369,11 +371,17 @@
                 low: low === null ? null : turned ? -high : low, high: high === null ? null : turned ? -low : high }];
     });
     const cell = (found) => found ? [make("span", { class: "n" }, found[3]), make("span", { class: "arms" }, found[4])] : ["–"];
-    page.append(make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": title }, make("table", { class: "plain versus" }, make("caption", {}, `Paired differences in ${table.title}`),
-      make("thead", {}, make("tr", {}, ...["number", `${names[a]}, %`, `${names[b]}, %`, "difference, points", "95 % interval", "p", `wins of ${names[a]}`, `wins of ${names[b]}`].map((head) => make("th", { scope: "col" }, head)))),
-      make("tbody", {}, ...rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.name), make("td", {}, ...cell(row.a)), make("td", {}, ...cell(row.b)),
-        make("td", { class: row.low !== null && (row.low > 0 || row.high < 0) ? "best" : null }, make("span", { class: "n" }, (row.difference > 0 ? "+" : "") + number(row.difference))),
-        make("td", {}, span(row.low, row.high)), make("td", {}, row.p < 0.001 ? "< 0.001" : row.p.toPrecision(2)), make("td", {}, `${row.wins}`), make("td", {}, `${row.losses}`)))))),
+    const heads = [`${names[a]}, %`, `${names[b]}, %`, "difference, points", "95 % interval", "p", `wins of ${names[a]}`, `wins of ${names[b]}`];
+    const line = (row) => {
+      const clear = row.low !== null && (row.low > 0 || row.high < 0);
+      const difference = make("span", { class: "n" }, (row.difference > 0 ? "+" : "") + number(row.difference));
+      const contents = [cell(row.a), cell(row.b), [difference], [span(row.low, row.high)], [row.p < 0.001 ? "< 0.001" : row.p.toPrecision(2)], [`${row.wins}`], [`${row.losses}`]];
+      return make("tr", { role: "row" }, make("th", { role: "rowheader", scope: "row" }, row.name),
+        ...contents.map((content, place) => make("td", { role: "cell", "data-label": heads[place], class: clear && content[0] === difference ? "best" : null }, ...content)));
+    };
+    page.append(make("div", { class: "scroll stack", role: "region", tabindex: "0", "aria-label": title }, make("table", { role: "table", class: "plain versus" }, make("caption", {}, `Paired differences in ${table.title}`),
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...["number", ...heads].map((head) => make("th", { role: "columnheader", scope: "col" }, head)))),
+      make("tbody", { role: "rowgroup" }, ...rows.map(line)))),
       make("p", { class: "sub long" }, "Wins: images that only this learner got right, or episodes in which it was better. " + COMPARISON));
     page.append(make("div", { class: "chart-head" }, make("h3", {}, "Differences")), make("div", { class: "grid one" }, figure("", plot({ width: Math.min(760, page.clientWidth), height: 50 + 24 * rows.length, marginLeft: 130, marginBottom: 38, ariaLabel: `Differences between ${title}; the numbers are in the table`,
       x: { label: `difference, points; right of 0 ${shorten(names[a], 20)} is better`, labelArrow: "none", labelAnchor: "center", grid: true, inset: 10 }, y: { domain: rows.map((row) => row.name), label: null, tickSize: 0 },
