@@ -24,9 +24,15 @@ from harness.suite.model import Suite
 RESULTS = "results"
 """Folder of all committed folders of results."""
 
+PAPER, QUICKSTART = "paper", "quickstart"
+"""Folder of the suites that published claims are tested with, and the suite to start with."""
+
 
 _PAPER = re.compile(r"harness paper [A-Za-z0-9_][\w./-]*\.ya?ml")
 """A command that a board passes on. A folder of results from elsewhere may name any other."""
+
+_FOLDER = re.compile(r"\bsuites/((?:[\w.-]+/)+[\w.-]+)\.ya?ml\b")
+"""A suite in a folder below ``suites/``."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +93,27 @@ def gather(sources: Sequence[str | Path | Run], options: RunOptions = DEFAULTS) 
 
 
 def committed(root: Path = Path(RESULTS)) -> list[str]:
-    """Return every folder of results with its measurements, in order of path.
+    """Return every folder of results with its measurements.
+
+    Those of ``paper/`` come first, then others with claims, the quickstart, and the rest by path.
 
     Raises:
         HarnessError: there is none.
     """
-    folders = sorted(path.parent.as_posix() for path in root.rglob(MEASURED))
+    folders = [path.parent for path in root.rglob(MEASURED)]
     if not folders:
         raise HarnessError(
             f"no folder of results with a {MEASURED}",
             where=f"{root}/",
             hint="name a suite or a submission: `harness board SUITE.yaml`",
         )
-    return folders
+
+    def place(folder: Path) -> tuple[bool, bool, bool, Path]:
+        is_paper = folder.parent.name == PAPER
+        has_claims = (folder / "claims.json").is_file()
+        return (not is_paper, not has_claims, folder.name != QUICKSTART, folder)
+
+    return [folder.as_posix() for folder in sorted(folders, key=place)]
 
 
 def origins(sources: Sequence[str | Path]) -> list[str]:
@@ -162,6 +176,7 @@ def _made_by(folder: Path) -> str:
 
 
 def _division(origin: str, results: Results, suite: Manifest | Suite, command: str) -> Division:
+    folder = _FOLDER.search(command)
     return Division(
         results,
         list(suite.tables),
@@ -169,4 +184,5 @@ def _division(origin: str, results: Results, suite: Manifest | Suite, command: s
         suite.description,
         dict.fromkeys(results.learners, origin),
         dict.fromkeys(results.learners, command),
+        path=folder[1] if folder else "",
     )

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.errors import HarnessError
 from harness.publish import leaderboard
+from harness.report.board.site import write_site
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("paper/lake-runs", "paper/depth", "regimes")
@@ -55,7 +56,7 @@ def test_the_front_page_names_the_command_that_made_each_folder(site):
 
 def test_learners_of_committed_results_have_their_families(site):
     rows = re.findall(
-        r'<tr data-suite="regimes" data-family="([^"]+)"', (site / "index.html").read_text()
+        r'<tr role="row" data-suite="regimes" data-family="([^"]+)"', (site / "index.html").read_text()
     )
     assert {"excitatory rules", "backprop", "controls"} <= set(rows) and "other" not in rows
 
@@ -83,6 +84,23 @@ def test_a_folder_without_results_is_an_error_that_says_what_to_name(tmp_path):
     with pytest.raises(HarnessError, match="no folder of results with a measured.zip") as raised:
         leaderboard.committed(tmp_path)
     assert "harness board SUITE.yaml" in raised.value.hint
+
+
+def test_suites_with_claims_come_first_then_the_quickstart_then_the_rest_by_path(tmp_path):
+    order = ["paper/z", "paper/a", "streams/m", "quickstart", "b", "c/a"]
+    for name in order:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "measured.zip").touch()
+    for name in ("paper/z", "streams/m"):
+        (tmp_path / name / "claims.json").touch()
+    assert leaderboard.committed(tmp_path) == [f"{tmp_path}/{name}" for name in order]
+
+
+def test_a_suite_in_a_folder_is_shown_with_it(home, tmp_path):
+    boards = leaderboard.gather([home / "results" / "paper" / "depth"])
+    write_site(boards.divisions, [], tmp_path)
+    assert ">paper/depth</a></h3>" in (tmp_path / "index.html").read_text()
+    assert "<h1>paper/depth</h1>" in (tmp_path / "suites/depth/index.html").read_text()
 
 
 def test_make_site_writes_the_board_of_all_results():

@@ -13,6 +13,7 @@ import pytest
 from board_kit import HOSTILE, SUITE, broad, division
 
 from harness.cells.results import Results
+from harness.records import TrustCheck
 from harness.registry import learners
 from harness.report import compare
 from harness.report.board.kinds import kind_of, sources
@@ -253,6 +254,18 @@ def test_a_card_says_what_a_learner_is_where_it_comes_from_and_what_it_cost(site
         "Usable, with the remarks below",
     ):
         assert words in text
+
+
+def test_commands_in_trust_words_are_shown_as_code_and_escaped(tmp_path):
+    board = division("a", "b")
+    checks = [TrustCheck("scale", "WARN", f"try `{HOSTILE}` and `pgd`, not `this")]
+    trust = {cell: checks for cell in board.results.trust}
+    write_site([replace(board, results=replace(board.results, trust=trust))], [], tmp_path)
+    for name in (SUITE, "suites/suite/learners/b.html"):
+        text = re.sub(r"<script\b.*?</script>", "", (tmp_path / name).read_text(), flags=re.S)
+        assert f"<code>{html.escape(HOSTILE)}</code> and <code>pgd</code>, not `this<" in text
+        assert text.count("`") == text.count("not `this")
+    assert "<code>loss: margin</code>" in text
 
 
 def test_a_card_has_every_number_of_its_learner(site):

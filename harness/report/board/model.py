@@ -28,6 +28,7 @@ class Division:
         description: As in the suite.
         origins: Learner -> name of the source that it comes from.
         commands: Learner -> command that measures it again, at the commit that measured it.
+        path: Of the suite below ``suites/``, without ending, if it is in a folder there.
     """
 
     results: Results
@@ -36,6 +37,7 @@ class Division:
     description: str = ""
     origins: dict[str, str] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
@@ -25,6 +26,7 @@ from harness.report.trust_words import REMEDIES, VERDICTS, asks
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 THEME = "templates/theme.js"
 DRAWING = ("vendor/d3-7.9.0.min.js", "vendor/plot-0.6.17.umd.min.js", "templates/board.js")
@@ -37,6 +39,8 @@ MOST_STACKED = 12
 
 ROOT_OF_SUITE = "../../"
 """From a suite's page, or what is beside it, to the front page."""
+
+_CODE = re.compile(r"``?([^`]+)``?")
 
 DISTRIBUTION = "bioharness"
 
@@ -126,6 +130,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["endings"] = _file_names
+    environment.filters["code"] = with_code
     environment.filters["interval"] = interval
     environment.filters["asks"] = asks
     environment.globals["most_stacked"] = MOST_STACKED
@@ -140,6 +145,21 @@ def interval(shown: Shown, unit: str) -> str:
         return ""
     ends = (f"{end:.1f}" if unit else f"{end:.3g}" for end in (shown.low, shown.high))
     return f"[{', '.join(ends)}]"
+
+
+def with_code(text: str) -> Markup:
+    """Show what is between backticks as code; everything is escaped.
+
+    >>> with_code("Use `loss: margin` if x < 1")
+    Markup('Use <code>loss: margin</code> if x &lt; 1')
+    """
+    from markupsafe import Markup, escape
+
+    plain, *pairs = _CODE.split(text)
+    shown = escape(plain)
+    for code, after in zip(pairs[::2], pairs[1::2], strict=True):
+        shown += Markup("<code>{}</code>").format(code) + escape(after)
+    return shown
 
 
 def _file_names(name: str) -> list[tuple[str, str]]:
@@ -178,7 +198,7 @@ def _inert(value: Any) -> str:
 def _data(each: View) -> dict[str, Any]:
     """What the script sorts, draws and compares."""
     return {
-        "suite": each.name,
+        "suite": each.label,
         "learners": [profile.name for profile in each.profiles],
         "tabs": [
             {

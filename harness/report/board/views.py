@@ -84,6 +84,11 @@ class View:
         return self.division.results.suite
 
     @property
+    def label(self) -> str:
+        """Name that is shown: ``baselines/adversarial`` says more than ``adversarial``."""
+        return self.division.path or self.name
+
+    @property
     def per_image(self) -> list[tuple[Tab, BoardTable]]:
         """The tables whose images can be looked at one by one, each column once."""
         tables: dict[tuple[str, str], tuple[Tab, BoardTable]] = {}
