@@ -6,6 +6,7 @@ are words. Duplicate keys are errors.
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -271,6 +272,13 @@ def _advice(text: str, error: yaml.MarkedYAMLError) -> str | None:
     return None
 
 
+def _closest_file(path: Path) -> str | None:
+    """Ask whether a suite of a similar name, in the same folder, was meant."""
+    suites = [file.name for file in path.parent.glob("*.y*ml")]
+    closest = difflib.get_close_matches(path.name, suites, n=1, cutoff=0.75)
+    return f"did you mean {path.with_name(closest[0])}?" if closest else None
+
+
 def read(path: Path) -> Source:
     """Read one YAML file."""
     try:
@@ -280,7 +288,8 @@ def read(path: Path) -> Source:
         raise SuiteError(
             f"cannot read it: {error.strerror}",
             where=str(path),
-            hint="give the path of a suite file, or a name that `harness list suites` shows",
+            hint=_closest_file(path)
+            or "give the path of a suite file, or a name that `harness list suites` shows",
         ) from None
     if len(raw) > MAX_BYTES:
         raise SuiteError(

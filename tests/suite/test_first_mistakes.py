@@ -39,6 +39,23 @@ def test_a_first_mistake_is_named_and_corrected(tmp_path, text):
     assert f"{path}:" in str(failed.value)
 
 
+@pytest.mark.parametrize("learner", ["{kind: mlp, hiden: 9}", "{kind: 'no_module:Rule'}"])
+def test_a_faulty_learner_is_no_fault_of_the_bars_that_name_it(tmp_path, learner):
+    path = tmp_path / "x.yaml"
+    bar = "expect: [{protocol: plain, learner: mine, at_least: 70 %}]\n"
+    path.write_text(f"name: x\nlearners: {{mine: {learner}, a: {{kind: mlp}}}}\n{PROTOCOL}{bar}")
+    with pytest.raises(SuiteError) as failed:
+        load.load(path)
+    assert "does not measure" not in str(failed.value) and "more:" not in str(failed.value)
+
+
+@pytest.mark.parametrize("written", ["my_rul.yaml", "my_rule.yml"])
+def test_a_misspelt_file_is_recognised(tmp_path, written):
+    (tmp_path / "my_rule.yaml").write_text("name: x")
+    with pytest.raises(SuiteError, match=r"did you mean .*my_rule\.yaml\?"):
+        load.load(tmp_path / written)
+
+
 def test_a_faulty_name_is_marked_at_the_key(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(f"name: x\nlearners:\n  '🐱': {{kind: mlp}}\n{PROTOCOL}", encoding="utf-8")

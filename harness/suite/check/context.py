@@ -38,6 +38,10 @@ class Checking:
         """Note a problem."""
         self.problems.append(Problem(path, message, hint))
 
+    def is_faulty(self, *path: str | int) -> bool:
+        """Whether something at this place, or inside it, is wrong."""
+        return any(problem.path[: len(path)] == path for problem in self.problems)
+
     def validated(
         self, cls: type[Model], value: Any, path: Steps, also: tuple[str, ...] | None = None
     ) -> Model | None:

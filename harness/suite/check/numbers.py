@@ -77,7 +77,9 @@ def check_number(
         )
     measured = {learner.name for learner in entry.learners}
     for name in learners:
-        if name in top.learners and name not in measured:
+        # A faulty learner is left out of every protocol, and is already reported.
+        faulty = checking.is_faulty("learners", name)
+        if name in top.learners and name not in measured and not faulty:
             hint = entry.skipped.get(name, "add it to that protocol's `learners`")
             checking.report(path, f"{spec.protocol!r} does not measure {name!r}", hint)
 
