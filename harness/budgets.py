@@ -74,6 +74,19 @@ def _number(text: str) -> float | str:
         return text
 
 
+def too_large(eps: float, largest: float) -> str:
+    """Say that a budget is too large; a whole number of pixel levels is shown over 255.
+
+    >>> too_large(8, 1.0)
+    'eps 8 is outside [0, 1] (pixels are in [0, 1]; 8 of 255 levels are 8/255)'
+    >>> too_large(1.5, 1.0)
+    'eps 1.5 is outside [0, 1] (pixels are in [0, 1])'
+    """
+    is_level = largest == 1 and eps <= 255 and eps == int(eps)
+    levels = f"; {eps:g} of 255 levels are {eps:g}/255" if is_level else ""
+    return f"eps {words(eps)} is outside [0, {largest:g}] (pixels are in [0, 1]{levels})"
+
+
 def words(number: float) -> str:
     """Print a budget: as a decimal if it ends, else as a fraction; pixel levels are over 255.
 

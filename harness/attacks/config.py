@@ -94,10 +94,7 @@ class AttackConfig(Config):
         problems: list[Problem] = []
         for place, eps in enumerate(grid):
             if eps > largest:
-                message = (
-                    f"eps {budgets.words(eps)} is outside [0, {largest:g}] (pixels are in [0, 1])"
-                )
-                problems.append(((place,), message, eps))
+                problems.append(((place,), budgets.too_large(eps, largest), eps))
             elif place and eps == grid[place - 1]:
                 problems.append(((place,), f"duplicate eps {budgets.words(eps)}", eps))
             elif place and eps < grid[place - 1]:

@@ -140,10 +140,7 @@ class AttackedEpisodes(EpisodeProtocol[AttackedEpisodesSetting]):
             return
         for place, eps in enumerate(support.eps):
             if eps > 1:
-                yield Fault(
-                    ("support", "eps", place),
-                    f"eps {budgets.words(eps)} is outside [0, 1] (pixels are in [0, 1])",
-                )
+                yield Fault(("support", "eps", place), budgets.too_large(eps, 1.0))
 
     @classmethod
     def code(cls, setting: AttackedEpisodesSetting) -> list[type]:

@@ -121,6 +121,7 @@ BREAKAGES = [
     ("attack: fgsm, ", "", "attack"),
     ("norm: linf, eps: [0, 0.1]", "norm: l7, eps: [0, 0.1]", "l7"),
     ("eps: [0, 0.1]", "eps: [0, 1.1]", "outside [0, 1]"),
+    ("eps: [0, 0.1]", "eps: [0, 8]", "8 of 255 levels are 8/255"),
     ("eps: [0, 0.1]", "eps: [0, -0.1]", "eps"),
     ("eps: [0, 0.1]", "eps: [0.1, 0]", "ascend"),
     ("eps: [0, 0.1]", "eps: big", "eps"),
