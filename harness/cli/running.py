@@ -108,7 +108,8 @@ def _print_end(
     figures = sorted(folder.glob("*.png"))
     if figures:
         err.print(f"to look at: {figures[0]}")
-    err.print(f"next: harness trust {suite}, or harness board {suite} --out site")
+    if not failed:
+        err.print(f"next: harness trust {suite}, or harness board {suite} --out site")
 
 
 @app.command(rich_help_panel=RUN)

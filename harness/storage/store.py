@@ -9,8 +9,7 @@ A cell is a folder ``cells/<key>`` with
 
 Many cells may be in ``packs/`` instead (``harness store compact``). ``locks/<key>`` is held while
 a process computes a cell, ``failures/<key>.txt`` is the traceback of a failed one,
-``partial/<key>`` is what an unfinished one has so far, and ``damaged/`` contains whatever was found
-damaged.
+``partial/<key>`` is what an unfinished one has so far, and ``damaged/`` has the damaged files.
 """
 
 from __future__ import annotations
@@ -296,10 +295,12 @@ class Store:
         """Keep the traceback of a failed cell."""
         self.files.write(f"failures/{key}.txt", text.encode("utf-8", errors="backslashreplace"))
 
-    def failure(self, key: str) -> str | None:
-        """Return the path of a failed cell's traceback; None if it has not failed."""
+    def failure(self, key: str) -> tuple[str, str] | None:
+        """Return the path and the text of a failed cell's traceback; None if it has not failed."""
         name = f"failures/{key}.txt"
-        return f"{self.root}/{name}" if self.files.exists(name) else None
+        if not self.files.exists(name):
+            return None
+        return f"{self.root}/{name}", self.files.read(name).decode(errors="replace")
 
     def lock(self, key: str) -> contextlib.AbstractContextManager[bool]:
         """Try to take a cell's lock; yields whether this process may compute the cell."""

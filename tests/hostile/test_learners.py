@@ -58,7 +58,7 @@ def suite(tmp_path):
 def failures(error: str) -> dict[str, list[str]]:
     """Learner -> what the summary says of each of its cells that failed."""
     found: dict[str, list[str]] = {}
-    told = re.sub(r"\n(?!FAILED|       traceback)", " ", error)
+    told = re.sub(r"\n(?!FAILED|       traceback|       raised at)", " ", error)
     for learner, why in re.findall(r"^FAILED (\S+) · .*?seed 0: (.*)$", told, re.M):
         found.setdefault(learner, []).append(why)
     return found

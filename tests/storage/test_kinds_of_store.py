@@ -71,7 +71,8 @@ def test_damage_is_found_and_repaired(store):
 def test_a_failure_is_kept_until_its_cell_is_finished(store):
     key, result = a_cell()
     store.write_failure(key, "Traceback ...")
-    assert store.failure(key).endswith(f"failures/{key}.txt")
+    path, text = store.failure(key)
+    assert path.endswith(f"failures/{key}.txt") and text == "Traceback ..."
     store.write(key, result, arrays())
     assert store.failure(key) is None
 
