@@ -70,8 +70,12 @@ class Scores:
             yield f"{few} seeds: a bootstrap over so few is too narrow"
         if self.failed:
             yield f"a trust check failed, so these may be too high: {', '.join(self.failed)}"
+        by_reason: dict[str, list[str]] = {}
         for learner, reason in self.left_out.items():
-            yield f"left out: {learner}, which {reason}"
+            by_reason.setdefault(reason, []).append(learner)
+        for reason, learners in by_reason.items():
+            which = "which" if len(learners) == 1 else "each of which"
+            yield f"left out: {', '.join(learners)}, {which} {reason}"
 
 
 # ------------------------------------------------------------------------------------ the scores

@@ -57,6 +57,8 @@ def test_a_learner_that_lacks_a_task_is_left_out_and_named(results):
     assert list(scores.learners) == ["good", "bad"]
     assert scores.left_out == {"half": "lacks 1 of 3 tasks, such as few on digits, 5-way 1-shot"}
     assert any("left out: half" in note for note in scores.notes())
+    scores.left_out["third"] = scores.left_out["half"]
+    assert "left out: half, third, each of which lacks 1 of 3 tasks" in "\n".join(scores.notes())
     assert "tasks of robust on digits: clean, worst eps 0.1" in list(scores.notes())
 
 
