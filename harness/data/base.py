@@ -311,8 +311,8 @@ class Dataset(ABC):
             raise DataError(
                 f"{self.kind} is not embedded, and no data root is set",
                 hint=(
-                    f"set HARNESS_DATA (or --data-root) to the folder that holds {name}/. "
-                    f"{self.how_to_get}"
+                    f"set HARNESS_DATA (or --data-root) to the folder for {name}/, then: "
+                    f"{self.how_to_get}; `harness data list` shows what is here"
                 ),
             )
         return self.root / name
