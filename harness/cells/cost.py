@@ -49,6 +49,8 @@ QUERY = 0.05
 CHECKED = 100
 """Images that trust checks look at, at most, and passes that they make over them."""
 CHECKS = 50
+AUDITED = 1500
+"""Images to which the audit of the weights of a network comes."""
 FROM_SCRATCH = 5
 """What an episode costs whose support set a learner trains on, as a multiple of others."""
 CONVOLUTIONAL = 20
@@ -153,6 +155,8 @@ def _measuring(identity: Identity) -> float:
     shape = facts.image_shape if facts else MNIST_SHAPE
     images = setting.get("images") or _images(facts, setting.get("splitting"), setting.get("split"))
     images = int(str(images).removeprefix("first "))
+    if identity["protocol"]["kind"] == "biology":
+        images = AUDITED  # fits to weights take the time, however many images there are
     if "episodes" in setting:
         images = _of_episodes(setting)
     passes = PASSES.get(identity["protocol"]["kind"], 1) * _repeats(setting)

@@ -124,7 +124,7 @@ class TimeLeft:
         # Guesses are for an idle machine; known times may be those of a busy one already.
         crowded = math.log(max(1.0, crowd))
         guessed = [each.basis == "guess" for each in expected.values()]
-        share = 0.3 + 0.5 * sum(guessed) / max(1, len(guessed))
+        share = 0.3 + 0.2 * sum(guessed) / max(1, len(guessed))
         self.machine = _Kind(share * crowded, math.hypot(MACHINE, 0.3 * crowded))
         self.now = now
         self.began = now()
