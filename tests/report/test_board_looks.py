@@ -186,6 +186,14 @@ def test_a_card_of_a_phone_says_learner_rank_and_the_full_name_of_each_column(pa
     assert name["y"] == rank["y"] and name["x"] + name["width"] <= rank["x"]
 
 
+def test_numbers_of_a_card_are_never_broken(page):
+    page.set_viewport_size({"width": 300, "height": 844})
+    heights = page.locator(".panel.current tbody :is(.n, .arms)").evaluate_all(
+        "parts => parts.map(part => part.getBoundingClientRect().height)"
+    )
+    assert len(heights) > 30 and max(heights) < 30
+
+
 def test_print_is_light_and_has_no_controls(page):
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") in (

@@ -25,6 +25,7 @@ from harness.report.board.sketches import curve, histogram
 from harness.report.board.views import view
 from harness.report.reference import of_results
 from harness.report.styles import COLOURS
+from harness.suite.specs.tables import TableSpec
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 VOID = {"meta", "link", "img", "br", "input", "path"}
@@ -110,6 +111,19 @@ def test_every_table_has_a_caption_and_headings_with_a_scope(outlines):
     for name, page in outlines.items():
         assert len(page.all("table")) == len(page.all("caption")), name
         assert all(attrs.get("scope") for attrs, _ in page.all("th")), name
+
+
+def test_every_heading_of_a_column_can_be_seen(tmp_path):
+    board = division("a", "b")
+    swept = [r for r in board.results.records if r.setting.get("attack") == "fgsm"]
+    records = [r if r.setting["eps"] else replace(r, setting={}) for r in swept]
+    tables = [TableSpec(protocol="robust", columns=["eps"])]
+    board = replace(board, results=replace(board.results, records=records), tables=tables)
+    write_site([board], [], tmp_path)
+    for name in (SUITE, "suites/suite/embed/robust.html"):
+        text = (tmp_path / name).read_text()
+        heads = re.findall(r'<th [^>]*scope="col"[^>]*>(.*?)</th>', text)
+        assert len(heads) > 3 and all(re.sub("<.*?>", "", head).strip() for head in heads)
 
 
 def test_what_is_named_by_reference_is_there(outlines):
