@@ -288,7 +288,7 @@ def read(path: Path) -> Source:
         raise SuiteError(
             f"cannot read it: {error.strerror}",
             where=str(path),
-            hint=_closest_file(path)
+            hint=(isinstance(error, FileNotFoundError) and _closest_file(path))
             or "give the path of a suite file, or a name that `harness list suites` shows",
         ) from None
     if len(raw) > MAX_BYTES:

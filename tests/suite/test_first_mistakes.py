@@ -56,6 +56,12 @@ def test_a_misspelt_file_is_recognised(tmp_path, written):
         load.load(tmp_path / written)
 
 
+def test_a_file_that_cannot_be_read_is_not_suggested_instead_of_itself(tmp_path):
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(SuiteError, match="give the path of a suite file"):
+        load.load(tmp_path / "folder.yaml")
+
+
 def test_a_faulty_name_is_marked_at_the_key(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(f"name: x\nlearners:\n  '🐱': {{kind: mlp}}\n{PROTOCOL}", encoding="utf-8")
