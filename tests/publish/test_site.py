@@ -100,7 +100,7 @@ def test_a_suite_in_a_folder_is_shown_with_it(home, tmp_path):
     boards = leaderboard.gather([home / "results" / "paper" / "depth"])
     write_site(boards.divisions, [], tmp_path)
     assert ">paper/depth</a></h3>" in (tmp_path / "index.html").read_text()
-    assert "<h1>paper/depth</h1>" in (tmp_path / "suites/depth/index.html").read_text()
+    assert "<h1>paper/<wbr>depth</h1>" in (tmp_path / "suites/depth/index.html").read_text()
 
 
 def test_make_site_writes_the_board_of_all_results():

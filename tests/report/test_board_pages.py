@@ -28,7 +28,7 @@ from harness.report.styles import COLOURS
 from harness.suite.specs.tables import TableSpec
 
 NAMES = ("alpha", "beta", "gamma", "delta")
-VOID = {"meta", "link", "img", "br", "input", "path"}
+VOID = {"meta", "link", "img", "br", "wbr", "input", "path"}
 
 
 class Outline(html.parser.HTMLParser):
