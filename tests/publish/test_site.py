@@ -56,7 +56,8 @@ def test_the_front_page_names_the_command_that_made_each_folder(site):
 
 def test_learners_of_committed_results_have_their_families(site):
     rows = re.findall(
-        r'<tr role="row" data-suite="regimes" data-family="([^"]+)"', (site / "index.html").read_text()
+        r'<tr role="row" data-suite="regimes" data-family="([^"]+)"',
+        (site / "index.html").read_text(),
     )
     assert {"excitatory rules", "backprop", "controls"} <= set(rows) and "other" not in rows
 
