@@ -245,11 +245,15 @@ def mutations(count: int) -> list[str]:
     return found
 
 
-def test_two_hundred_broken_suites_each_give_a_message_a_fault_and_status_2(
-    write_suite, monkeypatch, capsys
+@pytest.mark.parametrize(
+    ("mutants", "most_sound"), [(100, 60), pytest.param(400, 220, marks=pytest.mark.slow)]
+)
+def test_broken_suites_each_give_a_message_a_fault_and_status_2(
+    write_suite, monkeypatch, capsys, mutants, most_sound
 ):
     broken = 0
-    for text in [text for text, _ in broken_by_hand()] + mutations(400):
+    texts = [text for text, _ in broken_by_hand()] + mutations(mutants)
+    for text in texts:
         path = write_suite(text)
         monkeypatch.setattr(sys, "argv", ["harness", "validate", str(path)])
         with pytest.raises(SystemExit) as ended:
@@ -263,7 +267,7 @@ def test_two_hundred_broken_suites_each_give_a_message_a_fault_and_status_2(
         faults = [line for line in errors.splitlines() if not line.startswith("  ")]
         assert faults and all(map(PLACE.match, faults)) and "Traceback" not in errors, errors
         assert errors.count("\n") <= 3 * len(faults), errors
-    assert broken >= 200
+    assert len(texts) - broken <= most_sound
 
 
 def test_a_binary_file_names_the_byte(tmp_path):
