@@ -103,6 +103,8 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
         def _learns_one_way(self) -> Self:
             if self.surprise and self.third_factor:
                 raise ValueError("surprise and third_factor exclude each other")
+            if self.surprise and self.by != "kmeans":
+                raise ValueError("surprise needs clusters: by: kmeans")
             return self
 
         head: HeadName = Field("log-ridge", description="few-shot head on the code, as in ``ech``")
@@ -152,7 +154,11 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
         gated_images = self._gated_images(train, budget)
         hidden_images, readout_images = self._split_budget(train, budget)
         in_hidden, in_first, in_gated, in_second = in_parts(
-            progress, len(train) * 10, len(train), gated_images, gated_images and len(train)
+            progress,
+            self.config.iterations * len(train),
+            len(train),
+            gated_images,
+            gated_images and len(train),
         )
         with torch.no_grad():
             images = train.tensor(self.device)
@@ -201,9 +207,10 @@ class Prototypes(GoingOn, Imprinting, FeatureLearner):
             config.offset,
         )
         layer = Layer(self.tensors["prototypes"].unsqueeze(0), weight.new_zeros(1, config.hidden))
-        steps = count // STEADY_BATCH
+        batch = min(STEADY_BATCH, len(inputs))
+        steps = count // batch
         order = partial(self.rng.torch, "gated order")
-        for step, (_, rows) in enumerate(shuffled_batches(len(inputs), STEADY_BATCH, steps, order)):
+        for step, (_, rows) in enumerate(shuffled_batches(len(inputs), batch, steps, order)):
             gated.step(layer, inputs[rows], labels[rows], gate, 1 - step / steps)
             log.images_seen += len(rows)
             log.step(self)

@@ -191,6 +191,18 @@ def test_a_budget_too_small_for_the_third_factor_leaves_it_out(digits):
     assert log.images_seen <= 3 * len(train)
 
 
+def test_fewer_images_than_a_batch_are_one_batch_of_the_third_factor(digits):
+    train = digits[0].take(np.arange(30))
+    learner = new("prototypes", train, hidden=10, readout_steps=5, third_factor=0.03)
+    log = learner.fit(train)
+    assert log.images_seen == (15 + 2 + 2) * len(train)  # k-means, third factor, two read-outs
+
+
+def test_surprise_needs_clusters():
+    with pytest.raises(ValueError, match="by: kmeans"):
+        Prototypes.Config(surprise=0.7, by="exemplars")
+
+
 def test_surprise_and_third_factor_exclude_each_other():
     with pytest.raises(ValueError, match="exclude each other"):
         Prototypes.Config(surprise=0.7, third_factor=0.03)
