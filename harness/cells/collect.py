@@ -72,7 +72,8 @@ def collect(plan: Plan, store: Finished, failed: dict[str, str] | None = None) -
     failed = failed or {}
     failures = []
     for cell in plan.cells:
-        if cell.protocol and cell.key in failed:
+        follows = cell.role == "trust" and cell.needs in failed  # its measurement has the error
+        if cell.protocol and cell.key in failed and not follows:
             failures.append((cell.learner, cell.protocol, cell.seed, failed[cell.key]))
     for cell in plan.waiting:
         if cell.role == "measure" and cell.behind in failed:

@@ -107,7 +107,7 @@ def check(
     )
     failed = done.run.outcome.failed
     if failed:
-        print_failures(done.run.plan.cells, failed, store)
+        print_failures(done.run.plan, failed, store)
     if done.report is not None:
         _print_report(done.report, as_json=as_json)
         # Written last: if a file cannot be written, the answer is on the terminal already.

@@ -10,7 +10,7 @@ import typer
 from harness.cli import listing
 from harness.cli.app import LOOK, app
 from harness.cli.options import SOURCE_HELP, AsJson, DataRoot, Device, Sets, StorePath
-from harness.cli.output import counted, err, print_json
+from harness.cli.output import counted, err, out, print_json
 from harness.storage.location import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -75,18 +75,26 @@ def compare(
     if as_json:
         print_json([asdict(line) for line in lines])
     else:
-        _print(lines, f"A: {a}, B: {b}")
+        _print(lines, f"A: {a}", f"B: {b}")
 
 
-def _print(lines: list[Line], title: str) -> None:
-    """Print one row a number, the largest effects first, then what could not be tested."""
+def _print(lines: list[Line], a: str, b: str) -> None:
+    """Print one row a number, the largest effects first, then what could not be tested.
+
+    Args:
+        lines: numbers of both sides.
+        a: heading of one side: a title over a table on a terminal, and a column's into a pipe.
+        b: heading of the other.
+    """
     from harness.report.pairs import LEVEL
 
     several = len({line.learner for line in lines}) > 1
     tested = [line for line in lines if line.p is not None]
     rest = [line for line in lines if line.p is None]
     tested.sort(key=_effect, reverse=True)
-    listing.show([_row(line, several=several) for line in [*tested, *rest]], title)
+    headings = ("A", "B") if out.is_terminal else (a, b)
+    rows = [_row(line, headings, several=several) for line in [*tested, *rest]]
+    listing.show(rows, f"{a}, {b}")
     if tested:
         paired = "images or episodes that both sides measured, where they did"
         err.print(
@@ -105,13 +113,14 @@ def _effect(line: Line) -> float:
     return abs(line.difference) / max(line.high - line.low, 1e-12)
 
 
-def _row(line: Line, *, several: bool) -> dict[str, Any]:
+def _row(line: Line, headings: tuple[str, str], *, several: bool) -> dict[str, Any]:
     from harness.report.formats import number
 
     name = f"{line.learner}: {line.where}" if several else line.where
-    row = {"number": name, "A": number(line.metric, line.a), "B": number(line.metric, line.b)}
+    values = (number(line.metric, line.a), number(line.metric, line.b))
     return {
-        **row,
+        "number": name,
+        **dict(zip(headings, values, strict=True)),
         "B - A": _difference(line),
         "95 % interval": _interval(line),
         "p": _p(line),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,20 +52,27 @@ def print_skipped(plan: Plan, console: Console) -> None:
             console.print(f"not in {entry.name}: {learner}, because {reason}")
 
 
-def print_failures(cells: Iterable[Cell], failed: Mapping[str, str], store: str) -> None:
-    """Print each failed cell, why it failed, and the file with its traceback.
+def print_failures(plan: Plan, failed: Mapping[str, str], store: str) -> None:
+    """Print each error once: its cell, how many need that cell, and the file with its traceback.
 
     Args:
-        cells: cells of a plan; repetitions are printed once.
+        plan: the cells of the run.
         failed: key of a cell -> last line of its error.
         store: folder or URL of the store.
     """
     from harness.storage.store import Store
 
     opened = Store(store)
-    failures = {cell.key: cell for cell in cells if cell.key in failed}
-    for key, cell in failures.items():
+    cells = {cell.key: cell for cell in [*plan.relatives, *plan.cells, *plan.waiting]}
+    causes = Counter(_cause(key, cells, failed) for key in cells)
+    for key, cell in cells.items():
+        if not causes[key]:
+            continue
         err.print(f"FAILED {cell.title}: {failed[key]}", style="red")
+        dependents = causes[key] - 1
+        if dependents:
+            needs = "needs it" if dependents == 1 else "need it"
+            err.print(f"       and {counted(dependents, 'cell')} that {needs}", style="red")
         failure = opened.failure(key)
         if failure:
             path, trace = failure
@@ -72,6 +80,17 @@ def print_failures(cells: Iterable[Cell], failed: Mapping[str, str], store: str)
             own = own_line(trace)
             if own:
                 err.print(f"       raised at: {own}")
+
+
+def _cause(key: str, cells: Mapping[str, Cell], failed: Mapping[str, str]) -> str | None:
+    """The cell whose error made this one fail, perhaps its own; None if it did not fail."""
+    from harness.execute.base import prerequisites
+
+    cell = cells[key]
+    before = next((each for each in [*prerequisites(cell), cell.behind] if each in failed), None)
+    if before is not None and before in cells:
+        return _cause(before, cells, failed)
+    return key if key in failed else None
 
 
 def own_line(trace: str) -> str | None:

@@ -105,7 +105,7 @@ def paper(
             err.print("  its numbers are still those of older code or data")
         if made.failed and made.plan:
             failed = True
-            print_failures(made.plan.cells, made.failed, store)
+            print_failures(made.plan, made.failed, store)
     if failed:
         raise typer.Exit(1)
 

@@ -88,7 +88,7 @@ def run(
     outcome = done.outcome
     _print_end(suite, folder, written, outcome, time.monotonic() - start)
     if outcome.failed:
-        print_failures(done.plan.cells, outcome.failed, store)
+        print_failures(done.plan, outcome.failed, store)
         raise typer.Exit(1)
 
 

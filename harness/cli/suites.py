@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -24,11 +24,13 @@ class _Validation:
         path: the file.
         summary: what the suite contains; empty if it has faults.
         faults: everything that is wrong with it.
+        absent: its datasets that are not on this machine, and the commands that get them.
     """
 
     path: Path
     summary: str
     faults: Sequence[HarnessError]
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @app.command(rich_help_panel=START)
@@ -47,6 +49,7 @@ def validate(
     """Check suite files.
 
     Each fault is named with file:line:column and what is allowed. Exit status 2 if there is one.
+    A dataset that is not on this machine is no fault: the command that gets it is printed.
 
     A kind such as `package.module:Class` is imported, which runs its code: check a suite of a
     stranger with --no-plugins, which replaces no ${NAME} by a variable of the environment either.
@@ -68,6 +71,7 @@ def validate(
 def _validate(
     path: Path, sets: Sequence[str], data_root: Path | None, *, plugins: bool
 ) -> _Validation:
+    from harness.data import inventory
     from harness.suite import load
 
     try:
@@ -80,7 +84,10 @@ def _validate(
         return _Validation(path, "", faults)
     learners = _count(suite.learners, "learner")
     protocols = _count(suite.protocols, "protocol")
-    return _Validation(path, f"{learners}, {protocols}", ())
+    trained_on = [entry.dataset for entry in suite.protocols]
+    measured_on = [entry.protocol.measured_on(entry.dataset) for entry in suite.protocols]
+    absent = inventory.absent([*trained_on, *measured_on])
+    return _Validation(path, f"{learners}, {protocols}", (), absent)
 
 
 def _count(things: Sized, word: str) -> str:
@@ -93,6 +100,9 @@ def _print_validation(validation: _Validation) -> None:
         print(fault, file=sys.stderr)
     if not validation.faults:
         print(f"{validation.path}: good: {validation.summary}")
+    if validation.absent:
+        datasets = ", ".join(f"{name} ({how})" for name, how in validation.absent.items())
+        print(f"  not on this machine: {datasets}")
 
 
 def _to_dict(validation: _Validation) -> dict[str, object]:
@@ -104,6 +114,7 @@ def _to_dict(validation: _Validation) -> dict[str, object]:
         "suite": str(validation.path),
         "good": not faults,
         "says": validation.summary,
+        "absent": dict(validation.absent),
         "faults": faults,
     }
 

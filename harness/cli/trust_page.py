@@ -40,7 +40,7 @@ def show(rows: Sequence[Row], *, whole: bool) -> None:
 
 
 def _summary(row: Row) -> dict[str, Any]:
-    return {"level": row.level, **_name(row), "remarks": ", ".join(c.name for c in row.remarks)}
+    return {"trust": row.level, **_name(row), "check": ", ".join(c.name for c in row.remarks)}
 
 
 def _name(row: Row) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def _lines(row: Row, *, whole: bool) -> list[dict[str, Any]]:
     checks = _shown(row, whole=whole)
     named = [(check.level, check.name, check.detail) for check in checks] or [(row.level, "", "")]
     return [
-        {**_name(row), "level": level, "check": name, "found": detail}
+        {"trust": level, **_name(row), "check": name, "found": detail}
         for level, name, detail in named
     ]
 

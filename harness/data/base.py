@@ -300,6 +300,11 @@ class Dataset(ABC):
             return False
 
     @property
+    def parts(self) -> list[Dataset]:
+        """The datasets that it is made of: itself, unless it combines others."""
+        return [self]
+
+    @property
     def place(self) -> Path:
         """The folder of its files below the data root.
 

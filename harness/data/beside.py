@@ -83,9 +83,14 @@ class Beside(Dataset):
         return {name: made({"kind": name}, self.root) for name in self.config.outside.split()}
 
     @property
+    def parts(self) -> list[Dataset]:
+        """All of them."""
+        return [self.inside, *self.outside.values()]
+
+    @property
     def title(self) -> str:
         """The names of all of them."""
-        return " beside ".join(each.title for each in (self.inside, *self.outside.values()))
+        return " beside ".join(each.title for each in self.parts)
 
     def facts(self) -> Facts:
         """Shape and splits.
@@ -107,8 +112,7 @@ class Beside(Dataset):
 
     def sources(self) -> list[Path]:
         """The files of all of them."""
-        every = (self.inside, *self.outside.values())
-        return [path for dataset in every for path in dataset.sources()]
+        return [path for dataset in self.parts for path in dataset.sources()]
 
     def build(self) -> Loaded:
         """Put the test images of the others behind those of the dataset."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,21 @@ def describe_all(root: Path | None) -> list[dict[str, Any]]:
 def present(root: Path | None) -> list[str]:
     """Name the datasets whose files are present under their default configs."""
     return [name for name in datasets if _default(name, root).is_present]
+
+
+def absent(wanted: Iterable[Dataset]) -> dict[str, str]:
+    """Name the datasets that are not on this machine: name -> the command that gets it."""
+    missing = {}
+    for dataset in wanted:
+        for part in dataset.parts:
+            if not part.is_present:
+                name = part.kind
+                missing[name] = (
+                    f"harness data get {name}"
+                    if part.remotes
+                    else f"harness data import {name} PATH"
+                )
+    return missing
 
 
 def _default(name: str, root: Path | None) -> Dataset:

@@ -44,6 +44,11 @@ class SomeClasses(Dataset):
         """The dataset with all of its classes."""
         return made({"kind": self.config.of}, self.root)
 
+    @property
+    def parts(self) -> list[Dataset]:
+        """The dataset with all of its classes."""
+        return [self.whole]
+
     def facts(self) -> Facts:
         """Shape and splits, counted in the images: facts of a dataset do not list its classes.
 

@@ -8,7 +8,7 @@ their dependencies, time limits and retries are the business of ``schedule``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, Self
 
@@ -143,6 +143,9 @@ class Display(Protocol):
 
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
         """A cell is done (``error`` is None) or has failed, here or in another run."""
+
+    def skipped(self, cells: Sequence[Cell]) -> None:
+        """Cells that need the one that has just failed, and fail with it."""
 
 
 executors = registry.Registry("executor", "harness.execute.base:Executor", "harness.execute")

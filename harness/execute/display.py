@@ -136,6 +136,15 @@ class _Count:
     def _remark(self, error: str | None) -> str:
         return f"FAILED: {error}" if error else ""
 
+    def skipped(self, cells: Sequence[Cell]) -> None:
+        """Count cells that failed with the one before them, whose line has the error."""
+        self.count += len(cells)
+        for cell in cells:
+            self.clock.finished(cell.key, 0.0, counts=False)
+        width = len(str(self.total))
+        noun = "cell that needs it" if len(cells) == 1 else "cells that need it"
+        self._print(f"[{self.count:{width}}/{self.total}] {'':8}  and {len(cells)} {noun}", "red")
+
     def warned(self, cell: Cell, warning: str) -> None:
         """Print the warning of a cell, above the bars if there are any."""
         self._print(f"WARNING {cell.learner}: {warning}", "yellow")
@@ -221,8 +230,16 @@ class Bars(_Count):
     def finished(self, worker: int, cell: Cell, seconds: float, error: str | None) -> None:
         """Count the cell; its line is printed above the bars."""
         super().finished(worker, cell, seconds, error)
+        self._advance(1)
+
+    def skipped(self, cells: Sequence[Cell]) -> None:
+        """Count the cells; one line for all is printed above the bars."""
+        super().skipped(cells)
+        self._advance(len(cells))
+
+    def _advance(self, cells: int) -> None:
         description = f"{self.count} of {self.total} cells"
-        self.bars.update(self.all, advance=1, description=description, note=self._time_left())
+        self.bars.update(self.all, advance=cells, description=description, note=self._time_left())
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.cells.cell import Cell
@@ -211,18 +211,19 @@ class _Run:
         self.outcome.failed[cell.key] = event.text
         self.display.finished(worker, cell, event.seconds, event.text)
         what = _PREREQUISITE.get(cell.role, cell.role)
-        self._skip_dependents(cell.key, f"its {what} failed ({event.text})")
+        skipped = list(self._skip_dependents(cell.key, f"its {what} failed ({event.text})"))
+        if skipped:
+            self.display.skipped(skipped)
 
-    def _skip_dependents(self, key: str, reason: str) -> None:
-        """Fail all cells that need a failed one, directly or through others."""
+    def _skip_dependents(self, key: str, reason: str) -> Iterator[Cell]:
+        """Fail all cells that need a failed one, directly or through others; yield them."""
         # A trust check needs two cells of one chain: it is skipped once, after its measurement.
         for cell in sorted(self.dependents[key], key=lambda cell: cell.needs != key):
             if cell.key in self.outcome.failed:
                 continue
-            error = f"{_SKIPPED.get(cell.role, 'not computed')}: {reason}"
-            self.outcome.failed[cell.key] = error
-            self.display.finished(-1, cell, 0.0, error)
-            self._skip_dependents(cell.key, reason)
+            self.outcome.failed[cell.key] = f"{_SKIPPED.get(cell.role, 'not computed')}: {reason}"
+            yield cell
+            yield from self._skip_dependents(cell.key, reason)
 
     def _stop_overdue(self) -> None:
         """Stop cells that have exceeded the time limit and are not in the store by now."""

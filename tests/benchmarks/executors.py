@@ -67,6 +67,7 @@ class Clock:
 
     progressed = started
     warned = started
+    skipped = started
 
     def finished(self, worker: int, cell: object, seconds: float, error: str | None) -> None:
         """The moment."""

@@ -110,7 +110,16 @@ def test_trust_into_a_pipe_is_one_line_a_check(capsys):
     passed = swept("PASS", CHECKS[:1])
     trust_page.show([swept(), passed], whole=False)
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [line[4] for line in lines[1:]] == ["WARN", "PASS"]
+    assert [line[0] for line in lines[1:]] == ["WARN", "PASS"]
+
+
+def test_columns_of_trust_have_the_same_names_in_a_pipe_and_on_a_terminal(monkeypatch, capsys):
+    trust_page.show([swept()], whole=False)
+    piped = capsys.readouterr().out.splitlines()[0].split("\t")
+    written = on_terminal(monkeypatch)
+    trust_page.show([swept()], whole=False)
+    shown = written.getvalue().splitlines()[1].split()
+    assert piped == [*shown, "found"]
 
 
 def test_every_trust_check_says_what_it_expects_and_what_to_do():
@@ -130,7 +139,7 @@ def test_numbers_of_a_comparison_are_whole_at_80_columns(monkeypatch, number, di
 
     written = on_terminal(monkeypatch)
     line = Line("", "robust, eps 0.1", "accuracy", number, 0.5, 0.4, 0.3, 0.5, 1e-9, True, 100)
-    comparing._print([line], "A: a, B: b")
+    comparing._print([line], "A: a", "B: b")
     shown = written.getvalue()
     assert "< 0.001" in shown
     assert difference in shown

@@ -99,6 +99,14 @@ def test_two_learners_are_compared_pair_by_pair(ran):
     assert "did you mean 'random'" in wrong.stderr
 
 
+def test_sides_of_a_comparison_are_named_in_a_pipe(ran):
+    done = harness(
+        "compare", "pixels", "random", "--suite", ran[0] / "tiny.yaml", "--store", ran[0] / "store"
+    )
+    headings = done.stdout.splitlines()[0].split("\t")
+    assert headings[:4] == ["number", "A: pixels", "B: random", "B - A"]
+
+
 def test_a_run_against_itself_has_no_difference(ran):
     path = ran[0] / "tiny.yaml"
     done = harness("compare", path, path, "--store", ran[0] / "store", "--json")

@@ -72,6 +72,23 @@ def test_plan_says_what_is_done(ran, tmp_path):
     assert 0 < low < high
 
 
+def test_validate_names_datasets_that_are_not_here_and_how_to_get_them(tmp_path):
+    suite = tmp_path / "elsewhere.yaml"
+    apart = "{kind: out_of_distribution, dataset: mnist5k, outside: [kmnist]}"
+    suite.write_text(
+        "name: elsewhere\nlearners: {pixels: {kind: nearest-mean}}\nprotocols:\n"
+        f"  plain: {{kind: classification, dataset: mnist}}\n  apart: {apart}\n"
+    )
+    done = harness("validate", suite, "--data-root", tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].strip() == (
+        "not on this machine: mnist (harness data get mnist), "
+        "kmnist (harness data import kmnist PATH)"
+    )
+    told = json.loads(harness("validate", suite, "--data-root", tmp_path, "--json").stdout)
+    assert told[0]["good"] and list(told[0]["absent"]) == ["mnist", "kmnist"]
+
+
 def test_validate_names_every_fault(tmp_path):
     good = tmp_path / "good.yaml"
     bad = tmp_path / "bad.yaml"

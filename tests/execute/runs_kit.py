@@ -118,6 +118,9 @@ class Watch:
         if error:
             self.errors[cell.key] = error
 
+    def skipped(self, cells) -> None:
+        self.ends += [cell.key for cell in cells]
+
 
 def interrupted(*words: str, after: int) -> subprocess.Popen:
     """Send Ctrl-C to ``harness run`` after so many finished cells; returns it when it has ended."""

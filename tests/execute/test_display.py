@@ -72,6 +72,17 @@ def test_no_terminal_gets_a_line_a_cell_with_time_so_far_and_left():
     assert "FAILED: ValueError: no" in lines[1] and lines[2].endswith("(last one)")
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_cells_that_fail_with_another_are_counted_in_one_line(terminal):
+    out = io.StringIO()
+    with shown_on(Console(file=out, width=120, force_terminal=terminal), "abcd") as shown:
+        shown.finished(0, cell("a"), 10.0, "ValueError: no")
+        shown.skipped([cell("b"), cell("c"), cell("d")])
+        assert shown.count == 4 and not shown.clock.expected
+    assert out.getvalue().count("ValueError: no") == 1
+    assert re.search(r"\[4/4\] +and 3 cells that need it", out.getvalue())
+
+
 def test_nothing_known_is_said_instead_of_a_number():
     guessed = {key: Expected(10.0, 1.1, ("a",), "guess") for key in "ab"}
     bars = show(

@@ -205,4 +205,12 @@ def test_a_dataset_that_is_only_partly_here_is_a_warning(tmp_path):
     (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"")
     findings = list(data.datasets_under(tmp_path))
     assert found(findings, "mnist").level == "WARN"
-    assert "omniglot" in found(findings, "not here").detail
+    absent = found(findings, "not here")
+    assert absent.level == "NOTE" and "omniglot" in absent.detail
+
+
+def test_nothing_that_is_absent_passes(tmp_path):
+    findings = [*data.datasets_under(None), *data.datasets_under(tmp_path)]
+    passed = [finding for finding in findings if finding.level == "PASS"]
+    assert found(findings, "data root").level == "NOTE"
+    assert not [each for each in passed if "not" in f"{each.name} {each.detail}".split()]

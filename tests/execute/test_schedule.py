@@ -170,6 +170,7 @@ def test_a_failure_goes_down_the_chain_with_its_reason():
         "a2": "not checked: its training failed (it failed)",
     }
     assert watch.ends == ["a", "a1", "a2"] and list(shelf.failures) == ["a"]
+    assert watch.errors == {"a": "it failed"}, "an error is shown once"
 
     outcome, _, _ = run(chain, Scripted(1, {"a1": ["failed"]}))
     assert outcome.done == ["a"]

@@ -29,7 +29,7 @@ def datasets_under(root: Path | None) -> Iterator[Finding]:
             yield finding
     if absent:
         yield Finding(
-            "PASS",
+            "NOTE",
             "not here",
             f"{', '.join(absent)} (needed only by suites that name them)",
             "harness data get NAME, or harness data import NAME PATH",
@@ -39,7 +39,7 @@ def datasets_under(root: Path | None) -> Iterator[Finding]:
 def _data_root(root: Path | None) -> Iterator[Finding]:
     if root is None:
         yield Finding(
-            "PASS",
+            "NOTE",
             "data root",
             "not set: only embedded datasets can be used",
             "set HARNESS_DATA to use others",

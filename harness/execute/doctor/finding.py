@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Level = Literal["PASS", "WARN", "FAIL"]
+Level = Literal["PASS", "NOTE", "WARN", "FAIL"]
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class Finding:
     """What was checked and how it is.
 
     Attributes:
-        level: PASS; WARN: it works, with a limitation; FAIL: something will not work.
+        level: PASS; NOTE: it is absent, and not everybody needs it; WARN: it works, with a
+            limitation; FAIL: something will not work.
         name: of what was checked.
         detail: its state.
         hint: what to do about it.
