@@ -83,7 +83,7 @@ class CompetitiveLearner(Learner):
     own_heads: ClassVar[tuple[str, ...]]
     """Heads that the rule learns itself."""
 
-    config: CompetitiveConfig
+    config: registry.Config
     stage: Stage
     output: torch.Tensor
 

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from harness.lazy import F, torch
 from harness.learning.learner import Progress, silent
 
+TRACE = 0.001
+"""Strength of every imprinted synapse, at least: the delta rule multiplies and cannot revive 0."""
+
 
 def logits(codes: torch.Tensor, weight: torch.Tensor, gain: float) -> torch.Tensor:
     """o_c = g (h . V_c - mean over c' of h . V_c'): the mean is a uniform inhibitory pool."""
@@ -133,3 +136,21 @@ def class_means(codes: torch.Tensor, labels: torch.Tensor, classes: int) -> torc
     targets = one_hot(labels, classes)
     sums = torch.bmm(targets.transpose(1, 2), codes)
     return sums / targets.sum(1).clamp_min_(1.0).unsqueeze(2)
+
+
+def imprint(codes: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """V_c = m_c / |m_c| + trace, with m_c the mean code of class c.
+
+    The mean is Hebbian learning; the length is heterosynaptic depression.
+
+    Args:
+        codes: (E, S, D).
+        labels: (E, S).
+        classes: Number of classes.
+
+    Returns:
+        V, (E, D, classes).
+    """
+    means = class_means(codes, labels, classes)
+    length = torch.linalg.vector_norm(means, dim=2, keepdim=True).clamp_min(1e-12)
+    return (means / length + TRACE).transpose(1, 2).contiguous()

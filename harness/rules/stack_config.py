@@ -1,4 +1,4 @@
-"""Which layers and ingredients ``ech-stack`` has, and the sizes that follow from them."""
+"""Which layers and ingredients a stack has, and the sizes that follow from them."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class LayerConfig(registry.Config):
     temperature: float = Field(100.0, gt=0, description="T of the code that is passed on")
 
 
-class StackConfig(CompetitiveConfig):
-    """Keys of ``ech-stack``."""
+class LocalStackConfig(registry.Config):
+    """Keys of every stack: its architecture, what it is shown, and its read-outs."""
 
     layers: list[LayerConfig] = Field(
         [LayerConfig.model_validate({})],
@@ -74,7 +74,12 @@ class StackConfig(CompetitiveConfig):
         description="theta: a trained layer loses synapses below theta times the neuron's mean",
     )
 
+    clip: float = Field(0.5, gt=0, le=1, description="largest step in log w, of a read-out too")
     gain: float = Field(20.0, gt=0, description="g of the read-out, for codes of length one")
+    readout_eta: float = Field(0.03, gt=0, description="read-out rate, in RMS units of log V")
+    readout_batch: int = Field(
+        2000, ge=1, description="codes per read-out step, or all if there are fewer"
+    )
     readout_steps: int = Field(
         600, ge=0, description="delta-rule steps on the training set; 0: imprinted only"
     )
@@ -92,6 +97,10 @@ class StackConfig(CompetitiveConfig):
     adapt_patches: int = Field(256, ge=1, description="patches per step, from scratch")
 
 
+class StackConfig(CompetitiveConfig, LocalStackConfig):
+    """Keys of ``ech-stack``."""
+
+
 @dataclass(frozen=True)
 class LayerSize:
     """Sizes of one layer.
@@ -107,7 +116,9 @@ class LayerSize:
     fan_in: int
 
 
-def sizes(config: StackConfig, image_shape: tuple[int, int, int]) -> tuple[list[LayerSize], int]:
+def sizes(
+    config: LocalStackConfig, image_shape: tuple[int, int, int], kind: str = "ech-stack"
+) -> tuple[list[LayerSize], int]:
     """Sizes of each layer, and of the code that the read-out sees.
 
     >>> config = StackConfig(layers=[LayerConfig(neurons=10, kernel=3, grid=None)])
@@ -127,7 +138,7 @@ def sizes(config: StackConfig, image_shape: tuple[int, int, int]) -> tuple[list[
         kernel = layer.kernel or smaller
         if kernel > smaller:
             raise HarnessError(
-                f"layer {depth} of ech-stack has kernel {kernel}, but its input is only "
+                f"layer {depth} of {kind} has kernel {kernel}, but its input is only "
                 f"{height} x {width}",
                 hint=f"kernel: at most {smaller}, or null for all of it",
             )

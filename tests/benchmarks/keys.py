@@ -145,7 +145,7 @@ NAMED: list[tuple[str, str, Edit, Expected]] = [
     ),
     (
         "a constant of a rule",
-        "harness.rules.stack",
+        "harness.rules.local_stack",
         replacing("SIGMA_IMAGES = 200", "SIGMA_IMAGES = 201"),
         the_stacked_rule,
     ),

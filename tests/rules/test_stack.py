@@ -14,7 +14,7 @@ from harness.data.base import Images
 from harness.errors import HarnessError
 from harness.registry import learners
 from harness.rng import Rng
-from harness.rules import stack
+from harness.rules import readouts, stack
 from harness.rules.modules.local import LocalCode, Stack, draw_patches, lengths, on_off, patches
 
 STACK = learners["ech-stack"]
@@ -138,9 +138,9 @@ def test_one_shot_heads_are_imprinted_and_more_shots_are_consolidated():
     codes = one.embed(bars().tensor())[None]
     labels = torch.arange(200)[None] % 4
     single = one.own_head(codes[:, :4], labels[:, :4], 4)
-    assert torch.equal(single, stack.imprint(codes[:, :4], labels[:, :4], 4))
+    assert torch.equal(single, readouts.imprint(codes[:, :4], labels[:, :4], 4))
     many = one.own_head(codes, labels, 4)
-    assert not torch.equal(many, stack.imprint(codes, labels, 4)) and (many > 0).all()
+    assert not torch.equal(many, readouts.imprint(codes, labels, 4)) and (many > 0).all()
 
 
 def test_a_kernel_that_does_not_fit_is_one_clear_error():
@@ -222,7 +222,7 @@ def test_the_embedding_is_compressed_and_of_length_one():
 
 def test_classes_are_imprinted_at_length_one_with_a_trace():
     codes, labels = torch.rand(1, 9, 5, generator=Rng(0).torch("h")), torch.arange(9)[None] % 3
-    got = stack.imprint(codes, labels, 3)[0].numpy()
+    got = readouts.imprint(codes, labels, 3)[0].numpy()
     for c in range(3):
         mean = codes[0, labels[0] == c].mean(0).double().numpy()
         np.testing.assert_allclose(got[:, c], mean / np.linalg.norm(mean) + 0.001, rtol=1e-5)
@@ -231,19 +231,22 @@ def test_classes_are_imprinted_at_length_one_with_a_trace():
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_plastic_step_sees_unit_patches_gated_by_their_length(shared, monkeypatch):
     """x / |x|, gate |x| / (|x| + sigma) over its mean; T rises geometrically and the rate falls."""
-    one = learner({"layers": [{"shared": shared, "kernel": 4, "stride": 2, "neurons": 5}]})
+    one = learner(
+        {"layers": [{"shared": shared, "kernel": 4, "stride": 2, "neurons": 5}], "patches": 30}
+    )
     given = {}
 
     def learn(layer, inputs, temperature, fade, rates, noise, gate):
-        given.update(inputs=inputs, temperature=temperature, fade=fade, gate=gate)
+        if fade == 0.75:
+            given.update(inputs=inputs, temperature=temperature, gate=gate)
         return torch.zeros(len(inputs))
 
     monkeypatch.setattr(stack.plasticity, "learn", learn)
     maps, sigma = torch.rand(2, 4, 1, 12, 12, generator=Rng(0).torch("m")), torch.tensor([0.3, 2.0])
     layer = one._initial_layer(0, 2)
-    one._learn(0, layer, maps, sigma, done=0.25, patches=30, generator=Rng(1).torch("patches"))
+    one._learn_layer(layer, one._shown(0, lambda _: maps, sigma, 4))
     if shared:
-        seen = draw_patches(maps, 4, 2, 30, Rng(1).torch("patches"))
+        seen = draw_patches(maps, 4, 2, 30, one.rng.torch("patches", 0, 1))
         half = sigma
     else:
         seen = patches(maps, 4, 2).transpose(1, 2).flatten(0, 1)
@@ -252,7 +255,7 @@ def test_a_plastic_step_sees_unit_patches_gated_by_their_length(shared, monkeypa
     torch.testing.assert_close(given["inputs"], seen / length[..., None], rtol=1e-4, atol=1e-5)
     gate = length / (length + half[:, None])
     torch.testing.assert_close(given["gate"], gate / gate.mean(1, keepdim=True))
-    assert given["temperature"] == pytest.approx(20 * 20**0.25) and given["fade"] == 0.75
+    assert given["temperature"] == pytest.approx(20 * 20**0.25)
 
 
 def test_the_semi_saturation_is_a_share_of_the_usual_length_of_a_patch():
@@ -264,7 +267,7 @@ def test_the_semi_saturation_is_a_share_of_the_usual_length_of_a_patch():
 def test_replays_grow_with_the_number_of_examples(monkeypatch):
     one = learner({"head_steps": 40})
     asked = []
-    monkeypatch.setattr(stack.readouts, "descend", lambda *_, steps, **__: asked.append(steps))
+    monkeypatch.setattr(readouts, "descend", lambda *_, steps, **__: asked.append(steps))
     for shots in (1, 2, 10):
         one.own_head(torch.rand(1, 4 * shots, 6), torch.arange(4).repeat(shots)[None], 4)
     assert asked == [0, 20, 36]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -81,6 +84,52 @@ def lengths(maps: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
     """Length of the patch at each place of maps (E, B, C, H, W), (E, B, h, w)."""
     mean_square = F.avg_pool2d(maps.square().sum(2), kernel, stride)
     return (mean_square * kernel**2 + TINY).sqrt()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the receptive fields of E layers are shown while they learn.
+
+    Attributes:
+        maps: step -> output of the layers below, (E, B, C, H, W).
+        steps: how many there are.
+        kernel: side of a receptive field.
+        stride: spacing of receptive fields.
+        shared: whether all places share their weights.
+        sigma: semi-saturation of the E layers, (E,).
+        count: patches drawn per step, if weights are shared; all are seen otherwise.
+        generator: step -> what draws them, and then whatever else the step draws.
+    """
+
+    maps: Callable[[int], torch.Tensor]
+    steps: int
+    kernel: int
+    stride: int
+    shared: bool
+    sigma: torch.Tensor
+    count: int
+    generator: Callable[[int], torch.Generator]
+
+    def patches(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+        """Patches of a step at length one, how strongly each is felt, and the step's generator.
+
+        The gate of a patch x is |x| / (|x| + sigma), divided by its mean over the step.
+
+        Returns:
+            (E, P, n) and (E, P). If each of L places has neurons of its own, there are E * L.
+        """
+        generator = self.generator(step)
+        maps, sigma = self.maps(step), self.sigma
+        if self.shared:
+            seen = draw_patches(maps, self.kernel, self.stride, self.count, generator)
+        else:
+            everywhere = patches(maps, self.kernel, self.stride)  # (E, B, L, n)
+            seen = everywhere.transpose(1, 2).flatten(0, 1)
+            sigma = sigma.repeat_interleave(everywhere.shape[2])
+        length = torch.linalg.vector_norm(seen, dim=2)
+        gate = length / (length + sigma.unsqueeze(1)).clamp_min(TINY)
+        gate = gate / gate.mean(1, keepdim=True).clamp_min(1e-6)
+        return seen / (length + 1e-6).unsqueeze(2), gate, generator
 
 
 class LocalCode(nn.Module):
