@@ -33,6 +33,8 @@ UNKNOWN_S = 3.0
 """Seconds of a cell of which nothing is known."""
 UNKNOWN_IMAGES = 5000
 """Images of a split of which nothing is known."""
+UNTRAINED = 0.1
+"""Epochs that a training of none takes: it may still fit a read-out."""
 WIDTHS = ("hidden", "width", "memories", "channels")
 """Keys of learners that say how wide they are: a number, or one for each layer."""
 LOOPS = ("inference_steps", "free_steps", "steps", "adversarial_steps", "draws")
@@ -58,14 +60,14 @@ CONVOLUTIONAL = 20
 FRONT = 4_000_000
 """Multiply-adds of a fixed transformation of the image before the learner, roughly."""
 PASSES = {
-    "biology": 30,
+    "biology": 15,
     "continual": 50,
     "corruption": 0.3,
-    "few_shot": 0.3,
+    "few_shot": 0.2,
     "low_data": 2,
     "memory": 50,
-    "receptive_fields": 50,
-    "rsa": 40,
+    "receptive_fields": 20,
+    "rsa": 10,
 }
 """Passes over its images that a protocol makes without an attack; 1 for others."""
 
@@ -117,7 +119,10 @@ def _seen(keys: Keys, images: int, budget: int | None) -> float:
         episode = keys["train_ways"] * (keys.get("train_shots", 1) + keys.get("train_queries", 1))
         rounds = keys.get("episodes") or keys.get("iterations", 1) * keys.get("meta_batch", 1)
         return float(rounds * episode * keys.get("inner_steps", 1))
-    seen = images * max(1, keys.get("epochs") or keys.get("iterations") or 1)
+    rounds = keys.get("epochs", keys.get("iterations")) or 1
+    if keys.get("epochs") == 0:
+        rounds = UNTRAINED
+    seen = images * rounds
     seen = seen if budget is None else min(seen, budget)
     return float(seen + keys.get("readout_steps", 0) * keys.get("readout_batch", 0) / 10)
 

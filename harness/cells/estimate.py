@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,13 +19,20 @@ from typing import Literal
 import numpy as np
 
 from harness.cells.cell import Cell, Identity
-from harness.cells.cost import cost
-from harness.cells.learned import Rates, learned_rates
+from harness.cells.cost import CELL_S, cost
+from harness.cells.learned import Rate, Rates, learned_rates
 from harness.errors import StoreError
 from harness.storage.store import Store
 
 SAMPLED = 2000
 """Number of finished cells that are read; keys are hashes, so the first are a fair sample."""
+
+SHORT_S = 0.3
+"""Added to seconds and to work before they are divided: a shorter cell says little of its rate."""
+NEAR = 4.0
+"""Cells of up to this many times the work have the same rate."""
+FURTHER = 0.4
+"""Doubt for each factor e of work beyond that."""
 
 Likeness = tuple[str, ...]
 """Facts of a cell; cells that share them take about the same time for the same work."""
@@ -48,12 +56,14 @@ class Expected:
         doubt: standard deviation of the logarithm of the seconds: 0.7 is a factor of two.
         like: the likeness that it shares with cells whose times are off by the same factor.
         basis: cells of the store, earlier runs of this user, or neither.
+        group: what it shares with likenesses whose times are off in part by the same factor.
     """
 
     seconds: float
     doubt: float
     like: Likeness
     basis: Basis
+    group: Likeness = ()
 
 
 def expectations(cells: list[Cell], store: Store) -> dict[str, Expected]:
@@ -68,19 +78,24 @@ def expectations(cells: list[Cell], store: Store) -> dict[str, Expected]:
     if not cells:
         return {}
     finished = observed(store, store.finished()[:SAMPLED])
-    here = {likeness: median(rates) for likeness, rates in finished.items()}
+    here = {likeness: _typical(rates) for likeness, rates in finished.items()}
     before = learned_rates()
     return {cell.key: _expected(cell.identity, here, before) for cell in cells}
 
 
-def observed(store: Store, keys: Iterable[str]) -> dict[Likeness, list[float]]:
+def observed(store: Store, keys: Iterable[str]) -> dict[Likeness, list[Rate]]:
     """The rates of finished cells, by likeness: seconds over the work that is seen in them."""
-    rates: dict[Likeness, list[float]] = defaultdict(list)
+    rates: dict[Likeness, list[Rate]] = defaultdict(list)
     for _, result in store.results(keys):
-        rate = result.wall_s / cost(result.identity)
+        work = cost(result.identity)
+        rate = Rate((result.wall_s + SHORT_S) / (work + SHORT_S), work)
         for likeness in likenesses(result.identity):
             rates[likeness].append(rate)
     return rates
+
+
+def _typical(rates: list[Rate]) -> Rate:
+    return Rate(median(rate.value for rate in rates), median(rate.work for rate in rates))
 
 
 def _expected(identity: Identity, here: Rates, before: Rates) -> Expected:
@@ -90,14 +105,29 @@ def _expected(identity: Identity, here: Rates, before: Rates) -> Expected:
     for basis, known in sources:
         for likeness, doubt in zip(alike, DOUBTS[basis], strict=True):
             if likeness in known:
-                return Expected(work * known[likeness], doubt, alike[0], basis)
-    return Expected(work, DOUBTS["guess"][0], _wide(alike[0]), "guess")
+                seconds, doubt = _scaled(known[likeness], work, doubt)
+                return Expected(seconds, doubt, alike[0], basis, group_of(alike[0]))
+    return Expected(work, DOUBTS["guess"][0], alike[0], "guess", group_of(alike[0]))
 
 
-def _wide(likeness: Likeness) -> Likeness:
-    """The likeness of a guess: what is off of one learner's measurement is off of all learners'."""
+def _scaled(rate: Rate, work: float, doubt: float) -> tuple[float, float]:
+    """Seconds of a cell and the doubt about them, from the rate of cells of another size.
+
+    The rate of far smaller cells says little of large ones: overhead is most of their time. So the
+    further away they are, the more the guess counts, whose rate is 1.
+    """
+    distance = abs(math.log((work + SHORT_S) / (rate.work + SHORT_S)))
+    further = FURTHER * max(0.0, distance - math.log(NEAR))
+    guess = DOUBTS["guess"][0]
+    weight = guess**2 / (guess**2 + further**2)
+    seconds = (work + SHORT_S) * rate.value**weight - SHORT_S
+    return max(seconds, CELL_S), math.hypot(doubt, math.sqrt(weight) * further)
+
+
+def group_of(likeness: Likeness) -> Likeness:
+    """All learners: what is off of one learner's measurement is off of the others', in part."""
     role, _, protocol, attack, device, _ = likeness
-    return likeness if role == "train" else (role, protocol, attack, device)
+    return (role, protocol, attack, device)
 
 
 def likenesses(identity: Identity) -> list[Likeness]:

@@ -2,8 +2,9 @@
 
 They are in one small file: ``times.json`` of the user's cache folder, or what HARNESS_TIMES names
 (empty: none is kept). It has rates: seconds over the work of a cell, times the speed of the machine
-that they were measured on, so that they hold on another one. Nothing but estimates of time depends
-on the file. It may be deleted, and a folder that cannot be written is no error.
+that they were measured on, so that they hold on another one; beside each rate, the work of such a
+cell. Nothing but estimates of time depends on the file. It may be deleted, and a folder that cannot
+be written is no error.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,16 @@ from harness.data.cache import cache_folder
 from harness.errors import HarnessError
 from harness.files import write_atomically
 
-Rates = dict[tuple[str, ...], float]
-"""Likeness of cells -> seconds over work."""
+
+class Rate(NamedTuple):
+    """Seconds over work of some cells, and the work of a typical one of them."""
+
+    value: float
+    work: float
+
+
+Rates = dict[tuple[str, ...], Rate]
+"""Likeness of cells -> their rate."""
 
 REMEMBERED = 20
 """Cells after which a new one changes a rate by no less than a twentieth."""
@@ -45,10 +54,13 @@ def learned_rates() -> Rates:
     if not times["rates"] or speed is None and not times["speeds"]:
         return {}
     speed = speed or measured_speed()
-    return {_likeness(name): rate / speed for name, (rate, _) in times["rates"].items()}
+    return {
+        _likeness(name): Rate(value / speed, work)
+        for name, (value, work, _) in times["rates"].items()
+    }
 
 
-def learn(observed: Mapping[tuple[str, ...], list[float]]) -> None:
+def learn(observed: Mapping[tuple[str, ...], list[Rate]]) -> None:
     """Remember rates that a run has observed.
 
     Args:
@@ -60,13 +72,14 @@ def learn(observed: Mapping[tuple[str, ...], list[float]]) -> None:
     times["speeds"][machine] = speed
     for likeness, rates in observed.items():
         name = json.dumps(likeness)
-        rate, count = times["rates"].pop(name, (1.0, 0))  # popped, to be the latest of all
+        value, work, count = times["rates"].pop(name, (1.0, 1.0, 0))  # popped, to be the latest
         for new in rates:
-            if new > 0:
+            if new.value > 0:
                 count = min(count + 1, REMEMBERED)
-                rate *= (new * speed / rate) ** (1 / count)
+                value *= (new.value * speed / value) ** (1 / count)
+                work *= (new.work / work) ** (1 / count)
         if count:
-            times["rates"][name] = (rate, count)
+            times["rates"][name] = (value, work, count)
     times["rates"] = dict(list(times["rates"].items())[-ENTRIES:])
     file = times_file()
     if file is not None:
@@ -105,9 +118,9 @@ def _read() -> dict[str, Any]:
         if file is not None:
             times = json.loads(file.read_bytes())
             rates = {
-                name: (float(rate), int(count))
-                for name, (rate, count) in times["rates"].items()
-                if float(rate) > 0 and _likeness(name)
+                name: (float(value), float(work), int(count))
+                for name, (value, work, count) in times["rates"].items()
+                if float(value) > 0 and float(work) > 0 and _likeness(name)
             }
             speeds = {name: float(speed) for name, speed in times["speeds"].items() if speed > 0}
             return {"speeds": speeds, "rates": rates}

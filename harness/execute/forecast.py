@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.cells import estimate
 from harness.cells.cell import Cell
@@ -13,12 +15,24 @@ from harness.execute.time_left import Range, TimeLeft, crowding
 from harness.storage.store import Store
 
 
+class Missing(Protocol):
+    """Tells which cells are missing."""
+
+    def __call__(self, keys: Iterable[str], *, skip_arrays: Collection[str] = ()) -> list[str]:
+        """Return the keys of missing cells, in the given order.
+
+        Args:
+            keys: of the cells in question.
+            skip_arrays: those of them whose arrays need not be looked at.
+        """
+
+
 @dataclass(frozen=True)
 class Forecast:
     """The work that is left of a plan.
 
     Attributes:
-        cells: all cells of the plan, each once.
+        cells: all cells of the plan, each once, and what the missing ones need beside them.
         missing: those that the store does not have, including cells that wait for a match.
         expected: key of each missing cell -> what is expected of it.
         workers: number of cells computed side by side.
@@ -54,8 +68,33 @@ def forecast(plan: Plan, store: Store, workers: int | None = None) -> Forecast:
         workers: number of cells computed side by side; one per core if None.
     """
     finished = set(store.finished())
-    missing = [cell for cell in plan.unique if cell.key not in finished]
-    missing += plan.waiting
+
+    def absent(keys: Iterable[str], *, skip_arrays: Collection[str] = ()) -> list[str]:
+        return [key for key in keys if key not in finished]
+
+    missing = [*unfinished(plan, absent), *plan.waiting]
     expected = estimate.expectations(missing, store)
-    cells = [*plan.unique, *plan.waiting]
-    return Forecast(cells, missing, expected, workers or default_workers())
+    relatives = [cell for cell in plan.relatives if cell.key in expected]
+    every = {cell.key: cell for cell in [*relatives, *plan.unique, *plan.waiting]}
+    return Forecast(list(every.values()), missing, expected, workers or default_workers())
+
+
+def unfinished(plan: Plan, missing: Missing) -> list[Cell]:
+    """The cells of a plan that a run has to compute; those that wait for a match are left out.
+
+    Weights that no missing cell needs are not read.
+
+    Args:
+        plan: the cells of a suite.
+        missing: tells which keys are missing, as ``Store.unfinished`` does, which verifies cells
+            and sets damaged ones aside.
+    """
+    users = [cell for cell in plan.unique if cell.role != "train"]
+    todo = set(missing(cell.key for cell in users))
+    needed = {cell.training for cell in users if cell.key in todo}
+    trainings = [cell.key for cell in plan.unique if cell.role == "train"]
+    todo |= set(missing(trainings, skip_arrays=set(trainings) - needed))
+    related = {key for cell in users if cell.key in todo for key in cell.relatives}
+    todo |= set(missing(related))
+    every = {cell.key: cell for cell in [*plan.relatives, *plan.unique]}
+    return [cell for cell in every.values() if cell.key in todo]

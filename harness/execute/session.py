@@ -28,6 +28,7 @@ from harness.errors import HarnessError
 from harness.execute import display, schedule
 from harness.execute.base import Executor, Outcome, executors
 from harness.execute.display import Bars, Lines
+from harness.execute.forecast import unfinished
 from harness.execute.signals import handling
 from harness.learning.at_hand import pickles
 from harness.learning.files import files_in
@@ -285,27 +286,10 @@ def _todo(
         The cells in the order to run them in, and what is expected of each cell that is missing,
         including those that wait for a match.
     """
-    todo = [cell for cell in unfinished(layout, store) if cell.key not in failed]
+    todo = [cell for cell in unfinished(layout, store.unfinished) if cell.key not in failed]
     expected = estimate.expectations([*todo, *layout.waiting], store)
     seconds = {key: each.seconds for key, each in expected.items()}
     return schedule.in_order(todo, seconds), expected
-
-
-def unfinished(layout: Plan, store: Store) -> list[Cell]:
-    """The cells of a plan that a run has to compute.
-
-    Damaged cells are set aside and count as missing. Weights that no missing cell needs are
-    not read.
-    """
-    users = [cell for cell in layout.unique if cell.role != "train"]
-    todo = set(store.unfinished(cell.key for cell in users))
-    needed = {cell.training for cell in users if cell.key in todo}
-    trainings = [cell.key for cell in layout.unique if cell.role == "train"]
-    todo |= set(store.unfinished(trainings, skip_arrays=set(trainings) - needed))
-    related = {key for cell in users if cell.key in todo for key in cell.relatives}
-    todo |= set(store.unfinished(related))
-    every = {cell.key: cell for cell in [*layout.relatives, *layout.unique]}
-    return [cell for cell in every.values() if cell.key in todo]
 
 
 def check_device(device: str) -> None:

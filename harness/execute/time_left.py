@@ -1,13 +1,8 @@
 """How long a run still takes, as a range: from what was expected and from what has happened so far.
 
-The time of a cell is taken as lognormal:
-
-    log seconds = log expected + machine + kind + own
-
-``machine`` is one number for the run: this machine, and how busy it is. ``kind`` is one for the
-cells that resemble each other, ``own`` one for each cell. Finished cells narrow the first two down
-(a normal model with random effects); recent ones count more, since load changes. Draws from what
-is left give the total, hence its quantiles.
+The time of a cell is taken as its expected time times a factor, of which finished cells tell
+(``harness.execute.factors``); recent ones count more, since load changes. Draws from what is left
+give the total, hence its quantiles.
 """
 
 from __future__ import annotations
@@ -24,6 +19,7 @@ import numpy as np
 from harness.cells.cell import Cell
 from harness.cells.estimate import Expected, Likeness
 from harness.execute.base import prerequisites
+from harness.execute.factors import Kind, Machine, Sample, drawn, own_doubt
 
 DRAWS = 100
 """Futures that are drawn; quantiles of them are stated."""
@@ -31,8 +27,6 @@ INSIDE = (0.15, 0.85)
 MACHINE = 0.4
 """Doubt about the speed of this machine before any cell has finished, as a standard deviation of
 log seconds; so are the others."""
-OWN = 0.3
-"""Doubt about one cell among its like, until the run shows how much they differ."""
 LOAD = 0.15
 """Doubt about how busy the machine will be."""
 OVERDUE = 0.7
@@ -46,7 +40,9 @@ UNEVEN = 0.35
 PATIENCE = 50
 """A range is stated again until this many times what it took to compute has passed."""
 SHORT_S = 0.1
-"""Overhead of a cell; ratios of cells shorter than that say nothing of the machine."""
+"""Added to seconds where they are compared: ratios of shorter cells say nothing of the machine."""
+LEAST_S = 0.02
+"""Seconds that any cell takes."""
 MEMORY_S = 60.0
 """Age at which a finished cell counts half, at least; it grows with the run."""
 NOMINAL_S = 2.0
@@ -65,31 +61,6 @@ class Range:
 class _Running:
     since: float
     fraction: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What is known of the cells of a likeness: mean and doubt of their log factor."""
-
-    mean: float
-    doubt: float
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Weighted log ratios of one likeness."""
-
-    mean: float
-    variance: float
-    weight: float
-
-    @classmethod
-    def of(cls, points: Iterable[tuple[float, float]]) -> _Sample:
-        """The sample of pairs of a ratio and its weight."""
-        ratios, weights = np.array(list(points)).T
-        mean = float(np.average(ratios, weights=weights))
-        variance = float(np.average((ratios - mean) ** 2, weights=weights))
-        return cls(mean, variance, float(weights.sum()))
 
 
 def crowding(workers: int) -> float:
@@ -125,14 +96,14 @@ class TimeLeft:
         crowded = math.log(max(1.0, crowd))
         guessed = [each.basis == "guess" for each in expected.values()]
         share = 0.3 + 0.2 * sum(guessed) / max(1, len(guessed))
-        self.machine = _Kind(share * crowded, math.hypot(MACHINE, 0.3 * crowded))
+        self.machine = Machine(share * crowded, math.hypot(MACHINE, 0.3 * crowded))
         self.now = now
         self.began = now()
         self.first: float | None = None  # when the first cell started
         self.busy = 0.0  # seconds that workers have spent on cells that are over
         self.running: dict[str, _Running] = {}
         self.ratios: dict[Likeness, list[tuple[float, float]]] = defaultdict(list)
-        self.doubts: dict[Likeness, float] = {}
+        self.kinds: dict[Likeness, Kind] = {}
         self._latest: tuple[float, float, Range | None] = (-math.inf, 0.0, None)
         self.expect(cells, expected)
         self.trusted = any(each.doubt < 1.0 for each in expected.values())
@@ -140,7 +111,8 @@ class TimeLeft:
     def expect(self, cells: Iterable[Cell], expected: Mapping[str, Expected]) -> None:
         """Replace the cells that are still to come, and what is expected of them."""
         self.expected = dict(expected)
-        self.doubts = {each.like: each.doubt for each in expected.values()} | self.doubts
+        kinds = {each.like: Kind(each.doubt, each.group) for each in expected.values()}
+        self.kinds = kinds | self.kinds
         self.dependents: dict[str, list[str]] = defaultdict(list)
         for cell in cells:
             for key in prerequisites(cell):
@@ -213,21 +185,19 @@ class TimeLeft:
 
     def _totals(self, draws: np.random.Generator) -> np.ndarray:
         """Seconds until all cells are over, (DRAWS,)."""
-        machine, kinds, own = self._learned()
-        speed = machine.mean + machine.doubt * draws.standard_normal(DRAWS)
+        samples = self._samples()
+        own = own_doubt(samples.values())
+        factors = drawn(self.machine, self.kinds, samples, draws, DRAWS)
         alike: dict[Likeness, list[str]] = defaultdict(list)
         for key, expected in self.expected.items():
             alike[expected.like].append(key)
         left: dict[str, np.ndarray] = {}
         for like, keys in alike.items():
-            if like in kinds:
-                factor = kinds[like].mean + kinds[like].doubt * draws.standard_normal(DRAWS)
-            else:
-                factor = speed + self.doubts[like] * draws.standard_normal(DRAWS)
             seconds = np.array([self.expected[key].seconds for key in keys])
-            log_seconds = np.log(seconds + SHORT_S)[:, None] + factor
+            log_seconds = np.log(seconds + SHORT_S)[:, None] + factors[like]
             log_seconds += own * draws.standard_normal(log_seconds.shape)
-            left |= dict(zip(keys, np.exp(log_seconds), strict=True))
+            seconds = np.maximum(np.exp(log_seconds) - SHORT_S, LEAST_S)
+            left |= dict(zip(keys, seconds, strict=True))
         for key in [key for key in self.running if key in left]:
             left[key] = self._left_of(self.running[key], np.log(left[key]), own, draws)
         work = np.sum(list(left.values()), axis=0)
@@ -273,32 +243,7 @@ class TimeLeft:
         busy = self.busy + sum(now - each.since for each in self.running.values())
         return max(0.5, (busy + NOMINAL_S * self.workers) / (now - self.first + NOMINAL_S))
 
-    def _learned(self) -> tuple[_Kind, dict[Likeness, _Kind], float]:
-        """What finished cells tell: of the machine, of each likeness, and how cells differ."""
-        samples = self._samples()
-        squares = 4 * OWN**2
-        count = 4.0
-        for each in samples.values():
-            squares += each.weight * each.variance
-            count += max(0.0, each.weight - 1)
-        own = math.sqrt(squares / count)
-        precision = 1 / self.machine.doubt**2
-        towards = self.machine.mean * precision
-        for like, each in samples.items():
-            variance = self.doubts[like] ** 2 + own**2 / each.weight
-            precision += 1 / variance
-            towards += each.mean / variance
-        machine = _Kind(towards / precision, 1 / math.sqrt(precision))
-        kinds = {}
-        for like, each in samples.items():
-            of_cells = each.weight / own**2
-            of_machine = 1 / (self.doubts[like] ** 2 + machine.doubt**2)
-            both = of_cells + of_machine
-            mean = (each.mean * of_cells + machine.mean * of_machine) / both
-            kinds[like] = _Kind(mean, 1 / math.sqrt(both))
-        return machine, kinds, own
-
-    def _samples(self) -> dict[Likeness, _Sample]:
+    def _samples(self) -> dict[Likeness, Sample]:
         """The ratios of each likeness. A running cell that is overdue counts as half a cell."""
         latest = max((when for pairs in self.ratios.values() for when, _ in pairs), default=0.0)
         half = max(MEMORY_S, latest / 3)
@@ -313,4 +258,4 @@ class TimeLeft:
                 if running.fraction > REPORTED:
                     seconds = elapsed / running.fraction
                 points[expected.like].append((math.log(seconds / expected.seconds), 0.5))
-        return {like: _Sample.of(pairs) for like, pairs in points.items()}
+        return {like: Sample.of(pairs) for like, pairs in points.items()}

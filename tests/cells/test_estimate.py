@@ -11,6 +11,7 @@ from harness import api
 from harness.cells import estimate, learned
 from harness.cells.cell import Cell
 from harness.cells.cost import cost, gradients
+from harness.cells.learned import Rate
 from harness.registry import learners
 from harness.storage.store import VERDICTS, CellResult, Store
 
@@ -155,6 +156,19 @@ def test_less_alike_cells_leave_more_doubt(tmp_path):
     assert expected(training("cnn"), store).basis == "guess"
 
 
+def test_cells_of_a_thousandth_of_the_work_say_little(tmp_path):
+    """A second of overhead in a tiny training is not a thousand in a large one."""
+    large = training("mlp", "mnist", epochs=50)
+    tiny = {**training("mlp", "digits", epochs=1), "budget": 200}
+    known = expected(large, store_of(tmp_path, (tiny, 1.0)))
+    assert cost(large) < known.seconds < 2 * cost(large)
+    assert known.doubt > 2 * estimate.DOUBTS["store"][1]
+
+
+def test_a_training_of_no_epochs_costs_a_fraction_of_one():
+    assert cost(training("lca", epochs=0)) < 0.2 * cost(training("lca", epochs=1))
+
+
 def test_a_match_takes_the_time_of_its_trainings(tmp_path):
     store = store_of(tmp_path, (training("mlp"), 60.0))
     search = {**training("mlp"), "role": "match"}
@@ -176,7 +190,7 @@ def test_learned_times_hold_on_a_machine_of_another_speed(times, tmp_path, monke
     monkeypatch.setattr(learned.platform, "node", lambda: "another")
     monkeypatch.setattr(learned, "measured_speed", lambda: 4.0)
     now = expected(training("mlp"), store_of(tmp_path / "new"))
-    assert now.seconds == pytest.approx(10.0)
+    assert now.seconds == pytest.approx(10.0, rel=0.05)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"rates": {"x": 1}, "speeds": {}}', "é"])
@@ -184,24 +198,24 @@ def test_a_damaged_file_of_times_is_as_none(times, tmp_path, content):
     times.parent.mkdir(parents=True)
     times.write_text(content, encoding="latin-1")
     assert expected(training("mlp"), store_of(tmp_path / "new")).basis == "guess"
-    learned.learn({("train", "mlp"): [2.0]})
-    assert learned.learned_rates() == {("train", "mlp"): 2.0}
+    learned.learn({("train", "mlp"): [Rate(2.0, 5.0)]})
+    assert learned.learned_rates() == {("train", "mlp"): Rate(2.0, pytest.approx(5.0))}
 
 
 def test_times_that_cannot_be_kept_are_no_error(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     for place in (str(tmp_path / "file" / "times.json"), ""):
         monkeypatch.setenv("HARNESS_TIMES", place)
-        learned.learn({("train", "mlp"): [2.0]})
+        learned.learn({("train", "mlp"): [Rate(2.0, 5.0)]})
         assert learned.learned_rates() == {}
 
 
 def test_a_learned_rate_moves_towards_new_cells(times):
     for _ in range(30):
-        learned.learn({("a",): [1.0]})
+        learned.learn({("a",): [Rate(1.0, 1.0)]})
     for _ in range(30):
-        learned.learn({("a",): [4.0]})
-    assert 2.5 < learned.learned_rates()[("a",)] < 4.0
+        learned.learn({("a",): [Rate(4.0, 1.0)]})
+    assert 2.5 < learned.learned_rates()[("a",)].value < 4.0
 
 
 def test_the_speed_of_a_machine_is_measured_in_well_under_a_second():

@@ -10,7 +10,7 @@ import pytest
 
 from harness.cells.cell import Cell
 from harness.errors import StoreError
-from harness.execute import session
+from harness.execute import forecast
 from harness.execute.base import prerequisites
 from harness.execute.ray_desk import read_cell
 from harness.execute.ray_node import CarriedStore
@@ -84,7 +84,7 @@ def test_weights_are_verified_if_a_missing_check_needs_them(store):
     check = replace(a_cell("trust", "m", training="t"), key="c")
 
     def unfinished(*cells):
-        return session.unfinished(SimpleNamespace(unique=[*cells], relatives=[]), store)
+        return forecast.unfinished(SimpleNamespace(unique=[*cells], relatives=[]), store.unfinished)
 
     assert unfinished(train, measure) == []
     missing = unfinished(train, measure, check)

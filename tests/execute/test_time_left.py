@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import heapq
+import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from harness.cells import estimate
 from harness.cells.cell import Cell
 from harness.cells.estimate import Expected
+from harness.execute.display import rounded
 from harness.execute.time_left import Range, TimeLeft
 
 
@@ -136,6 +143,72 @@ def uneven(seed: int) -> list[Moment]:
 
 def test_uneven_cells_of_several_kinds_are_held():
     assert np.mean([held(uneven(seed)) for seed in range(4)]) >= 0.75
+
+
+def recorded(name: str) -> list[Moment]:
+    """The moments of a real run, whose cells started and ended when they did.
+
+    Rows of its file: start, seconds, expected seconds (a guess), row of the cell that it needs,
+    likeness.
+    """
+    now = 0.0
+    text = (Path(__file__).parent / "traces" / f"{name}.tsv").read_text()
+    rows = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+    cells, expected, events = [], {}, []
+    for place, row in enumerate(rows):
+        like = tuple(row["like"].split(" "))
+        guess = (float(row["expected"]), estimate.DOUBTS["guess"][0], like, "guess")
+        expected[str(place)] = Expected(*guess, estimate.group_of(like))
+        cells.append(cell(str(place), row["needs"] or None))
+        start, seconds = float(row["start"]), float(row["seconds"])
+        events += [(start, 1, str(place), seconds), (start + seconds, 0, str(place), seconds)]
+    clock = TimeLeft(cells, expected, 2, now=lambda: now)
+    moments = []
+    for now, is_start, key, seconds in sorted(events):
+        if is_start:
+            clock.started(key)
+        else:
+            clock.finished(key, seconds, counts=True)
+        if not moments or now - moments[-1][0] > 0.5:
+            bounds = clock.range()
+            moments.append((now, bounds and rounded(bounds)))
+    return [Moment(when / now, now - when, stated) for when, stated in moments]
+
+
+@pytest.mark.parametrize("suite", ["ci", "quickstart"])
+def test_a_recorded_run_on_an_idle_machine_is_held_from_guesses_alone(suite):
+    moments = recorded(suite)
+    assert held(moments) >= 0.8
+    assert width(moments) < 3.6
+
+
+def test_a_kind_that_is_off_by_a_thousand_does_not_drag_the_others_along():
+    """As an untrained learner does, whose training was taken for one of an hour."""
+    expected = {f"c{i}": Expected(600.0, 0.65, (f"k{i}",), "learned") for i in range(20)}
+    cells = [cell(key) for key in expected]
+    now = 0.0
+    clock = TimeLeft(cells, expected, 1, now=lambda: now)
+    before = clock.bounds()
+    clock.started("c0")
+    now = 0.6
+    clock.finished("c0", 0.6, counts=True)
+    assert clock.bounds().low > 0.6 * before.low
+
+
+def test_guesses_are_means_so_the_middle_of_the_range_is_not_above_their_sum():
+    """The mean of a lognormal number is above its median; a sum of many is near the mean."""
+    expected = {f"c{i}": Expected(60.0, 1.1, (f"k{i}",), "guess") for i in range(200)}
+    clock = TimeLeft([cell(key) for key in expected], expected, 1, now=lambda: 0.0)
+    bounds = clock.bounds()
+    assert 0.5 < math.sqrt(bounds.low * bounds.high) / (200 * 60.0) < 1.2
+
+
+def test_many_short_cells_take_no_more_than_they_do():
+    """What is added to seconds to compare short cells is not part of their time."""
+    expected = {f"c{i}": Expected(0.05, 0.25, ("a",), "store") for i in range(500)}
+    clock = TimeLeft([cell(key) for key in expected], expected, 1, now=lambda: 0.0)
+    bounds = clock.bounds()
+    assert 0.5 < math.sqrt(bounds.low * bounds.high) / (500 * 0.05) < 1.5
 
 
 def test_a_resumed_run_knows_its_cells_from_the_start():
