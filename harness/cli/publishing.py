@@ -249,3 +249,39 @@ def submit(
     manifest = submission.pack(layout, options.open_store(), text, path)
     size = path.stat().st_size / 2**20
     err.print(f"packed {len(manifest.cells)} cells of {manifest.name} into {path}: {size:.1f} MiB")
+
+
+@app.command(rich_help_panel=SHARE)
+def fill(
+    template: Annotated[
+        Path, typer.Argument(metavar="TEMPLATE", show_default=False, help="A text with calls.")
+    ],
+    out_file: Annotated[
+        Path, typer.Option("-o", "--out", show_default=False, help="File for the filled text.")
+    ],
+    results: Annotated[
+        Path, typer.Option("--results", help="Parent of the folders that it names.")
+    ] = Path("results"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if the file would change.")
+    ] = False,
+) -> None:
+    """Fill the numbers of a text from folders of results.
+
+    A template has calls in double braces, as in {{ number("quickstart", "robust", "bio",
+    attack="worst", eps=0.1) }}; docs/paper.md lists them. A name that is not there is an error.
+
+    Example: harness fill docs/report.in.md -o docs/report.md
+    """
+    from harness.files import write_text
+    from harness.publish.filled import fill as filled
+
+    text = filled(template, results)
+    if not check:
+        write_text(out_file, text)
+        err.print(f"wrote {out_file}")
+        return
+    if not out_file.is_file() or out_file.read_text(encoding="utf-8") != text:
+        err.print(f"{out_file} is not what {template} gives now: harness fill {template}", end="")
+        err.print(f" -o {out_file}")
+        raise typer.Exit(1)
