@@ -19,6 +19,7 @@ COMMANDS = [
     "board",
     "check",
     "submit",
+    "fill",
     "verify",
     "paper",
     "images",
