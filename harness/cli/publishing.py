@@ -268,8 +268,8 @@ def fill(
 ) -> None:
     """Fill the numbers of a text from folders of results.
 
-    A template has calls in double braces, as in {{ number("quickstart", "robust", "bio",
-    attack="worst", eps=0.1) }}; docs/paper.md lists them. A name that is not there is an error.
+    A template has calls in double braces, such as number("quickstart", "robust", "bio",
+    attack="worst", eps=0.1). docs/paper.md lists them. A name that is not there is an error.
 
     Example: harness fill docs/report.in.md -o docs/report.md
     """
