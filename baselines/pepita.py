@@ -9,8 +9,13 @@ from pydantic import Field
 from harness.budgets import Budget
 from harness.lazy import F, torch
 from harness.learning.adversarial import pgd_examples
-from harness.learning.layerwise import HandwrittenRule, Layers
-from harness.learning.perceptron import Hidden, PerceptronConfig, PerceptronLearner
+from harness.learning.convolutional import (
+    ConvolutionalConfig,
+    ConvolutionalLearner,
+    ConvolutionalRule,
+)
+from harness.learning.layerwise import Layers
+from harness.learning.perceptron import Hidden, in_turn
 from harness.learning.supervised import Rule, Tensors
 from harness.registry import learners
 
@@ -19,7 +24,7 @@ DECAYS = (0.6, 0.9)
 
 
 @learners.register("pepita", family="error signals")
-class Pepita(PerceptronLearner):
+class Pepita(ConvolutionalLearner):
     """Present the Error to Perturb the Input To modulate Activity (Dellaferrera & Kreiman 2022).
 
     The first pass on image x gives activities h_i and the output's error e = softmax(h_L) - t. The
@@ -32,6 +37,10 @@ class Pepita(PerceptronLearner):
     times ``feedback_scale``. With one linear hidden layer and small F, this is direct feedback
     alignment with feedback -F W_1.
 
+    The filters of a convolution take, at each place, the patch of the second pass times h_i - h'_i,
+    both before pooling, averaged over places (the authors' code). The layer above reads the pooled
+    activity.
+
     With ``adversarial_eps`` both passes see adversarial examples, made by PGD on the forward pass
     (adversarial training, arXiv 2309.17348).
 
@@ -40,7 +49,7 @@ class Pepita(PerceptronLearner):
 
     typical_training_s = 200.0
 
-    class Config(PerceptronConfig):
+    class Config(ConvolutionalConfig):
         """Keys of ``pepita``."""
 
         hidden: Hidden = Field(
@@ -77,6 +86,7 @@ class Pepita(PerceptronLearner):
             tensors,
             self.config,
             self.projection(tensors),
+            self.activity_shapes(tensors),
             self.rng.torch("dropout"),
             self.rng.torch("adversarial start"),
             adapting=adapting,
@@ -85,29 +95,33 @@ class Pepita(PerceptronLearner):
     def projection(self, tensors: Tensors) -> torch.Tensor:
         """The fixed F (classes, pixels)."""
         pixels = math.prod(self.image_shape)
-        classes = tensors[f"weight{len(self.sizes) - 1}"].shape[1]
+        classes = in_turn(tensors)[-2].shape[1]
         bound = self.config.feedback_scale * math.sqrt(6 / pixels)
         uniform = torch.rand(classes, pixels, generator=self.rng.torch("projection"))
         return ((2 * uniform - 1) * bound).to(self.device)
 
 
-class ErrorToInput(HandwrittenRule):
+class ErrorToInput(ConvolutionalRule):
     """The rule, training one network; see ``harness.learning.supervised.Rule``.
 
     Args:
         tensors: The network's, changed in place.
         config: Config of the learner.
         projection: F.
+        units: Shape of each hidden layer's activity for one image.
         generator: Draws dropout masks.
         start: Draws the starts of adversarial examples.
         adapting: Take constant steps of ``adapt_lr`` instead of a rate that falls.
     """
+
+    biased = False
 
     def __init__(
         self,
         tensors: Tensors,
         config: Pepita.Config,
         projection: torch.Tensor,
+        units: list[torch.Size],
         generator: torch.Generator,
         start: torch.Generator,
         *,
@@ -117,6 +131,7 @@ class ErrorToInput(HandwrittenRule):
         self.config = config
         self.start = start
         self.projection = projection
+        self.units = units
         self.generator = generator
         self.dropout = config.dropout
 
@@ -133,7 +148,7 @@ class ErrorToInput(HandwrittenRule):
         config = self.config
         if config.adversarial_eps:
             x = pgd_examples(
-                lambda images: self.run(images.flatten(1))[1],
+                lambda images: self.forward(images).logits,
                 x,
                 y,
                 eps=config.adversarial_eps,
@@ -141,34 +156,23 @@ class ErrorToInput(HandwrittenRule):
                 generator=self.start,
             )
         with torch.no_grad():
-            x = x.flatten(1)
             kept = self._masks(len(x))
-            first, logits = self._masked(x, kept)
-            target = F.one_hot(y, logits.shape[1])
-            error = logits.softmax(1) - target
-            second, answer = self._masked(x + error @ self.projection, kept)
-            moved = [(h - h2) / len(y) for h, h2 in zip(first[1:], second[1:], strict=True)]
-            self.learn(second, [*moved, (answer.softmax(1) - target) / len(y)], done)
-            return F.cross_entropy(logits, y), logits
-
-    def learn(self, inputs: Layers, errors: Layers, done: float) -> None:
-        """Change weights by input times error; biases stay zero."""
-        gradients = []
-        for x, error, bias in zip(inputs, errors, self.biases, strict=True):
-            gradients += [x.T @ error, torch.zeros_like(bias)]
-        self.optimiser.step(gradients, self.rate(done))
+            first = self.forward(x, kept)
+            target = F.one_hot(y, first.logits.shape[1])
+            error = first.logits.softmax(1) - target
+            second = self.forward(x + (error @ self.projection).view_as(x), kept)
+            errors = []
+            for h, h2 in zip(first.activities, second.activities, strict=True):
+                places = h[0, 0].numel()  # 1 in a dense layer
+                errors.append((h - h2) / (len(y) * places))
+            output = (second.logits.softmax(1) - target) / len(y)
+            self.learn(second.inputs, [*errors, output], done)
+            return F.cross_entropy(first.logits, y), first.logits
 
     def _masks(self, batch: int) -> Layers:
         """What dropout multiplies the activity of each hidden layer by: 0 or 1 / (1 - dropout)."""
         masks = []
-        for weight in self.weights[:-1]:
-            uniform = torch.rand(batch, weight.shape[1], generator=self.generator)
-            masks.append((uniform >= self.dropout).to(weight) / (1 - self.dropout))
+        for units in self.units:
+            uniform = torch.rand(batch, *units, generator=self.generator)
+            masks.append((uniform >= self.dropout).to(self.weights[0]) / (1 - self.dropout))
         return masks
-
-    def _masked(self, x: torch.Tensor, masks: Layers) -> tuple[Layers, torch.Tensor]:
-        """``run`` with dropout."""
-        inputs = [x]
-        for weight, mask in zip(self.weights[:-1], masks, strict=True):
-            inputs.append(self.f(inputs[-1] @ weight) * mask)
-        return inputs, inputs[-1] @ self.weights[-1]

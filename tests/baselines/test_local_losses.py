@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from baselines.error_diffusion import Diffusion
 from harness.registry import learners
 from harness.rng import Rng
 
@@ -162,15 +161,15 @@ def test_both_passes_of_pepita_share_a_dropout_mask():
     learner = pepita(hidden=200, dropout=0.5)
     rule = learner.rule(learner.tensors, adapting=False)
     seen = []
-    run = rule._masked
-    rule._masked = lambda x, masks: seen.append((run(x, masks), masks)) or run(x, masks)
+    run = rule.forward
+    rule.forward = lambda x, masks: seen.append((run(x, masks), masks)) or run(x, masks)
     rule.step(*batch(), 0.0)
     (first, masks), (second, again) = seen
     assert masks is again
     silent = masks[0] == 0
     assert 0.4 < silent.float().mean() < 0.6
     assert (masks[0][~silent] == 2).all()
-    assert (first[0][1][silent] == 0).all() and (second[0][1][silent] == 0).all()
+    assert (first.activities[0][silent] == 0).all() and (second.activities[0][silent] == 0).all()
 
 
 def test_adversarial_training_makes_pepita_more_robust(digits):
@@ -208,8 +207,7 @@ def test_error_diffusion_without_hidden_layers_is_the_delta_rule():
         learner.tensors[name].add_(5.0)
     before = {name: value.clone() for name, value in learner.tensors.items()}
     x, y = batch()
-    rule = Diffusion(learner.tensors, learner.config, adapting=False)
-    rule.step(x, y, 0.5)
+    learner.rule(learner.tensors, adapting=False).step(x, y, 0.5)
     flat = x.flatten(1)
     p = torch.sigmoid(flat @ (before["pp0"] - before["np0"]))
     delta = 3.0 * 0.5 / 15 * (F.one_hot(y, CLASSES) - p) * p * (1 - p)
@@ -249,7 +247,7 @@ def test_a_hidden_unit_takes_the_error_of_its_class(centred):
         "pp1": p.T @ top,
         "np1": -n.T @ top,
     }
-    Diffusion(learner.tensors, learner.config, adapting=False).step(x, y, 0.0)
+    learner.rule(learner.tensors, adapting=False).step(x, y, 0.0)
     for name, change in expected.items():
         got = learner.tensors[name].double().numpy() - t[name]
         np.testing.assert_allclose(got, change, rtol=1e-3, atol=2e-6)
