@@ -156,7 +156,7 @@ class ErrorToInput(ConvolutionalRule):
                 generator=self.start,
             )
         with torch.no_grad():
-            kept = self._masks(len(x))
+            kept = self._masks(len(x)) if self.dropout else None
             first = self.forward(x, kept)
             target = F.one_hot(y, first.logits.shape[1])
             error = first.logits.softmax(1) - target
