@@ -242,6 +242,48 @@ def images(
 
 
 @app.command(rich_help_panel=LOOK)
+def examples(
+    suite: SuitePath,
+    out_file: Annotated[Path, typer.Option("--out", help="The figure: a file .png or .pdf.")],
+    images: Annotated[int, typer.Option("--images", min=1, help="How many to show.")] = 6,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="An attack sweep; default: the first.")
+    ] = None,
+    attack: Annotated[
+        str | None, typer.Option("--attack", help="One of its attacks; default: the last.")
+    ] = None,
+    eps: Annotated[
+        float | None, typer.Option("--eps", help="One of its budgets; default: the middle one.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="One of its seeds; default: the first.")
+    ] = None,
+    store: StorePath = DEFAULT_STORE,
+    set_: Sets = None,
+    data_root: DataRoot = None,
+    device: Device = "cpu",
+) -> None:
+    """Draw images under attack, as every learner saw them.
+
+    Image, perturbation, adversarial image, what each learner said. A few images are attacked again
+    with the networks in --store, which is left as it is; shown are those on which the learners
+    differ most.
+
+    Example: harness examples suites/quickstart.yaml --out examples.png
+    """
+    from harness.execute.session import RunOptions
+    from harness.interactive.examples import Wanted
+    from harness.interactive.examples import examples as draw
+
+    wanted = Wanted(images, protocol, attack, eps, seed)
+    options = RunOptions(store=store, data_root=data_root, device=device)
+    absent = draw(suite, out_file, wanted, options, sets=set_ or [], console=err)
+    if absent:
+        err.print(f"no trained network in {store}: {', '.join(absent)}")
+    print(out_file)
+
+
+@app.command(rich_help_panel=LOOK)
 def optimality(
     source: SourceArgument,
     store: StorePath = DEFAULT_STORE,

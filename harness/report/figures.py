@@ -92,6 +92,31 @@ def draw(results: Results, specs: Sequence[FigureSpec] = (), name: str | None = 
     return figure
 
 
+def write_file(make: Callable[[], Figure], path: Path) -> None:
+    """Write one figure in the format of the file's name."""
+    import matplotlib
+
+    form = format_of(path)
+    out = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        make().savefig(out, format=form, metadata=FORMATS[form])
+    write_atomically(path, out.getvalue())
+
+
+def format_of(path: Path) -> str:
+    """The format of a figure, by the ending of its file's name.
+
+    Raises:
+        HarnessError: It is neither PDF nor PNG.
+    """
+    form = path.suffix.removeprefix(".")
+    if form not in FORMATS:
+        raise HarnessError(
+            f"unknown format {path.suffix!r}", where=str(path), hint="write .pdf or .png"
+        )
+    return form
+
+
 def _makers(
     results: Results, specs: Sequence[FigureSpec]
 ) -> dict[str, Callable[[], Figure | None]]:

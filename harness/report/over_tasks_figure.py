@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.errors import HarnessError
-from harness.files import write_atomically
 from harness.report.canvas import add_legend, legend_height, panels
-from harness.report.figures import FORMATS
+from harness.report.figures import write_file
 from harness.report.formats import metric_name
 from harness.report.over_tasks import Scores, profiles
-from harness.report.styles import COLOURS, STYLE, style_at
+from harness.report.styles import COLOURS, style_at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,19 +54,5 @@ def profile_figure(scores: Scores) -> Figure:
 
 
 def write(scores: Scores, path: Path) -> None:
-    """Write the profiles as PDF or PNG, by the ending of the file name.
-
-    Raises:
-        HarnessError: Another ending.
-    """
-    import matplotlib
-
-    form = path.suffix.removeprefix(".")
-    if form not in FORMATS:
-        raise HarnessError(
-            f"unknown format {path.suffix!r}", where=str(path), hint="write .pdf or .png"
-        )
-    out = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        profile_figure(scores).savefig(out, format=form, metadata=FORMATS[form])
-    write_atomically(path, out.getvalue())
+    """Write the profiles as PDF or PNG, by the ending of the file name."""
+    write_file(lambda: profile_figure(scores), path)
