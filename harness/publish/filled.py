@@ -7,6 +7,8 @@ A template is any text (Markdown, LaTeX, HTML) in the language of Jinja2. It can
 * ``gap(folder, table, row, other, column=value, ...)``: how far the first row is above the other;
 * ``table(folder, name)``: a table as Markdown, without its notes;
 * ``claims(folder)``: each claim with its verdict and the measure that decided it, as Markdown;
+* ``bounds(folder)``: for each claim, the commit since which its rule stands, and when its numbers
+  were first measured, as Markdown;
 * ``verdict(folder, claim)``, ``said(folder, claim)``: of one claim;
 * ``holding(folder, claim)``: how many of its measures hold, as in "3 of 5";
 * ``measure(folder, claim, place)``: one measure of a claim, with ``number``, ``control``,
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -69,7 +72,7 @@ class Source:
         results: the parent of all folders.
     """
 
-    CALLS = ("number", "gap", "table", "claims", "verdict", "said", "holding", "measure")
+    CALLS = ("number", "gap", "table", "claims", "bounds", "verdict", "said", "holding", "measure")
 
     def __init__(self, results: Path) -> None:
         self.results = results
@@ -171,6 +174,17 @@ class Source:
             )
         return "\n".join(lines)
 
+    def bounds(self, folder: str) -> str:
+        """A Markdown table: claim, commit since which its rule stands, and its first number."""
+        recorded = self._read(folder, "provenance").get("bounds")
+        if recorded is None:
+            raise HarnessError(f"{folder} does not record since when its claims have their bounds")
+        lines = ["| claim | rule since | first measured |", "| :--- | :--- | :--- |"]
+        for claim, each in recorded.items():
+            since = f"{each['commit']}, {_minute(each['date'])}" if each["commit"] else "unknown"
+            lines.append(f"| {claim} | {since} | {_minute(each['measured']) or 'not yet'} |")
+        return "\n".join(lines)
+
     def _claim(self, folder: str, name: str) -> Json:
         claims = self._claims(folder)
         if name not in claims:
@@ -206,6 +220,13 @@ class Source:
 
 def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def _minute(date: str) -> str:
+    """An ISO 8601 date to the minute, in UTC."""
+    if not date:
+        return ""
+    return f"{datetime.fromisoformat(date).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _words(column: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from harness import environment
 from harness.cells.results import Results
 from harness.files import write_atomically
-from harness.publish import provenance
+from harness.publish import history, provenance
 from harness.records import Record
 from harness.report import claims_text, figures, saved_sheets, tables
 from harness.suite.model import Suite
@@ -64,6 +64,8 @@ def write(
         The files written.
     """
     made_by = environment.made_by(command, about["data"], about["device"])
+    if suite.claims:
+        made_by["bounds"] = history.of_claims(suite, results.records)
     written = [
         *tables.write_tables(results, suite.tables, folder, suite.published),
         *figures.write_figures(results, folder, suite.figures),

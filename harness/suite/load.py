@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def load(
     if problems:
         raise _error(problems, tree)
     assert checked is not None
-    return checked
+    return checked if isinstance(origin, Mapping) else replace(checked, file=origin)
 
 
 def _file(name: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -121,7 +122,7 @@ class ProtocolEntry:
 
 @dataclass(frozen=True)
 class Suite:
-    """A validated suite."""
+    """A validated suite; ``file`` is where it was read from, unless it was a mapping."""
 
     name: str
     description: str
@@ -134,3 +135,4 @@ class Suite:
     figures: list[FigureSpec] = field(default_factory=list)
     claims: list[ClaimSpec] = field(default_factory=list)
     expect: list[ExpectSpec] = field(default_factory=list)
+    file: Path | None = field(default=None, compare=False)

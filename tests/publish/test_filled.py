@@ -52,7 +52,8 @@ def results(tmp_path: Path) -> Path:
     (folder / "robust.json").write_text(json.dumps(TABLE))
     (folder / "robust.md").write_text("### Robust\n\n| a |\n| :--- |\n| 1 |\n\n- a note\n")
     (folder / "claims.json").write_text(json.dumps(CLAIMS))
-    (folder / "provenance.json").write_text("{}")
+    bounds = {"commit": "a1b2c3", "date": "2026-01-02T03:04:05+02:00", "measured": ""}
+    (folder / "provenance.json").write_text(json.dumps({"bounds": {"robust": bounds}}))
     return tmp_path / "results"
 
 
@@ -87,6 +88,11 @@ def test_claims_are_shown_with_the_measure_that_decided(results):
         "| it is robust | partly confirmed | 1 of 2 "
         "| accuracy (robust): 72.8; 2.8 [-2.0, 7.0] against k-means (open) |"
     )
+
+
+def test_bounds_name_the_commit_and_the_first_number(results):
+    lines = filled(results, '{{ bounds("paper/one") }}').splitlines()
+    assert lines[2] == "| robust | a1b2c3, 2026-01-02 01:04 UTC | not yet |"
 
 
 @pytest.mark.parametrize(
