@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 from harness.cells.results import Results
 from harness.records import WORST, Record
 from harness.report.aggregate import aggregate
-from harness.report.canvas import add_caption, add_legend, legend_height, panels
+from harness.report.canvas import (
+    add_caption,
+    add_legend,
+    is_first,
+    is_last,
+    legend_height,
+    name_column,
+    panels,
+)
 from harness.report.derive import ATTACKED
+from harness.report.end_labels import label_ends
 from harness.report.formats import CLEAN, label
 from harness.report.grid import Grid, Labels, distinguish, group, ordered
 from harness.report.styles import style_of
@@ -179,7 +188,8 @@ def curve_figure(results: Results, protocol: str) -> Figure | None:
     proven = proofs(results, protocol) if kind in ATTACKED else {}
     learners = [name for name in results.learners if any(row == (name,) for row, _ in curves)]
     width, height = LARGE if is_learning else SMALL
-    figure, axes = panels(len(titled), width, height, legend_height(len(learners), 4))
+    legend = legend_height(len(learners), 4)
+    figure, axes = panels(len(titled), width, height, legend)
     for axis, (title, panel) in zip(axes, titled, strict=True):
         for learner in learners:
             points = curves.get(((learner,), panel), {})
@@ -187,13 +197,15 @@ def curve_figure(results: Results, protocol: str) -> Figure | None:
             _draw_bracket(axis, results, learner, points, proven.get(((learner,), panel), {}))
         axis.set_title(title, loc="left")
         axis.set(ylim=(-2, 102), yticks=range(0, 101, 20), xlabel=axis_name)
-        place = axis.get_subplotspec()
-        if place is not None and place.is_first_col():
+        if is_first(axis):
             axis.set_ylabel("accuracy, %")
     add_caption(figure, results, protocol)
-    add_legend(figure, axes[0], 4)
     if is_learning:
         _use_log_axis(axes[0], sorted({x for points in curves.values() for x in points}))
+    if any(label_ends(axis, results, learners, height) for axis in axes if is_last(axis)):
+        name_column(figure, max(map(len, learners)), legend)
+    else:
+        add_legend(figure, axes[0], 4)
     return figure
 
 
