@@ -86,7 +86,7 @@ def steps(device: str, *, tiny: bool) -> list[Step]:
     large, bodies = "suites/families/cifar-10-large.yaml", "suites/families/cifar-10-bodies.yaml"
     shorter = ["published=[]", "learners.softhebb.readout_epochs=20"]
     trained = ["defaults.learners.cnn.epochs=12"]
-    few = ["learners.resnet12.body={name: resnet12, widths: [64, 128, 256, 512]}"]
+    few = ["learners.resnet12.body={name: resnet12, drop: 0.1, widths: [64, 128, 256, 512]}"]
     tests = ["tests/execute/test_cuda.py", "tests/learning/test_learner_contract.py"]
     if tiny:
         first = "{kind: digits}"
