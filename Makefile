@@ -1,17 +1,30 @@
-# make quickstart | paper | site | test | test-slow | hostile | hostile-small | lint | mutants | docs | notebooks | install | clean
+# make quickstart | paper | report | site | test | test-slow | hostile | hostile-small | lint | mutants | docs | notebooks | install | clean
 # Everything is installed into one virtual environment. VENV=path uses another one and keeps the torch that it has.
 PYTHON ?= python3
 VENV ?= .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: quickstart paper site test test-slow hostile hostile-small lint mutants docs notebooks install clean
+.PHONY: quickstart paper report site test test-slow hostile hostile-small lint mutants docs notebooks install clean
 
 quickstart: $(STAMP)
 	@$(BIN)/harness run suites/quickstart.yaml
 
 paper: $(STAMP)
 	@$(BIN)/harness paper
+
+# docs/report.md with the numbers of results/, and build/report.tex; a PDF of it where latexmk is installed.
+report: $(STAMP) .venv-docs/pandoc
+	@$(BIN)/harness fill docs/report.j2 -o docs/report.md
+	@mkdir -p build
+	@sed 's/\.png)/.pdf)/' docs/report.md | .venv-docs/pandoc --standalone --from markdown --output build/report.tex \
+		--variable mainfont="Libertinus Serif" --variable fontsize=10pt --variable geometry:margin=2cm
+	@if command -v latexmk > /dev/null; then cd build && latexmk -lualatex -quiet report.tex; \
+		else echo "wrote build/report.tex; latexmk is not installed, so there is no PDF"; fi
+
+.venv-docs/pandoc: .venv-docs/bin/mkdocs
+	@.venv-docs/bin/pip install -q pypandoc_binary==1.17
+	@ln -sf "$$(.venv-docs/bin/python -c 'import pypandoc; print(pypandoc.get_pandoc_path())')" $@
 
 # The leaderboard of all committed results.
 site: $(STAMP)

@@ -271,7 +271,7 @@ def fill(
     A template has calls in double braces, such as number("quickstart", "robust", "bio",
     attack="worst", eps=0.1). docs/paper.md lists them. A name that is not there is an error.
 
-    Example: harness fill docs/report.in.md -o docs/report.md
+    Example: harness fill docs/report.j2 -o docs/report.md
     """
     from harness.files import write_text
     from harness.publish.filled import fill as filled

@@ -121,6 +121,8 @@ class Source:
             for at, each in enumerate(columns)
             if all(key in each and each[key] == value for key, value in column.items())
         ]
+        # Our own number comes before the columns that set a published one beside it.
+        fits = [at for at in fits if not any(_adds_to(columns[at], columns[to]) for to in fits)]
         if len(fits) != 1:
             asked = _words(column) or "one"
             found = "no column" if not fits else f"{len(fits)} columns"
@@ -216,6 +218,11 @@ class Source:
             for path in self.results.rglob("provenance.json")
         ]
         return HarnessError(f"there are no results {home}", hint=did_you_mean(folder, folders))
+
+
+def _adds_to(keys: Mapping[str, object], others: Mapping[str, object]) -> bool:
+    """Whether a column is another one with something more."""
+    return keys != others and all(others[key] in (None, keys[key]) for key in keys)
 
 
 def _seeds(count: int) -> str:

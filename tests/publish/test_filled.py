@@ -14,9 +14,9 @@ from harness.publish.filled import fill
 CELL = {"metric": "accuracy", "value": 0.728, "low": 0.687, "high": 0.765, "seeds": [0, 1]}
 TABLE = {
     "rows": [["bio"], ["k-means"]],
-    "column_keys": ["attack", "eps"],
-    "columns": [["clean", 0], ["worst", 0.1]],
-    "cells": [[CELL | {"value": 0.9}, CELL], [None, CELL | {"value": 0.7}]],
+    "column_keys": ["attack", "eps", "whose"],
+    "columns": [["clean", 0, None], ["worst", 0.1, None], ["worst", 0.1, "published"]],
+    "cells": [[CELL | {"value": 0.9}, CELL, None], [None, CELL | {"value": 0.7}, None]],
 }
 MEASURE = {
     "measure": "accuracy (robust)",
@@ -127,3 +127,10 @@ def test_check_writes_nothing_and_says_what_to_run(results):
     assert stale.returncode == 1 and "harness fill" in stale.stderr and not out.exists()
     assert harness(*words).returncode == 0 and out.read_text() == "partly confirmed\n"
     assert harness(*words, "--check").returncode == 0
+
+
+def test_the_report_has_the_numbers_of_the_results():
+    """`make report` writes it."""
+    root = Path(__file__).parents[2]
+    report = (root / "docs" / "report.md").read_text("utf-8")
+    assert fill(root / "docs" / "report.j2", root / "results") == report
