@@ -41,6 +41,7 @@ COMMANDS = [
     "store",
     "new",
     "export",
+    "examples",
     "summary",
 ]
 HAVE_COMMANDS = ("data", "store", "new", "export")
