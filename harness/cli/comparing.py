@@ -94,7 +94,7 @@ def _print(lines: list[Line], a: str, b: str) -> None:
     tested.sort(key=_effect, reverse=True)
     headings = ("A", "B") if out.is_terminal else (a, b)
     rows = [_row(line, headings, several=several) for line in [*tested, *rest]]
-    listing.show(rows, f"{a}, {b}")
+    listing.show(rows, f"{a}, {b}", essential="B - A")
     if tested:
         paired = "images or episodes that both sides measured, where they did"
         err.print(

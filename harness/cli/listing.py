@@ -22,11 +22,13 @@ def show(
     wraps: bool = False,
     all_of_it: str = "--json",
     group: str = "",
+    essential: str = "",
 ) -> None:
     """Print rows; the keys of the first row are the columns, the most important ones first.
 
-    On a terminal, columns that do not fit are named below. A number or a name is never cut. A text
-    of several words is cut to fit, or wrapped. Into a pipe every row is one tab-separated line.
+    On a terminal, columns that do not fit are named below, and empty ones are left out. A number or
+    a name is never cut. A text of several words is cut to fit, or wrapped. Into a pipe every row is
+    one tab-separated line.
 
     Args:
         rows: What to print.
@@ -35,12 +37,13 @@ def show(
         all_of_it: Option that prints every column.
         group: Key whose value is a heading over the rows that share it; they are neighbours, and
             each of them is one line.
+        essential: Key whose column gets room before those on its left.
     """
     if not out.is_terminal:
         print("\n".join(tab_separated(rows)))
         return
     shown = [{key: value for key, value in row.items() if key != group} for row in rows]
-    lines, left_out = lay_out(shown, out.width, wraps=wraps)
+    lines, left_out = lay_out(shown, out.width, wraps=wraps, essential=essential)
     out.print(title, style="bold")
     heading = ""
     for i, line in enumerate(lines):
@@ -65,7 +68,7 @@ def tab_separated(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def lay_out(
-    rows: Sequence[Mapping[str, Any]], width: int, *, wraps: bool = False
+    rows: Sequence[Mapping[str, Any]], width: int, *, wraps: bool = False, essential: str = ""
 ) -> tuple[list[str], list[str]]:
     """Lay out rows in the columns that fit.
 
@@ -73,27 +76,32 @@ def lay_out(
         rows: What to lay out.
         width: Characters of a line.
         wraps: Wrap a text that does not fit rather than cut it.
+        essential: Key whose column gets room before those on its left.
 
     Returns:
-        The lines, the first one of which has the headings, and the columns that are left out.
+        The lines, the first one of which has the headings, and the columns that do not fit.
     """
     if not rows:
         return ["none"], []
     texts = _texts(rows)
-    columns = [list(column) for column in zip(*texts, strict=True)]
-    widths = _widths(columns, width)
+    columns = {
+        j: column for j, column in enumerate(zip(*texts, strict=True)) if j == 0 or any(column[1:])
+    }
+    widths = _widths(columns, width, essential)
     shown = sorted(widths)
     lines: list[str] = []
     for row in texts:
         cells = [_fitted(row[j], widths[j], wraps=wraps) for j in shown]
         lines += _side_by_side(cells, [widths[j] for j in shown])
-    return lines, [name for j, name in enumerate(texts[0]) if j not in widths]
+    return lines, [texts[0][j] for j in columns if j not in widths]
 
 
-def _widths(columns: Sequence[Sequence[str]], room: int) -> dict[int, int]:
+def _widths(columns: Mapping[int, Sequence[str]], room: int, essential: str) -> dict[int, int]:
     """Width of each column that fits; the first one always does."""
     widths: dict[int, int] = {}
-    for j, column in enumerate(columns):
+    in_turn = sorted(columns, key=lambda j: (j > 0, columns[j][0] != essential, j))
+    for j in in_turn:
+        column = columns[j]
         needed = max(len(line) for text in column for line in (text.splitlines() or [""]))
         if needed <= room or j == 0:
             widths[j] = needed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import tables, trust_page
+from harness.cli import listing, tables, trust_page
 from harness.cli.app import LOOK, app
 from harness.cli.options import (
     AsJson,
@@ -28,6 +28,7 @@ from harness.storage.location import DEFAULT_STORE
 if TYPE_CHECKING:
     from harness.cells.plan import Plan
     from harness.cells.results import Results
+    from harness.report.optimality import Row
     from harness.storage.store import Store
 
 
@@ -309,12 +310,25 @@ def optimality(
     if as_json:
         print_json([row.to_dict() for row in rows])
         return
-    print("protocol\tlearner\tnorm\teps\tattack\tbroken %\talone %\tmissed %\tforward\tbackward")
-    for row in rows:
-        shares = [f"{100 * share:.1f}" for share in (row.broken, row.alone, row.missed)]
-        passes = ["" if each is None else f"{each:.1f}" for each in (row.forward, row.backward)]
-        place = [row.protocol, row.learner, row.norm, f"{row.eps:g}", row.attack]
-        print("\t".join([*place, *shares, *passes]))
+    listing.show([_of_attack(row) for row in rows], "What each attack broke")
+
+
+def _of_attack(row: Row) -> dict[str, str]:
+    def passes(number: float | None) -> str:
+        return "" if number is None else f"{number:.1f}"
+
+    return {
+        "protocol": row.protocol,
+        "learner": row.learner,
+        "norm": row.norm,
+        "eps": f"{row.eps:g}",
+        "attack": row.attack,
+        "broken %": f"{100 * row.broken:.1f}",
+        "alone %": f"{100 * row.alone:.1f}",
+        "missed %": f"{100 * row.missed:.1f}",
+        "forward": passes(row.forward),
+        "backward": passes(row.backward),
+    }
 
 
 @app.command(rich_help_panel=LOOK)

@@ -63,6 +63,23 @@ def on_terminal(monkeypatch, width=80):
     return written
 
 
+def test_an_empty_column_takes_no_room_on_a_terminal_and_stays_in_a_pipe(monkeypatch, capsys):
+    rows = [{"name": "a", "interval": "", "seeds": 1}, {"name": "b", "interval": "", "seeds": 1}]
+    listing.show(rows, "things")
+    assert capsys.readouterr().out.startswith("name\tinterval\tseeds\n")
+    written = on_terminal(monkeypatch)
+    listing.show(rows, "things")
+    assert written.getvalue().splitlines()[1:] == ["name  seeds", "a     1", "b     1"]
+
+
+def test_an_essential_column_gets_room_before_those_on_its_left(monkeypatch):
+    written = on_terminal(monkeypatch)
+    rows = [{"name": "a" * 60, "A": "1" * 12, "B": "2" * 12, "B - A": "3" * 12}]
+    listing.show(rows, "things", essential="B - A")
+    assert "3" * 12 in written.getvalue()
+    assert "not shown: A, B" in written.getvalue()
+
+
 def test_columns_that_do_not_fit_are_named(monkeypatch):
     written = on_terminal(monkeypatch)
     listing.show([{"name": "a" * 50, "first": 1.5, "long": "b" * 40}], "things")

@@ -228,3 +228,12 @@ def test_a_submission_in_place_of_a_suite_is_called_one(ran, tmp_path):
     assert packed.returncode == 0, packed.stderr
     done = harness("table", path)
     assert done.returncode == 2 and "a submission, not a suite" in done.stderr
+
+
+def test_optimality_is_columns_on_a_terminal_and_fields_in_a_pipe(swept):
+    words = ("optimality", swept / "swept.yaml", "--store", swept / "store")
+    piped = harness(*words).stdout.splitlines()
+    assert piped[0].split("\t")[4:7] == ["attack", "broken %", "alone %"]
+    shown = harness(*words, COLUMNS="80", TTY_COMPATIBLE="1").stdout
+    assert "\t" not in shown
+    assert all(len(line) <= 90 for line in shown.splitlines())  # with codes of styles
