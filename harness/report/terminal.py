@@ -38,14 +38,17 @@ class Terminal:
 
         printed = self.printed
         yield Text(printed.title, style="bold")
-        if self.whole or not options.is_terminal:
+        whole = self.whole or not options.is_terminal
+        notes = printed.notes if whole else printed.short_notes(CONDITIONS)
+        if not printed.cells:
+            yield Text("no results yet", style="dim")
+        elif whole:
             for columns in printed.parts(options.max_width):
                 yield self._part(columns)
-            notes = printed.notes
         else:
             columns = printed.fitting(options.max_width)
             yield self._part(columns)
-            notes = (*printed.others(columns), *printed.short_notes(CONDITIONS))
+            notes = (*printed.others(columns), *notes)
         for note in notes:
             yield Text(note.replace("Bold:", "Bold and *:"), style="dim")
 

@@ -26,6 +26,14 @@ def test_table_prints_every_format_without_running(ran):
     assert len(json.loads(harness("table", *where, "--format", "json").stdout)) == 2
 
 
+def test_a_table_without_results_says_so_instead_of_showing_an_empty_grid(ran, tmp_path):
+    empty = (ran[0] / "tiny.yaml", "--store", tmp_path / "none")
+    shown = harness("table", *empty, COLUMNS="80", TTY_COMPATIBLE="1")
+    assert shown.stdout.count("no results yet") == 2
+    assert "─" not in shown.stdout
+    assert "harness run" in " ".join(shown.stderr.split())
+
+
 def test_records_are_json_lines_with_every_field(ran):
     done = harness("records", ran[0] / "tiny.yaml", "--store", ran[0] / "store")
     rows = json_lines(done.stdout)
