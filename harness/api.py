@@ -347,7 +347,8 @@ def saved_images(
         raise HarnessError(
             "no attack of the suite keeps images",
             where=planned.suite.name,
-            hint="write `save: 16` on an attack of an attack_sweep, and run the suite",
+            hint="write `save: 16` on an attack and run the suite; or draw a few that are attacked "
+            "again: `harness examples`",
         )
     written = saved_sheets.write_all(collect.collect(planned, Store(store)), Path(folder))
     if not written:

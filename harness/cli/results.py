@@ -254,7 +254,8 @@ def examples(
         str | None, typer.Option("--attack", help="One of its attacks; default: the last.")
     ] = None,
     eps: Annotated[
-        float | None, typer.Option("--eps", help="One of its budgets; default: the middle one.")
+        str | None,
+        typer.Option("--eps", help="One of its budgets, e.g. 8/255; default: the middle one."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="One of its seeds; default: the first.")

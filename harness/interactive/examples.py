@@ -6,6 +6,7 @@ attacked again, in a store of their own that is removed afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.budgets import words
+from harness.budgets import budget, words
 from harness.cells import collect
 from harness.cells.plan import Plan
 from harness.errors import HarnessError, did_you_mean
@@ -42,14 +43,14 @@ class Wanted:
         images: how many.
         protocol: name of an attack sweep; the first of the suite.
         attack: label of one of its attacks; the last one.
-        eps: one of its budgets; the middle one.
+        eps: one of its budgets, as a suite may write it; the middle one.
         seed: one of its seeds; the first.
     """
 
     images: int = 6
     protocol: str | None = None
     attack: str | None = None
-    eps: float | None = None
+    eps: str | None = None
     seed: int | None = None
 
 
@@ -138,8 +139,11 @@ def _pick(layout: Plan, wanted: Wanted) -> _Picked:
     attacks = {each.label: each.config for each in labelled(config.attacks)}
     label = _named("attack", wanted.attack or [*attacks][-1], attacks)
     budgets = {words(eps): eps for eps in attacks[label].eps if eps > 0}
-    middle = [*budgets.values()][len(budgets) // 2] if wanted.eps is None else wanted.eps
-    eps = budgets[_named("eps", words(middle), budgets)]
+    if not budgets:
+        raise HarnessError(f"{label} has no budget above 0", where=name, hint="name another attack")
+    middle = [*budgets][len(budgets) // 2]
+    asked = middle if wanted.eps is None else _in_words(wanted.eps)
+    eps = budgets[_named("eps", asked, budgets)]
     seeds = {str(each): each for each in entry.seeds}
     seed = seeds[_named("seed", str(entry.seeds[0] if wanted.seed is None else wanted.seed), seeds)]
     images = max(TRIED, wanted.images)
@@ -158,6 +162,13 @@ def _pick(layout: Plan, wanted: Wanted) -> _Picked:
         f"{label}, eps {words(eps)} ({attacks[label].norm})",
         f"{layout.suite.name}, {name}: {entry.dataset.title}, seed {seed}",
     )
+
+
+def _in_words(written: str) -> str:
+    """A budget as tables print it; what is no budget unchanged."""
+    with contextlib.suppress(ValueError, OverflowError):
+        return words(float(budget(written)))
+    return written
 
 
 def _named(what: str, name: str, allowed: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def test_examples_are_drawn_and_the_store_is_left_as_it_is(figure):
 
 @pytest.mark.slow
 def test_examples_are_the_same_every_time(figure, swept, tmp_path):
-    drawn(swept, tmp_path / "again.png", "--attack", "fgsm")
+    drawn(swept, tmp_path / "again.png", "--attack", "fgsm", "--eps", "1/10")
     assert (tmp_path / "again.png").read_bytes() == figure[0].read_bytes()
 
 
@@ -41,6 +41,8 @@ def test_examples_are_the_same_every_time(figure, swept, tmp_path):
     [
         (["--attack", "fgsn"], "did you mean 'fgsm'"),
         (["--eps", "0.5"], "--eps: there is no '0.5'"),
+        (["--set", "protocols.robust.attacks=[{attack: fgsm, eps: [0]}]"], "no budget above 0"),
+        (["--eps", "1/0"], "--eps: there is no '1/0'"),
         (["--seed", "7"], "--seed: there is no '7'"),
         (["--protocol", "rubost"], "did you mean 'robust'"),
         (["--set", "seeds=[1]"], "run the suite first"),
