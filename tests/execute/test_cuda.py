@@ -1,11 +1,12 @@
 """On a GPU: each protocol on embedded data (all but lake_runs), each attack and each learner.
 
-The numbers are the same each time, and about those of the CPU.
+The numbers are the same each time, and about those of the CPU. Each learner is run on the CPU too.
 """
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -135,23 +136,52 @@ def test_again_it_measures_the_same_to_the_last_bit(on_cuda, tmp_path):
     assert {name: (first[name], again[name]) for name in first if first[name] != again[name]} == {}
 
 
+CONVOLUTIONAL = (
+    "drtp",
+    "equilibrium-propagation",
+    "error-diffusion",
+    "mono-forward",
+    "pepita",
+    "predictive-coding",
+)
+"""Learners that may have convolutions, trained with and without."""
+
+
+def every_learner(folder: Path, protocol: str, images: int) -> Path:
+    """A suite with each learner as it is, trained on so many images."""
+    names = {kind: f"{{kind: {kind}}}" for kind in learners if kind != "network"}
+    names |= {f"{kind}-conv": f"{{kind: {kind}, channels: [8, 8]}}" for kind in CONVOLUTIONAL}
+    lines = [f"  {name}: {keys}" for name, keys in names.items()]
+    path = folder / "suite.yaml"
+    path.write_text(
+        "\n".join(
+            [
+                "name: every-learner",
+                f"budget: {{images: {images}}}",
+                "seeds: [0]",
+                "learners:",
+                *lines,
+                "protocols:",
+                f"  measured: {protocol}",
+            ]
+        )
+    )
+    return path
+
+
+@pytest.mark.slow
+def test_every_learner_runs_from_a_suite_alone(tmp_path):
+    path = every_learner(tmp_path, "{kind: classification, dataset: digits}", images=300)
+    run = api.run(path, store=tmp_path / "store", workers=2, time_limit=240)
+    assert run.outcome.failed == {}
+    assert {record.learner for record in run.results.records} == set(run.results.learners)
+
+
 @needs_cuda
 def test_every_learner_trains_and_is_attacked(tmp_path):
-    path = tmp_path / "suite.yaml"
-    each = "\n".join(f"  {kind}: {{kind: {kind}}}" for kind in learners if kind != "network")
-    path.write_text(f"""
-name: learners-on-cuda
-budget: {{images: 2000}}
-seeds: [0]
-learners:
-{each}
-protocols:
-  robust:
-    kind: attack_sweep
-    dataset: mnist5k
-    images: 50
-    attacks: [{{attack: pgd, norm: linf, eps: [0, 0.1], steps: 3}}]
-""")
+    attack = "{attack: pgd, norm: linf, eps: [0, 0.1], steps: 3}"
+    protocol = f"{{kind: attack_sweep, dataset: mnist5k, images: 50, attacks: [{attack}]}}"
+    path = every_learner(tmp_path, protocol, images=2000)
     run = api.run(path, store=tmp_path / "store", device="cuda", workers=8, time_limit=240)
     assert run.outcome.failed == {}
 
