@@ -115,7 +115,7 @@ def test_relatives_run_before_the_trust_checks_that_read_them(write_suite, tmp_p
     from harness.storage.store import Store
 
     layout = planning.make(suite.load(write_suite(SUITE + ROBUST)), content_hash=lambda _: "hash")
-    todo = {cell.key for cell in unfinished(layout, Store(tmp_path))}
+    todo = {cell.key for cell in unfinished(layout, Store(tmp_path).unfinished)}
     assert {cell.key for cell in layout.relatives} <= todo
     for cell in layout.unique:
         assert set(prerequisites(cell)) <= todo

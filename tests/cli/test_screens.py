@@ -53,7 +53,7 @@ def check(name: str, columns: int, text: str) -> None:
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize("name", ["list", "plan", "table", "compare"])
 def test_a_screen_is_as_it_was(commands, name, columns):
-    done = harness(*commands[name], COLUMNS=str(columns), TTY_COMPATIBLE="1")
+    done = harness(*commands[name], COLUMNS=str(columns), TTY_COMPATIBLE="1", TERM="xterm")
     assert done.returncode == 0, done.stderr
     check(name, columns, done.stdout)
 
@@ -73,5 +73,6 @@ ROWS = [
 def test_the_trust_page_is_as_it_was(monkeypatch, capsys, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has 80 columns
     trust_page.show(ROWS, whole=False)
     check("trust", columns, capsys.readouterr().out)

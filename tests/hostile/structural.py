@@ -275,7 +275,7 @@ class Site:
         with contextlib.suppress(HarnessError):
             list(likeness.stale_cells(session.plan(self.suite, options), store))
         verification.verify(store, repair=True)
-        session.unfinished(session.plan(self.suite, options), Store(root))
+        session.unfinished(session.plan(self.suite, options), Store(root).unfinished)
 
     def store_with_pack(self, rows: Any) -> Path:
         """A store with a pack of these rows, whose name is the right hash."""
