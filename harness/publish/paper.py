@@ -225,17 +225,19 @@ def update(
         options: where and how to run the suite.
         tables_only: run nothing. Tables of older measurements are rewritten, and stay stale;
             a suite without measurements is skipped.
-        pack: keep the measurements (``measured.zip``) beside the tables.
+        pack: keep the measurements (``measured.zip``) beside the tables, as where they were kept
+            before.
         console: where progress is shown; nowhere if None.
     """
-    must_pack = pack and not (status.folder / MEASURED).is_file()
+    packed = (status.folder / MEASURED).is_file()
+    must_pack = pack and not packed
     if status.state == "fresh" and not must_pack:
         return Update()
     if tables_only and not status.source:
         return Update()
     if status.source == "measured.zip" or (tables_only and status.source != "store"):
         return _update_from_measured(status, options)
-    return _update_by_running(status, options, pack, console)
+    return _update_by_running(status, options, pack or packed, console)
 
 
 def _update_from_measured(status: Status, options: RunOptions) -> Update:

@@ -20,6 +20,10 @@ from harness.suite.specs.figures import FigureSpec, NumberSpec
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
+CORNERS = ((True, True), (True, False), (False, True), (False, False))
+"""Where a name may be, in order: whether right of its point, and whether above it."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,18 @@ def tradeoff(results: Results, spec: FigureSpec) -> Figure:
     """Draw points with 95 % intervals both ways; each has its learner's name."""
     width, height = LARGE
     figure, (axis,) = panels(1, width, height, legend_height(len(spec.lines), 3))
+    drawn = []
     for place, (name, learners) in enumerate(spec.lines.items()):
         points = [point for learner in learners if (point := _point(results, spec, learner))]
         if points:
-            _draw_line(axis, name, points, style_at(place, place))
+            style = style_at(place, place)
+            _draw_line(axis, name, points, style)
+            drawn += [(point, style["color"]) for point in points]
     _name_axis(spec.x, axis.set_xlabel, axis.set_xscale)
     _name_axis(spec.y, axis.set_ylabel, axis.set_yscale)
     axis.set_title(spec.title, loc="left")
     add_legend(figure, axis, 3)
+    _name_points(figure, axis, drawn)
     return figure
 
 
@@ -87,17 +95,38 @@ def _draw_line(axis: Axes, name: str, points: list[Point], style: dict[str, Any]
             axis.plot([x.value] * 2, [y.low, y.high], color=colour, linewidth=0.8)
         if x.low is not None and x.high is not None:
             axis.plot([x.low, x.high], [y.value] * 2, color=colour, linewidth=0.8)
-        axis.annotate(
-            point.learner,
-            (x.value, y.value),
-            xytext=(4, 4),
-            textcoords="offset points",
-            fontsize=6.5,
-            color=colour,
-        )
     xs = [point.x.value for point in points]
     ys = [point.y.value for point in points]
     axis.plot(xs, ys, label=name, **style)
+
+
+def _name_points(figure: Figure, axis: Axes, points: list[tuple[Point, str]]) -> None:
+    """Write each learner's name beside its point, where it covers no other name and no point.
+
+    A name without such a place is left out: names on top of each other tell nothing, and the legend
+    says which line the point is on.
+    """
+    figure.draw_without_rendering()  # settles where everything is
+    at = axis.transData.transform([(each.x.value, each.y.value) for each, _ in points])
+    taken: list[Bbox] = []
+    for place, (point, colour) in enumerate(points):
+        others = np.delete(at, place, axis=0)
+        for right, above in CORNERS:
+            name = axis.annotate(
+                point.learner,
+                (point.x.value, point.y.value),
+                xytext=(4 if right else -4, 4 if above else -4),
+                textcoords="offset points",
+                ha="left" if right else "right",
+                va="bottom" if above else "top",
+                fontsize=6.5,
+                color=colour,
+            )
+            box = name.get_window_extent()
+            if not box.count_overlaps(taken) and not any(box.contains(*each) for each in others):
+                taken.append(box)
+                break
+            name.remove()
 
 
 def _name_axis(

@@ -215,7 +215,9 @@ def join(parts: Path, folder: Path) -> int:
     if not missing:
         archive = io.BytesIO(b"".join(part.read_bytes() for part in here))
         with tarfile.open(fileobj=archive) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extractall(
+                folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {})
+            )
         for part in here:
             part.unlink()
         kept.rmdir()

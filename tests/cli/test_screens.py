@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from command_kit import harness
 
-from harness.cli import trust_page
+from harness.cli import output, trust_page
 from harness.records import TrustCheck
 from harness.report.trusted import Row
 
@@ -27,6 +27,13 @@ def masked(text: str) -> str:
     """A screen without styles, keys and digits, and without blanks at the ends of lines."""
     plain = re.sub(r"\d", "9", KEY.sub("xxxxxxxx", ANSI.sub("", text)))
     return "\n".join(line.rstrip() for line in plain.splitlines()) + "\n"
+
+
+@pytest.fixture(autouse=True)
+def width_of_the_environment(monkeypatch):
+    """Consoles keep the COLUMNS that they were made under, which may be another test's."""
+    for console in (output.out, output.err):
+        monkeypatch.setattr(console, "_width", None)
 
 
 @pytest.fixture(scope="module")

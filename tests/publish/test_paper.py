@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.errors import DataError, HarnessError
 from harness.execute.session import RunOptions
-from harness.publish import paper, provenance, staleness
+from harness.publish import paper, provenance, staleness, submission
 from harness.publish.folder import folder_of
 
 SUITE = """
@@ -223,6 +223,18 @@ def test_tables_of_older_code_can_be_rewritten_and_stay_stale(home):
     assert read_suite(folder)["learners"] == known["suite"]["learners"]
 
 
+def test_measurements_that_were_kept_are_kept_when_tables_are_rewritten(home):
+    folder = home / "results/paper/tiny"
+    store = home / "results/runs"
+    harness("paper", "--pack", "--workers", 1, "--store", store)
+    (folder / "plain.md").unlink()
+    known = json.loads((folder / "provenance.json").read_text())
+    known["writers"]["grid"] = "of older code"
+    (folder / "provenance.json").write_text(json.dumps(known))
+    harness("paper", "--tables-only", "--workers", 1, "--store", store)
+    assert (folder / "plain.md").is_file() and (folder / "measured.zip").is_file()
+
+
 def test_tables_are_not_rewritten_for_another_suite(home):
     folder = home / "results/paper/tiny"
     harness("paper", "--pack", "--workers", 1, "--store", home / "results/runs")
@@ -255,7 +267,9 @@ def test_stale_cells_are_run_and_obsolete_files_removed(home, made):
         and not (folder / "plain.md").exists()
         and (folder / "few.md").exists()
     )
-    assert not (folder / paper.MEASURED).exists()  # it held other numbers
+    # The older measurements were kept, so those that replace them are, too.
+    kept = submission.read(folder / paper.MEASURED)
+    assert {record.n for record in kept.results.records if record.protocol == "few"} == {20}
 
 
 def test_the_report_as_json_and_for_other_folders(home, made):

@@ -374,6 +374,20 @@ def test_tradeoff_points_are_the_records(tmp_path):
     assert {path.name for path in written} >= {"t.png", "t.pdf"}
 
 
+def test_names_of_crowded_points_do_not_cover_each_other():
+    noise = [0.1, 0.1, 0.1, 0.101, 0.5]
+    names = [f"learner-{place}" for place in range(len(noise))]
+    records = [record(name, {}, 0.5, seed=0, protocol="few", cell=name) for name in names]
+    configs = {name: {"noise": value} for name, value in zip(names, noise, strict=True)}
+    results = dataclasses.replace(results_of(plain(*records)), configs=configs)
+    spec = {"name": "t", "x": {"config": "noise"}, "y": {"protocol": "few"}, "lines": {"l": names}}
+    axis = tradeoff(results, FigureSpec.model_validate(spec)).axes[0]
+    boxes = {text.get_text(): text.get_window_extent() for text in axis.texts}
+    assert "learner-4" in boxes and len(boxes) >= 2
+    for name, box in boxes.items():
+        assert not box.count_overlaps([each for other, each in boxes.items() if other != name])
+
+
 def audited():
     generator = np.random.default_rng(0)
     arrays = {

@@ -119,7 +119,8 @@ def test_a_project_names_its_rule_after_itself(project):
 
 def test_no_file_of_a_project_has_a_gap_left(project):
     for path in project.rglob("*"):
-        if path.is_file() and "results" not in path.parts and path.suffix != ".xml":
+        made = {"results", "__pycache__"} & {*path.parts}  # by tests that ran it
+        if path.is_file() and not made and path.suffix != ".xml":
             text = path.read_text()
             assert not any(gap in text for gap in ("{name}", "{module}", "{cls}")), path
 
