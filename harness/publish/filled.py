@@ -184,7 +184,10 @@ class Source:
         lines = ["| claim | rule since | first measured |", "| :--- | :--- | :--- |"]
         for claim, each in recorded.items():
             since = f"{each['commit']}, {_minute(each['date'])}" if each["commit"] else "unknown"
-            lines.append(f"| {claim} | {since} | {_minute(each['measured']) or 'not yet'} |")
+            measured = _minute(each["measured"]) or "not yet"
+            if each["commit"] and each["measured"] and measured < _minute(each["date"]):
+                measured += ", before the rule"
+            lines.append(f"| {claim} | {since} | {measured} |")
         return "\n".join(lines)
 
     def _claim(self, folder: str, name: str) -> Json:

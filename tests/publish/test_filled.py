@@ -53,7 +53,9 @@ def results(tmp_path: Path) -> Path:
     (folder / "robust.md").write_text("### Robust\n\n| a |\n| :--- |\n| 1 |\n\n- a note\n")
     (folder / "claims.json").write_text(json.dumps(CLAIMS))
     bounds = {"commit": "a1b2c3", "date": "2026-01-02T03:04:05+02:00", "measured": ""}
-    (folder / "provenance.json").write_text(json.dumps({"bounds": {"robust": bounds}}))
+    late = bounds | {"measured": "2026-01-02T00:00:00+00:00"}
+    both = {"robust": bounds, "late": late}
+    (folder / "provenance.json").write_text(json.dumps({"bounds": both}))
     return tmp_path / "results"
 
 
@@ -93,6 +95,7 @@ def test_claims_are_shown_with_the_measure_that_decided(results):
 def test_bounds_name_the_commit_and_the_first_number(results):
     lines = filled(results, '{{ bounds("paper/one") }}').splitlines()
     assert lines[2] == "| robust | a1b2c3, 2026-01-02 01:04 UTC | not yet |"
+    assert lines[3].endswith("| 2026-01-02 00:00 UTC, before the rule |")
 
 
 @pytest.mark.parametrize(
